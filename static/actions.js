@@ -1,0 +1,132 @@
+// The buttons of one job: cancel, run again, delete with a second question. Used by the list and the detail view.
+
+import { cancelJob, deleteJob, explain, Problem, retryJob } from "./api.js";
+import { h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
+import { isTerminal } from "./format.js";
+import { refetch } from "./live.js";
+
+/** @typedef {import("./watch-job.js").Job} Job */
+/**
+ * @typedef {object} ActionOptions
+ * @property {import("./store.js").JobStore} store
+ * @property {(job: Job) => void} onRetried      with the new job
+ * @property {() => void} onFocusLost  the focused button is gone and none of this job's is left
+ */
+
+export class JobActions {
+  /** @type {Job | null} */
+  #job = null;
+  #name = "";
+  #asking = false;
+  #busy = false;
+
+  /** @param {ActionOptions} options */
+  constructor(options) {
+    this.options = options;
+    const button = (/** @type {string} */ text, /** @type {() => void} */ act, kind = "") => {
+      const element = h("button", { type: "button", class: `button small ${kind}`.trim() }, text);
+      element.addEventListener("click", act);
+      return element;
+    };
+    this.cancel = button("Cancel", () => void this.#cancel());
+    this.retry = button("Run again", () => void this.#retry());
+    this.remove = button("Delete…", () => this.#ask(true));
+    // "Keep" stands where "Delete…" was: a double click changes nothing.
+    this.confirm = button("Delete", () => void this.#delete(), "danger");
+    this.keep = button("Keep", () => this.#ask(false));
+    this.question = h("span", { class: "question" }, "Delete it with its files?");
+    this.notice = h("p", { class: "action-notice", role: "status", hidden: true });
+    this.buttons = h("div", { class: "buttons" },
+      this.question, this.confirm, this.cancel, this.retry, this.remove, this.keep);
+    this.element = h("div", { class: "actions" }, this.notice, this.buttons);
+    this.element.addEventListener("keydown", (event) => {
+      if (event.key === "Escape" && this.#asking) this.#ask(false);
+    });
+  }
+
+  /** @param {Job} job @param {string} name what the buttons say they act on */
+  update(job, name) {
+    this.#job = job;
+    this.#name = name;
+    const ended = isTerminal(job);
+    const stopping = job.cancelRequested && !ended;
+    const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
+    setHidden(this.cancel, ended || this.#asking);
+    setText(this.cancel, stopping ? "Stopping…" : "Cancel");
+    setAttribute(this.cancel, "aria-disabled", (stopping || this.#busy) && "true");
+    setHidden(this.retry, this.#asking || !(job.status === "failed" || job.status === "cancelled"));
+    setHidden(this.remove, !ended || this.#asking);
+    for (const element of [this.question, this.confirm, this.keep]) setHidden(element, !this.#asking);
+    for (const element of [this.cancel, this.retry, this.remove, this.confirm]) {
+      setAttribute(element, "aria-label", `${(element.textContent ?? "").replace("…", "")} ${name}`);
+    }
+    if (focused instanceof HTMLElement && focused.hidden) this.#refocus();
+  }
+
+  #refocus() {
+    const next = [this.keep, this.cancel, this.retry, this.remove].find((button) => !button.hidden);
+    if (next) next.focus({ preventScroll: true });
+    else this.options.onFocusLost();
+  }
+
+  /** @param {boolean} asking */
+  #ask(asking) {
+    this.#asking = asking;
+    this.#redraw();
+    (asking ? this.keep : this.remove).focus({ preventScroll: true });
+  }
+
+  async #cancel() {
+    const job = this.#job;
+    if (!job || job.cancelRequested) return;
+    await this.#act(async () => {
+      // Said at once; the server's own word replaces it with the next state.
+      setText(this.cancel, "Stopping…");
+      await cancelJob(job.jobId);
+      await refetch(this.options.store, job.jobId);
+    });
+  }
+
+  async #retry() {
+    const job = this.#job;
+    if (job) await this.#act(async () => this.options.onRetried(await retryJob(job.jobId)));
+  }
+
+  async #delete() {
+    const job = this.#job;
+    if (!job) return;
+    await this.#act(async () => {
+      const { deleted } = await deleteJob(job.jobId);
+      this.#asking = false;
+      if (deleted) this.options.store.remove(job.jobId);
+    });
+  }
+
+  /** One call at a time; its failure is told beside the buttons. @param {() => Promise<void>} call */
+  async #act(call) {
+    if (this.#busy) return;
+    this.#busy = true;
+    setTextOrHide(this.notice, "");
+    try {
+      await call();
+    } catch (problem) {
+      await this.#tellFailure(problem);
+    } finally {
+      this.#busy = false;
+      this.#redraw();
+    }
+  }
+
+  /** @param {unknown} problem */
+  async #tellFailure(problem) {
+    const id = this.#job?.jobId;
+    const status = problem instanceof Problem ? problem.status : 0;
+    if (id && (status === 404 || status === 410)) return this.options.store.remove(id);
+    setTextOrHide(this.notice, status === 409 ? "Too late: it had already ended." : explain(problem));
+    if (id && status === 409) await refetch(this.options.store, id).catch(() => {});
+  }
+
+  #redraw() {
+    if (this.#job) this.update(this.#job, this.#name);
+  }
+}

@@ -1,0 +1,186 @@
+// Every call this page makes to the server, and what its refusals mean.
+
+import { request, retryAfterS, Unreachable } from "./stream.js";
+
+/** @typedef {import("./watch-job.js").Job} Job */
+/** @typedef {import("./watch-job.js").LogLine} LogLine */
+/** @typedef {import("./schema.js").Schema} Schema */
+/**
+ * @typedef {object} JobType
+ * @property {string} name
+ * @property {string | null} title
+ * @property {string | null} description
+ * @property {Schema} inputSchema
+ * @property {boolean} available
+ * @property {string | null} unavailableReason
+ * @property {string[]} [uploads]
+ */
+/** @typedef {{pointer: string, detail: string}} FieldError */
+
+/** Links are relative to the page, so the server may live under a path prefix. */
+const root = new URL(".", document.baseURI);
+
+/** @param {string} path @param {Record<string, string | number | null>} [query] nulls are left out */
+export function at(path, query = {}) {
+  const url = new URL(path, root);
+  for (const [name, value] of Object.entries(query)) {
+    if (value !== null) url.searchParams.set(name, String(value));
+  }
+  return url;
+}
+
+/** @param {string} id */
+export const jobUrl = (id) => at(`jobs/${encodeURIComponent(id)}`);
+
+/** @param {string} id @param {string} name @param {boolean} [inline] to look at, not to keep */
+export const fileUrl = (id, name, inline = false) =>
+  at(`jobs/${encodeURIComponent(id)}/files/${encodeURIComponent(name)}`, inline ? { inline: "true" } : {});
+
+/** A refusal, as `application/problem+json` (RFC 9457) tells it. */
+export class Problem extends Error {
+  /**
+   * @param {number} status
+   * @param {{title?: string, detail?: string, errors?: FieldError[]} | null} body
+   * @param {number | null} retryAfter  seconds
+   */
+  constructor(status, body, retryAfter) {
+    super(body?.title ?? `The server answered ${status}`);
+    this.name = "Problem";
+    this.status = status;
+    this.detail = body?.detail ?? "";
+    this.errors = body?.errors ?? [];
+    this.retryAfter = retryAfter;
+  }
+}
+
+/** Server time minus this browser's: job times are the server's, and clocks differ. */
+let clockOffsetMs = 0;
+
+/** What the server's clock says now, to about a second. */
+export const serverNow = () => Date.now() + clockOffsetMs;
+
+/** @param {string | null} date the `Date` header, cut to whole seconds: half a second is its mean error */
+function setClock(date) {
+  const serverMs = date === null ? NaN : Date.parse(date) + 500;
+  // Within a second the clocks agree as far as this can tell.
+  if (!Number.isNaN(serverMs)) {
+    const offsetMs = serverMs - Date.now();
+    clockOffsetMs = Math.abs(offsetMs) < 1500 ? 0 : offsetMs;
+  }
+}
+
+/**
+ * @param {string} method
+ * @param {URL} url
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{response: Response, body: any}>}
+ * @throws {Problem | Unreachable}
+ */
+async function call(method, url, signal) {
+  const response = await request(url, { method, signal, headers: { Accept: "application/json" } });
+  setClock(response.headers.get("Date"));
+  const body = await response.json().catch(() => null);
+  if (response.ok) return { response, body };
+  const wait = response.headers.has("Retry-After") ? retryAfterS(response) : null;
+  throw new Problem(response.status, body, wait);
+}
+
+/** @returns {Promise<JobType[]>} */
+export const getJobTypes = async () => (await call("GET", at("job-types"))).body.jobTypes;
+
+/** @param {string} id @param {AbortSignal} [signal] @returns {Promise<Job>} */
+export const getJob = async (id, signal) => (await call("GET", jobUrl(id), signal)).body;
+
+/**
+ * @param {Record<string, string | number | null>} query
+ * @param {AbortSignal} [signal]
+ * @returns {Promise<{jobs: Job[], nextCursor: string | null, retryAfter: number}>}
+ */
+export async function listJobs(query, signal) {
+  const { response, body } = await call("GET", at("jobs", query), signal);
+  return { ...body, retryAfter: retryAfterS(response) };
+}
+
+/**
+ * @param {string} id
+ * @param {number} after
+ * @returns {Promise<{lines: LogLine[], nextAfter: number | null}>}
+ */
+export const getLog = async (id, after) => (await call("GET", at(`jobs/${encodeURIComponent(id)}/logs`, { after }))).body;
+
+/** @param {string} id @returns {Promise<{stopped: boolean}>} false: recorded, and still stopping */
+export async function cancelJob(id) {
+  const { response } = await call("DELETE", jobUrl(id));
+  return { stopped: response.status === 204 };
+}
+
+/** @param {string} id @returns {Promise<{deleted: boolean}>} false: it goes once it has stopped */
+export async function deleteJob(id) {
+  const { response } = await call("DELETE", at(`jobs/${encodeURIComponent(id)}`, { purge: "true" }));
+  return { deleted: response.status === 204 };
+}
+
+/** @param {string} id @returns {Promise<Job>} the new job */
+export const retryJob = async (id) => (await call("POST", at(`jobs/${encodeURIComponent(id)}/retry`))).body;
+
+/**
+ * Submits a job. XMLHttpRequest, because fetch tells nothing of an upload's progress.
+ *
+ * @param {{type: string, label: string, input: unknown, files: Map<string, File>, key: string}} job
+ *   key: the same for a repeat of the same submission, so that it cannot run twice
+ * @param {(sent: number, total: number) => void} onUpload  bytes
+ * @param {AbortSignal} signal
+ * @returns {Promise<Job>}
+ * @throws {Problem | Unreachable}
+ */
+export function submitJob({ type, label, input, files, key }, onUpload, signal) {
+  const json = JSON.stringify(input);
+  return new Promise((resolve, reject) => {
+    const xhr = new XMLHttpRequest();
+    xhr.open("POST", at(`jobs/${encodeURIComponent(type)}`, { label: label || null }));
+    xhr.setRequestHeader("Accept", "application/json");
+    xhr.setRequestHeader("Idempotency-Key", `"${key}"`);
+    const abort = () => xhr.abort();
+    signal.addEventListener("abort", abort, { once: true });
+    xhr.upload.onprogress = (event) => onUpload(event.loaded, event.total);
+    xhr.onloadend = () => signal.removeEventListener("abort", abort);
+    xhr.onabort = () => reject(signal.reason);
+    xhr.onerror = () => reject(new Unreachable(null));
+    xhr.onload = () => {
+      const body = parse(xhr.responseText);
+      if (xhr.status >= 200 && xhr.status < 300 && body) return resolve(body);
+      reject(new Problem(xhr.status, body, Number(xhr.getResponseHeader("Retry-After")) || null));
+    };
+    if (files.size === 0) {
+      xhr.setRequestHeader("Content-Type", "application/json");
+      xhr.send(json);
+    } else xhr.send(multipart(json, files));
+  });
+}
+
+/** @param {string} json @param {Map<string, File>} files */
+function multipart(json, files) {
+  const form = new FormData();
+  form.append("input", new Blob([json], { type: "application/json" }));
+  for (const [name, file] of files) form.append(name, file, file.name);
+  return form;
+}
+
+/** @param {string} text */
+function parse(text) {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return null;
+  }
+}
+
+/** @param {unknown} problem what to tell a person when a call failed */
+export function explain(problem) {
+  if (problem instanceof Unreachable) return "The server cannot be reached. Nothing was changed here; try again.";
+  if (!(problem instanceof Problem)) return String(problem);
+  const wait = problem.retryAfter === null ? "in a moment" : `in ${problem.retryAfter} s`;
+  if (problem.status === 429) return `You have too many jobs or requests under way: try again ${wait}. ${problem.detail}`.trim();
+  if (problem.status === 503) return `The server takes no more work just now: try again ${wait}. ${problem.detail}`.trim();
+  return problem.detail ? `${problem.message}: ${problem.detail}` : problem.message;
+}

@@ -1,0 +1,228 @@
+// One job in full, followed by its own stream: state, times, log, input, result, files.
+
+import { JobActions } from "./actions.js";
+import { at, fileUrl, getJob, getLog, jobUrl, Problem, serverNow } from "./api.js";
+import { ProgressBar } from "./bar.js";
+import { byId, h, paced, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
+import { activityLine, bytes, dateAndTime, duration, isTerminal, percent, progressLine, silenceLine } from "./format.js";
+import { LogView } from "./log.js";
+import { statusBadge } from "./row.js";
+import { followJob } from "./watch-job.js";
+
+/** @typedef {import("./watch-job.js").Job} Job */
+
+/** Types of files that a browser can show in a sandbox without harm. */
+const VIEWABLE = /^(text\/|image\/|application\/json\b)/;
+
+export class DetailView {
+  /** @type {AbortController | null} */
+  #stop = null;
+  #id = "";
+  /** The parts that only the status resource has. @type {{input?: unknown, result?: unknown, ended: boolean} | null} */
+  #full = null;
+  #drawn = { full: /** @type {object | null} */ (null), files: "" };
+
+  /**
+   * @param {import("./store.js").JobStore} store
+   * @param {(type: string) => string} titleOf
+   * @param {(job: Job) => void} onRetried
+   */
+  constructor(store, titleOf, onRetried) {
+    this.store = store;
+    this.titleOf = titleOf;
+    this.heading = byId("detail-title");
+    this.body = byId("detail-body");
+    this.missing = byId("detail-missing");
+    this.badge = statusBadge();
+    this.bar = new ProgressBar();
+    this.log = new LogView();
+    this.actions = new JobActions({ store, onRetried, onFocusLost: () => this.heading.focus() });
+    byId("detail-badge").append(this.badge.element);
+    byId("detail-bar").append(this.bar.element);
+    byId("detail-actions").append(this.actions.element);
+    this.ask = paced(() => this.#paint());
+    store.subscribe((id, job) => {
+      if (id !== this.#id) return;
+      if (job) this.ask();
+      else this.#showMissing("This job was deleted.", "Its record, log, result and files are gone.");
+    });
+    setInterval(() => this.#id && !document.hidden && this.ask(), 1000);
+  }
+
+  /** @param {string} id */
+  open(id) {
+    this.close();
+    this.#id = id;
+    this.#stop = new AbortController();
+    this.#full = null;
+    this.#drawn = { full: null, files: "" };
+    setText(this.heading, "Job");
+    setHidden(this.missing, true);
+    setHidden(this.body, this.store.get(id) === null);
+    for (const part of ["input", "result", "files"]) setHidden(byId(`detail-${part}-part`), true);
+    this.log.open(id);
+    void this.#fetchFull();
+    this.#follow(this.#stop.signal);
+    this.#paint();
+  }
+
+  close() {
+    this.#stop?.abort();
+    this.#stop = null;
+    this.#id = "";
+  }
+
+  /** @param {AbortSignal} signal */
+  #follow(signal) {
+    const id = this.#id;
+    followJob(jobUrl(id), {
+      onState: (job) => {
+        this.store.accept(job);
+        if (isTerminal(job)) {
+          this.#showConnection("");
+          void this.#fetchFull();
+        }
+      },
+      onLog: (line) => this.log.add(line),
+      onReset: () => this.log.clear(),
+      onGone: (status) => this.#gone(status),
+      onPolled: async () => {
+        const { lines } = await getLog(id, this.log.lastSeq);
+        if (!signal.aborted) for (const line of lines) this.log.add(line);
+      },
+      onConnection: (state) => this.#showConnection(state),
+    }, signal);
+  }
+
+  /** Input and result stand in the status resource alone: once at the start, once at the end. */
+  async #fetchFull() {
+    const signal = this.#stop?.signal;
+    if (!signal || this.#full?.ended) return;
+    try {
+      const job = await getJob(this.#id, signal);
+      if (signal.aborted) return;
+      this.#full = { input: job.input, result: job.result, ended: isTerminal(job) };
+      this.store.accept(job);
+      this.ask();
+    } catch (problem) {
+      if (signal.aborted) return;
+      if (problem instanceof Problem) this.#gone(problem.status);
+      // Unreachable: the stream and its polling are at it already, and their end asks again.
+    }
+  }
+
+  /** @param {number} status */
+  #gone(status) {
+    const held = this.store.get(this.#id);
+    if (status === 404 && !held) {
+      return this.#showMissing("There is no such job.", "It may have expired or been deleted, or the address is wrong.");
+    }
+    if (status === 404 || status === 410) return this.store.remove(this.#id);
+    if (!held) this.#showMissing("This job cannot be shown.", `The server answered ${status}.`);
+  }
+
+  /** @param {string} title @param {string} text */
+  #showMissing(title, text) {
+    const focused = this.body.contains(document.activeElement);
+    this.#stop?.abort();
+    this.#id = "";
+    setText(this.heading, title);
+    setText(this.missing, text);
+    setHidden(this.missing, false);
+    setHidden(this.body, true);
+    if (focused) this.heading.focus();
+  }
+
+  #paint() {
+    const job = this.store.get(this.#id);
+    if (!job) return;
+    const nowMs = serverNow();
+    const name = job.label || this.titleOf(job.type);
+    setHidden(this.body, false);
+    setText(this.heading, name);
+    this.badge.update(job);
+    this.bar.update(job, name);
+    this.actions.update(job, name);
+    setAttribute(this.body, "data-status", job.status);
+    setText(byId("detail-percent"), percent(job));
+    setHidden(byId("detail-percent"), job.progress === null);
+    setText(byId("detail-line"), progressLine(job, nowMs));
+    setTextOrHide(byId("detail-silence"), silenceLine(job, nowMs));
+    setTextOrHide(byId("detail-activity"), job.status === "failed" ? "" : activityLine(job));
+    this.#paintError(job);
+    this.#paintFacts(job, nowMs);
+    this.#paintFiles(job);
+    this.#paintFull(job);
+  }
+
+  /** @param {Job} job */
+  #paintError(job) {
+    setHidden(byId("detail-error"), job.error === null);
+    setText(byId("detail-error-title"), job.error?.title ?? "");
+    setTextOrHide(byId("detail-error-text"), job.error?.detail ?? "");
+  }
+
+  /** @param {Job} job @param {number} nowMs */
+  #paintFacts(job, nowMs) {
+    const ends = job.completedAt ? Date.parse(job.completedAt) : nowMs;
+    const when = (/** @type {string | null} */ instant) => (instant ? dateAndTime(instant) : "");
+    const facts = {
+      type: this.titleOf(job.type),
+      created: when(job.createdAt),
+      starts: job.status === "queued" && job.runAt && Date.parse(job.runAt) > nowMs ? when(job.runAt) : "",
+      started: when(job.startedAt),
+      ended: when(job.completedAt),
+      took: job.startedAt ? duration(Math.max(0, (ends - Date.parse(job.startedAt)) / 1000)) : "",
+      attempt: job.attempt > 0 ? `${job.attempt} of ${job.maxAttempts}` : "",
+      expires: when(job.expiresAt),
+    };
+    for (const [name, text] of Object.entries(facts)) this.#paintFact(name, text);
+    this.#paintFact("id", job.jobId);
+    setHidden(byId("fact-retry-of"), job.retryOf === null);
+    if (job.retryOf) setAttribute(byId("fact-retry-of-link"), "href", `#/jobs/${job.retryOf}`);
+    setText(byId("fact-took-name"), isTerminal(job) ? "Took" : "Running for");
+  }
+
+  /** @param {string} name @param {string} text */
+  #paintFact(name, text) {
+    setText(byId(`fact-${name}-value`), text);
+    setHidden(byId(`fact-${name}`), text === "");
+  }
+
+  /** @param {Job} job */
+  #paintFiles(job) {
+    const files = job.files ?? [];
+    const key = JSON.stringify(files);
+    if (key === this.#drawn.files) return;
+    this.#drawn.files = key;
+    byId("detail-files").replaceChildren(...files.map(({ name, sizeBytes, contentType }) => h("li", {},
+      h("a", { href: fileUrl(job.jobId, name).href, download: name }, name),
+      h("span", { class: "file-size" }, bytes(sizeBytes)),
+      VIEWABLE.test(contentType)
+        ? h("a", { class: "button small", href: fileUrl(job.jobId, name, true).href, target: "_blank", rel: "noopener", "aria-label": `Open ${name} in a new tab` }, "Open")
+        : null)));
+    setHidden(byId("detail-files-part"), files.length === 0);
+  }
+
+  /** @param {Job} job */
+  #paintFull(job) {
+    const full = this.#full;
+    if (!full || full === this.#drawn.full) return;
+    this.#drawn.full = full;
+    setText(byId("detail-input"), JSON.stringify(full.input, null, 2) ?? "");
+    setHidden(byId("detail-input-part"), full.input === undefined || full.input === null);
+    const held = full.result !== undefined && full.result !== null;
+    setTextOrHide(byId("detail-result"), held ? JSON.stringify(full.result, null, 2) : "");
+    setHidden(byId("detail-result-part"), !job.resultUrl);
+    setHidden(byId("detail-result-big"), held);
+    setAttribute(byId("detail-result-link"), "href", at(`jobs/${encodeURIComponent(job.jobId)}/result`).href);
+  }
+
+  /** @param {string} state "" when nothing is followed any more */
+  #showConnection(state) {
+    /** @type {Record<string, string>} */
+    const words = { live: "live", reconnecting: "reconnecting…", polling: "polling", offline: "offline" };
+    setTextOrHide(byId("log-connection"), words[state] ?? "");
+    setAttribute(byId("log-connection"), "data-state", state);
+  }
+}

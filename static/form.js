@@ -1,0 +1,228 @@
+// The "start a job" form: fills in samples, checks, uploads with progress, shows errors where they belong.
+
+import { explain, Problem, submitJob } from "./api.js";
+import { h, setHidden, setText, setTextOrHide } from "./dom.js";
+import { fieldsOf, fillAll, flatten, nameOf, readAll } from "./fields.js";
+import { bytes } from "./format.js";
+import { NoSample, sampleFile } from "./sample.js";
+import { isRecord, resolve, sampleOf } from "./schema.js";
+import { Unreachable } from "./stream.js";
+
+/** @typedef {import("./api.js").JobType} JobType */
+/** @typedef {import("./fields.js").Field} Field */
+/** @typedef {import("./watch-job.js").Job} Job */
+
+export class JobForm {
+  /** @type {AbortController | null} */
+  #upload = null;
+  /** The submission whose fate is unknown, and its key: see #keyFor. */
+  #unanswered = { request: "", key: "" };
+
+  /**
+   * @param {JobType} type
+   * @param {(job: Job) => void} onSubmitted
+   */
+  constructor(type, onSubmitted) {
+    this.type = type;
+    this.onSubmitted = onSubmitted;
+    const root = type.inputSchema;
+    this.fields = fieldsOf(resolve(root, root).schema, root);
+    this.label = h("input", { type: "text", id: "job-label", maxlength: 200, autocomplete: "off" });
+    this.labelError = h("p", { class: "field-error", hidden: true });
+    this.summary = h("div", { class: "notice notice-error", role: "alert", hidden: true });
+    this.note = h("p", { class: "notice", role: "status", hidden: true });
+    this.submit = h("button", { type: "submit", class: "button primary" }, "Start job");
+    this.sample = h("button", { type: "button", class: "button" }, "Fill in a sample");
+    this.uploadBar = new UploadBar(() => this.#upload?.abort());
+    this.element = h("form", { class: "job-form", novalidate: true },
+      ...this.fields.map((field) => field.element),
+      h("div", { class: "field" },
+        h("label", { for: "job-label" }, "Label", h("span", { class: "optional" }, " optional")),
+        this.label, h("p", { class: "hint" }, "A name to recognise this job by."), this.labelError),
+      this.summary,
+      this.uploadBar.element,
+      h("div", { class: "form-actions" }, this.submit, this.sample),
+      this.note);
+    this.#listen();
+  }
+
+  #listen() {
+    this.sample.addEventListener("click", () => void this.#fillSample());
+    this.element.addEventListener("submit", (event) => {
+      event.preventDefault();
+      void this.#submit();
+    });
+    // What was complained about is being mended: the complaint goes, the others stay.
+    this.element.addEventListener("input", ({ target }) => {
+      if (target === this.label) setTextOrHide(this.labelError, "");
+      this.#fieldOf(target)?.showError("");
+    });
+  }
+
+  async #submit() {
+    if (this.#upload) return;
+    this.#clearErrors();
+    if (!this.#check()) return;
+    const input = readAll(this.fields);
+    const files = this.#files();
+    const request = JSON.stringify([this.label.value.trim(), input, [...files].map(([name, file]) => [name, file.name, file.size, file.lastModified])]);
+    const key = this.#keyFor(request);
+    this.#upload = new AbortController();
+    this.#setBusy(true, files.size > 0);
+    try {
+      const job = await submitJob({ type: this.type.name, label: this.label.value.trim(), input, files, key },
+        (sent, total) => this.uploadBar.show(sent, total), this.#upload.signal);
+      this.#unanswered = { request: "", key: "" };
+      this.#tellSubmitted(job);
+      this.onSubmitted(job);
+    } catch (problem) {
+      if (!(problem instanceof Unreachable)) this.#unanswered = { request: "", key: "" };
+      if (this.#upload.signal.aborted) setTextOrHide(this.note, "The upload was cancelled; no job was started.");
+      else this.#showProblem(problem);
+    } finally {
+      this.#upload = null;
+      this.#setBusy(false, false);
+    }
+  }
+
+  /**
+   * A submission that got no answer may have been accepted. Sent again unchanged it carries the same
+   * Idempotency-Key, so it cannot become two jobs; anything else is a new submission.
+   *
+   * @param {string} request
+   */
+  #keyFor(request) {
+    if (this.#unanswered.request !== request) {
+      // Not crypto.randomUUID(): browsers withhold it from pages on plain http.
+      const key = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+      this.#unanswered = { request, key };
+    }
+    return this.#unanswered.key;
+  }
+
+  #check() {
+    const wrong = flatten(this.fields).map((field) => ({ field, detail: field.check() })).filter(({ detail }) => detail);
+    for (const { field, detail } of wrong) field.showError(detail);
+    wrong[0]?.field.focus();
+    return wrong.length === 0;
+  }
+
+  #files() {
+    /** @type {Map<string, File>} */
+    const files = new Map();
+    for (const field of flatten(this.fields)) {
+      const file = field.file?.input.files?.[0];
+      if (file) files.set(nameOf(field), file);
+    }
+    return files;
+  }
+
+  /** @param {unknown} problem */
+  #showProblem(problem) {
+    const elsewhere = [];
+    /** @type {Field | null} */
+    let first = null;
+    for (const error of problem instanceof Problem ? problem.errors : []) {
+      const field = this.#fieldAt(error.pointer);
+      if (!field && error.pointer === "/label") setTextOrHide(this.labelError, error.detail);
+      else if (!field) {
+        elsewhere.push(error.pointer ? `${error.pointer}: ${error.detail}` : error.detail);
+      } else {
+        const within = error.pointer.slice(field.pointer.length);
+        field.showError(within ? `${within}: ${error.detail}` : error.detail);
+        first ??= field;
+      }
+    }
+    this.summary.replaceChildren(h("p", {}, explain(problem)));
+    if (elsewhere.length) this.summary.append(h("ul", {}, ...elsewhere.map((text) => h("li", {}, text))));
+    setHidden(this.summary, false);
+    first?.focus();
+  }
+
+  /** The innermost field that the pointer names or lies within. @param {string} pointer */
+  #fieldAt(pointer) {
+    const fits = flatten(this.fields).filter((field) => pointer === field.pointer || pointer.startsWith(`${field.pointer}/`));
+    return fits.sort((a, b) => b.pointer.length - a.pointer.length)[0] ?? null;
+  }
+
+  /** @param {EventTarget | null} control */
+  #fieldOf(control) {
+    const pointer = control instanceof Element ? control.closest("[data-pointer]")?.getAttribute("data-pointer") : null;
+    return pointer ? this.#fieldAt(pointer) : null;
+  }
+
+  #clearErrors() {
+    for (const field of flatten(this.fields)) field.showError("");
+    setTextOrHide(this.labelError, "");
+    setHidden(this.summary, true);
+    setHidden(this.note, true);
+  }
+
+  async #fillSample() {
+    this.#clearErrors();
+    const values = sampleOf(this.type.inputSchema, this.type.inputSchema);
+    if (isRecord(values)) fillAll(this.fields, values);
+    this.sample.disabled = true;
+    try {
+      for (const field of flatten(this.fields)) if (field.file) await this.#fillFile(field);
+    } finally {
+      this.sample.disabled = false;
+    }
+  }
+
+  /** @param {Field} field */
+  async #fillFile(field) {
+    if (!field.file || field.file.input.files?.length) return;
+    try {
+      const file = await sampleFile(field.file.mediaType, (doing) => setTextOrHide(this.note, doing));
+      const transfer = new DataTransfer();
+      transfer.items.add(file);
+      field.file.input.files = transfer.files;
+      setTextOrHide(this.note, `Ready: ${file.name}, ${bytes(file.size)}. Nothing is sent until you start the job.`);
+    } catch (problem) {
+      if (!(problem instanceof NoSample)) throw problem;
+      setHidden(this.note, true);
+      field.showError(problem.message);
+    }
+  }
+
+  /** @param {boolean} busy @param {boolean} uploading */
+  #setBusy(busy, uploading) {
+    // Not `disabled`: that would throw the keyboard's focus off the button just pressed.
+    this.submit.setAttribute("aria-disabled", String(busy));
+    setText(this.submit, busy ? "Starting…" : "Start job");
+    setHidden(this.uploadBar.element, !uploading);
+    if (uploading) this.uploadBar.show(0, 0);
+  }
+
+  /** @param {Job} job */
+  #tellSubmitted(job) {
+    const link = h("a", { href: `#/jobs/${job.jobId}` }, job.label || "See the job");
+    this.note.replaceChildren("Started: ", link);
+    setHidden(this.note, false);
+  }
+}
+
+/** How far the upload is; the job's own progress starts only after it. */
+class UploadBar {
+  /** @param {() => void} onCancel */
+  constructor(onCancel) {
+    this.fill = h("div", { class: "bar-fill" });
+    this.bar = h("div", {
+      class: "bar", role: "progressbar", "aria-label": "Upload", "aria-valuemin": 0, "aria-valuemax": 100,
+    }, this.fill);
+    this.text = h("span", {});
+    this.stop = h("button", { type: "button", class: "button small" }, "Cancel upload");
+    this.stop.addEventListener("click", onCancel);
+    this.element = h("div", { class: "upload", hidden: true }, this.bar, h("div", { class: "upload-line" }, this.text, this.stop));
+  }
+
+  /** @param {number} sent @param {number} total bytes; 0 while unknown */
+  show(sent, total) {
+    const share = total > 0 ? sent / total : 0;
+    this.fill.style.transform = `scaleX(${share})`;
+    this.bar.setAttribute("aria-valuenow", String(Math.floor(share * 100)));
+    setText(this.text, total === 0 ? "Uploading…"
+      : sent < total ? `Uploading: ${bytes(sent)} of ${bytes(total)}` : "Uploaded; the server is taking it in…");
+  }
+}

@@ -1,0 +1,167 @@
+// Words for people: numbers, sizes, durations, and what a job is doing. Pure: no DOM and no clock.
+
+/** @typedef {import("./watch-job.js").Job} Job */
+
+const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
+const oneDecimal = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
+const stamp = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
+const clock = new Intl.DateTimeFormat("en", {
+  hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false,
+});
+
+/** Running jobs that have said nothing for this long are pointed out. */
+const SILENCE_S = 10;
+
+const STATUSES = {
+  queued: { glyph: "○", word: "Queued" },
+  running: { glyph: "▸", word: "Running" },
+  stopping: { glyph: "■", word: "Stopping" },
+  completed: { glyph: "✓", word: "Completed" },
+  failed: { glyph: "✕", word: "Failed" },
+  cancelled: { glyph: "–", word: "Cancelled" },
+};
+
+/** @param {Job} job */
+export const isTerminal = (job) =>
+  job.status === "completed" || job.status === "failed" || job.status === "cancelled";
+
+/**
+ * What the badge shows; "stopping" is not a status of the API but a cancel that waits to happen.
+ *
+ * @param {Job} job
+ * @returns {{key: string, glyph: string, word: string}}
+ */
+export function statusOf(job) {
+  const key = job.cancelRequested && !isTerminal(job) ? "stopping" : job.status;
+  return { key, ...STATUSES[key] };
+}
+
+/** @param {number} value */
+export const count = (value) => (Number.isInteger(value) ? whole : oneDecimal).format(value);
+
+/** @param {number} value bytes; decimal units, as file managers and disks count */
+export function bytes(value) {
+  if (value < 1000) return `${whole.format(value)} B`;
+  for (const [size, unit] of /** @type {[number, string][]} */ ([[1e9, "GB"], [1e6, "MB"]])) {
+    if (value >= size * 0.9995) return `${oneDecimal.format(value / size)} ${unit}`;
+  }
+  return `${oneDecimal.format(value / 1000)} kB`;
+}
+
+/** @param {number} seconds exact, for what has happened: "12 s", "3 min 5 s", "2 h 10 min" */
+export function duration(seconds) {
+  if (seconds < 9.95) return `${oneDecimal.format(Math.max(0, seconds))} s`;
+  const s = Math.round(seconds);
+  if (s < 60) return `${s} s`;
+  if (s < 3600) return s % 60 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${s / 60} min`;
+  const minutes = Math.floor((s % 3600) / 60);
+  return minutes ? `${whole.format(Math.floor(s / 3600))} h ${minutes} min` : `${s / 3600} h`;
+}
+
+/** @param {number} seconds rounded, for estimates: a guess that changes every tick is noise */
+export function roughly(seconds) {
+  if (seconds <= 10) return `${Math.max(1, Math.round(seconds))} s`;
+  if (seconds < 58) return `${Math.round(seconds / 5) * 5} s`;
+  if (seconds < 3570) return `${Math.max(1, Math.round(seconds / 60))} min`;
+  return duration(Math.round(seconds / 300) * 300);
+}
+
+/** @param {string} at RFC 3339 @param {number} nowMs */
+export function ago(at, nowMs) {
+  const seconds = (nowMs - Date.parse(at)) / 1000;
+  if (seconds < 5) return "just now";
+  if (seconds < 60) return `${Math.floor(seconds / 5) * 5} s ago`;
+  if (seconds < 3600) return `${Math.floor(seconds / 60)} min ago`;
+  if (seconds < 86_400) return `${Math.floor(seconds / 3600)} h ago`;
+  return stamp.format(new Date(at));
+}
+
+/** @param {string} at */
+export const dateAndTime = (at) => stamp.format(new Date(at));
+
+/** @param {string} at */
+export const timeOfDay = (at) => clock.format(new Date(at));
+
+/** @param {string} at @param {number} nowMs a time today, else with its date */
+function moment(at, nowMs) {
+  const sameDay = new Date(at).toDateString() === new Date(nowMs).toDateString();
+  return sameDay ? timeOfDay(at) : dateAndTime(at);
+}
+
+/** @param {Job} job "45%", rounded down like the server's own figure; "" while unknown */
+export const percent = (job) => (job.progress === null ? "" : `${Math.floor(job.progress)}%`);
+
+/** @param {Job} job "420/1,000 rows", "1.2 MB of 3.4 MB", "17 rows"; "" when nothing was counted */
+export function amount({ done, total, unit }) {
+  if (done === null) return "";
+  if (unit === "bytes") return total === null ? bytes(done) : `${bytes(done)} of ${bytes(total)}`;
+  const counted = total === null ? count(done) : `${count(done)}/${count(total)}`;
+  return unit ? `${counted} ${unit}` : counted;
+}
+
+/** @param {Job} job @param {number} nowMs the line under the bar */
+export function progressLine(job, nowMs) {
+  if (job.status === "queued") return waitingLine(job, nowMs);
+  if (isTerminal(job)) return endLine(job);
+  const parts = [amount(job)];
+  if (job.ratePerSecond !== null) {
+    parts.push(job.unit === "bytes" ? `${bytes(job.ratePerSecond)}/s` : `${rate(job.ratePerSecond)}/s`);
+  }
+  if (job.etaSeconds !== null) {
+    parts.push(
+      job.progress === null
+        ? `usually takes about ${roughly(job.etaSeconds)}`
+        : `about ${roughly(job.etaSeconds)} left`,
+    );
+  }
+  return parts.filter(Boolean).join(" · ");
+}
+
+/** @param {number} value */
+const rate = (value) => (value >= 10 ? whole : oneDecimal).format(value);
+
+/** @param {Job} job @param {number} nowMs why a queued job has not started */
+function waitingLine(job, nowMs) {
+  const waitS = job.runAt === null ? 0 : (Date.parse(job.runAt) - nowMs) / 1000;
+  if (waitS > 0 && job.attempt > 0) {
+    return `attempt ${job.attempt + 1} of ${job.maxAttempts} in ${duration(Math.ceil(waitS))}`;
+  }
+  if (waitS > 0) return `starts at ${moment(/** @type {string} */ (job.runAt), nowMs)}`;
+  const parts = [];
+  if (job.queuePosition === 1) parts.push("next in the queue");
+  else if (job.queuePosition !== null) parts.push(`${count(job.queuePosition)} in the queue`);
+  else parts.push("waiting for a free slot");
+  if (job.etaSeconds !== null) parts.push(`usually takes about ${roughly(job.etaSeconds)}`);
+  return parts.join(" · ");
+}
+
+/** @param {Job} job */
+function endLine(job) {
+  const parts = [amount(job)];
+  if (job.startedAt && job.completedAt) {
+    const seconds = (Date.parse(job.completedAt) - Date.parse(job.startedAt)) / 1000;
+    parts.push(job.status === "completed" ? `took ${duration(seconds)}` : `after ${duration(seconds)}`);
+  }
+  return parts.filter(Boolean).join(" · ");
+}
+
+/** @param {Job} job step and message, whichever there are */
+export function activityLine(job) {
+  if (job.status === "failed" && job.error) return [job.error.title, job.error.detail].filter(Boolean).join(": ");
+  if (job.step && job.message && job.step !== job.message) return `${job.step}: ${job.message}`;
+  return job.message ?? job.step ?? "";
+}
+
+/** @param {Job} job @param {number} nowMs "" unless a running job has gone quiet */
+export function silenceLine(job, nowMs) {
+  if (job.status !== "running" || !job.updatedAt) return "";
+  const seconds = (nowMs - Date.parse(job.updatedAt)) / 1000;
+  return seconds < SILENCE_S ? "" : `no update for ${duration(Math.floor(seconds))}`;
+}
+
+/** @param {Job} job what a screen reader says for the bar */
+export function spokenProgress(job) {
+  const { word } = statusOf(job);
+  if (job.progress === null) return [word, amount(job)].filter(Boolean).join(", ");
+  return [`${job.progress}%`, job.status === "running" ? amount(job) : word].filter(Boolean).join(", ");
+}

@@ -1,0 +1,178 @@
+// The list of jobs: keyed rows, patched at most ten times a second, older ones page by page.
+
+import { explain, listJobs, serverNow } from "./api.js";
+import { byId, h, paced, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
+import { count, isTerminal } from "./format.js";
+import { JobRow } from "./row.js";
+import { byNewest } from "./store.js";
+
+/** @typedef {import("./watch-job.js").Job} Job */
+
+const PAGE = 30;
+/** Every so many seconds the ages of ended jobs are brought up to date. */
+const SLOW_TICK = 20;
+
+/** @type {Record<string, (job: Job) => boolean>} */
+const FILTERS = { all: () => true, active: (job) => !isTerminal(job), ended: isTerminal };
+
+export class JobList {
+  /** @type {Map<string, JobRow>} */
+  #rows = new Map();
+  /** @type {Set<string>} */
+  #dirty = new Set();
+  #reorder = true;
+  #filter = "all";
+  /** @type {string | null} */
+  #cursor = null;
+  #loaded = false;
+  #ticks = 0;
+
+  /**
+   * @param {import("./store.js").JobStore} store
+   * @param {(type: string) => string} titleOf  a job type's title
+   * @param {(job: Job) => void} onRetried
+   */
+  constructor(store, titleOf, onRetried) {
+    this.store = store;
+    this.titleOf = titleOf;
+    this.onRetried = onRetried;
+    this.list = byId("job-list");
+    this.empty = byId("jobs-empty");
+    this.older = byId("jobs-older");
+    this.notice = byId("jobs-notice");
+    this.ask = paced(() => this.#paint());
+    this.filters = [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-filter]"))];
+    for (const button of this.filters) {
+      button.addEventListener("click", () => this.#show(button.dataset.filter ?? "all"));
+    }
+    this.older.addEventListener("click", () => void this.loadPage());
+    store.subscribe((id, job, before) => {
+      this.#dirty.add(id);
+      this.#reorder ||= !job || !before || job.status !== before.status || job.queuePosition !== before.queuePosition;
+      this.ask();
+    });
+    setInterval(() => this.#tick(), 1000);
+  }
+
+  /** Fetches the newest page, then older ones. */
+  async loadPage() {
+    setAttribute(this.older, "aria-disabled", "true");
+    try {
+      const { jobs, nextCursor } = await listJobs({ limit: PAGE, cursor: this.#cursor });
+      for (const job of jobs) this.store.accept(job);
+      this.#cursor = nextCursor;
+      this.#loaded = true;
+      setTextOrHide(this.notice, "");
+    } catch (problem) {
+      setTextOrHide(this.notice, `Jobs could not be listed. ${explain(problem)}`);
+    }
+    setAttribute(this.older, "aria-disabled", null);
+    setHidden(this.older, this.#loaded && this.#cursor === null);
+    if (this.#loaded) setText(this.older, "Show older");
+    this.ask();
+  }
+
+  /** Puts the keyboard on a job's row. @param {string} id @returns {boolean} whether there is one */
+  focus(id) {
+    this.#paint();
+    const row = this.#rows.get(id);
+    row?.link.focus();
+    return row !== undefined;
+  }
+
+  /** Draws everything anew, because what rows show beside their job has changed. */
+  redraw() {
+    for (const job of this.store.all()) this.#dirty.add(job.jobId);
+    this.ask();
+  }
+
+  /** Waiting times move on by themselves; so do ages, which are told more coarsely. */
+  #tick() {
+    this.store.removeExpired(serverNow());
+    if (document.hidden) return;
+    this.#ticks += 1;
+    if (this.#ticks % SLOW_TICK === 0) return this.redraw();
+    for (const job of this.store.active()) this.#dirty.add(job.jobId);
+    this.ask();
+  }
+
+  /** @param {string} filter */
+  #show(filter) {
+    this.#filter = filter;
+    for (const button of this.filters) setAttribute(button, "aria-pressed", String(button.dataset.filter === filter));
+    this.#reorder = true;
+    this.ask();
+  }
+
+  #paint() {
+    // A view that is not shown costs nothing; it catches up when it is.
+    if (this.list.closest("[hidden]")) return;
+    if (this.#reorder) this.#order();
+    const nowMs = serverNow();
+    for (const id of this.#dirty) {
+      const job = this.store.get(id);
+      if (job) this.#rows.get(id)?.update(job, this.titleOf(job.type), nowMs);
+    }
+    this.#dirty.clear();
+  }
+
+  #order() {
+    this.#reorder = false;
+    const jobs = this.store.all();
+    const shown = jobs.filter(FILTERS[this.#filter]).sort(this.#filter === "active" ? byTurn : byNewest);
+    const focused = document.activeElement;
+    this.#dropRows(new Set(shown.map((job) => job.jobId)));
+    let place = this.list.firstElementChild;
+    for (const job of shown) {
+      const element = this.#rowFor(job.jobId).element;
+      if (element === place) place = place.nextElementSibling;
+      else this.list.insertBefore(element, place);
+    }
+    // Moving an element takes the focus from it.
+    if (focused instanceof HTMLElement && focused !== document.activeElement && focused.isConnected) {
+      focused.focus({ preventScroll: true });
+    }
+    this.#count(jobs, shown.length);
+  }
+
+  /** @param {string} id */
+  #rowFor(id) {
+    let row = this.#rows.get(id);
+    if (!row) {
+      row = new JobRow(id, { store: this.store, onRetried: this.onRetried, onFocusLost: () => {} });
+      this.#rows.set(id, row);
+      this.#dirty.add(id);
+    }
+    return row;
+  }
+
+  /** @param {Set<string>} wanted */
+  #dropRows(wanted) {
+    for (const [id, row] of this.#rows) {
+      if (wanted.has(id)) continue;
+      this.#rows.delete(id);
+      const held = row.element.contains(document.activeElement);
+      const next = row.element.nextElementSibling ?? row.element.previousElementSibling;
+      row.element.remove();
+      // The keyboard stays where it was in the list, not back at the top of the page.
+      if (held) (next?.querySelector("a") ?? byId("jobs-title")).focus({ preventScroll: true });
+    }
+  }
+
+  /** @param {Job[]} jobs @param {number} shown */
+  #count(jobs, shown) {
+    const active = jobs.filter(FILTERS.active).length;
+    setText(byId("active-count"), active ? count(active) : "");
+    setHidden(byId("active-count"), active === 0);
+    setHidden(this.empty, shown > 0 || !this.#loaded);
+    setHidden(byId("empty-first"), jobs.length > 0);
+    setHidden(byId("empty-filter"), jobs.length === 0);
+  }
+}
+
+/** As the jobs will end: running ones first, then the queue in its order. @param {Job} a @param {Job} b */
+function byTurn(a, b) {
+  if (a.status !== b.status) return a.status === "running" ? -1 : 1;
+  const last = Number.MAX_SAFE_INTEGER;
+  return (a.queuePosition ?? last) - (b.queuePosition ?? last) || -byNewest(a, b);
+}

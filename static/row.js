@@ -1,0 +1,90 @@
+// One job in the list: a row that is made once and from then on only patched.
+
+import { JobActions } from "./actions.js";
+import { fileUrl } from "./api.js";
+import { ProgressBar } from "./bar.js";
+import { h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
+import { activityLine, ago, bytes, percent, progressLine, silenceLine, statusOf } from "./format.js";
+
+/** @typedef {import("./watch-job.js").Job} Job */
+
+/** Output files linked in a row; the detail view has them all. */
+const MOST_FILES = 3;
+
+export class JobRow {
+  #fileKey = "";
+
+  /**
+   * @param {string} id
+   * @param {import("./actions.js").ActionOptions} options
+   */
+  constructor(id, options) {
+    this.link = h("a", { class: "job-name", href: `#/jobs/${id}` });
+    this.about = h("span", { class: "job-about" });
+    this.badge = statusBadge();
+    this.bar = new ProgressBar();
+    this.percent = h("span", { class: "job-percent" });
+    this.line = h("span", { class: "job-line" });
+    this.silence = h("span", { class: "job-silence" });
+    this.activity = h("p", { class: "job-activity" });
+    this.files = h("ul", { class: "job-files", hidden: true });
+    this.actions = new JobActions({ ...options, onFocusLost: () => this.link.focus({ preventScroll: true }) });
+    this.element = h("li", { class: "job", "data-job": id },
+      h("div", { class: "job-head" }, h("div", { class: "job-title" }, this.link, this.about), this.badge.element),
+      this.bar.element,
+      h("div", { class: "job-figures" }, this.percent, this.line, this.silence),
+      this.activity,
+      h("div", { class: "job-foot" }, this.files, this.actions.element));
+  }
+
+  /**
+   * @param {Job} job
+   * @param {string} typeTitle
+   * @param {number} nowMs
+   */
+  update(job, typeTitle, nowMs) {
+    const name = job.label || typeTitle;
+    setText(this.link, name);
+    setText(this.about, [job.label ? typeTitle : "", ago(job.createdAt, nowMs)].filter(Boolean).join(" · "));
+    this.badge.update(job);
+    this.bar.update(job, name);
+    setText(this.percent, percent(job));
+    setHidden(this.percent, job.progress === null);
+    setText(this.line, progressLine(job, nowMs));
+    setTextOrHide(this.silence, silenceLine(job, nowMs));
+    setTextOrHide(this.activity, activityLine(job));
+    setAttribute(this.element, "data-status", statusOf(job).key);
+    this.#updateFiles(job);
+    this.actions.update(job, name);
+  }
+
+  /** @param {Job} job */
+  #updateFiles(job) {
+    const files = job.files ?? [];
+    const key = files.map(({ name, sizeBytes }) => `${name}/${sizeBytes}`).join("\n");
+    if (key === this.#fileKey) return;
+    this.#fileKey = key;
+    const links = files.slice(0, MOST_FILES).map(({ name, sizeBytes }) =>
+      h("li", {}, h("a", { href: fileUrl(job.jobId, name).href, download: name }, name), ` ${bytes(sizeBytes)}`));
+    if (files.length > MOST_FILES) links.push(h("li", {}, `and ${files.length - MOST_FILES} more`));
+    this.files.replaceChildren(...links);
+    setHidden(this.files, files.length === 0);
+  }
+}
+
+/** The state as a glyph and a word: colour alone tells some people nothing. */
+export function statusBadge() {
+  const glyph = h("span", { class: "glyph", "aria-hidden": "true" });
+  const word = h("span", {});
+  const element = h("span", { class: "badge" }, glyph, word);
+  return {
+    element,
+    /** @param {Job} job */
+    update(job) {
+      const status = statusOf(job);
+      setText(glyph, status.glyph);
+      setText(word, status.word);
+      setAttribute(element, "data-status", status.key);
+    },
+  };
+}
