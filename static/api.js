@@ -161,7 +161,8 @@ export function submitJob({ type, label, input, files, key }, onUpload, signal) 
 /** @param {string} json @param {Map<string, File>} files */
 function multipart(json, files) {
   const form = new FormData();
-  form.append("input", new Blob([json], { type: "application/json" }));
+  // A text part, not a Blob: FormData gives every Blob a file name, and that makes it a file.
+  form.append("input", json);
   for (const [name, file] of files) form.append(name, file, file.name);
   return form;
 }
@@ -179,8 +180,7 @@ function parse(text) {
 export function explain(problem) {
   if (problem instanceof Unreachable) return "The server cannot be reached. Nothing was changed here; try again.";
   if (!(problem instanceof Problem)) return String(problem);
-  const wait = problem.retryAfter === null ? "in a moment" : `in ${problem.retryAfter} s`;
-  if (problem.status === 429) return `You have too many jobs or requests under way: try again ${wait}. ${problem.detail}`.trim();
-  if (problem.status === 503) return `The server takes no more work just now: try again ${wait}. ${problem.detail}`.trim();
-  return problem.detail ? `${problem.message}: ${problem.detail}` : problem.message;
+  const what = problem.detail ? `${problem.message}: ${problem.detail}` : `${problem.message}.`;
+  // 429 and 503: not this time, but there is nothing wrong with what was asked.
+  return problem.retryAfter === null ? what : `${what} Try again in ${Math.ceil(problem.retryAfter)} s.`;
 }

@@ -26,6 +26,11 @@ const detail = new DetailView(store, titleOf, openRetried);
 store.subscribe((_id, job, before) => {
   if (job && before) announcer.job(job, before, nameOf(job));
 });
+// Not "#jobs-title": the address belongs to the views.
+byId("skip").addEventListener("click", (event) => {
+  event.preventDefault();
+  (openId() ? byId("detail-title") : byId("jobs-title")).focus();
+});
 addEventListener("hashchange", () => route(true));
 setInterval(retitle, 1000);
 route(false);

@@ -57,8 +57,8 @@ export class DetailView {
     this.#full = null;
     this.#drawn = { full: null, files: "" };
     setText(this.heading, "Job");
+    this.#showBody(this.store.get(id) !== null);
     setHidden(this.missing, true);
-    setHidden(this.body, this.store.get(id) === null);
     for (const part of ["input", "result", "files"]) setHidden(byId(`detail-${part}-part`), true);
     this.log.open(id);
     void this.#fetchFull();
@@ -128,9 +128,15 @@ export class DetailView {
     this.#id = "";
     setText(this.heading, title);
     setText(this.missing, text);
-    setHidden(this.missing, false);
-    setHidden(this.body, true);
+    this.#showBody(false);
     if (focused) this.heading.focus();
+  }
+
+  /** @param {boolean} shown */
+  #showBody(shown) {
+    setHidden(this.body, !shown);
+    setHidden(this.badge.element, !shown);
+    setHidden(this.missing, shown);
   }
 
   #paint() {
@@ -138,7 +144,7 @@ export class DetailView {
     if (!job) return;
     const nowMs = serverNow();
     const name = job.label || this.titleOf(job.type);
-    setHidden(this.body, false);
+    this.#showBody(true);
     setText(this.heading, name);
     this.badge.update(job);
     this.bar.update(job, name);

@@ -1,6 +1,7 @@
 // The "start a job" form: fills in samples, checks, uploads with progress, shows errors where they belong.
 
 import { explain, Problem, submitJob } from "./api.js";
+import { fillTransform } from "./bar.js";
 import { h, setHidden, setText, setTextOrHide } from "./dom.js";
 import { fieldsOf, fillAll, flatten, nameOf, readAll } from "./fields.js";
 import { bytes } from "./format.js";
@@ -128,12 +129,13 @@ export class JobForm {
       else if (!field) {
         elsewhere.push(error.pointer ? `${error.pointer}: ${error.detail}` : error.detail);
       } else {
-        const within = error.pointer.slice(field.pointer.length);
+        const within = inWords(error.pointer.slice(field.pointer.length));
         field.showError(within ? `${within}: ${error.detail}` : error.detail);
         first ??= field;
       }
     }
-    this.summary.replaceChildren(h("p", {}, explain(problem)));
+    const text = first && elsewhere.length === 0 ? "Not started: what is marked above needs another look." : explain(problem);
+    this.summary.replaceChildren(h("p", {}, text));
     if (elsewhere.length) this.summary.append(h("ul", {}, ...elsewhere.map((text) => h("li", {}, text))));
     setHidden(this.summary, false);
     first?.focus();
@@ -203,6 +205,10 @@ export class JobForm {
   }
 }
 
+/** @param {string} pointer within a field: "/0/name" → "item 1, name" */
+const inWords = (pointer) =>
+  pointer.split("/").slice(1).map((step) => (/^\d+$/.test(step) ? `item ${Number(step) + 1}` : step)).join(", ");
+
 /** How far the upload is; the job's own progress starts only after it. */
 class UploadBar {
   /** @param {() => void} onCancel */
@@ -220,7 +226,7 @@ class UploadBar {
   /** @param {number} sent @param {number} total bytes; 0 while unknown */
   show(sent, total) {
     const share = total > 0 ? sent / total : 0;
-    this.fill.style.transform = `scaleX(${share})`;
+    this.fill.style.transform = fillTransform(share);
     this.bar.setAttribute("aria-valuenow", String(Math.floor(share * 100)));
     setText(this.text, total === 0 ? "Uploading…"
       : sent < total ? `Uploading: ${bytes(sent)} of ${bytes(total)}` : "Uploaded; the server is taking it in…");

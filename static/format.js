@@ -4,9 +4,10 @@
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const oneDecimal = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
-const stamp = new Intl.DateTimeFormat("en", { dateStyle: "medium", timeStyle: "medium" });
+// Dates as the reader writes them; words and numbers are English, like the rest of the page.
+const stamp = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const clock = new Intl.DateTimeFormat("en", {
-  hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false,
+  hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
 });
 
 /** Running jobs that have said nothing for this long are pointed out. */
@@ -148,6 +149,8 @@ function endLine(job) {
 /** @param {Job} job step and message, whichever there are */
 export function activityLine(job) {
   if (job.status === "failed" && job.error) return [job.error.title, job.error.detail].filter(Boolean).join(": ");
+  // The step of an ended job is where it was, not what it does.
+  if (job.status === "completed") return job.message ?? "";
   if (job.step && job.message && job.step !== job.message) return `${job.step}: ${job.message}`;
   return job.message ?? job.step ?? "";
 }

@@ -9,6 +9,8 @@ import { byNewest } from "./store.js";
 /** @typedef {import("./watch-job.js").Job} Job */
 
 const PAGE = 30;
+/** Rows made in one paint; two hundred at once would hold up the frame. The rest follows in the next. */
+const MOST_NEW_ROWS = 25;
 /** Every so many seconds the ages of ended jobs are brought up to date. */
 const SLOW_TICK = 20;
 
@@ -123,7 +125,9 @@ export class JobList {
     const focused = document.activeElement;
     this.#dropRows(new Set(shown.map((job) => job.jobId)));
     let place = this.list.firstElementChild;
+    let created = 0;
     for (const job of shown) {
+      if (!this.#rows.has(job.jobId) && (created += 1) > MOST_NEW_ROWS) continue;
       const element = this.#rowFor(job.jobId).element;
       if (element === place) place = place.nextElementSibling;
       else this.list.insertBefore(element, place);
@@ -133,6 +137,10 @@ export class JobList {
       focused.focus({ preventScroll: true });
     }
     this.#count(jobs, shown.length);
+    if (created > MOST_NEW_ROWS) {
+      this.#reorder = true;
+      this.ask();
+    }
   }
 
   /** @param {string} id */

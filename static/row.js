@@ -32,9 +32,10 @@ export class JobRow {
     this.element = h("li", { class: "job", "data-job": id },
       h("div", { class: "job-head" }, h("div", { class: "job-title" }, this.link, this.about), this.badge.element),
       this.bar.element,
-      h("div", { class: "job-figures" }, this.percent, this.line, this.silence),
-      this.activity,
-      h("div", { class: "job-foot" }, this.files, this.actions.element));
+      h("div", { class: "job-foot" },
+        h("div", { class: "job-text" },
+          h("div", { class: "job-figures" }, this.percent, this.line, " ", this.silence), this.activity, this.files),
+        this.actions.element));
   }
 
   /**

@@ -49,7 +49,12 @@ class Stream {
   constructor(options, signal) {
     this.options = options;
     this.signal = signal;
-    signal.addEventListener("abort", () => this.#close(), { once: true });
+    const check = () => void this.#checkNetwork();
+    for (const name of ["online", "offline"]) addEventListener(name, check);
+    signal.addEventListener("abort", () => {
+      for (const name of ["online", "offline"]) removeEventListener(name, check);
+      this.#close();
+    }, { once: true });
   }
 
   open() {
@@ -112,6 +117,23 @@ class Stream {
         this.#say("offline");
       }
       await pause(pauseS * 1000, this.signal);
+    }
+  }
+
+  /**
+   * The browser's network came or went. A connection that was cut this way may stay silent for
+   * minutes before it fails, while a server on this machine is not touched at all: so ask.
+   */
+  async #checkNetwork() {
+    const source = this.#source;
+    if (!source) return;
+    try {
+      await this.options.poll(this.signal);
+      if (this.#source !== source || this.#connection !== "offline") return;
+      this.#close();
+      this.open();
+    } catch {
+      if (this.#source === source && !this.signal.aborted) this.#say("offline");
     }
   }
 
