@@ -1,0 +1,210 @@
+"""The CSV report as a whole: what it says of a file, and the page that it draws."""
+
+import html.parser
+import json
+from collections.abc import Callable
+from random import Random
+
+import pytest
+
+from server import BlockingContext, JobCancelled, JobFailed, Upload
+from server.handlers import declared
+from server.samples.csv_profile import Column, ColumnReport, Profile, column_names
+from server.samples.csv_report import CsvReport, Report, csv_report
+
+MakeUpload = Callable[[bytes | str], Upload]
+
+
+def report_on(context: BlockingContext, upload: Upload) -> Report:
+    return csv_report(context, CsvReport(file=upload))
+
+
+def column_of(*values: str) -> ColumnReport:
+    profile = Profile(["it"], ",")
+    profile.add([[value] for value in values])
+    return profile.columns()[0]
+
+
+def test_a_report_counts_and_types_every_column(context: BlockingContext, upload: MakeUpload) -> None:
+    report = report_on(
+        context,
+        upload('id,price,on,paid,note\n1,2.5,2026-01-01,yes,"a\nb"\n2,,2026-01-03,no,c\n3,4.5,NA,no,c\n'),
+    )
+    assert report.rows == 3
+    assert [column.type for column in report.columns] == ["integer", "number", "date", "boolean", "text"]
+    assert [column.missing for column in report.columns] == [0, 1, 1, 0, 0]
+    assert [column.distinct for column in report.columns] == [3, 2, 2, 2, 2]
+    price, on = report.columns[1:3]
+    assert (price.min, price.max, price.mean) == (2.5, 4.5, 3.5)
+    assert price.deviation == pytest.approx(2**0.5)
+    assert (on.min, on.max, on.mean) == ("2026-01-01", "2026-01-03", "2026-01-02")
+    assert [(top.value, top.count) for top in report.columns[4].top] == [("c", 2), ("a\nb", 1)]
+
+
+def test_the_result_is_camel_case_json(context: BlockingContext, upload: MakeUpload) -> None:
+    report = report_on(context, upload("a;b\n1;2\n3\n"))
+    result = json.loads(declared("csv-report").encode_output(report))
+    assert (result["rows"], result["raggedRows"], result["delimiter"], result["encoding"]) == (
+        2,
+        1,
+        ";",
+        "utf-8",
+    )
+    assert result["columns"][0]["distinctExact"] is True
+    assert result["columns"][1]["missing"] == 1
+
+
+@pytest.mark.parametrize(("content", "columns"), [("", 0), ("a,b\n", 2), ("\n\n", 0)])
+def test_a_file_without_rows_is_reported_too(
+    content: str, columns: int, context: BlockingContext, upload: MakeUpload
+) -> None:
+    report = report_on(context, upload(content))
+    assert (report.rows, len(report.columns)) == (0, columns)
+    assert {column.type for column in report.columns} <= {"empty"}
+    assert "0 rows" in (context.output_dir / "report.html").read_text(encoding="utf-8")
+
+
+def test_blank_and_repeated_names_become_different_ones() -> None:
+    assert column_names(["a", "", "a", " ", "a (2)"]) == ["a", "column 2", "a (2)", "column 4", "a (2) (2)"]
+
+
+def test_ragged_rows_are_counted_and_their_cells_taken_as_far_as_they_go(
+    context: BlockingContext, upload: MakeUpload
+) -> None:
+    report = report_on(context, upload("a,b\n1,2\n3\n4,5,6\n\n"))
+    assert (report.rows, report.ragged_rows) == (3, 2)
+    assert [(column.missing, column.max) for column in report.columns] == [(0, 4), (1, 5)]
+
+
+def test_a_column_of_many_values_is_estimated_and_says_so() -> None:
+    chance = Random(3)
+    values = [chance.gauss(100, 15) for _ in range(50_000)]
+    profile = Profile(["it"], ",")
+    for start in range(0, len(values), 5_000):
+        profile.add([[f"{value:.6f}"] for value in values[start : start + 5_000]])
+    (column,) = profile.columns()
+    ordered = sorted(values)
+    assert not column.distinct_exact
+    assert column.distinct == pytest.approx(50_000, rel=0.04)
+    assert column.mean == pytest.approx(sum(values) / len(values))
+    assert column.min == pytest.approx(ordered[0], abs=1e-6)
+    assert column.quantiles is not None
+    assert column.quantiles.p50 == pytest.approx(ordered[25_000], abs=0.2)
+    assert column.histogram is not None
+    assert sum(column.histogram.counts) == 50_000
+
+
+def test_misfits_are_counted_before_and_after_the_change_to_sketches() -> None:
+    profile = Profile(["it"], ",")
+    for start in range(0, 60_000, 5_000):
+        profile.add([[str(number)] for number in range(start, start + 5_000)] + [["?"]] * 3)
+    (column,) = profile.columns()
+    assert (column.type, column.misfits, column.max) == ("integer", 36, 59_999)
+
+
+def test_a_column_of_numbers_that_turns_into_words_is_text() -> None:
+    profile = Profile(["it"], ",")
+    profile.add([[str(number)] for number in range(20_000)])
+    profile.add([[f"word {number}"] for number in range(20_000)])
+    (column,) = profile.columns()
+    assert (column.type, column.min, column.quantiles) == ("text", None, None)
+    assert column.distinct == pytest.approx(40_000, rel=0.04)
+
+
+def test_long_values_are_kept_apart_by_their_hashes() -> None:
+    column = column_of("x" * 5_000 + "a", "x" * 5_000 + "b", "x" * 5_000 + "b")
+    assert (column.distinct, column.longest) == (2, 5_001)
+    assert max(len(top.value) for top in column.top) < 200
+
+
+@pytest.mark.parametrize(
+    ("values", "type_"), [(["", "NA"], "empty"), (["0", "1"], "integer"), (["é"], "text")]
+)
+def test_small_columns(values: list[str], type_: str) -> None:
+    assert column_of(*values).type == type_
+
+
+def test_infinite_and_huge_numbers_do_not_break_the_report() -> None:
+    column = column_of("1e308", "-1e308", "1e308", "inf", "5")
+    assert column.type == "text"
+    assert column_of("1e308", "-1e308", "1e308").type == "number"
+
+
+def test_progress_is_in_bytes_and_ends_at_the_files_size(
+    context: BlockingContext, upload: MakeUpload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[float] = []
+    add = Profile.add
+
+    def noting(profile: Profile, records: list[list[str]]) -> None:
+        add(profile, records)
+        seen.append(context._reported.done)
+
+    monkeypatch.setattr(Profile, "add", noting)
+    file = upload("number,text\n" + "".join(f"{number},some text\n" for number in range(100_000)))
+    report_on(context, file)
+    assert context._reported.done == context._reported.total == file.size_bytes
+    assert context._reported.unit == "bytes"
+    assert context._reported.message == "100,000 rows"
+    assert len(set(seen)) >= 6
+
+
+def test_a_cancelled_report_stops_at_the_next_batch(context: BlockingContext, upload: MakeUpload) -> None:
+    context._cancelled = True
+    with pytest.raises(JobCancelled):
+        report_on(context, upload("a\n1\n"))
+
+
+def test_too_many_columns_are_refused(context: BlockingContext, upload: MakeUpload) -> None:
+    with pytest.raises(JobFailed, match="Too many columns"):
+        report_on(context, upload(",".join("c" * 20_000) + "\n"))
+
+
+def test_a_thousand_columns_are_not_too_many(context: BlockingContext, upload: MakeUpload) -> None:
+    rows = "\n".join(",".join(str(row * column) for column in range(1000)) for row in range(300))
+    report = report_on(context, upload(rows))
+    assert (report.rows, len(report.columns)) == (299, 1000)
+
+
+class Tags(html.parser.HTMLParser):
+    """Collects what a page consists of."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: set[str] = set()
+        self.attributes: set[str] = set()
+        self.text = ""
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.add(tag)
+        self.attributes.update(name for name, _ in attrs)
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def test_the_page_is_self_contained_and_escapes_what_the_file_says(
+    context: BlockingContext, upload: MakeUpload
+) -> None:
+    evil = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>"
+    file = upload(f'"{evil}",n,"{evil}"\n"{evil}",1,"\'"\n"{evil}",2,"&amp;"\n')
+    csv_report(context, CsvReport(file=Upload(file.path, evil, "text/csv", file.size_bytes)))
+    page = Tags()
+    page.feed((context.output_dir / "report.html").read_text(encoding="utf-8"))
+    assert not page.tags & {"script", "img", "link", "iframe", "object", "form", "a"}
+    assert not {name for name in page.attributes if name.startswith("on")}
+    assert not page.attributes & {"src", "href", "style"}
+    assert "alert(1)" in page.text
+
+
+def test_the_page_says_how_many_rows_there_are(context: BlockingContext, upload: MakeUpload) -> None:
+    report_on(context, upload("n\n" + "".join(f"{number}\n" for number in range(12_345))))
+    page = (context.output_dir / "report.html").read_text(encoding="utf-8")
+    assert "<b>12,345 rows</b>" in page
+    assert "<svg" in page
+
+
+def test_a_column_takes_a_batch_of_any_cells() -> None:
+    column = Column("it", Profile(["it"], ",").budget, ",")
+    column.add(["\0", "\ud800".encode("utf-8", "replace").decode(), "x" * 1000])
+    assert column.report().distinct == 3
