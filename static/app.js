@@ -130,9 +130,13 @@ function typeChoice(type) {
   radio.addEventListener("change", () => showForm(type));
   return h("label", { class: "type", "data-type": type.name }, radio, h("span", { class: "type-text" },
     h("span", { class: "type-title" }, type.title ?? type.name),
-    type.description ? h("span", { class: "type-about" }, type.description) : null,
+    type.description ? h("span", { class: "type-about" }, ...withCode(type.description)) : null,
     type.available ? null : h("span", { class: "type-reason" }, `Not available: ${type.unavailableReason ?? "no reason given"}`)));
 }
+
+/** Descriptions are docstrings, where names stand in backticks. @param {string} text */
+const withCode = (text) =>
+  text.split("`").map((part, index) => (index % 2 === 1 ? h("code", { class: "code" }, part) : part));
 
 /** Forms are kept, so what was typed is still there after a look at another type. @type {Map<string, JobForm>} */
 const forms = new Map();

@@ -93,11 +93,20 @@ function moment(at, nowMs) {
 export const percent = (job) => (job.progress === null ? "" : `${Math.floor(job.progress)}%`);
 
 /** @param {Job} job "420/1,000 rows", "1.2 MB of 3.4 MB", "17 rows"; "" when nothing was counted */
-export function amount({ done, total, unit }) {
+export function amount({ done, total, unit, status }) {
   if (done === null) return "";
-  if (unit === "bytes") return total === null ? bytes(done) : `${bytes(done)} of ${bytes(total)}`;
-  const counted = total === null ? count(done) : `${count(done)}/${count(total)}`;
-  return unit ? `${counted} ${unit}` : counted;
+  // All of it is done then, even if the job did not count the last one.
+  if (status === "completed") return unit === "seconds" ? "" : quantity(total ?? done, unit);
+  if (total === null) return quantity(done, unit);
+  if (unit === "bytes" || unit === "seconds") return `${quantity(done, unit)} of ${quantity(total, unit)}`;
+  return `${count(done)}/${quantity(total, unit)}`;
+}
+
+/** @param {number} value @param {string | null} unit */
+function quantity(value, unit) {
+  if (unit === "bytes") return bytes(value);
+  if (unit === "seconds") return duration(value);
+  return unit ? `${count(value)} ${unit}` : count(value);
 }
 
 /** @param {Job} job @param {number} nowMs the line under the bar */
@@ -105,8 +114,9 @@ export function progressLine(job, nowMs) {
   if (job.status === "queued") return waitingLine(job, nowMs);
   if (isTerminal(job)) return endLine(job);
   const parts = [amount(job)];
-  if (job.ratePerSecond !== null) {
-    parts.push(job.unit === "bytes" ? `${bytes(job.ratePerSecond)}/s` : `${rate(job.ratePerSecond)}/s`);
+  // "14 s/s" would puzzle anybody.
+  if (job.ratePerSecond !== null && job.unit !== "seconds") {
+    parts.push(`${job.unit === "bytes" ? bytes(job.ratePerSecond) : rate(job.ratePerSecond)}/s`);
   }
   if (job.etaSeconds !== null) {
     parts.push(

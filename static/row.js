@@ -54,6 +54,7 @@ export class JobRow {
     setText(this.line, progressLine(job, nowMs));
     setTextOrHide(this.silence, silenceLine(job, nowMs));
     setTextOrHide(this.activity, activityLine(job));
+    setAttribute(this.element, "data-attempt", job.attempt);
     setAttribute(this.element, "data-status", statusOf(job).key);
     this.#updateFiles(job);
     this.actions.update(job, name);
