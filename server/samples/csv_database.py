@@ -1,0 +1,215 @@
+"""A CSV file's rows on their way into an SQLite file that knows how far it has come.
+
+The rows, those that were refused and the position behind them are written in one transaction. Killed at any
+moment, the file is as it was after some batch, and reading goes on at the byte that follows it: every row
+arrives exactly once.
+"""
+
+import csv
+import json
+import re
+import sqlite3
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from math import isfinite, nan
+from pathlib import Path
+from typing import Final, Self
+
+Cell = str | int | float | None
+
+_INTEGER: Final = re.compile(r"[+-]?(?:0|[1-9]\d{0,18})", re.ASCII)
+_REAL: Final = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?", re.ASCII)
+_INTEGER_LIMIT: Final = 2**63
+_EXACT_IN_A_FLOAT: Final = 2**53
+_LONGEST_NAME: Final = 60
+
+
+@dataclass(frozen=True, slots=True)
+class TableColumn:
+    """A column of `data`: `type` is INTEGER, REAL or TEXT."""
+
+    name: str
+    type: str
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """How far a file has been read: everything before `offset` bytes, `line` being the next line's number."""
+
+    offset: int
+    line: int
+    rows: int = 0
+    rejected: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A record that did not fit, with the line that it begins on."""
+
+    line: int
+    reason: str
+    fields: Sequence[str]
+
+
+def table_columns(header: Sequence[str], sample: Iterable[Sequence[str]]) -> list[TableColumn]:
+    """Name and type the columns. SQLite folds case in names, so `Id` and `id` are the same there.
+
+    A column is INTEGER or REAL when everything in the sample is; empty cells say nothing.
+    """
+    fitting = [row for row in sample if len(row) == len(header)]
+    columns: list[TableColumn] = []
+    taken: set[str] = set()
+    for position, cell in enumerate(header):
+        plain = re.sub(r"\W+", "_", cell).strip("_")[:_LONGEST_NAME] or f"column_{position + 1}"
+        name, copy = plain, 1
+        while name.lower() in taken:
+            copy += 1
+            name = f"{plain}_{copy}"
+        taken.add(name.lower())
+        columns.append(TableColumn(name, _type_of([row[position] for row in fitting if row[position]])))
+    return columns
+
+
+def _type_of(cells: Sequence[str]) -> str:
+    for kind in ("INTEGER", "REAL"):
+        if cells and all(_converts(cell, kind) for cell in cells):
+            return kind
+    return "TEXT"
+
+
+def _converts(cell: str, kind: str) -> bool:
+    try:
+        _convert(cell, kind)
+    except ValueError:
+        return False
+    return True
+
+
+def _convert(cell: str, kind: str) -> Cell:
+    """Return the cell as the column's type; an empty one is NULL. Raises ValueError.
+
+    What would not come back as it was written does not convert: `007`, whose zeros would go, 2**63, which
+    SQLite cannot keep, or a number of twenty digits in a REAL column.
+    """
+    if kind == "TEXT":
+        return cell
+    text = cell.strip()
+    if not text:
+        return None
+    if kind == "INTEGER":
+        if not _INTEGER.fullmatch(text) or not -_INTEGER_LIMIT <= int(text) < _INTEGER_LIMIT:
+            raise ValueError(f"{_quoted(cell)} is not an integer")
+        return int(text)
+    number = float(text) if _REAL.fullmatch(text) else nan
+    if not isfinite(number) or (abs(number) > _EXACT_IN_A_FLOAT and text.lstrip("+-").isdecimal()):
+        raise ValueError(f"{_quoted(cell)} is not a number")
+    return number
+
+
+def _quoted(cell: str) -> str:
+    longest = 40
+    return json.dumps(cell if len(cell) <= longest else cell[:longest] + "…", ensure_ascii=False)
+
+
+class ImportDatabase:
+    """The file that the rows go into. Use it as a context manager; one at a time."""
+
+    def __init__(self, path: Path, columns: Sequence[TableColumn], start: Position) -> None:
+        self._columns = columns
+        self._database = sqlite3.connect(path, isolation_level=None)
+        self._insert = f"INSERT INTO data VALUES ({', '.join('?' * len(columns))})"  # noqa: S608 - marks only
+        try:
+            self._create(start)
+            self.position = self._read_position()
+        except BaseException:
+            self._database.close()
+            raise
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._database.close()
+
+    def add(self, records: Iterable[tuple[int, Sequence[str]]], offset: int, line: int) -> list[Rejected]:
+        """Write a batch and the position behind it in one transaction; return what was refused."""
+        rows: list[list[Cell]] = []
+        refused: list[Rejected] = []
+        for number, fields in records:
+            try:
+                rows.append(self._row(fields))
+            except ValueError as error:
+                refused.append(Rejected(number, str(error), fields))
+        before = self.position
+        position = Position(offset, line, before.rows + len(rows), before.rejected + len(refused))
+        self._database.execute("BEGIN IMMEDIATE")
+        try:
+            self._database.executemany(self._insert, rows)
+            self._database.executemany(
+                "INSERT INTO headway_rejected VALUES (?, ?, ?)",
+                ((entry.line, entry.reason, json.dumps(entry.fields)) for entry in refused),
+            )
+            self._database.execute(
+                "UPDATE headway_position SET offset = ?, line = ?, rows = ?, rejected = ?",
+                (position.offset, position.line, position.rows, position.rejected),
+            )
+            self._database.execute("COMMIT")
+        except BaseException:
+            if self._database.in_transaction:
+                self._database.execute("ROLLBACK")
+            raise
+        self.position = position
+        return refused
+
+    def publish(self, database: Path, rejected: Path) -> None:
+        """Write the finished files: a copy without the bookkeeping, and the refused records as CSV.
+
+        This file stays as it is, so that a restart can do the same again.
+        """
+        with rejected.open("w", encoding="utf-8", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(["line", "reason", *(column.name for column in self._columns)])
+            writer.writerows([line, reason, *fields] for line, reason, fields in self._rejected())
+        database.unlink(missing_ok=True)
+        self._database.execute("VACUUM INTO ?", (str(database),))
+        copy = sqlite3.connect(database, isolation_level=None)
+        try:
+            copy.execute("DROP TABLE headway_position")
+            copy.execute("DROP TABLE headway_rejected")
+            if self.position.rejected:
+                copy.execute("VACUUM")
+        finally:
+            copy.close()
+
+    def _create(self, start: Position) -> None:
+        """Make the tables, all or none of them, unless an earlier attempt did."""
+        columns = ", ".join(f'"{column.name}" {column.type}' for column in self._columns)
+        self._database.execute("BEGIN IMMEDIATE")
+        if not self._database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'headway_position'").fetchone():
+            self._database.execute(f"CREATE TABLE data ({columns})")
+            self._database.execute("CREATE TABLE headway_rejected (line INTEGER, reason TEXT, fields TEXT)")
+            self._database.execute("CREATE TABLE headway_position (offset, line, rows, rejected)")
+            self._database.execute("INSERT INTO headway_position VALUES (?, ?, 0, 0)", (start.offset, start.line))
+        self._database.execute("COMMIT")
+
+    def _read_position(self) -> Position:
+        row = self._database.execute("SELECT offset, line, rows, rejected FROM headway_position").fetchone()
+        return Position(*row)
+
+    def _row(self, fields: Sequence[str]) -> list[Cell]:
+        """Return the record's cells converted; raises ValueError with the reason if one does not fit."""
+        if len(fields) != len(self._columns):
+            raise ValueError(f"{len(fields)} fields instead of {len(self._columns)}")
+        try:
+            return [_convert(cell, column.type) for cell, column in zip(fields, self._columns, strict=True)]
+        except ValueError:
+            for cell, column in zip(fields, self._columns, strict=True):
+                try:
+                    _convert(cell, column.type)
+                except ValueError as error:
+                    raise ValueError(f"{column.name}: {error}") from None
+            raise
+
+    def _rejected(self) -> Iterator[tuple[int, str, list[str]]]:
+        for line, reason, fields in self._database.execute("SELECT * FROM headway_rejected ORDER BY rowid"):
+            yield line, reason, json.loads(fields)
