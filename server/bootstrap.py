@@ -1,0 +1,166 @@
+"""The only place that names concrete adapters: opens them in order, serves, and closes them in reverse."""
+
+import asyncio
+import errno
+import logging
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+
+import structlog
+from aiohttp import web
+
+from .engine import EmbeddedEngine
+from .errors import SetupError
+from .executor import Executor
+from .files import DataDirectory
+from .handlers import Registry
+from .hub import LocalHub
+from .retention import Retention
+from .samples import MODULES
+from .settings import Settings
+from .sqlite.store import SqliteStore
+from .watchdog import LoopWatchdog
+from .web.app import MAX_LINE_BYTES, make_app
+from .web.keys import STATE
+
+HARD_EXIT_AFTER_S = 2.0
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class Rooms:
+    """The parts of a running server."""
+
+    app: web.Application
+    store: SqliteStore
+    hub: LocalHub
+    engine: EmbeddedEngine
+    executor: Executor
+    files: DataDirectory
+
+
+@asynccontextmanager
+async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]:
+    """Everything but the listening socket. Raises `SetupError`; whatever was opened is closed again."""
+    async with AsyncExitStack() as stack:
+        files = DataDirectory.open(settings.data_dir)
+        stack.callback(files.close)
+        hub = LocalHub()
+        store = await SqliteStore.open(files.database, hub, max_queued=settings.max_queued)
+        stack.push_async_callback(store.close)
+        executor = Executor(store, registry, files, cancel_grace_s=settings.cancel_grace_s)
+        engine = EmbeddedEngine(
+            store,
+            hub,
+            registry,
+            executor,
+            max_running=settings.max_running,
+            max_recoveries=settings.max_recoveries,
+            cancel_grace_s=settings.cancel_grace_s,
+        )
+        retention = Retention(store, hub, files)
+        await retention.start()
+        stack.push_async_callback(retention.stop)
+        await engine.start()
+        stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
+        yield Rooms(make_app(store, hub, registry, files, settings), store, hub, engine, executor, files)
+
+
+async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT. `announce` is given the address once it answers. Raises `SetupError`."""
+    registry = Registry.load([*MODULES, *settings.jobs])
+    stop = asyncio.Event()
+    _on_signals(stop)
+    async with opened(settings, registry) as rooms:
+        watchdog = LoopWatchdog(asyncio.get_running_loop(), registry)
+        runner = web.AppRunner(
+            rooms.app,
+            access_log=None,
+            max_line_size=MAX_LINE_BYTES,
+            max_field_size=MAX_LINE_BYTES,
+            shutdown_timeout=1.0,
+        )
+        await runner.setup()
+        try:
+            address = await _listen(runner, settings)
+            watchdog.start()
+            announce(address)
+            log.info("serving", address=address, data_dir=str(rooms.files.root), job_types=len(list(registry)))
+            await stop.wait()
+            log.info("stopping")
+            rooms.app[STATE].stopping = True
+            rooms.hub.close()  # streams and waiting DELETEs end now, not after aiohttp's own time-outs
+        finally:
+            watchdog.stop()
+            await runner.cleanup()
+    if rooms.executor.abandoned:
+        # asyncio.run would wait for ever for a handler that swallows its cancellation.
+        log.warning("leaving handlers behind that do not stop", handlers=len(rooms.executor.abandoned))
+        sys.stderr.flush()
+        os._exit(0)
+
+
+async def _listen(runner: web.AppRunner, settings: Settings) -> str:
+    site = web.TCPSite(runner, settings.host, settings.port, backlog=1024)
+    try:
+        await site.start()
+    except OSError as error:
+        where = f"{settings.host}:{settings.port}"
+        if error.errno == errno.EADDRINUSE:
+            raise SetupError(f"{where} is in use: stop what listens there, or choose another --port") from error
+        raise SetupError(f"cannot listen on {where} ({error.strerror}): choose another --host or --port") from error
+    host, port = runner.addresses[0][:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    """The first signal stops in order; the second at once: what is recorded is recorded."""
+    loop = asyncio.get_running_loop()
+
+    def heard() -> None:
+        if stop.is_set():
+            os._exit(1)
+        stop.set()
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        with suppress(NotImplementedError):
+            loop.add_signal_handler(number, heard)
+
+
+def configure_logging(log_format: str) -> None:
+    """Logs on stderr, for people or as JSON lines; the standard library's loggers too."""
+    shared: list[structlog.typing.Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    if log_format == "json":
+        shared.append(structlog.processors.format_exc_info)
+        renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
+    else:
+        renderer = structlog.dev.ConsoleRenderer(
+            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
+        )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=shared,
+        processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
+    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(formatter)
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(logging.INFO)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )

@@ -1,0 +1,257 @@
+"""A `def` handler's side of its process: receives one attempt, calls the handler, reports over a socket.
+
+Runs as the main program of a child (see `isolation`). Imports only what a handler needs, so that it starts
+fast and stays small. One thread listens to the server and sends progress; the main thread is the handler's.
+"""
+
+import fcntl
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from .context import BlockingContext, Directories, LogBuffer
+from .errors import ClaimLostError, JobCancelled, JobFailed, StoreUnavailableError
+from .handlers import JobType, Upload, declared, load_module
+from .progress import Reported
+
+FLUSH_EVERY_S = 0.1
+NICENESS = 10
+LENGTH = struct.Struct("!I")
+
+Message = dict[str, Any]
+
+
+def encode_frame(message: Message) -> bytes:
+    """A message on the socket: its length in four bytes, then JSON."""
+    body = json.dumps(message).encode()
+    return LENGTH.pack(len(body)) + body
+
+
+class Channel:
+    """The child's end of the socket. Any thread may send; one receives."""
+
+    def __init__(self, descriptor: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._sending = threading.Lock()
+
+    def send(self, message: Message) -> None:
+        with self._sending:
+            self._socket.sendall(encode_frame(message))
+
+    def receive(self) -> Message | None:
+        """The next message, `None` when the server has closed its end or is gone."""
+        head = self._exactly(LENGTH.size)
+        body = head and self._exactly(LENGTH.unpack(head)[0])
+        return json.loads(body) if body else None
+
+    def readable(self, timeout_s: float) -> bool:
+        return bool(select.select([self._socket], [], [], timeout_s)[0])
+
+    def _exactly(self, count: int) -> bytes | None:
+        chunks = b""
+        while len(chunks) < count:
+            try:
+                chunk = self._socket.recv(count - len(chunks))
+            except ConnectionError:
+                return None
+            if not chunk:
+                return None
+            chunks += chunk
+        return chunks
+
+
+class Reporter:
+    """Carries progress and log lines to the server ten times a second, and its words to the handler."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self.reported = Reported()
+        self.logs = LogBuffer()
+        self.context: BlockingContext | None = None
+        self._answers: list[Message] = []
+        self._answered = threading.Condition()
+
+    def run(self) -> None:
+        """Until the server is gone: then this whole process group ends, whatever the handler does."""
+        while True:
+            if self._channel.readable(FLUSH_EVERY_S):
+                message = self._channel.receive()
+                if message is None:
+                    os.killpg(os.getpgrp(), signal.SIGKILL)
+                    return
+                self._hear(message)
+            with suppress(OSError):  # the server is gone: the next receive says so
+                self.flush()
+
+    def flush(self, *, final: bool = False) -> None:
+        message: Message = {}
+        if values := self.reported.take():
+            message["progress"] = [_plain(value) for value in values]
+        if lines := self.logs.take(final=final):
+            message["log"] = [[line.at.isoformat(), line.level, line.message] for line in lines]
+        if message:
+            self._channel.send(message)
+
+    def checkpoint(self, checkpoint_json: str) -> None:
+        """Hand a checkpoint over and wait until it is durable."""
+        with self._answered:
+            self._channel.send({"checkpoint": checkpoint_json})
+            self._answered.wait_for(lambda: self._answers)
+            answer = self._answers.pop()
+        if answer["answer"] == "lost":
+            raise ClaimLostError("this attempt is not the job's current one")
+        if answer["answer"] != "stored":
+            raise StoreUnavailableError("the checkpoint could not be stored")
+
+    def _hear(self, message: Message) -> None:
+        if "answer" in message:
+            with self._answered:
+                self._answers.append(message)
+                self._answered.notify()
+        elif "cancel" in message and self.context is not None:
+            self.context._cancelled = True  # noqa: SLF001 - set by the server's side only
+
+
+def _plain(value: Any) -> Any:
+    """A reported value as JSON takes it: numpy's numbers become Python's, anything odd becomes text."""
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    with suppress(TypeError, ValueError, AttributeError):
+        return value.item()
+    return str(value)
+
+
+def main(descriptor: int) -> NoReturn:
+    """The child's whole life. Ends by `os._exit`: threads that the handler left behind do not hold it up."""
+    channel = Channel(descriptor)
+    start = channel.receive()
+    if start is None:
+        os._exit(0)
+    signal.signal(signal.SIGTERM, _interrupt)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    _be_modest()
+    reporter = Reporter(channel)
+    lock = _hold(Path(start["lock"]))
+    final = _attempt(start, reporter)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    with suppress(OSError):
+        reporter.flush(final=True)
+        channel.send(final)
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()
+    os.close(lock)
+    os._exit(0)
+
+
+def _attempt(start: Message, reporter: Reporter) -> Message:
+    """Run the handler: the final message."""
+    listening = threading.Thread(target=reporter.run, name="headway-reporter", daemon=True)
+    try:
+        load_module(start["source"])
+        job_type = declared(start["type"])
+        context = _context(start, reporter)
+        reporter.context = context
+        listening.start()
+        parsed = _parse(job_type, start)
+        result = job_type.call(context, parsed)
+        return {"completed": _encode(job_type, result)}
+    except JobFailed as failure:
+        return {"failed": [failure.type, failure.title, failure.detail, failure.status]}
+    except JobCancelled:
+        return {"stopped": True}
+    except BaseException as error:  # noqa: BLE001 - SystemExit too: the process is the handler's
+        return {"raised": describe(error), "traceback": traceback.format_exc()}
+
+
+def _context(start: Message, reporter: Reporter) -> BlockingContext:
+    return BlockingContext(
+        job_id=start["job_id"],
+        attempt=start["attempt"],
+        directories=Directories(*(Path(start[name]) for name in ("work", "output", "data"))),
+        reported=reporter.reported,
+        logs=reporter.logs,
+        checkpoint_json=start["checkpoint"],
+        sync_checkpoint=reporter.checkpoint,
+    )
+
+
+def _parse(job_type: JobType, start: Message) -> Any:
+    uploads = {
+        field: Upload(Path(path), filename, content_type, size)
+        for field, path, filename, content_type, size in start["uploads"]
+    }
+    try:
+        return job_type.parse_input(json.loads(start["input"]), uploads)
+    except ValidationError as error:
+        raise JobFailed(**invalid_input(error)) from error
+
+
+def _encode(job_type: JobType, result: Any) -> str:
+    try:
+        return job_type.encode_output(result)
+    except ValidationError as error:
+        raise JobFailed(**invalid_output(error)) from error
+
+
+def invalid_input(error: ValidationError) -> dict[str, Any]:
+    """The stored input no longer fits the handler's model: the words for `JobFailed`."""
+    return {
+        "type": "invalid-input",
+        "title": "The stored input does not fit the job type any more",
+        "detail": _first(error),
+        "status": 422,
+    }
+
+
+def invalid_output(error: ValidationError) -> dict[str, Any]:
+    """The handler returned something else than it declared: the words for `JobFailed`."""
+    return {
+        "type": "invalid-output",
+        "title": "The handler returned something else than it declares",
+        "detail": _first(error),
+        "status": 500,
+    }
+
+
+def _first(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'/'.join(str(part) for part in first['loc'])}: {first['msg']}"
+
+
+def describe(error: BaseException) -> str:
+    """An exception in one line, for clients: its class and message, never a traceback."""
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
+
+
+def _interrupt(_signal: int, _frame: object) -> None:
+    raise JobCancelled
+
+
+def _be_modest() -> None:
+    """Give way to the server, which has people waiting: on a busy machine polls stay quick."""
+    with suppress(OSError):
+        os.nice(NICENESS)
+    if hasattr(os, "SCHED_BATCH"):
+        with suppress(OSError):
+            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+
+
+def _hold(path: Path) -> int:
+    """Lock the job for this attempt; waits for an earlier attempt's process to die."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    return descriptor

@@ -1,0 +1,272 @@
+"""What a handler may touch: progress, log, checkpoints, directories, cancellation.
+
+`Context` is for `async def` handlers, in the server's loop; `BlockingContext` for `def` handlers, in a process
+of their own. Both write into memory; who reads it, and when, is not the handler's business.
+"""
+
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic_core import from_json, to_json
+
+from .errors import JobCancelled
+from .jobs import NewLogLine
+from .progress import Reported, clean_text
+
+T = TypeVar("T")
+
+LOG_LINES_PER_SECOND = 100
+LOG_BURST_LINES = 500
+LOG_LINES_PER_ATTEMPT = 10_000
+LOG_MESSAGE_CHARS = 4_000
+LOG_LEVELS = frozenset({"debug", "info", "warning", "error"})
+
+YIELD_AFTER_S = 0.005
+"""How long `Context.track` lets a handler keep the loop between two items before it yields."""
+
+
+@dataclass(frozen=True, slots=True)
+class Directories:
+    """Where a job's files stand. `work` lives over attempts, `output` is one attempt's, `data` the type's."""
+
+    work: Path
+    output: Path
+    data: Path
+
+
+class LogBuffer:
+    """Log lines on their way out: at most so many a second and an attempt; what is dropped is counted.
+
+    A token bucket: `LOG_BURST_LINES` at once, refilled with `LOG_LINES_PER_SECOND`.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._clock = clock
+        self._lines: list[NewLogLine] = []
+        self._left = LOG_LINES_PER_ATTEMPT
+        self._tokens = float(LOG_BURST_LINES)
+        self._refilled_s = clock()
+        self._dropped = 0
+
+    def add(self, level: str, message: str) -> None:
+        now_s = self._clock()
+        refill = (now_s - self._refilled_s) * LOG_LINES_PER_SECOND
+        self._tokens = min(float(LOG_BURST_LINES), self._tokens + refill)
+        self._refilled_s = now_s
+        if self._tokens < 1 or self._left < 1:
+            self._dropped += 1
+            return
+        self._say_dropped()
+        self._tokens -= 1
+        self._left -= 1
+        self._lines.append(_line(level, message))
+
+    def take(self, *, final: bool = False) -> list[NewLogLine]:
+        """The lines since the last call; with `final` also how many were dropped at the end."""
+        if final:
+            self._say_dropped()
+        lines, self._lines = self._lines, []
+        return lines
+
+    def put_back(self, lines: list[NewLogLine]) -> None:
+        """Return lines that could not be stored, to be taken again."""
+        self._lines[:0] = lines
+
+    def _say_dropped(self) -> None:
+        if self._dropped:
+            dropped, self._dropped = self._dropped, 0
+            self._lines.append(_line("warning", f"{dropped:,} log lines were dropped: too many, too fast"))
+
+
+def _line(level: str, message: str) -> NewLogLine:
+    text = clean_text(str(message))
+    if len(text) > LOG_MESSAGE_CHARS:
+        text = text[: LOG_MESSAGE_CHARS - 1] + "…"
+    now = datetime.now(UTC)
+    at = now.replace(microsecond=now.microsecond // 1000 * 1000)
+    return NewLogLine(at=at, level=level if level in LOG_LEVELS else "info", message=text)
+
+
+class _JobContext:
+    """What both contexts have in common. Made by the server, one for each attempt."""
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        attempt: int,
+        directories: Directories,
+        reported: Reported,
+        logs: LogBuffer,
+        checkpoint_json: str | None,
+    ) -> None:
+        self.job_id = job_id
+        """The job's id: the key for side effects, since a job may run more than once."""
+        self.attempt = attempt
+        """Which attempt this is; the first is 1."""
+        self.resumed: Any = None if checkpoint_json is None else from_json(checkpoint_json)
+        """The last checkpoint of an earlier attempt, or `None`."""
+        self._directories = directories
+        self._reported = reported
+        self._logs = logs
+        self._cancelled = False
+
+    def progress(
+        self,
+        done: float | None = None,
+        total: float | None = None,
+        *,
+        percent: float | None = None,
+        message: str | None = None,
+        step: str | None = None,
+        unit: str | None = None,
+    ) -> None:
+        """Say how far the work is. What is left out stays as it was. Only writes memory.
+
+        `done` of `total` in `unit` give the percentage; `percent` (0-100) is for work that has no units.
+        """
+        reported = self._reported
+        if done is not None:
+            reported.done = done
+        if total is not None:
+            reported.total = total
+        if percent is not None:
+            reported.percent = percent
+        if message is not None:
+            reported.message = message
+        if step is not None:
+            reported.step = step
+        if unit is not None:
+            reported.unit = unit
+        reported.changed = True
+
+    def log(self, message: str, level: str = "info") -> None:
+        """Add a line to the job's log. `level`: `debug`, `info`, `warning` or `error`."""
+        self._logs.add(level, message)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt has been asked to stop."""
+        return self._cancelled
+
+    @property
+    def work_dir(self) -> Path:
+        """A directory that all attempts of this job share; it goes with the job."""
+        return _made(self._directories.work)
+
+    @property
+    def output_dir(self) -> Path:
+        """A directory of this attempt; when it completes, every file in it can be downloaded."""
+        return _made(self._directories.output)
+
+    @property
+    def data_dir(self) -> Path:
+        """A directory that all jobs of this type share; it stays."""
+        return _made(self._directories.data)
+
+    def _start_tracking(
+        self, items: object, total: float | None, unit: str | None, message: str | None, step: str | None
+    ) -> None:
+        if total is None and isinstance(items, Sized):
+            total = len(items)
+        self._reported.total = total
+        self.progress(done=0, unit=unit, message=message, step=step)
+
+
+def _made(directory: Path) -> Path:
+    directory.mkdir(parents=True, exist_ok=True)
+    return directory
+
+
+class BlockingContext(_JobContext):
+    """The context of a `def` handler. `sync_checkpoint` stores JSON text durably, or raises."""
+
+    def __init__(self, *, sync_checkpoint: Callable[[str], None], **common: Any) -> None:
+        super().__init__(**common)
+        self._sync_checkpoint = sync_checkpoint
+
+    def raise_if_cancelled(self) -> None:
+        """Stop here if this attempt has been asked to stop."""
+        if self._cancelled:
+            raise JobCancelled
+
+    def track(
+        self,
+        items: Iterable[T],
+        total: float | None = None,
+        *,
+        unit: str | None = None,
+        message: str | None = None,
+        step: str | None = None,
+    ) -> Iterator[T]:
+        """Iterate over `items` and report each one that is done; stops when the job is cancelled."""
+        self._start_tracking(items, total, unit, message, step)
+        reported = self._reported
+        for done, item in enumerate(items, 1):
+            if self._cancelled:
+                raise JobCancelled
+            yield item
+            reported.done = done
+            reported.changed = True
+
+    def checkpoint(self, value: Any) -> None:
+        """Store `value` (anything JSON can hold) durably; after a crash `resumed` has it."""
+        self.raise_if_cancelled()
+        self._sync_checkpoint(to_json(value).decode())
+
+
+class Context(_JobContext):
+    """The context of an `async def` handler. `async_checkpoint` stores JSON text durably, or raises."""
+
+    def __init__(self, *, async_checkpoint: Callable[[str], Awaitable[None]], **common: Any) -> None:
+        super().__init__(**common)
+        self._async_checkpoint = async_checkpoint
+
+    def raise_if_cancelled(self) -> None:
+        """Stop here if this attempt has been asked to stop; so does every `await`."""
+        if self._cancelled:
+            from asyncio import CancelledError  # noqa: PLC0415 - a process job never needs asyncio
+
+            raise CancelledError
+
+    async def track(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        total: float | None = None,
+        *,
+        unit: str | None = None,
+        message: str | None = None,
+        step: str | None = None,
+    ) -> AsyncIterator[T]:
+        """Iterate over `items` and report each one that is done; yields to the loop on the way."""
+        from asyncio import sleep  # noqa: PLC0415
+
+        self._start_tracking(items, total, unit, message, step)
+        reported = self._reported
+        done = 0
+        yielded_s = time.monotonic()
+        async for item in _aiter(items):
+            yield item
+            done += 1
+            reported.done = done
+            reported.changed = True
+            if time.monotonic() - yielded_s > YIELD_AFTER_S:
+                await sleep(0)
+                yielded_s = time.monotonic()
+
+    async def checkpoint(self, value: Any) -> None:
+        """Store `value` (anything JSON can hold) durably; after a crash `resumed` has it."""
+        await self._async_checkpoint(to_json(value).decode())
+
+
+async def _aiter(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

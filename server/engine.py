@@ -1,0 +1,207 @@
+"""The embedded engine: claims jobs into free slots, publishes progress, hears cancels, stops in order.
+
+It holds what runs now and nothing else; the store holds the truth. Attempts and the engine's own loops live
+in one TaskGroup, and neither an attempt nor one turn of a loop can end it.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
+
+import structlog
+
+from .errors import HeadwayError, JobNotFoundError
+from .executor import Attempt, Executor, StopReason
+from .handlers import Registry
+from .jobs import Claim
+from .ports import Bell, EventHub, JobStore, LogBatch, Tick
+
+TICK_EVERY_S = 0.1
+CLAIM_AT_LEAST_EVERY_S = 5.0
+CALM_DOWN_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+class EmbeddedEngine:
+    """Runs jobs in this process (async handlers) and its children (the others)."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        hub: EventHub,
+        registry: Registry,
+        executor: Executor,
+        *,
+        max_running: int,
+        max_recoveries: int,
+        cancel_grace_s: float,
+    ) -> None:
+        self._store = store
+        self._hub = hub
+        self._registry = registry
+        self._executor = executor
+        self._max_running = max_running
+        self._max_recoveries = max_recoveries
+        self._cancel_grace_s = cancel_grace_s
+        self._running: dict[str, Attempt] = {}
+        self._attempts: set[asyncio.Task[None]] = set()
+        self._tasks: asyncio.TaskGroup | None = None
+        self._main: asyncio.Task[None] | None = None
+        self._slot_free = asyncio.Event()
+        self._stopping = False
+
+    async def start(self) -> None:
+        recovery = await self._store.recover(datetime.now(UTC), self._max_recoveries)
+        if recovery.requeued or recovery.ended:
+            log.warning("recovered", requeued=len(recovery.requeued), ended=len(recovery.ended))
+        self._main = asyncio.create_task(self._run(), name="engine")
+
+    async def stop(self, grace_s: float) -> None:
+        self._stopping = True
+        self._slot_free.set()
+        for attempt in self._running.values():
+            attempt.stop(StopReason.SHUTDOWN, grace_s)
+        attempts = list(self._attempts)
+        if attempts:
+            await asyncio.wait(attempts, timeout=grace_s + CALM_DOWN_S)
+        if self._main is not None:
+            self._main.cancel()
+            await asyncio.wait({self._main}, timeout=CALM_DOWN_S)
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            self._tasks = tasks
+            tasks.create_task(self._claim_loop(), name="engine-claim")
+            tasks.create_task(self._wake_loop(), name="engine-wake")
+            tasks.create_task(self._cancel_loop(), name="engine-cancel")
+            tasks.create_task(_forever(self._publish_progress, TICK_EVERY_S), name="engine-progress")
+            tasks.create_task(_forever(self._publish_logs, TICK_EVERY_S), name="engine-logs")
+
+    # Claiming
+
+    async def _claim_loop(self) -> None:
+        """Fill free slots whenever a job comes, falls due, or one ends."""
+        while not self._stopping:
+            self._slot_free.clear()
+            try:
+                wait_s = await self._claim()
+            except HeadwayError as error:
+                log.warning("no job could be claimed", reason=str(error))
+                wait_s = CALM_DOWN_S
+            except Exception:
+                log.exception("claiming failed")
+                wait_s = CALM_DOWN_S
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(wait_s):
+                    await self._slot_free.wait()
+
+    async def _claim(self) -> float:
+        """Claim what fits; seconds until it is worth another look without being woken."""
+        limit = self._max_running - len(self._running)
+        free = self._free_slots() if limit > 0 else {}
+        if not free:
+            return CLAIM_AT_LEAST_EVERY_S
+        now = datetime.now(UTC)
+        claimed = await self._store.claim(free, limit, now)
+        for claim in claimed.claims:
+            await self._begin(claim)
+        if claimed.next_run_at is None:
+            return CLAIM_AT_LEAST_EVERY_S
+        due_s = (claimed.next_run_at - datetime.now(UTC)).total_seconds()
+        return min(max(due_s, 0.001), CLAIM_AT_LEAST_EVERY_S)
+
+    def _free_slots(self) -> dict[str, int]:
+        """How many more jobs of each type may run; types that cannot run here have no slot."""
+        taken = Counter(attempt.job.type for attempt in self._running.values())
+        free = {
+            job_type.name: (job_type.concurrency or self._max_running) - taken[job_type.name]
+            for job_type in self._registry
+            if job_type.unavailable() is None
+        }
+        return {name: slots for name, slots in free.items() if slots > 0}
+
+    async def _begin(self, claim: Claim) -> None:
+        """Register, then look for a cancel: one that is recorded later finds the attempt registered."""
+        attempt = Attempt(claim, self._store.median_run_s(claim.job.type))
+        self._running[claim.job.id] = attempt
+        await self._stop_if_cancelled(claim.job.id)
+        if self._stopping:
+            attempt.stop(StopReason.SHUTDOWN, 0.0)
+        if self._tasks is not None:
+            task = self._tasks.create_task(self._execute(attempt), name=f"attempt:{claim.job.id}")
+            self._attempts.add(task)
+            task.add_done_callback(self._attempts.discard)
+
+    async def _execute(self, attempt: Attempt) -> None:
+        try:
+            await self._executor.execute(attempt)
+        except Exception:
+            log.exception("an attempt ended without a recorded outcome", job_id=attempt.job.id)
+        finally:
+            del self._running[attempt.job.id]
+            self._slot_free.set()
+
+    async def _wake_loop(self) -> None:
+        listener = self._hub.listen(Bell.QUEUED)
+        while not self._hub.closed:
+            if await listener.wait(CLAIM_AT_LEAST_EVERY_S):
+                self._slot_free.set()
+
+    # Cancels
+
+    async def _cancel_loop(self) -> None:
+        listener = self._hub.listen(Bell.CANCEL)
+        while not self._hub.closed:
+            for job_id in await listener.wait(CLAIM_AT_LEAST_EVERY_S):
+                await self._stop_if_cancelled(job_id)
+
+    async def _stop_if_cancelled(self, job_id: str) -> None:
+        attempt = self._running.get(job_id)
+        if attempt is None:
+            return
+        try:
+            job = await self._store.get(attempt.job.owner, job_id)
+        except JobNotFoundError:
+            attempt.stop(StopReason.CANCEL, self._cancel_grace_s)
+            return
+        if job.cancel_requested:
+            attempt.stop(StopReason.CANCEL, self._cancel_grace_s)
+
+    # Progress and logs
+
+    async def _publish_progress(self) -> None:
+        ticks = [
+            Tick(attempt.job.id, attempt.job.attempt, progress)
+            for attempt in self._running.values()
+            if (progress := attempt.read_progress()) is not None
+        ]
+        await self._store.tick(ticks, datetime.now(UTC))
+
+    async def _publish_logs(self) -> None:
+        taken = [(attempt, lines) for attempt in self._running.values() if (lines := attempt.logs.take())]
+        if not taken:
+            return
+        batches = [LogBatch(attempt.job.id, attempt.job.attempt, lines) for attempt, lines in taken]
+        try:
+            await self._store.append_logs(batches)
+        except HeadwayError:
+            for attempt, lines in taken:
+                attempt.logs.put_back(lines)
+            raise
+
+
+async def _forever(turn: Callable[[], Awaitable[None]], every_s: float) -> None:
+    """One of the engine's loops: a turn that fails is logged, and the loop goes on."""
+    while True:
+        await asyncio.sleep(every_s)
+        try:
+            await turn()
+        except HeadwayError as error:
+            log.warning("a turn failed", turn=turn.__qualname__, reason=str(error))
+            await asyncio.sleep(CALM_DOWN_S)
+        except Exception:
+            log.exception("a turn failed", turn=turn.__qualname__)
+            await asyncio.sleep(CALM_DOWN_S)

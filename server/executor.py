@@ -1,0 +1,438 @@
+"""One attempt of one job: resolve, perform, classify, record.
+
+Knows nothing of claiming or HTTP. `Executor.execute` reads as the life of an attempt; what a handler's end
+means is decided in `_classify`, in one place for both kinds of handler.
+"""
+
+import asyncio
+import random
+import time
+import traceback
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import structlog
+from pydantic import ValidationError
+from pydantic_core import from_json
+
+from .child import Message, describe, invalid_input, invalid_output
+from .context import Context, LogBuffer
+from .errors import ClaimLostError, JobFailed, JobNotFoundError, StoreUnavailableError
+from .files import DataDirectory
+from .handlers import JobType, Registry, Upload
+from .isolation import Child
+from .jobs import (
+    Cancelled,
+    Claim,
+    Completed,
+    Failed,
+    Interrupted,
+    Job,
+    JobError,
+    NewLogLine,
+    Outcome,
+    Retry,
+)
+from .ports import JobStore
+from .progress import Meter, Progress, Reported
+
+BACKOFF_BASE_S = 2.0
+BACKOFF_CAP_S = 300.0
+POLITE_CANCEL_S = 1.0
+"""How long a `def` handler may look at `ctx.cancelled` by itself before it is interrupted."""
+RECORD_AGAIN_AFTER_S = 0.5
+MAX_RESULT_BYTES = 16 * 1024 * 1024
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+
+
+class StopReason(StrEnum):
+    """Why an attempt is asked to stop."""
+
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The handler returned; the value as JSON text."""
+
+    result_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The handler raised, died or stopped. `error` is what clients may see of it."""
+
+    error: JobError
+    final: bool = False
+    """Whether it was a `JobFailed`: no retry would mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The handler stopped because it was asked to."""
+
+
+End = Returned | Raised | Stopped
+
+
+class Attempt:
+    """One running attempt, as the engine holds it: what it reports, and how to stop it."""
+
+    def __init__(self, claim: Claim, median_s: float | None) -> None:
+        self.claim = claim
+        self.job: Job = claim.job
+        self.reported = Reported()
+        self.logs = LogBuffer()
+        self.meter = Meter(time.monotonic(), median_s=median_s)
+        self.published = self.meter.initial()
+        self.published_s = time.monotonic()
+        self.stop_reason: StopReason | None = None
+        self.grace_s = 0.0
+        self._stopping = asyncio.Event()
+
+    def stop(self, reason: StopReason, grace_s: float) -> None:
+        """Ask the handler to stop within `grace_s` seconds. The first reason stands; returns at once."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+            self.grace_s = grace_s
+            self._stopping.set()
+        elif reason is StopReason.SHUTDOWN:
+            self.grace_s = min(self.grace_s, grace_s)
+
+    async def asked_to_stop(self) -> None:
+        await self._stopping.wait()
+
+    def read_progress(self) -> Progress | None:
+        """New progress to publish, `None` if there is none."""
+        values = self.reported.take()
+        if values is None:
+            return None
+        now_s = time.monotonic()
+        progress = self.meter.read(values, now_s)
+        if progress == self.published and now_s - self.published_s < 1:
+            return None
+        self.published, self.published_s = progress, now_s
+        return progress
+
+    # What a child's words are told to (`isolation.Listening`)
+
+    def progress(self, values: tuple[Any, ...]) -> None:
+        self.reported.put(values)
+
+    def log(self, line: NewLogLine) -> None:
+        self.logs.put_back([*self.logs.take(), line])
+
+
+class Executor:
+    """Runs attempts. One for the server; `execute` may run many times at once."""
+
+    def __init__(self, store: JobStore, registry: Registry, files: DataDirectory, *, cancel_grace_s: float) -> None:
+        self._store = store
+        self._registry = registry
+        self._files = files
+        self._cancel_grace_s = cancel_grace_s
+        self.abandoned: set[asyncio.Task[Any]] = set()
+        """Handlers that swallowed their cancellation: fenced off, but still in the loop."""
+
+    async def execute(self, attempt: Attempt) -> None:
+        """Carry one claimed attempt to its recorded end. Raises only `CancelledError`."""
+        bound = structlog.contextvars.bound_contextvars(job_id=attempt.job.id, attempt=attempt.job.attempt)
+        with bound:
+            started_s = time.monotonic()
+            try:
+                end = await self._perform(attempt)
+            except Exception as error:
+                log.exception("the attempt could not be performed")
+                end = Raised(_error("server-error", "The server could not run the job", describe(error)))
+            outcome = await self._classify(attempt, end)
+            await self._record(attempt, outcome)
+            log.info(
+                "attempt ended",
+                type=attempt.job.type,
+                outcome=type(outcome).__name__.lower(),
+                run_s=round(time.monotonic() - started_s, 3),
+            )
+
+    # Perform
+
+    async def _perform(self, attempt: Attempt) -> End:
+        job_type = self._registry.get(attempt.job.type)
+        if job_type is None:
+            return Raised(_error("unavailable", "The server does not know this job type any more", None))
+        return await (self._perform_async if job_type.is_async else self._perform_process)(attempt, job_type)
+
+    async def _perform_async(self, attempt: Attempt, job_type: JobType) -> End:
+        job = attempt.job
+        context = Context(
+            job_id=job.id,
+            attempt=job.attempt,
+            directories=self._files.directories(job),
+            reported=attempt.reported,
+            logs=attempt.logs,
+            checkpoint_json=attempt.claim.checkpoint_json,
+            async_checkpoint=lambda text: self._store.checkpoint(job.id, job.attempt, text),
+        )
+        try:
+            parsed = job_type.parse_input(from_json(attempt.claim.input_json), self._uploads(job))
+        except ValidationError as error:
+            return _raised(JobFailed(**invalid_input(error)))
+        task = asyncio.create_task(job_type.call(context, parsed), name=f"job:{job.type}:{job.id}")
+        try:
+            await self._until_stopped(attempt, task)
+            if not task.done():
+                context._cancelled = True  # noqa: SLF001 - set by the server's side only
+                task.cancel()
+                await asyncio.wait({task}, timeout=attempt.grace_s)
+        finally:
+            if not task.done():
+                self._abandon(attempt, task)
+        return _async_end(task, job_type)
+
+    async def _perform_process(self, attempt: Attempt, job_type: JobType) -> End:
+        child = Child(self._start_message(attempt, job_type), attempt, self._checkpointer(attempt.job))
+        task = asyncio.create_task(child.run(), name=f"job:{attempt.job.type}:{attempt.job.id}")
+        try:
+            await self._until_stopped(attempt, task)
+            if not task.done():
+                await _stop_child(child, task, attempt)
+            final = await task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+        return _process_end(final)
+
+    async def _until_stopped(self, attempt: Attempt, task: asyncio.Task[Any]) -> None:
+        """Until the handler ends, its time is up, or somebody asks it to stop."""
+        asked = asyncio.create_task(attempt.asked_to_stop(), name="asked-to-stop")
+        try:
+            await asyncio.wait({task, asked}, timeout=attempt.job.timeout_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            asked.cancel()
+        if not task.done() and attempt.stop_reason is None:
+            attempt.stop(StopReason.TIMEOUT, self._cancel_grace_s)
+
+    def _abandon(self, attempt: Attempt, task: asyncio.Task[Any]) -> None:
+        """Give up on a handler that does not end: its slot and its writes are lost to it."""
+        log.error("the handler swallowed its cancellation and was abandoned", type=attempt.job.type)
+        self.abandoned.add(task)
+
+        def ended(task: asyncio.Task[Any]) -> None:
+            self.abandoned.discard(task)
+            if not task.cancelled():
+                task.exception()  # so that asyncio does not complain that nobody looked
+
+        task.add_done_callback(ended)
+
+    def _uploads(self, job: Job) -> dict[str, Upload]:
+        return {
+            file.field: Upload(self._files.input(job.id, file.field), file.filename, file.content_type, file.size_bytes)
+            for file in job.uploads
+        }
+
+    def _start_message(self, attempt: Attempt, job_type: JobType) -> Message:
+        job = attempt.job
+        directories = self._files.directories(job)
+        return {
+            "source": job_type.source,
+            "type": job.type,
+            "job_id": job.id,
+            "attempt": job.attempt,
+            "input": attempt.claim.input_json,
+            "checkpoint": attempt.claim.checkpoint_json,
+            "work": str(directories.work),
+            "output": str(directories.output),
+            "data": str(directories.data),
+            "lock": str(self._files.job(job.id) / "lock"),
+            "uploads": [
+                [field, str(upload.path), upload.filename, upload.content_type, upload.size_bytes]
+                for field, upload in self._uploads(job).items()
+            ],
+        }
+
+    def _checkpointer(self, job: Job) -> Callable[[str], Awaitable[str]]:
+        async def store(checkpoint_json: str) -> str:
+            try:
+                await self._store.checkpoint(job.id, job.attempt, checkpoint_json)
+            except ClaimLostError:
+                return "lost"
+            except StoreUnavailableError as error:
+                log.warning("a checkpoint could not be stored", reason=str(error))
+                return "failed"
+            return "stored"
+
+        return store
+
+    # Classify
+
+    async def _classify(self, attempt: Attempt, end: End) -> Outcome:
+        """What the end means for the job. Output becomes durable before the row that names it."""
+        reason = attempt.stop_reason
+        match end:
+            case Returned(result_json):
+                return await self._completed(attempt, result_json)
+            case Raised(error, final=True):
+                attempt.logs.add("error", _in_one_line(error))
+                return Failed(error, retryable=False)
+            case _ if reason is StopReason.SHUTDOWN:
+                return Interrupted()
+            case _ if reason is StopReason.TIMEOUT:
+                return self._failed(attempt, _timed_out(attempt))
+            case Stopped():
+                return Cancelled()
+            case Raised(error):
+                return self._failed(attempt, error)
+
+    async def _completed(self, attempt: Attempt, result_json: str) -> Outcome:
+        if len(result_json) > MAX_RESULT_BYTES:
+            detail = f"It is over {MAX_RESULT_BYTES:,} bytes: write a file into ctx.output_dir instead."
+            return Failed(_error("invalid-output", "The result is too large", detail), retryable=False)
+        try:
+            files, left_out = await asyncio.to_thread(self._files.publish_output, attempt.job)
+        except OSError as error:
+            return self._failed(attempt, _error("output-lost", "The output could not be stored", describe(error)))
+        for name in left_out:
+            attempt.logs.add("warning", f"not offered for download, only plain files are: {name}")
+        return Completed(result_json, files)
+
+    def _failed(self, attempt: Attempt, error: JobError) -> Outcome:
+        """A failure that another attempt may mend, if the job has one left."""
+        job = attempt.job
+        attempt.logs.add("error", _in_one_line(error))
+        if job.failures + 1 >= job.max_attempts:
+            return Failed(error)
+        delay_s = backoff_s(job.failures, random.random())  # noqa: S311 - jitter keeps no secret
+        attempt.logs.add("info", f"attempt {job.attempt} failed, the next one starts in {delay_s:.0f} s")
+        return Retry(error, _now() + timedelta(seconds=delay_s))
+
+    # Record
+
+    async def _record(self, attempt: Attempt, outcome: Outcome) -> None:
+        recorded = await uncancellable(self._record_until_done(attempt, outcome))
+        if recorded is None:
+            return
+        if not recorded.files:
+            await asyncio.to_thread(self._files.discard_output, attempt.job)
+        if recorded.terminal:
+            await asyncio.to_thread(self._files.discard_work, attempt.job)
+
+    async def _record_until_done(self, attempt: Attempt, outcome: Outcome) -> Job | None:
+        """The job as recorded, `None` if the claim was lost. A store that cannot write is asked again."""
+        lines = attempt.logs.take(final=True)
+        progress = attempt.read_progress() or attempt.published
+        while True:
+            try:
+                return await self._store.finish(attempt.job, outcome, progress, lines, _now())
+            except (ClaimLostError, JobNotFoundError):
+                log.warning("the claim was lost, the attempt's outcome is dropped")
+                return None
+            except StoreUnavailableError as error:
+                log.error("the outcome could not be recorded yet", reason=str(error))  # noqa: TRY400
+                await asyncio.sleep(RECORD_AGAIN_AFTER_S)
+
+
+async def uncancellable(awaitable: Awaitable[T]) -> T:
+    """Await to the end, however often the caller is cancelled meanwhile; then let the cancellation go on."""
+    task = asyncio.ensure_future(awaitable)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = not task.cancelled()
+        except Exception:  # noqa: BLE001, S110 - raised by result() below
+            pass
+    if cancelled and not task.cancelled() and task.exception() is None:
+        raise asyncio.CancelledError
+    return task.result()
+
+
+def backoff_s(failures: int, luck: float) -> float:
+    """Seconds until the next attempt: exponential with full jitter, capped. `luck` is between 0 and 1.
+
+    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
+    """
+    return luck * min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0**failures)
+
+
+async def _stop_child(child: Child, task: asyncio.Task[Message], attempt: Attempt) -> None:
+    """Ask, interrupt, kill: each after the last had its time."""
+    polite_s = min(POLITE_CANCEL_S, attempt.grace_s / 4)
+    child.cancel()
+    await asyncio.wait({task}, timeout=polite_s)
+    if not task.done():
+        child.terminate()
+        await asyncio.wait({task}, timeout=max(0.0, attempt.grace_s - polite_s))
+    if not task.done():
+        log.warning("the handler did not stop in time and was killed", type=attempt.job.type)
+        child.kill()
+
+
+def _async_end(task: asyncio.Task[Any], job_type: JobType) -> End:
+    if not task.done() or task.cancelled():
+        return Stopped()
+    error = task.exception()
+    if isinstance(error, JobFailed):
+        return _raised(error)
+    if error is not None:
+        text = "".join(traceback.format_exception(error))
+        log.warning("the handler raised", type=job_type.name, traceback=text)
+        return Raised(_handler_error(describe(error)))
+    try:
+        return Returned(job_type.encode_output(task.result()))
+    except ValidationError as invalid:
+        return _raised(JobFailed(**invalid_output(invalid)))
+    except Exception as invalid:  # noqa: BLE001 - a return value can break its serialiser in any way
+        return Raised(_error("invalid-output", "The result cannot be written as JSON", describe(invalid)))
+
+
+def _process_end(final: Message) -> End:
+    match final:
+        case {"completed": result_json}:
+            return Returned(result_json)
+        case {"failed": [kind, title, detail, status]}:
+            return Raised(JobError(kind, title, detail, status), final=True)
+        case {"stopped": _}:
+            return Stopped()
+        case {"raised": text, "traceback": trace}:
+            log.warning("the handler raised", traceback=trace)
+            return Raised(_handler_error(text))
+        case _:
+            code = final.get("died")
+            how = f"by signal {-code}" if isinstance(code, int) and code < 0 else f"with exit code {code}"
+            return Raised(_error("process-died", "The job's process ended unexpectedly", f"It ended {how}."))
+
+
+def _raised(failure: JobFailed) -> Raised:
+    error = JobError(failure.type, failure.title, failure.detail, failure.status)
+    return Raised(error, final=True)
+
+
+def _handler_error(detail: str) -> JobError:
+    return _error("handler-error", "The job's handler raised an error", detail)
+
+
+def _in_one_line(error: JobError) -> str:
+    return ": ".join(part for part in (error.title, error.detail) if part)
+
+
+def _timed_out(attempt: Attempt) -> JobError:
+    limit = attempt.job.timeout_s
+    detail = None if limit is None else f"The limit is {limit:g} s."
+    return _error("timeout", "The job took longer than it may", detail)
+
+
+def _error(kind: str, title: str, detail: str | None) -> JobError:
+    return JobError(type=kind, title=title, detail=detail, status=500)
+
+
+def _now() -> datetime:
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

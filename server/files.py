@@ -1,0 +1,180 @@
+"""The data directory: where the bytes of jobs stand. Files before rows: what a row names is on disk already.
+
+headway.db            the record
+headway.lock          held by the one server that owns the directory
+incoming/             uploads of submissions that are not accepted yet
+jobs/<id>/inputs/     uploads, one file for each `Upload` field
+jobs/<id>/work/       the handler's, over all attempts
+jobs/<id>/output-<n>/ attempt n's output while it runs
+jobs/<id>/files/      the completed job's output
+types/<type>/         the handler's, over all jobs of the type
+"""
+
+import fcntl
+import mimetypes
+import os
+import shutil
+import stat
+import tempfile
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import Self
+
+from .context import Directories
+from .errors import SetupError
+from .jobs import Job, OutputFile, is_job_id
+
+MEMORY = ":memory:"
+
+_SAFE_TYPES = {".md": "text/markdown", ".log": "text/plain", ".sqlite": "application/vnd.sqlite3"}
+
+
+class DataDirectory:
+    """Owns a directory for as long as the server runs. All methods block: call them in a thread."""
+
+    def __init__(self, root: Path, lock: int, *, temporary: bool) -> None:
+        self.root = root
+        self._lock = lock
+        self._temporary = temporary
+
+    @classmethod
+    def open(cls, location: str) -> Self:
+        """Create and lock the directory; `:memory:` is a temporary one, deleted by `close`.
+
+        Raises `SetupError` if another server owns it or it cannot be used.
+        """
+        temporary = location == MEMORY
+        root = Path(tempfile.mkdtemp(prefix="headway-")) if temporary else Path(location).expanduser().resolve()
+        try:
+            for part in ("incoming", "jobs", "types"):
+                (root / part).mkdir(parents=True, exist_ok=True)
+            lock = os.open(root / "headway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise SetupError(
+                f"the data directory {root} cannot be used ({error.strerror}): choose --data-dir"
+            ) from error
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "?"
+            os.close(lock)
+            raise SetupError(
+                f"another server (process {owner}) uses {root}: stop it, or choose another --data-dir"
+            ) from error
+        os.ftruncate(lock, 0)
+        os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
+        return cls(root, lock, temporary=temporary)
+
+    def close(self) -> None:
+        """Give the directory up."""
+        if self._temporary:
+            shutil.rmtree(self.root, ignore_errors=True)
+        os.close(self._lock)
+
+    @property
+    def database(self) -> Path:
+        return self.root / "headway.db"
+
+    def job(self, job_id: str) -> Path:
+        """The job's own directory; it may not exist."""
+        return self.root / "jobs" / job_id
+
+    def directories(self, job: Job) -> Directories:
+        """What the context offers to attempt `job.attempt`."""
+        own = self.job(job.id)
+        return Directories(work=own / "work", output=own / f"output-{job.attempt}", data=self.root / "types" / job.type)
+
+    def input(self, job_id: str, field: str) -> Path:
+        return self.job(job_id) / "inputs" / field
+
+    def new_incoming(self) -> Path:
+        """A fresh directory for one submission's uploads."""
+        return Path(tempfile.mkdtemp(dir=self.root / "incoming"))
+
+    def accept_incoming(self, incoming: Path, job_id: str) -> None:
+        """Make a submission's uploads the job's inputs, durably, before its row is inserted."""
+        own = self.job(job_id)
+        own.mkdir()
+        sync_directory(incoming)
+        incoming.rename(own / "inputs")
+        sync_directory(own)
+        sync_directory(own.parent)
+
+    def publish_output(self, job: Job) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
+        """Make the attempt's output the job's files, durably. Returns them and the names that are left out.
+
+        Names are flat: directories, links and special files are left out.
+        """
+        output = self.directories(job).output
+        if not output.is_dir():
+            return (), ()
+        files: list[OutputFile] = []
+        left_out: list[str] = []
+        for entry in sorted(output.iterdir()):
+            if not stat.S_ISREG(entry.lstat().st_mode) or not _is_text(entry.name):
+                left_out.append(entry.name.encode("utf-8", "replace").decode())
+                continue
+            with entry.open("rb") as file:
+                os.fsync(file.fileno())
+            files.append(OutputFile(entry.name, entry.stat().st_size, content_type_of(entry.name)))
+        sync_directory(output)
+        published = self.job(job.id) / "files"
+        shutil.rmtree(published, ignore_errors=True)
+        output.rename(published)
+        sync_directory(published.parent)
+        return tuple(files), tuple(left_out)
+
+    def discard_output(self, job: Job) -> None:
+        """Delete what the attempt wrote as output, published or not."""
+        shutil.rmtree(self.directories(job).output, ignore_errors=True)
+        shutil.rmtree(self.job(job.id) / "files", ignore_errors=True)
+
+    def discard_work(self, job: Job) -> None:
+        """Delete what only a running job needs."""
+        shutil.rmtree(self.directories(job).work, ignore_errors=True)
+
+    def remove_job(self, job_id: str) -> None:
+        """Delete all files of a job whose record is gone."""
+        shutil.rmtree(self.job(job_id), ignore_errors=True)
+
+    def clear_incoming(self) -> None:
+        """At start: delete the uploads of submissions that were never accepted."""
+        for left in (self.root / "incoming").iterdir():
+            shutil.rmtree(left, ignore_errors=True)
+
+    def job_ids(self) -> Iterator[str]:
+        """The ids of which there are directories."""
+        with os.scandir(self.root / "jobs") as entries:
+            for entry in entries:
+                if is_job_id(entry.name):
+                    yield entry.name
+
+
+def content_type_of(name: str) -> str:
+    """A media type by the file's name; what is unknown is bytes."""
+    return _SAFE_TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable (fsync(2): syncing a file does not sync its directory entry)."""
+    descriptor = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def remove_quietly(directories: Iterable[Path]) -> None:
+    """Delete directories that nobody needs; what cannot be deleted is swept at the next start."""
+    for directory in directories:
+        with suppress(OSError):
+            shutil.rmtree(directory)
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True

@@ -1,0 +1,316 @@
+"""The job author's side of the registry: `@job`, what a type declares, loading the author's modules."""
+
+import importlib
+import importlib.util
+import inspect
+import re
+import sys
+import types
+import typing
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, PydanticUserError, TypeAdapter
+from pydantic_core import core_schema
+
+from .errors import JobTypeError, SetupError
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_MAX_NAME_CHARS = 64
+_RESERVED = frozenset({"progress", "stats"})  # GET /jobs/progress and /jobs/stats
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A file that came with a submission: a field of the input model that is a multipart file part.
+
+    `path` stands in the job's own directory and lives as long as the job. `filename` is what the client
+    called it: text to show, never a path to open.
+    """
+
+    path: Path
+    filename: str
+    content_type: str
+    size_bytes: int
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
+        # Only an instance made by the server is valid: no JSON can name a path on this machine.
+        return core_schema.is_instance_schema(cls)
+
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
+    ) -> dict[str, Any]:
+        return {"type": "string", "format": "binary"}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobType:
+    """What `@job` declared: the handler, its input and output, its limits. Durations are seconds."""
+
+    name: str
+    title: str
+    description: str
+    handler: Callable[..., Any]
+    is_async: bool
+    input_type: type[BaseModel] | None
+    output: TypeAdapter[Any]
+    uploads: Mapping[str, bool]
+    """The input's `Upload` fields; the value says whether the file must be there."""
+    max_attempts: int
+    timeout_s: float | None
+    concurrency: int | None
+    retain_s: float | None
+    unavailable: Callable[[], str | None]
+    source: str
+    """What the child process loads to find the handler: a module's name or a path."""
+
+    def parse_input(self, fields: Mapping[str, Any], uploads: Mapping[str, Upload]) -> BaseModel | None:
+        """The validated input. Raises `pydantic.ValidationError`; unknown fields are refused."""
+        if self.input_type is None:
+            _NoInput.model_validate(dict(fields))
+            return None
+        extra = None if "extra" in self.input_type.model_config else "forbid"
+        return self.input_type.model_validate({**fields, **uploads}, extra=extra)  # type: ignore[arg-type]
+
+    @property
+    def input_schema(self) -> dict[str, Any]:
+        """JSON Schema of the input; closed, since unknown fields are refused."""
+        closed: dict[str, Any] = _closed((self.input_type or _NoInput).model_json_schema())
+        return closed
+
+    @property
+    def output_schema(self) -> dict[str, Any]:
+        """JSON Schema of the result."""
+        return self.output.json_schema(mode="serialization", by_alias=True)
+
+    def encode_output(self, value: Any) -> str:
+        """The return value as JSON text. Raises `pydantic.ValidationError` if it is not what was declared."""
+        validated = self.output.validate_python(value)
+        return self.output.dump_json(validated, by_alias=True).decode()
+
+    def call(self, context: Any, parsed: BaseModel | None) -> Any:
+        """Call the handler: its result, or for an `async def` the coroutine."""
+        return self.handler(context) if self.input_type is None else self.handler(context, parsed)
+
+
+class _NoInput(BaseModel, extra="forbid", title="No input"):
+    """An empty object: the handler takes no input."""
+
+
+class Registry:
+    """The job types that this server serves, by name, in the order of their declaration."""
+
+    def __init__(self, job_types: Iterable[JobType]) -> None:
+        self._by_name = {job_type.name: job_type for job_type in job_types}
+
+    def get(self, name: str) -> JobType | None:
+        return self._by_name.get(name)
+
+    def __iter__(self) -> Iterator[JobType]:
+        return iter(self._by_name.values())
+
+    @classmethod
+    def load(cls, sources: Iterable[str]) -> "Registry":
+        """Import each module (a name or a path) and collect what they declare.
+
+        Raises `SetupError` for a module that cannot be found or does not import, or that declares nothing.
+        """
+        found: dict[str, JobType] = {}
+        for source in sources:
+            declared = _load_source(source)
+            if not declared:
+                raise SetupError(f"{source} declares no job: decorate a function in it with @job(...)")
+            found.update((job_type.name, job_type) for job_type in declared)
+        return cls(found.values())
+
+
+def job(
+    name: str,
+    *,
+    title: str | None = None,
+    description: str | None = None,
+    max_attempts: int = 1,
+    timeout_s: float | None = None,
+    concurrency: int | None = None,
+    retain_s: float | None = None,
+    unavailable: Callable[[], str | None] | None = None,
+) -> Callable[[Handler], Handler]:
+    """Declare a function as the handler of the job type `name` (lower-case words joined by hyphens).
+
+    `async def f(ctx: Context, input: Model)` runs in the server's event loop: for work that waits.
+    `def f(ctx: BlockingContext, input: Model)` runs in a process of its own: for work that computes.
+    `Model` is a pydantic model, or absent; the return annotation types the result.
+
+    `title` and `description` (by default from the name and the docstring) are for people. A run that raises
+    is tried up to `max_attempts` times, and is stopped after `timeout_s` seconds. At most `concurrency` jobs
+    of the type run at once. A finished job is kept for `retain_s` seconds. `unavailable` returns the reason
+    why the type cannot run on this machine, or `None`.
+
+    Raises `JobTypeError` if the declaration cannot work.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        _check_limits(name, max_attempts, timeout_s, concurrency, retain_s)
+        input_type, returns = _signature(name, handler)
+        doc = inspect.getdoc(handler) or ""
+        job_type = JobType(
+            name=name,
+            title=title or name.replace("-", " ").capitalize(),
+            description=doc if description is None else description,
+            handler=handler,
+            is_async=inspect.iscoroutinefunction(handler),
+            input_type=input_type,
+            output=_output_adapter(name, returns),
+            uploads=_upload_fields(name, input_type),
+            max_attempts=max_attempts,
+            timeout_s=timeout_s,
+            concurrency=concurrency,
+            retain_s=retain_s,
+            unavailable=unavailable or (lambda: None),
+            source=_current_source or handler.__module__,
+        )
+        earlier = _declared.get(name)
+        if earlier is not None and earlier.handler.__module__ != handler.__module__:
+            raise JobTypeError(f"the job type {name!r} is declared twice: {earlier.source}, {job_type.source}")
+        _declared[name] = job_type
+        return handler
+
+    return declare
+
+
+def declared(name: str) -> JobType:
+    """The type that a loaded module declared as `name`. Raises `JobTypeError` if none did."""
+    try:
+        return _declared[name]
+    except KeyError:
+        raise JobTypeError(f"no loaded module declares the job type {name!r}") from None
+
+
+_declared: dict[str, JobType] = {}
+_current_source: str | None = None
+
+
+def _load_source(source: str) -> list[JobType]:
+    global _current_source  # noqa: PLW0603 - @job has no other way to know what is being imported
+    _current_source = source
+    try:
+        load_module(source)
+    except (SetupError, JobTypeError) as error:
+        raise SetupError(str(error)) from error
+    except Exception as error:
+        raise SetupError(f"{source} could not be imported: {type(error).__name__}: {error}") from error
+    finally:
+        _current_source = None
+    return [job_type for job_type in _declared.values() if job_type.source == source]
+
+
+def load_module(source: str) -> types.ModuleType:
+    """Import a module by name, or by the path of its file or package directory. Raises `SetupError`."""
+    if source.endswith(".py") or "/" in source:
+        return _load_path(Path(source).resolve())
+    if "" not in sys.path and str(Path.cwd()) not in sys.path:
+        sys.path.append(str(Path.cwd()))  # as `python -m` does
+    try:
+        found = importlib.util.find_spec(source)
+    except ModuleNotFoundError:
+        found = None
+    if found is None:
+        raise SetupError(f"there is no module {source!r}: give a module's name or the path of a .py file")
+    return importlib.import_module(source)
+
+
+def _load_path(path: Path) -> types.ModuleType:
+    file = path / "__init__.py" if path.is_dir() else path
+    if not file.is_file():
+        raise SetupError(f"there is no job module at {path}: give a module's name or the path of a .py file")
+    name = path.stem
+    loaded = sys.modules.get(name)
+    if loaded is not None:
+        if getattr(loaded, "__file__", None) == str(file):
+            return loaded
+        raise SetupError(f"{path} cannot be loaded: another module is called {name!r} already; rename the file")
+    search = [str(path)] if path.is_dir() else None
+    spec = importlib.util.spec_from_file_location(name, file, submodule_search_locations=search)
+    if spec is None or spec.loader is None:
+        raise SetupError(f"{path} is not a Python module")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    if str(path.parent) not in sys.path:
+        sys.path.append(str(path.parent))  # its neighbours can be imported, as for a script
+    try:
+        spec.loader.exec_module(module)
+    except BaseException:
+        del sys.modules[name]
+        raise
+    return module
+
+
+def _check_limits(
+    name: str, max_attempts: int, timeout_s: float | None, concurrency: int | None, retain_s: float | None
+) -> None:
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME_CHARS or name in _RESERVED:
+        raise JobTypeError(f"{name!r} cannot name a job type: use lower-case words joined by hyphens")
+    if max_attempts < 1 or (concurrency is not None and concurrency < 1):
+        raise JobTypeError(f"{name}: max_attempts and concurrency are at least 1")
+    if (timeout_s is not None and timeout_s <= 0) or (retain_s is not None and retain_s < 0):
+        raise JobTypeError(f"{name}: timeout_s is more than 0, and retain_s not less")
+
+
+def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] | None, Any]:
+    """The input model and the return annotation."""
+    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+        raise JobTypeError(f"{name}: a handler returns its result, it does not yield")
+    try:
+        hints = typing.get_type_hints(handler, include_extras=True)
+    except NameError as error:
+        raise JobTypeError(f"{name}: an annotation cannot be resolved: {error}") from error
+    parameters = list(inspect.signature(handler).parameters)
+    if not 1 <= len(parameters) <= 2:  # noqa: PLR2004 - ctx, and maybe input
+        raise JobTypeError(f"{name}: a handler takes (ctx) or (ctx, input)")
+    returns = hints.get("return", Any)
+    if len(parameters) == 1:
+        return None, returns
+    annotation = hints.get(parameters[1])
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+        raise JobTypeError(f"{name}: annotate {parameters[1]!r} with a pydantic model")
+    return annotation, returns
+
+
+def _output_adapter(name: str, returns: Any) -> TypeAdapter[Any]:
+    try:
+        adapter: TypeAdapter[Any] = TypeAdapter(returns)
+        adapter.json_schema(mode="serialization")
+    except PydanticUserError as error:
+        raise JobTypeError(f"{name}: the return type cannot be written as JSON: {error}") from error
+    return adapter
+
+
+def _upload_fields(name: str, input_type: type[BaseModel] | None) -> dict[str, bool]:
+    """The model's `Upload` and `Upload | None` fields, and whether each must be given."""
+    uploads: dict[str, bool] = {}
+    for key, info in (input_type.model_fields if input_type else {}).items():
+        choices = set(typing.get_args(info.annotation)) or {info.annotation}
+        if Upload not in choices:
+            continue
+        if not choices <= {Upload, type(None)} or info.alias:
+            raise JobTypeError(f"{name}: the field {key!r} must be `Upload` or `Upload | None`, without an alias")
+        uploads[key] = info.is_required()
+    return uploads
+
+
+def _closed(schema: Any) -> Any:
+    """The schema with `additionalProperties: false` wherever an object says nothing else about it."""
+    if isinstance(schema, list):
+        return [_closed(item) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    closed = {key: _closed(value) for key, value in schema.items()}
+    if closed.get("type") == "object" and isinstance(closed.get("properties"), dict):
+        closed.setdefault("additionalProperties", False)
+    return closed

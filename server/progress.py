@@ -1,0 +1,175 @@
+"""From what a handler reports to what is published: percent, rate, time left. Pure: the clock is passed in.
+
+A handler writes into `Reported` as often as it likes; `Meter` turns it into a `Progress` a few times a second.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+MAX_PERCENT_RUNNING = 99.9
+"""100 is the completed job's alone."""
+
+RATE_AFTER_S = 3.0
+"""Before this much run time a rate would be noise."""
+
+RATE_TIME_CONSTANT_S = 8.0
+"""How long the smoothed rate remembers: an estimate that follows, but does not jump about."""
+
+MAX_MESSAGE_CHARS = 500
+MAX_WORD_CHARS = 80
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """What clients see. `percent`: 0-100 with one decimal, rounded down, `None` while unknown."""
+
+    percent: float | None = None
+    done: int | float | None = None
+    total: int | float | None = None
+    unit: str | None = None
+    message: str | None = None
+    step: str | None = None
+    rate_per_second: float | None = None
+    eta_s: int | None = None
+
+
+class Reported:
+    """The newest values that a handler gave. Written by the handler, read by a ticker, never locked.
+
+    Each attribute is replaced whole, so a reader in another thread sees the old value or the new one.
+    `changed` is set last by the writer and cleared first by the reader: a change is seen late, never lost.
+    """
+
+    __slots__ = ("changed", "done", "message", "percent", "step", "total", "unit")
+
+    def __init__(self) -> None:
+        self.done: Any = None
+        self.total: Any = None
+        self.percent: Any = None
+        self.unit: Any = None
+        self.message: Any = None
+        self.step: Any = None
+        self.changed = False
+
+    def take(self) -> tuple[Any, ...] | None:
+        """The values, or `None` if nothing was written since the last call."""
+        if not self.changed:
+            return None
+        self.changed = False
+        return (self.done, self.total, self.percent, self.unit, self.message, self.step)
+
+    def put(self, values: tuple[Any, ...]) -> None:
+        """Write all values at once: the server's side of a process job."""
+        self.done, self.total, self.percent, self.unit, self.message, self.step = values
+        self.changed = True
+
+
+class Meter:
+    """One attempt's progress over time: percent that never goes back, a smoothed rate, the time left."""
+
+    def __init__(self, started_s: float, *, median_s: float | None = None) -> None:
+        """`started_s`: a monotonic clock's value. `median_s`: the type's usual run time, if it is known."""
+        self._started_s = started_s
+        self._median_s = median_s
+        self._percent: float | None = None
+        self._rate = _Rate(started_s)
+
+    def initial(self) -> Progress:
+        """What is published before the handler has said anything."""
+        return Progress(eta_s=_seconds(self._median_s))
+
+    def read(self, values: tuple[Any, ...], now_s: float) -> Progress:
+        """What to publish for a handler's newest `values` (see `Reported.take`). Odd values count as unknown."""
+        done, total, percent = (_number(value) for value in values[:3])
+        unit, message, step = values[3:]
+        if total is not None and total < 0:
+            total = None
+        self._raise_percent(done, total, percent)
+        rate, eta = self._pace(done, total, now_s)
+        return Progress(
+            percent=self._percent,
+            done=done,
+            total=total,
+            unit=_text(unit, MAX_WORD_CHARS),
+            message=_text(message, MAX_MESSAGE_CHARS),
+            step=_text(step, MAX_WORD_CHARS),
+            rate_per_second=rate,
+            eta_s=eta,
+        )
+
+    def _raise_percent(self, done: float | None, total: float | None, percent: float | None) -> None:
+        if percent is None and done is not None and total is not None:
+            percent = 100 * done / total if total else 0.0
+        if percent is None:
+            return
+        # The smallest nudge keeps 100 * 29 / 1000 from becoming 2.8: binary fractions fall just below.
+        floored = math.floor(min(max(percent, 0.0), MAX_PERCENT_RUNNING) * 10 + 1e-9) / 10
+        self._percent = max(floored, self._percent or 0.0)
+
+    def _pace(self, done: float | None, total: float | None, now_s: float) -> tuple[float | None, int | None]:
+        position, end = (done, total) if done is not None else (self._percent, 100.0)
+        if position is None:
+            return None, _seconds(self._median_s)
+        rate = self._rate.at(position, now_s)
+        if rate is None or now_s - self._started_s < RATE_AFTER_S:
+            return None, _seconds(self._median_s) if self._percent is None else None
+        left = None if end is None or rate <= 0 else max(0.0, end - position) / rate
+        return (_round_rate(rate) if done is not None else None), _seconds(left)
+
+
+class _Rate:
+    """Units a second, exponentially smoothed by time. A position that falls starts the measure anew."""
+
+    def __init__(self, started_s: float) -> None:
+        self._first_s = self._last_s = started_s
+        self._first: float | None = None
+        self._last = 0.0
+        self._rate: float | None = None
+
+    def at(self, position: float, now_s: float) -> float | None:
+        if self._first is None or position < self._last:
+            # The first position too: an attempt that resumes at row 120,000 did not read those now.
+            self._first_s = self._last_s = now_s
+            self._first = self._last = position
+            self._rate = None
+            return None
+        passed_s = now_s - self._last_s
+        if passed_s <= 0:
+            return self._rate
+        weight = 1 - math.exp(-passed_s / RATE_TIME_CONSTANT_S)
+        latest = (position - self._last) / passed_s
+        if self._rate is None or now_s - self._first_s < RATE_TIME_CONSTANT_S:
+            # Young: the plain average is steadier than a filter that still forgets its start.
+            self._rate = (position - self._first) / (now_s - self._first_s)
+        else:
+            self._rate += weight * (latest - self._rate)
+        self._last, self._last_s = position, now_s
+        return self._rate
+
+
+def _number(value: Any) -> int | float | None:
+    """A finite number that JSON and SQLite can hold, else `None`. `True` is not a number of anything."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    return value if abs(value) < 2**63 else None  # false for NaN too
+
+
+def _text(value: Any, most: int) -> str | None:
+    if value is None:
+        return None
+    text = clean_text(str(value))
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def clean_text(text: str) -> str:
+    """`text` without lone surrogates (UTF-8 cannot hold them) and NUL (SQLite's text functions stop there)."""
+    return text.encode("utf-8", "replace").decode("utf-8").replace("\0", "�")
+
+
+def _round_rate(rate: float) -> float:
+    return round(rate, 1) if rate < 100 else float(round(rate))  # noqa: PLR2004 - three figures are enough
+
+
+def _seconds(value: float | None) -> int | None:
+    return None if value is None or not math.isfinite(value) else math.ceil(value)

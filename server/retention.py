@@ -1,0 +1,73 @@
+"""What goes when: expired jobs, the files of deleted ones, directories that no job owns."""
+
+import asyncio
+import itertools
+from datetime import UTC, datetime
+
+import structlog
+
+from .errors import HeadwayError
+from .files import DataDirectory
+from .ports import Bell, EventHub, JobStore
+
+EXPIRE_EVERY_S = 5.0
+EXPIRE_BATCH = 200
+SWEEP_BATCH = 500
+HEAR_EVERY_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class Retention:
+    """Removes what nobody may ask for any more: records first, then their files."""
+
+    def __init__(self, store: JobStore, hub: EventHub, files: DataDirectory) -> None:
+        self._store = store
+        self._hub = hub
+        self._files = files
+        self._main: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Sweep what a crash left between a record and its files, then keep at it."""
+        await asyncio.to_thread(self._files.clear_incoming)
+        await self._sweep()
+        self._main = asyncio.create_task(self._run(), name="retention")
+
+    async def stop(self) -> None:
+        if self._main is not None:
+            self._main.cancel()
+            await asyncio.wait({self._main})
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._expire_loop(), name="retention-expire")
+            tasks.create_task(self._files_loop(), name="retention-files")
+
+    async def _expire_loop(self) -> None:
+        while True:
+            try:
+                expired = await self._store.expire(datetime.now(UTC), EXPIRE_BATCH)
+            except HeadwayError as error:
+                log.warning("expired jobs could not be deleted", reason=str(error))
+                expired = 0
+            await asyncio.sleep(0.05 if expired == EXPIRE_BATCH else EXPIRE_EVERY_S)
+
+    async def _files_loop(self) -> None:
+        listener = self._hub.listen(Bell.DELETED)
+        while True:
+            for job_id in await listener.wait(HEAR_EVERY_S):
+                if self._files.job(job_id).exists():
+                    await asyncio.to_thread(self._files.remove_job, job_id)
+            if self._hub.closed:
+                return
+
+    async def _sweep(self) -> None:
+        """Delete the directories of jobs that have no record: a crash came between the two."""
+        owned = await asyncio.to_thread(lambda: list(self._files.job_ids()))
+        for start in itertools.count(0, SWEEP_BATCH):
+            batch = owned[start : start + SWEEP_BATCH]
+            if not batch:
+                return
+            orphans = set(batch) - await self._store.existing(batch)
+            for job_id in orphans:
+                await asyncio.to_thread(self._files.remove_job, job_id)

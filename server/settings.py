@@ -1,0 +1,33 @@
+"""What an operator can set: by flag, or as `HEADWAY_…` in the environment. Units are in the names."""
+
+import os
+from typing import Annotated
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+DAY_S = 24 * 60 * 60
+
+
+class Settings(BaseSettings):
+    """All settings with their defaults; `/openapi.json` publishes those that clients meet."""
+
+    model_config = SettingsConfigDict(env_prefix="HEADWAY_", extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    data_dir: str = "headway-data"
+    jobs: tuple[str, ...] = ()
+    log_format: Annotated[str, Field(pattern="^(console|json)$")] = "console"
+
+    max_running: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: max(4, os.cpu_count() or 1))
+    max_queued: Annotated[int, Field(ge=1)] = 100_000
+    max_recoveries: Annotated[int, Field(ge=0)] = 3
+    retain_s: Annotated[float, Field(ge=0)] = 7 * DAY_S
+    cancel_grace_s: Annotated[float, Field(gt=0)] = 5.0
+    shutdown_grace_s: Annotated[float, Field(gt=0)] = 2.0
+
+    max_body_bytes: Annotated[int, Field(ge=1)] = 1024 * 1024
+    max_upload_bytes: Annotated[int, Field(ge=1)] = 4 * 1024 * 1024 * 1024
+    max_json_depth: Annotated[int, Field(ge=1, le=200)] = 32
+    heartbeat_s: Annotated[float, Field(gt=0, le=15)] = 12.0

@@ -1,0 +1,297 @@
+"""What happens inside a transaction: plain functions on the writer's connection, in the writer's thread.
+
+None commits, and none raises for a state that has moved on: they return what they found, so one stale caller
+does not make a whole batch run again.
+"""
+
+import sqlite3
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ..jobs import (
+    RECOVERY_VERSION_STEP,
+    Cancelled,
+    Claim,
+    Completed,
+    Failed,
+    Interrupted,
+    Job,
+    JobError,
+    NewJob,
+    NewLogLine,
+    Outcome,
+    Retry,
+    Status,
+    Transition,
+    from_ms,
+    to_ms,
+)
+from ..ports import Claims, LogBatch
+from ..progress import Progress
+from .rows import (
+    COLUMN_COUNT,
+    Parameters,
+    error_json,
+    files_json,
+    new_job_parameters,
+    progress_parameters,
+    to_job,
+)
+from .statements import SQL
+
+LOWEST_PRIORITY_BOUND = 1 << 31
+
+INTERRUPTED = JobError(
+    type="interrupted",
+    title="The server stopped too often while this job ran",
+    detail="The job was started again after each crash, and the limit is reached.",
+    status=500,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What an operation did to a job: its state before, the job now, and whether its record is gone."""
+
+    before: Status
+    job: Job
+    deleted: bool = False
+
+
+def insert(connection: sqlite3.Connection, new: NewJob) -> None:
+    connection.execute(SQL["insert"], new_job_parameters(new))
+
+
+def claim(
+    connection: sqlite3.Connection,
+    free: Mapping[str, int],
+    limit: int,
+    now: datetime,
+    median_s: Callable[[str], float | None],
+) -> Claims:
+    """Take the first `limit` due jobs over all types, and look when the next falls due."""
+    candidates: list[tuple[int, int, str]] = []
+    next_due: list[int] = []
+    for job_type, slots in free.items():
+        for priority in _priorities(connection, job_type):
+            where = {"type": job_type, "priority": priority, "now": to_ms(now), "limit": min(slots, limit)}
+            found = connection.execute(SQL["claim_candidates"], where).fetchall()
+            candidates += [(-priority, run_at, job_id) for run_at, job_id in found]
+            due = connection.execute(SQL["next_due"], where).fetchone()
+            next_due += due or ()
+    chosen = _within_slots(connection, sorted(candidates), free, limit, now, median_s)
+    return Claims(chosen, from_ms(min(next_due)) if next_due else None)
+
+
+def _priorities(connection: sqlite3.Connection, job_type: str) -> list[int]:
+    """The priorities that wait, highest first: a seek for each, however many jobs there are."""
+    found: list[int] = []
+    below = LOWEST_PRIORITY_BOUND
+    while row := connection.execute(SQL["next_priority"], {"type": job_type, "below": below}).fetchone():
+        below = row[0]
+        found.append(below)
+    return found
+
+
+def _within_slots(
+    connection: sqlite3.Connection,
+    candidates: Sequence[tuple[int, int, str]],
+    free: Mapping[str, int],
+    limit: int,
+    now: datetime,
+    median_s: Callable[[str], float | None],
+) -> list[Claim]:
+    left = dict(free)
+    claims: list[Claim] = []
+    for _, _, job_id in candidates:
+        if len(claims) == limit:
+            break
+        row = connection.execute(SQL["get"], {"id": job_id}).fetchone()
+        job_type = to_job(row).type
+        if not left[job_type]:
+            continue
+        left[job_type] -= 1
+        median = median_s(job_type)
+        where = {"id": job_id, "now": to_ms(now), "eta_s": None if median is None else round(median)}
+        claimed = connection.execute(SQL[Transition.CLAIM], where).fetchone()
+        job = to_job(claimed[:COLUMN_COUNT])
+        claims.append(Claim(job, *claimed[COLUMN_COUNT:]))
+        _record_state(connection, job)
+    return claims
+
+
+def finish(
+    connection: sqlite3.Connection,
+    job: Job,
+    version: int,
+    outcome: Outcome,
+    progress: Progress,
+    lines: Sequence[NewLogLine],
+    now: datetime,
+) -> Changed | None:
+    """Record an attempt's end; `None` if it is not the current one. A recorded cancel wins."""
+    number_lines(connection, LogBatch(job.id, job.attempt, lines))
+    transition, more = _end(outcome)
+    where = progress_parameters(progress) | more
+    where |= {"id": job.id, "attempt": job.attempt, "version": version, "now": to_ms(now)}
+    row = connection.execute(SQL[transition], where).fetchone()
+    if row is None:
+        row = connection.execute(SQL[Transition.CANCEL], where).fetchone()
+    if row is None:
+        return None
+    ended = to_job(row)
+    _record_state(connection, ended)
+    if ended.terminal and ended.purge_requested:
+        _delete(connection, ended.id)
+        return Changed(Status.RUNNING, ended, deleted=True)
+    return Changed(Status.RUNNING, ended)
+
+
+def _end(outcome: Outcome) -> tuple[Transition, Parameters]:
+    """The statement for an outcome and the parameters that only it has."""
+    match outcome:
+        case Completed(result_json, files):
+            size = len(result_json.encode())
+            return Transition.COMPLETE, {
+                "result": result_json,
+                "result_bytes": size,
+                "files": files_json(files),
+            }
+        case Failed(error, _):
+            return Transition.FAIL, _counted(failed=1) | {"error": error_json(error)}
+        case Cancelled():
+            return Transition.CANCEL, {}
+        case Interrupted(crashed):
+            return Transition.REQUEUE, _counted(crashed=int(crashed), interrupted=1) | {"run_at": None}
+        case Retry(_, run_at):
+            return Transition.REQUEUE, _counted(failed=1) | {"run_at": to_ms(run_at)}
+
+
+def _counted(*, failed: int = 0, crashed: int = 0, interrupted: int = 0) -> Parameters:
+    return {"failed": failed, "crashed": crashed, "interrupted": interrupted}
+
+
+def request_cancel(
+    connection: sqlite3.Connection, caller: str, job_id: str, version: int, now: datetime, *, purge: bool
+) -> Changed | None:
+    """Cancel a queued job, mark a running one, with `purge` delete an ended one; `None`: no such job."""
+    where = {"id": job_id, "owner": caller, "now": to_ms(now), "version": version, "purge": int(purge)}
+    row = connection.execute(SQL[Transition.CANCEL_QUEUED], where).fetchone()
+    if row is not None:
+        job = to_job(row)
+        _record_state(connection, job)
+        if purge:
+            _delete(connection, job_id)
+        return Changed(Status.QUEUED, job, deleted=purge)
+    row = connection.execute(SQL["request_cancel"], where).fetchone()
+    if row is not None:
+        return Changed(Status.RUNNING, to_job(row))
+    row = connection.execute(SQL["get"], where).fetchone()
+    if row is None or (job := to_job(row)).owner != caller:
+        return None
+    if purge:
+        _delete(connection, job_id)
+    return Changed(job.status, job, deleted=purge)
+
+
+def recover(
+    connection: sqlite3.Connection, now: datetime, max_recoveries: int, lines: Sequence[NewLogLine]
+) -> list[Changed]:
+    """Move every running job on: nobody runs it, since this process owns the file."""
+    rows = connection.execute(SQL["running"]).fetchall()
+    return [_recover_one(connection, to_job(row), now, max_recoveries, lines) for row in rows]
+
+
+def _recover_one(
+    connection: sqlite3.Connection, job: Job, now: datetime, max_recoveries: int, lines: Sequence[NewLogLine]
+) -> Changed:
+    number_lines(connection, LogBatch(job.id, job.attempt, lines))
+    where = progress_parameters(job.progress) | {"id": job.id, "attempt": job.attempt, "now": to_ms(now)}
+    where |= {
+        "version": job.version + RECOVERY_VERSION_STEP,
+        "run_at": None,
+        "error": error_json(INTERRUPTED),
+    }
+    where |= _counted(crashed=1, interrupted=1)
+    if job.cancel_requested:
+        transition = Transition.CANCEL
+    elif job.recoveries >= max_recoveries:
+        transition = Transition.FAIL
+    else:
+        transition = Transition.REQUEUE
+    moved = to_job(connection.execute(SQL[transition], where).fetchone())
+    _record_state(connection, moved)
+    if moved.terminal and moved.purge_requested:
+        _delete(connection, moved.id)
+        return Changed(Status.RUNNING, moved, deleted=True)
+    return Changed(Status.RUNNING, moved)
+
+
+def number_lines(connection: sqlite3.Connection, batch: LogBatch) -> int | None:
+    """Append log lines to the history; the job's new `last_seq`, or `None` if the attempt is not current."""
+    if not batch.lines:
+        return None
+    where = {"id": batch.job_id, "attempt": batch.attempt, "lines": len(batch.lines)}
+    rows = connection.execute(SQL["number_log"], where).fetchall()
+    if not rows:
+        return None
+    last_seq: int = rows[0][0]
+    first = last_seq - len(batch.lines) + 1
+    connection.executemany(
+        SQL["insert_history"],
+        [
+            _history(batch.job_id, seq, line.at, "log", line.level, line.message)
+            for seq, line in enumerate(batch.lines, first)
+        ],
+    )
+    return last_seq
+
+
+def write_ticks(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
+    """Bring the progress of running jobs to disk."""
+    connection.executemany(
+        SQL["tick"],
+        [
+            progress_parameters(job.progress)
+            | {"id": job.id, "attempt": job.attempt, "version": job.version, "now": to_ms(job.updated_at)}
+            for job in jobs
+        ],
+    )
+
+
+def repair_versions(connection: sqlite3.Connection, versions: Mapping[str, int]) -> None:
+    connection.executemany(
+        SQL["repair_version"], [{"id": job_id, "version": version} for job_id, version in versions.items()]
+    )
+
+
+def checkpoint(connection: sqlite3.Connection, job_id: str, attempt: int, checkpoint_json: str) -> bool:
+    """Whether the attempt was current, and so the checkpoint recorded."""
+    where = {"id": job_id, "attempt": attempt, "checkpoint": checkpoint_json}
+    return connection.execute(SQL["checkpoint"], where).rowcount == 1
+
+
+def expire(connection: sqlite3.Connection, now: datetime, limit: int) -> list[Changed]:
+    rows = connection.execute(SQL["expired"], {"now": to_ms(now), "limit": limit}).fetchall()
+    expired = [to_job(row) for row in rows]
+    for job in expired:
+        _delete(connection, job.id)
+    return [Changed(job.status, job, deleted=True) for job in expired]
+
+
+def _delete(connection: sqlite3.Connection, job_id: str) -> None:
+    connection.execute(SQL["delete_history"], {"job_id": job_id})
+    connection.execute(SQL["delete"], {"id": job_id})
+
+
+def _record_state(connection: sqlite3.Connection, job: Job) -> None:
+    """One history row for the state that `job` has just entered."""
+    connection.execute(
+        SQL["insert_history"],
+        _history(job.id, job.state_seq, job.updated_at, "state", job.status, f"attempt {job.attempt}"),
+    )
+
+
+def _history(job_id: str, seq: int, at: datetime, kind: str, level: str, message: str) -> Parameters:
+    return {"job_id": job_id, "seq": seq, "at": to_ms(at), "kind": kind, "level": level, "message": message}

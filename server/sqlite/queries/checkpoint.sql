@@ -1,0 +1,1 @@
+UPDATE jobs SET checkpoint = :checkpoint WHERE id = :id AND status = 'running' AND attempt = :attempt

@@ -1,0 +1,1 @@
+SELECT owner, type, status, count(*) FROM jobs GROUP BY owner, type, status

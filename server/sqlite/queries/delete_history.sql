@@ -1,0 +1,1 @@
+DELETE FROM history WHERE job_id = :id

@@ -1,0 +1,1 @@
+SELECT input, result FROM jobs WHERE id = :id AND owner = :owner

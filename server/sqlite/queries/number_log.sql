@@ -1,0 +1,3 @@
+UPDATE jobs SET last_seq = last_seq + :lines
+WHERE id = :id AND status = 'running' AND attempt = :attempt
+RETURNING last_seq

@@ -1,0 +1,3 @@
+SELECT {columns} FROM jobs
+WHERE owner = :owner {where}
+ORDER BY id DESC LIMIT :limit

@@ -1,0 +1,1 @@
+UPDATE jobs SET version = max(version, :version) WHERE id = :id

@@ -1,0 +1,88 @@
+"""The application: its routes, what every answer carries, and how it starts and ends."""
+
+from collections.abc import AsyncIterator
+
+from aiohttp import hdrs, web
+
+from ..files import DataDirectory
+from ..handlers import Registry
+from ..jobs import JobIds
+from ..ports import EventHub, JobStore
+from ..settings import Settings
+from . import endpoints, pages, stream
+from .keys import ENCODER, FILES, HUB, IDS, REGISTRY, SETTINGS, STATE, STORE, STREAMS, ServerState
+from .open_streams import OpenStreams
+from .openapi import openapi
+from .problems import Problem, problem_middleware
+from .wire import Encoder
+
+MAX_LINE_BYTES = 32 * 1024
+"""Of a request's first line and of each header: an odd id of 8 kB is a 404 of ours, not the parser's 400."""
+
+
+def make_app(
+    store: JobStore, hub: EventHub, registry: Registry, files: DataDirectory, settings: Settings
+) -> web.Application:
+    """The HTTP side of one server. It closes nothing that it was given."""
+    app = web.Application(middlewares=[problem_middleware])
+    app[STORE] = store
+    app[HUB] = hub
+    app[REGISTRY] = registry
+    app[FILES] = files
+    app[SETTINGS] = settings
+    app[IDS] = JobIds()
+    app[ENCODER] = Encoder()
+    app[STATE] = ServerState()
+    app[STREAMS] = OpenStreams()
+    app.cleanup_ctx.append(_streams)
+    app.on_response_prepare.append(_harden)
+    _add_routes(app)
+    return app
+
+
+def _add_routes(app: web.Application) -> None:
+    """Fixed paths before those with a parameter: the first match wins."""
+    get = [
+        ("/", pages.index),
+        ("/static/{path:.+}", pages.static_file),
+        ("/healthz", endpoints.healthz),
+        ("/readyz", endpoints.readyz),
+        ("/openapi.json", openapi),
+        ("/job-types", endpoints.job_types),
+        ("/jobs", endpoints.list_jobs),
+        ("/jobs/stats", endpoints.stats),
+        ("/jobs/{id}", endpoints.read_job),
+        ("/jobs/{id}/logs", endpoints.read_logs),
+        ("/jobs/{id}/result", endpoints.read_result),
+        ("/jobs/{id}/files/{name}", endpoints.read_file),
+    ]
+    router = app.router
+    router.add_get("/jobs/progress", stream.jobs_stream, allow_head=False, expect_handler=_expect)
+    for path, endpoint in get:
+        router.add_get(path, endpoint, expect_handler=_expect)
+    router.add_get("/jobs/{id}/progress", stream.job_stream, allow_head=False, expect_handler=_expect)
+    router.add_post("/jobs", endpoints.create_job, expect_handler=_expect)
+    router.add_post("/jobs/{id}", endpoints.create_typed_job, expect_handler=_expect)
+    router.add_delete("/jobs/{id}", endpoints.delete_job, expect_handler=_expect)
+
+
+async def _expect(request: web.Request) -> web.StreamResponse | None:
+    """`Expect` (RFC 9110, 10.1.1), refused as a problem where aiohttp would answer in plain text."""
+    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+        return Problem("expectation-failed").response(request)
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0
+    return None
+
+
+async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
+    """What every answer carries."""
+    response.headers.setdefault("X-Content-Type-Options", "nosniff")
+    response.headers.setdefault("Referrer-Policy", "no-referrer")
+    response.headers["Server"] = "Headway"
+
+
+async def _streams(app: web.Application) -> AsyncIterator[None]:
+    app[STREAMS].start()
+    yield
+    await app[STREAMS].stop()

@@ -1,0 +1,10 @@
+"""Who is asking. Until there are API keys, everybody on this machine is the one local owner."""
+
+from aiohttp import web
+
+from ..jobs import LOCAL_OWNER
+
+
+def caller(_request: web.BaseRequest) -> str:
+    """The owner on whose behalf the request is made."""
+    return LOCAL_OWNER

@@ -1,0 +1,309 @@
+"""The endpoints of one job and of lists: everything but submissions' reading and the streams."""
+
+import asyncio
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from urllib.parse import urlencode
+
+from aiohttp import web
+from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic_core import to_json
+
+from ..errors import JobNotFoundError, StoreUnavailableError
+from ..handlers import JobType
+from ..jobs import Job, JobFilter, Status, is_job_id
+from ..ports import Bell
+from .auth import caller
+from .intake import NoQuery, query
+from .keys import ENCODER, FILES, HUB, REGISTRY, STATE, STORE
+from .problems import Problem
+from .submission import submit_envelope, submit_typed
+from .wire import etag, job_fields, log_line_fields, path_segment, retry_after_s
+
+CANCEL_WAIT_S = 2.0
+CANCEL_POLL_S = 1
+PRIVATE = {"Cache-Control": "private, no-cache"}
+SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+
+
+def _split(value: Any) -> Any:
+    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+class _Query(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+
+class FilterQuery(_Query):
+    """Which jobs a stream is about; comma-separated values are alternatives."""
+
+    type: Annotated[frozenset[str], BeforeValidator(_split)] = frozenset()
+    status: Annotated[frozenset[Status], BeforeValidator(_split)] = frozenset()
+    ids: Annotated[frozenset[str], BeforeValidator(_split), Field(max_length=500)] = frozenset()
+
+    def as_filter(self) -> JobFilter:
+        return JobFilter(statuses=self.status, types=self.type, ids=self.ids)
+
+
+class ListQuery(_Query):
+    """Which jobs a list shows, and how many of them."""
+
+    type: Annotated[frozenset[str], BeforeValidator(_split)] = frozenset()
+    status: Annotated[frozenset[Status], BeforeValidator(_split)] = frozenset()
+    label: str | None = None
+    created_after: AwareDatetime | None = None
+    created_before: AwareDatetime | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: str | None = None
+
+    def as_filter(self) -> JobFilter:
+        return JobFilter(
+            statuses=self.status,
+            types=self.type,
+            label=self.label,
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
+
+class LogsQuery(_Query):
+    """Which log lines: those after a sequence number, at most `limit`."""
+
+    after: Annotated[int, Field(ge=0, le=2**62)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
+class PurgeQuery(_Query):
+    """Whether the record goes too."""
+
+    purge: bool = False
+
+
+class FileQuery(_Query):
+    """Whether a file is to be shown rather than saved."""
+
+    inline: bool = False
+
+
+async def create_job(request: web.Request) -> web.Response:
+    """`POST /jobs`"""
+    return await _accepted(request, await submit_envelope(request))
+
+
+async def create_typed_job(request: web.Request) -> web.Response:
+    """`POST /jobs/{type}`"""
+    return await _accepted(request, await submit_typed(request))
+
+
+async def _accepted(request: web.Request, job: Job) -> web.Response:
+    """202: accepted, durable, and where to look (RFC 9110, 15.3.3)."""
+    position = await request.app[STORE].queue_position(job, datetime.now(UTC))
+    body = request.app[ENCODER].job(job, position)
+    headers = {"Location": f"/jobs/{job.id}", "Retry-After": str(retry_after_s(job)), **PRIVATE}
+    return _json(body, status=202, headers=headers)
+
+
+async def read_job(request: web.Request) -> web.Response:
+    """`GET /jobs/{id}`"""
+    query(request, NoQuery)
+    job = await find_job(request)
+    headers = {"ETag": etag(job), **PRIVATE}
+    if not job.terminal:
+        headers["Retry-After"] = str(retry_after_s(job))
+    if _not_modified(request, job):
+        return web.Response(status=304, headers=headers)
+    store = request.app[STORE]
+    documents = await store.documents(job.owner, job.id)
+    position = await store.queue_position(job, datetime.now(UTC))
+    body = request.app[ENCODER].detail(job, documents, position)
+    return _json(body, status=200 if job.terminal else 202, headers=headers)
+
+
+def _not_modified(request: web.Request, job: Job) -> bool:
+    """`If-None-Match` by weak comparison (RFC 9110, 13.1.2)."""
+    held = request.if_none_match
+    return held is not None and any(tag.value in (str(job.version), "*") for tag in held)
+
+
+async def list_jobs(request: web.Request) -> web.Response:
+    """`GET /jobs`"""
+    wanted = query(request, ListQuery)
+    store = request.app[STORE]
+    try:
+        page = await store.page(caller(request), wanted.as_filter(), wanted.limit, wanted.cursor)
+    except ValueError:
+        errors = [("/cursor", "is not a cursor of this list")]
+        raise Problem("validation-failed", "The cursor is unknown.", errors=errors) from None
+    now = datetime.now(UTC)
+    jobs = [job_fields(job, await store.queue_position(job, now)) for job in page.jobs]
+    headers = dict(PRIVATE)
+    if page.next_cursor is not None:
+        more = urlencode({**request.query, "cursor": page.next_cursor})
+        headers["Link"] = f'</jobs?{more}>; rel="next"'
+    return _json(to_json({"jobs": jobs, "nextCursor": page.next_cursor}), headers=headers)
+
+
+async def stats(request: web.Request) -> web.Response:
+    """`GET /jobs/stats`"""
+    query(request, NoQuery)
+    counts = await request.app[STORE].counts(caller(request))
+    by_status = {status.value: sum(of_type.get(status, 0) for of_type in counts.by_type.values()) for status in Status}
+    by_type = {
+        name: {status.value: of_type.get(status, 0) for status in Status}
+        for name, of_type in sorted(counts.by_type.items())
+    }
+    total = sum(by_status.values())
+    return _json(to_json({"total": total, "byStatus": by_status, "byType": by_type}), headers=PRIVATE)
+
+
+async def read_logs(request: web.Request) -> web.Response:
+    """`GET /jobs/{id}/logs`"""
+    wanted = query(request, LogsQuery)
+    job = await find_job(request)
+    lines = await request.app[STORE].logs(job.id, wanted.after, job.last_seq, wanted.limit)
+    next_after = lines[-1].seq if len(lines) == wanted.limit else None
+    body = to_json({"lines": [log_line_fields(line) for line in lines], "nextAfter": next_after})
+    return _json(body, headers=PRIVATE)
+
+
+async def read_result(request: web.Request) -> web.Response:
+    """`GET /jobs/{id}/result`: the place where a failed job is an HTTP error."""
+    query(request, NoQuery)
+    job = await find_job(request)
+    _check_finished(job)
+    documents = await request.app[STORE].documents(job.owner, job.id)
+    if documents.result_json is None:
+        raise Problem("gone", "The result was deleted.")
+    return _json(documents.result_json.encode(), headers=PRIVATE)
+
+
+def _check_finished(job: Job) -> None:
+    if not job.terminal:
+        raise Problem("not-finished", f"The job is {job.status}.", retry_after_s=retry_after_s(job))
+    if job.status is Status.FAILED:
+        error = job_fields(job, None)["error"]
+        raise Problem("job-failed", job.error.title if job.error else None, extra={"jobError": error})
+    if job.status is Status.CANCELLED:
+        raise Problem("gone", "The job was cancelled.")
+
+
+async def read_file(request: web.Request) -> web.StreamResponse:
+    """`GET /jobs/{id}/files/{name}`: from the job's own directory, never run in our origin."""
+    wanted = query(request, FileQuery)
+    job = await find_job(request)
+    name = request.match_info["name"]
+    file = next((file for file in job.files if file.name == name), None)
+    path = request.app[FILES].job(job.id) / "files" / name
+    if file is None or not await asyncio.to_thread(path.is_file):
+        raise Problem("not-found", "The job has no such file.")
+    _check_range(request, file.size_bytes)
+    headers = {
+        "Content-Type": file.content_type,
+        "Content-Disposition": f"{'inline' if wanted.inline else 'attachment'}; filename*=UTF-8''{path_segment(name)}",
+        "X-Content-Type-Options": "nosniff",
+        "Content-Security-Policy": SANDBOX,
+        **PRIVATE,
+    }
+    response = web.FileResponse(path, headers=headers)
+    # aiohttp would answer with `name.gz` where that stands beside `name`: here it is another file.
+    plain = request.headers.copy()
+    plain.popall("Accept-Encoding", None)
+    await response.prepare(request.clone(headers=plain))
+    return response
+
+
+def _check_range(request: web.Request, size_bytes: int) -> None:
+    """416 as a problem (RFC 9110, 14.2): what aiohttp would answer has no body. HTTP dates make it conditional."""
+    if "Range" not in request.headers or "If-Range" in request.headers:
+        return
+    try:
+        satisfiable = (request.http_range.start or 0) < max(size_bytes, 1)
+    except ValueError:
+        satisfiable = False
+    if not satisfiable:
+        raise Problem("range-not-satisfiable", headers={"Content-Range": f"bytes */{size_bytes}"})
+
+
+async def delete_job(request: web.Request) -> web.Response:
+    """`DELETE /jobs/{id}`: cancel, or with `?purge=true` delete; recorded first, then awaited for a moment."""
+    wanted = query(request, PurgeQuery)
+    job_id = _job_id(request)
+    store, hub = request.app[STORE], request.app[HUB]
+    listener = hub.listen(Bell.CHANGED, job_id)
+    try:
+        job = await store.request_cancel(caller(request), job_id, datetime.now(UTC), purge=wanted.purge)
+        deadline_s = asyncio.get_running_loop().time() + CANCEL_WAIT_S
+        while not job.terminal and not hub.closed:
+            left_s = deadline_s - asyncio.get_running_loop().time()
+            if left_s <= 0:
+                break
+            await listener.wait(left_s)
+            try:
+                job = await store.get(caller(request), job_id)
+            except JobNotFoundError:  # purged
+                return web.Response(status=204)
+    finally:
+        listener.close()
+    if job.terminal:
+        return web.Response(status=204)
+    headers = {"Location": f"/jobs/{job.id}", "Retry-After": str(CANCEL_POLL_S), **PRIVATE}
+    return _json(request.app[ENCODER].job(job, None), status=202, headers=headers)
+
+
+async def job_types(request: web.Request) -> web.Response:
+    """`GET /job-types`"""
+    query(request, NoQuery)
+    return _json(to_json({"jobTypes": [type_fields(job_type) for job_type in request.app[REGISTRY]]}))
+
+
+def type_fields(job_type: JobType) -> dict[str, Any]:
+    reason = job_type.unavailable()
+    return {
+        "name": job_type.name,
+        "title": job_type.title,
+        "description": job_type.description,
+        "inputSchema": job_type.input_schema,
+        "outputSchema": job_type.output_schema,
+        "uploads": list(job_type.uploads),
+        "limits": {
+            "maxAttempts": job_type.max_attempts,
+            "timeoutSeconds": job_type.timeout_s,
+            "concurrency": job_type.concurrency,
+            "retainSeconds": job_type.retain_s,
+        },
+        "available": reason is None,
+        "unavailableReason": reason,
+    }
+
+
+async def healthz(_request: web.Request) -> web.Response:
+    """`GET /healthz`: the process answers."""
+    return _json(b'{"status":"ok"}', headers={"Cache-Control": "no-store"})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """`GET /readyz`: the store can write and the server takes work."""
+    if request.app[STATE].stopping:
+        raise Problem("stopping", retry_after_s=2)
+    try:
+        await request.app[STORE].check_writable()
+    except StoreUnavailableError as error:
+        raise Problem("store-unavailable", str(error), retry_after_s=5) from None
+    return _json(b'{"status":"ready"}', headers={"Cache-Control": "no-store"})
+
+
+async def find_job(request: web.Request) -> Job:
+    """The job that the path names. Raises `JobNotFoundError`."""
+    return await request.app[STORE].get(caller(request), _job_id(request))
+
+
+def _job_id(request: web.Request) -> str:
+    job_id = request.match_info["id"]
+    if not is_job_id(job_id):
+        raise JobNotFoundError(job_id)
+    return job_id
+
+
+def _json(body: bytes, *, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
+    return web.Response(body=body, status=status, headers=headers, content_type="application/json")

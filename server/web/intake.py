@@ -1,0 +1,281 @@
+"""Reading submissions: strict JSON, multipart with uploads, options. What is odd is refused, clearly."""
+
+import asyncio
+import json
+import os
+import re
+from dataclasses import dataclass, field
+from io import FileIO
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic.alias_generators import to_camel
+
+from ..jobs import UploadedFile
+from ..progress import clean_text
+from ..settings import DAY_S, Settings
+from .problems import Problem
+
+CHUNK_BYTES = 256 * 1024
+WRITE_BYTES = 1024 * 1024
+MAX_LABEL_CHARS = 200
+MAX_FILENAME_CHARS = 255
+MAX_PARTS = 100
+MAX_INTEGER = 2**63 - 1
+
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def _printable(text: str) -> str:
+    if any(ord(char) < 32 or ord(char) == 127 for char in text):  # noqa: PLR2004 - ASCII's control characters
+        raise ValueError("must not contain control characters")
+    return text
+
+
+class SubmitOptions(BaseModel):
+    """How a job is to be run: query parameters of `POST /jobs/{type}`, fields of the envelope."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    label: Annotated[str, Field(max_length=MAX_LABEL_CHARS), AfterValidator(_printable)] | None = None
+    priority: Annotated[int, Field(ge=-100, le=100)] = 0
+    run_at: AwareDatetime | None = None
+    timeout_seconds: Annotated[float, Field(gt=0, le=30 * DAY_S, allow_inf_nan=False)] | None = None
+    retain_seconds: Annotated[float, Field(ge=0, le=366 * DAY_S, allow_inf_nan=False)] | None = None
+
+
+class Envelope(SubmitOptions):
+    """The body of `POST /jobs`."""
+
+    type: str
+    input: dict[str, Any] = Field(default_factory=dict)
+
+
+class NoQuery(BaseModel, extra="forbid"):
+    """No query parameters."""
+
+
+@dataclass(slots=True)
+class Body:
+    """A submission's body: JSON fields, and what is known of the files that came with them."""
+
+    fields: Any
+    uploads: dict[str, UploadedFile] = field(default_factory=dict)
+
+
+def query(request: web.Request, model: type[Model]) -> Model:
+    """The query parameters as `model`; a parameter that is unknown or given twice is refused."""
+    repeated = [key for key in request.query if len(request.query.getall(key)) > 1]
+    if repeated:
+        raise Problem("validation-failed", errors=[(f"/{repeated[0]}", "is given more than once")])
+    return validate(model, dict(request.query))
+
+
+def validate(model: type[Model], fields: Any, prefix: str = "") -> Model:
+    """`fields` as `model`. Raises `Problem` with a JSON pointer for each error."""
+    try:
+        return model.model_validate(fields)
+    except ValidationError as error:
+        raise invalid(error, prefix) from None
+
+
+def invalid(error: ValidationError, prefix: str = "") -> Problem:
+    """Pydantic's errors as a problem. The offending values are left out: they may be secrets."""
+    errors = [
+        (prefix + "".join(f"/{_pointer(part)}" for part in item["loc"]), item["msg"])
+        for item in error.errors(include_url=False, include_context=False, include_input=False)
+    ]
+    return Problem("validation-failed", errors[0][1], errors=errors)
+
+
+def _pointer(part: int | str) -> str:
+    """One token of a JSON pointer (RFC 6901, 3)."""
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+async def read_json(request: web.Request, settings: Settings) -> Any:
+    """The body as JSON; an absent one is an empty object."""
+    if request.content_type != "application/json":
+        if not request.body_exists and "Content-Type" not in request.headers:
+            return {}
+        raise Problem("unsupported-media-type", "Send application/json or multipart/form-data.")
+    _check_charset(request.charset)
+    return parse_json(await _read_body(request, settings.max_body_bytes), settings.max_json_depth)
+
+
+def _check_charset(charset: str | None) -> None:
+    if charset is not None and charset.lower() not in ("utf-8", "utf8", "us-ascii"):
+        raise Problem("malformed-request", "JSON is UTF-8 (RFC 8259, 8.1).")
+
+
+async def _read_body(request: web.Request, most: int) -> bytes:
+    """The body, decompressed, up to `most` bytes."""
+    if (request.content_length or 0) > most:
+        raise _too_large(most)
+    chunks = bytearray()
+    try:
+        async for chunk in request.content.iter_chunked(CHUNK_BYTES):
+            chunks += chunk
+            if len(chunks) > most:
+                raise _too_large(most)
+    except (web.RequestPayloadError, HttpProcessingError) as error:
+        raise Problem("malformed-request", f"The body cannot be read: {error}") from None
+    return bytes(chunks)
+
+
+def _too_large(most: int) -> Problem:
+    return Problem("too-large", f"At most {most:,} bytes are accepted.")
+
+
+def parse_json(body: bytes, max_depth: int) -> Any:
+    """Strict JSON (RFC 8259, with RFC 7493's limits): well-formed or 400, within bounds or 422."""
+    try:
+        value = json.loads(
+            body.decode("utf-8"), object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant
+        )
+    except UnicodeDecodeError:
+        raise Problem("malformed-request", "The body is not UTF-8.") from None
+    except RecursionError:
+        raise _too_deep(max_depth) from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Problem("malformed-request", f"The body is not JSON: {error.msg} ({where}).") from None
+    _check_bounds(value, max_depth)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) < len(pairs):
+        raise Problem("validation-failed", "An object has the same name twice.")
+    return made
+
+
+def _integer(text: str) -> int:
+    # Compared by length first: int() of a million digits is an attack (CVE-2020-10735).
+    if len(text) > 20 or abs(int(text)) > MAX_INTEGER:  # noqa: PLR2004 - a sign and 19 digits
+        raise Problem("validation-failed", "An integer is beyond 64 bits.")
+    return int(text)
+
+
+def _constant(text: str) -> Any:
+    raise Problem("validation-failed", f"{text} is not a JSON number.")
+
+
+def _too_deep(max_depth: int) -> Problem:
+    return Problem("malformed-request", f"The body is nested deeper than {max_depth} levels.")
+
+
+def _check_bounds(value: Any, max_depth: int) -> None:
+    """Depth, infinite numbers (1e999) and lone surrogates, without recursion."""
+    level, depth = [value], 0
+    while level:
+        depth += 1
+        deeper: list[Any] = []
+        for item in level:
+            if isinstance(item, dict):
+                deeper += item.values()
+                deeper += item.keys()
+            elif isinstance(item, list):
+                deeper += item
+            elif isinstance(item, str):
+                _check_text(item)
+            elif isinstance(item, float) and item in (float("inf"), float("-inf")):
+                raise Problem("validation-failed", "A number is beyond the range of a double.")
+        level = deeper
+        if level and depth > max_depth:
+            raise _too_deep(max_depth)
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Problem("malformed-request", "A string has half a surrogate pair.") from None
+
+
+async def read_multipart(request: web.Request, settings: Settings, incoming: Path) -> Body:
+    """The parts of a `multipart/form-data` body (RFC 7578): texts as fields, files into `incoming`, durably.
+
+    The part `input` is JSON; other texts stay text. Each file is stored under its part's name, which must be
+    an identifier; the client's file name is never a path. Raises `Problem`; the caller removes `incoming` then.
+    """
+    body = Body(fields={})
+    left = settings.max_upload_bytes
+    try:
+        reader = await request.multipart()
+        for _ in range(MAX_PARTS):
+            part = await reader.next()
+            if part is None:
+                return body
+            if not isinstance(part, BodyPartReader):
+                raise Problem("malformed-request", "A part must not hold parts.")
+            name = _part_name(part, body)
+            if part.filename is None:
+                body.fields[name] = await _text_part(part, settings)
+            else:
+                body.uploads[name] = upload = await _file_part(part, incoming / name, left)
+                left -= upload.size_bytes
+    except (ValueError, AssertionError, web.RequestPayloadError, HttpProcessingError) as error:
+        raise Problem("malformed-request", f"The multipart body cannot be read: {error}") from None
+    raise Problem("too-large", f"At most {MAX_PARTS} parts are accepted.")
+
+
+def _part_name(part: BodyPartReader, body: Body) -> str:
+    if not part.name:
+        raise Problem("malformed-request", "Each part needs a name.")
+    name = part.name
+    pointer = f"/{_pointer(name[:MAX_LABEL_CHARS])}"
+    if not _FIELD.fullmatch(name):
+        raise Problem("validation-failed", "A part's name is no field.", errors=[(pointer, "is no field")])
+    if name in body.fields or name in body.uploads:
+        raise Problem("validation-failed", "A part is given twice.", errors=[(pointer, "is given twice")])
+    return name
+
+
+async def _text_part(part: BodyPartReader, settings: Settings) -> Any:
+    text = bytearray()
+    while chunk := await part.read_chunk(CHUNK_BYTES):
+        text += chunk
+        if len(text) > settings.max_body_bytes:
+            raise _too_large(settings.max_body_bytes)
+    if part.name == "input":
+        _check_charset(part.get_charset("utf-8"))
+        return parse_json(bytes(text), settings.max_json_depth)
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Problem("malformed-request", f"The part {part.name} is not UTF-8.") from None
+
+
+async def _file_part(part: BodyPartReader, path: Path, most: int) -> UploadedFile:
+    """Stream a file to disk and sync it; blocking calls happen in a thread, a megabyte at a time."""
+    size = 0
+    pending = bytearray()
+    with await asyncio.to_thread(path.open, "xb", 0) as file:
+        while chunk := await part.read_chunk(CHUNK_BYTES):
+            size += len(chunk)
+            if size > most:
+                raise _too_large(most)
+            pending += chunk
+            if len(pending) >= WRITE_BYTES:
+                await asyncio.to_thread(file.write, pending)
+                pending = bytearray()
+        await asyncio.to_thread(_write_and_sync, file, pending)
+    content_type = part.headers.get("Content-Type", "application/octet-stream")
+    return UploadedFile(
+        field=part.name or "",
+        filename=clean_text(part.filename or "")[-MAX_FILENAME_CHARS:],
+        content_type=clean_text(content_type)[:MAX_FILENAME_CHARS],
+        size_bytes=size,
+    )
+
+
+def _write_and_sync(file: FileIO, rest: bytearray) -> None:
+    file.write(rest)
+    os.fsync(file.fileno())

@@ -1,0 +1,127 @@
+"""Errors as `application/problem+json` (RFC 9457), on every path."""
+
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from ..errors import HeadwayError, JobNotFoundError, JobStateError, QueueFullError, StoreUnavailableError
+
+KINDS: Mapping[str, tuple[int, str]] = {
+    "malformed-request": (400, "The request cannot be read"),
+    "not-found": (404, "There is no such resource"),
+    "method-not-allowed": (405, "The resource does not support this method"),
+    "not-finished": (409, "The job has not finished"),
+    "conflict": (409, "The job's state does not allow this"),
+    "gone": (410, "The resource is gone"),
+    "too-large": (413, "The request is too large"),
+    "unsupported-media-type": (415, "The media type is not supported"),
+    "range-not-satisfiable": (416, "The file has no such range"),
+    "expectation-failed": (417, "The expectation cannot be met"),
+    "validation-failed": (422, "The request is not valid"),
+    "job-failed": (422, "The job failed"),
+    "internal-error": (500, "The server made a mistake"),
+    "queue-full": (503, "The queue is full"),
+    "store-unavailable": (503, "The store cannot be written"),
+    "stopping": (503, "The server is stopping"),
+    "job-type-unavailable": (503, "The job type cannot run on this server"),
+    "http-error": (500, "The request could not be answered"),
+}
+"""Every problem type: its slug under `/problems/`, its status and title."""
+
+STORE_RETRY_AFTER_S = 5
+
+_KIND_BY_STATUS = {
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "too-large",
+    415: "unsupported-media-type",
+}
+
+log = structlog.get_logger(__name__)
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
+    """An answer that is an error. `errors` are pairs of a JSON pointer (RFC 6901) and what is wrong there."""
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str | None = None,
+        *,
+        errors: Sequence[tuple[str, str]] = (),
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
+        if retry_after_s is not None:
+            self.headers["Retry-After"] = str(max(1, retry_after_s))
+        self.extra = dict(extra or {})
+
+    def response(self, request: web.BaseRequest, *, status: int | None = None) -> web.Response:
+        default_status, title = KINDS[self.kind]
+        body: dict[str, Any] = {
+            "type": f"/problems/{self.kind}",
+            "title": title,
+            "status": status or default_status,
+            "detail": self.detail,
+            "instance": request.rel_url.raw_path[:200],
+        }
+        if self.errors:
+            body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in self.errors]
+        return web.Response(
+            status=status or default_status,
+            body=json.dumps(body | self.extra, ensure_ascii=False).encode("utf-8", "replace"),
+            content_type="application/problem+json",
+            headers={"Cache-Control": "no-store", **self.headers},
+        )
+
+
+@web.middleware
+async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turn whatever an endpoint raises into a problem; what is nobody's fault but ours is logged."""
+    try:
+        return await handler(request)
+    except Problem as problem:
+        return problem.response(request)
+    except HeadwayError as error:
+        return _from_domain(error).response(request)
+    except web.HTTPException as error:
+        if error.status < 400:  # noqa: PLR2004 - a redirect is an answer, not a problem
+            raise
+        return _from_http(error, request)
+    except ConnectionError:
+        raise  # the client is gone: there is nobody to tell
+    except Exception:
+        log.exception("an endpoint failed", method=request.method, path=request.path[:200])
+        return Problem("internal-error", "The error is in the server's log.").response(request)
+
+
+def _from_domain(error: HeadwayError) -> Problem:
+    match error:
+        case JobNotFoundError():
+            return Problem("not-found", "There is no such job.")
+        case JobStateError():
+            return Problem("conflict", str(error))
+        case QueueFullError():
+            return Problem("queue-full", str(error), retry_after_s=error.retry_after_s)
+        case StoreUnavailableError():
+            return Problem("store-unavailable", str(error), retry_after_s=STORE_RETRY_AFTER_S)
+        case _:
+            log.error("an unexpected domain error", error=repr(error))
+            return Problem("internal-error", "The error is in the server's log.")
+
+
+def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
+    """An error that aiohttp raised: the router's 404 and 405, mostly."""
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+    kind = _KIND_BY_STATUS.get(error.status, "http-error")
+    return Problem(kind, error.reason, headers=headers).response(request, status=error.status)

@@ -1,0 +1,158 @@
+"""`POST /jobs` and `POST /jobs/{type}`: check, store the uploads, insert. Files before rows."""
+
+import asyncio
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from aiohttp import web
+from pydantic import ValidationError
+from pydantic_core import to_json
+
+from ..handlers import JobType, Upload
+from ..jobs import Job, NewJob
+from .auth import caller
+from .intake import (
+    Body,
+    Envelope,
+    NoQuery,
+    SubmitOptions,
+    invalid,
+    query,
+    read_json,
+    read_multipart,
+    validate,
+)
+from .keys import FILES, IDS, REGISTRY, SETTINGS, STATE, STORE
+from .problems import Problem
+
+
+async def submit_typed(request: web.Request) -> Job:
+    """The body is the input, the options are query parameters."""
+    job_type = find_type(request, request.match_info["id"])
+    options = query(request, SubmitOptions)
+    async with _received(request) as (body, incoming):
+        fields = body.fields
+        if body.uploads or incoming is not None:
+            _only(body, {"input"})
+            fields = body.fields.get("input", {})
+        return await _insert(request, job_type, _object(fields, ""), options, body, incoming, "")
+
+
+async def submit_envelope(request: web.Request) -> Job:
+    """Type, input and options stand in the body; in a multipart body each in a part of its own."""
+    query(request, NoQuery)
+    async with _received(request) as (body, incoming):
+        envelope = validate(Envelope, _object(body.fields, ""))
+        job_type = find_type(request, envelope.type)
+        return await _insert(request, job_type, envelope.input, envelope, body, incoming, "/input")
+
+
+def find_type(request: web.Request, name: str) -> JobType:
+    """The type, if it is served and can run here. Raises `Problem`."""
+    _refuse_when_stopping(request)
+    job_type = request.app[REGISTRY].get(name)
+    if job_type is None:
+        raise Problem("not-found", "There is no such job type; GET /job-types lists them.")
+    reason = job_type.unavailable()
+    if reason is not None:
+        raise Problem("job-type-unavailable", reason)
+    return job_type
+
+
+def _refuse_when_stopping(request: web.Request) -> None:
+    if request.app[STATE].stopping:
+        raise Problem("stopping", "Try again when the server is back.", retry_after_s=2)
+
+
+@asynccontextmanager
+async def _received(request: web.Request) -> AsyncIterator[tuple[Body, Path | None]]:
+    """The body, and the directory of its uploads; what was not accepted is removed at the end."""
+    settings = request.app[SETTINGS]
+    if request.content_type != "multipart/form-data":
+        yield Body(await read_json(request, settings)), None
+        return
+    incoming = await asyncio.to_thread(request.app[FILES].new_incoming)
+    try:
+        yield await read_multipart(request, settings, incoming), incoming
+    finally:
+        await asyncio.to_thread(shutil.rmtree, incoming, True)
+
+
+def _only(body: Body, allowed: set[str]) -> None:
+    for name in body.fields.keys() - allowed:
+        raise Problem("validation-failed", f"{name} must be a file, or stand in the part input.",
+                      errors=[(f"/{name}", "is no file part")])  # fmt: skip
+
+
+def _object(fields: Any, pointer: str) -> dict[str, Any]:
+    if not isinstance(fields, dict):
+        raise Problem("validation-failed", "The body must be an object.", errors=[(pointer, "must be an object")])
+    return fields
+
+
+async def _insert(
+    request: web.Request,
+    job_type: JobType,
+    fields: dict[str, Any],
+    options: SubmitOptions,
+    body: Body,
+    incoming: Path | None,
+    prefix: str,
+) -> Job:
+    """Validate the input, make the uploads the job's, insert its row: only then is the job accepted."""
+    _check_input(job_type, fields, body, prefix)
+    _refuse_when_stopping(request)  # an upload may have taken a while
+    files, store = request.app[FILES], request.app[STORE]
+    new = _new_job(request, job_type, fields, options, body)
+    if incoming is not None and body.uploads:
+        await asyncio.to_thread(files.accept_incoming, incoming, new.id)
+    try:
+        return await store.insert(new)
+    except Exception:
+        await asyncio.to_thread(files.remove_job, new.id)
+        raise
+
+
+def _check_input(job_type: JobType, fields: dict[str, Any], body: Body, prefix: str) -> None:
+    """Raises `Problem` with a pointer for each error. A file can only come as a file part."""
+    for name in job_type.uploads.keys() & fields.keys():
+        pointer = f"{prefix}/{name}"
+        raise Problem("validation-failed", "A file is a part of its own.", errors=[(pointer, "must be a file part")])
+    for name in body.uploads.keys() - job_type.uploads.keys():
+        raise Problem(
+            "validation-failed", "The job type takes no such file.", errors=[(f"/{name}", "is no file field")]
+        )
+    # The path is the child's to know; here only the file's presence is checked.
+    uploads = {
+        name: Upload(Path(), file.filename, file.content_type, file.size_bytes) for name, file in body.uploads.items()
+    }
+    try:
+        job_type.parse_input(fields, uploads)
+    except ValidationError as error:
+        raise invalid(error, prefix) from None
+
+
+def _new_job(
+    request: web.Request, job_type: JobType, fields: dict[str, Any], options: SubmitOptions, body: Body
+) -> NewJob:
+    settings = request.app[SETTINGS]
+    job_id, created_at = request.app[IDS].new(datetime.now(UTC))
+    retain_s = job_type.retain_s if options.retain_seconds is None else options.retain_seconds
+    return NewJob(
+        id=job_id,
+        owner=caller(request),
+        type=job_type.name,
+        input_json=to_json(fields).decode(),
+        created_at=created_at,
+        run_at=created_at if options.run_at is None else options.run_at.astimezone(UTC),
+        retain_s=settings.retain_s if retain_s is None else retain_s,
+        label=options.label,
+        priority=options.priority,
+        max_attempts=job_type.max_attempts,
+        timeout_s=options.timeout_seconds or job_type.timeout_s,
+        uploads=tuple(body.uploads.values()),
+    )

@@ -1,0 +1,198 @@
+"""Job types for the tests: small, and each good for one question."""
+
+import asyncio
+import os
+import subprocess
+import time
+from pathlib import Path
+
+from pydantic import BaseModel, Field
+
+from server import BlockingContext, Context, JobFailed, Upload, job
+
+
+class Steps(BaseModel):
+    """How many steps to take, and how long each lasts."""
+
+    steps: int = Field(default=5, ge=0, le=1_000_000)
+    step_s: float = Field(default=0.0, ge=0, le=60)
+
+
+class Text(BaseModel):
+    text: str
+
+
+class Document(BaseModel):
+    document: Upload
+    cover: Upload | None = None
+    copies: int = 1
+
+
+@job("steps-async")
+async def steps_async(ctx: Context, input: Steps) -> dict[str, int]:
+    """Reports each step and writes a log line for each, in the loop."""
+    async for step in ctx.track(range(input.steps), unit="steps", message="walking"):
+        ctx.log(f"step {step + 1}")
+        await asyncio.sleep(input.step_s)
+    return {"steps": input.steps}
+
+
+@job("steps-process")
+def steps_process(ctx: BlockingContext, input: Steps) -> dict[str, int]:
+    """The same in a process of its own."""
+    for step in ctx.track(range(input.steps), unit="steps", message="walking"):
+        ctx.log(f"step {step + 1}")
+        time.sleep(input.step_s)
+    return {"steps": input.steps}
+
+
+@job("one-at-a-time", concurrency=1)
+async def one_at_a_time(ctx: Context, input: Steps) -> int:
+    async for _ in ctx.track(range(input.steps)):
+        await asyncio.sleep(input.step_s)
+    return ctx.attempt
+
+
+@job("fails")
+async def fails(ctx: Context, input: Text) -> None:
+    """Fails in a way that its author foresaw."""
+    raise JobFailed("No luck", detail=input.text, status=409, type="no-luck")
+
+
+@job("raises")
+def raises(ctx: BlockingContext, input: Text) -> None:
+    """Fails in a way that nobody foresaw."""
+    raise ValueError(input.text)
+
+
+@job("raises-async")
+async def raises_async(ctx: Context, input: Text) -> None:
+    raise ValueError(input.text)
+
+
+@job("third-time", max_attempts=3)
+async def third_time(ctx: Context) -> int:
+    """Succeeds with its third attempt."""
+    if ctx.attempt < 3:
+        raise RuntimeError(f"attempt {ctx.attempt} is not the third")
+    return ctx.attempt
+
+
+@job("stubborn-process")
+def stubborn_process(ctx: BlockingContext) -> None:
+    """Ignores cancel and swallows the interruption."""
+    ctx.progress(message=f"pid {os.getpid()}")
+    while True:
+        try:
+            time.sleep(60)
+        except BaseException:  # noqa: BLE001, S110 - that is the point
+            pass
+
+
+@job("polite-process")
+def polite_process(ctx: BlockingContext) -> str:
+    """Looks at the flag by itself and returns."""
+    ctx.progress(message=f"pid {os.getpid()}")
+    while not ctx.cancelled:
+        time.sleep(0.01)
+    return "stopped by itself"
+
+
+@job("with-grandchild")
+def with_grandchild(ctx: BlockingContext) -> None:
+    """Starts a program and waits for it."""
+    program = subprocess.Popen(["sleep", "600"])  # noqa: S607
+    ctx.progress(message=f"pid {program.pid}")
+    program.wait()
+
+
+@job("stubborn-async")
+async def stubborn_async(ctx: Context) -> None:
+    """Swallows its cancellation."""
+    ctx.progress(message="holding on")
+    while True:
+        try:
+            await asyncio.sleep(60)
+        except asyncio.CancelledError:
+            ctx.progress(message="still holding on")
+
+
+@job("blocks-the-loop")
+async def blocks_the_loop(ctx: Context, input: Steps) -> None:
+    """What an async handler must not do."""
+    time.sleep(input.step_s)  # noqa: ASYNC251 - that is the point
+
+
+@job("spins")
+def spins(ctx: BlockingContext, input: Steps) -> int:
+    """Keeps one core busy for `steps` x `step_s` seconds."""
+    rounds = 0
+    for _ in ctx.track(range(input.steps)):
+        end = time.process_time() + input.step_s
+        while time.process_time() < end:
+            rounds += 1
+    return rounds
+
+
+@job("writes-files")
+def writes_files(ctx: BlockingContext, input: Text) -> dict[str, str]:
+    """Leaves files of several kinds as output."""
+    (ctx.output_dir / "report.html").write_text(f"<h1>{input.text}</h1>", "utf-8")
+    (ctx.output_dir / "data.csv").write_text("a,b\n1,2\n", "utf-8")
+    (ctx.output_dir / "data.csv.gz").write_bytes(b"not what data.csv holds")
+    (ctx.output_dir / "Grüße & more.txt").write_text(input.text, "utf-8")
+    (ctx.output_dir / "folder").mkdir()
+    (ctx.output_dir / "link").symlink_to("/etc/passwd")
+    return {"text": input.text}
+
+
+@job("reads-upload")
+def reads_upload(ctx: BlockingContext, input: Document) -> dict[str, str | int | None]:
+    """Says what it was given."""
+    return {
+        "filename": input.document.filename,
+        "contentType": input.document.content_type,
+        "sizeBytes": input.document.size_bytes,
+        "text": input.document.path.read_text("utf-8"),
+        "cover": None if input.cover is None else input.cover.filename,
+        "copies": input.copies,
+    }
+
+
+@job("checkpoints")
+def checkpoints(ctx: BlockingContext, input: Steps) -> list[int]:
+    """Takes each step once over all attempts."""
+    first = ctx.resumed["next"] if ctx.resumed else 0
+    taken = Path(ctx.work_dir / "taken")
+    for step in range(first, input.steps):
+        with taken.open("a") as file:
+            file.write(f"{step}\n")
+        ctx.checkpoint({"next": step + 1})
+        ctx.progress(done=step + 1, total=input.steps)
+        time.sleep(input.step_s)
+    return [int(line) for line in taken.read_text().split()]
+
+
+@job("big-result")
+async def big_result(ctx: Context, input: Steps) -> str:
+    """A result of `steps` characters."""
+    return "x" * input.steps
+
+
+@job("never-available", unavailable=lambda: "the moon is not full")
+def never_available(ctx: BlockingContext) -> None:
+    """Cannot run anywhere."""
+
+
+@job("says")
+async def says(ctx: Context, input: Text) -> str:
+    """Puts its text wherever people look."""
+    ctx.progress(percent=50, message=input.text, step=input.text)
+    ctx.log(input.text)
+    await asyncio.sleep(0.2)
+    return input.text
+
+
+@job("noop")
+async def noop(ctx: Context) -> None:
+    """Nothing at all."""
