@@ -1,0 +1,93 @@
+"""The lottery: its arithmetic against published figures, its draw against its own check."""
+
+from collections import Counter
+from random import Random
+
+import pytest
+from pydantic import ValidationError
+
+from server import BlockingContext, JobCancelled
+from server.handlers import declared
+from server.samples.lottery import NUMBERS, Lottery, chi_square, chi_square_tail, draw, lottery
+
+
+@pytest.mark.parametrize(
+    ("degrees", "statistic", "p_value"),
+    [
+        # The usual table of critical values (NIST/SEMATECH e-Handbook, 1.3.6.7.4).
+        (1, 3.841, 0.05),
+        (1, 6.635, 0.01),
+        (5, 11.070, 0.05),
+        (10, 2.558, 0.99),
+        (48, 65.171, 0.05),
+        (48, 73.683, 0.01),
+        (48, 33.098, 0.95),
+        (100, 149.449, 0.001),
+    ],
+)
+def test_the_p_value_agrees_with_the_published_table(degrees: int, statistic: float, p_value: float) -> None:
+    assert chi_square_tail(statistic, degrees) == pytest.approx(p_value, rel=2e-3)
+
+
+def test_two_degrees_of_freedom_are_an_exponential_distribution() -> None:
+    for tenths in range(1, 600):
+        assert chi_square_tail(tenths / 10, 2) == pytest.approx(2.718281828459045 ** (-tenths / 20), rel=1e-11)
+
+
+def test_a_perfectly_even_draw_has_nothing_against_it() -> None:
+    assert chi_square_tail(chi_square([6] * NUMBERS, NUMBERS), NUMBERS - 1) == 1.0
+
+
+def test_a_draw_is_six_different_balls_and_leaves_all_of_them() -> None:
+    chance, balls = Random(1), list(range(1, NUMBERS + 1))
+    for _ in range(1000):
+        assert len(set(draw(balls, chance))) == 6
+    assert sorted(balls) == list(range(1, NUMBERS + 1))
+
+
+def test_the_statistic_of_fair_draws_is_chi_square_distributed() -> None:
+    """Its mean is the degrees of freedom, which it would miss by an eighth without the correction."""
+    chance, balls = Random(2), list(range(1, NUMBERS + 1))
+    statistics = []
+    for _ in range(300):
+        counts = Counter(ball for _ in range(200) for ball in draw(balls, chance))
+        statistics.append(chi_square([counts[ball] for ball in range(1, NUMBERS + 1)], 200))
+    assert sum(statistics) / 300 == pytest.approx(48, abs=4 * (2 * 48 / 300) ** 0.5)
+
+
+def test_a_loaded_ball_is_noticed() -> None:
+    counts = [1200] * NUMBERS
+    counts[0] += 600
+    assert chi_square_tail(chi_square(counts, 9900), NUMBERS - 1) < 1e-6
+
+
+def test_the_same_seed_draws_the_same(context: BlockingContext) -> None:
+    first = lottery(context, Lottery(draws=5_000, seed=7))
+    assert lottery(context, Lottery(draws=5_000, seed=7)) == first
+    assert lottery(context, Lottery(draws=5_000, seed=8)) != first
+
+
+def test_without_a_seed_the_result_names_the_one_that_draws_it_again(context: BlockingContext) -> None:
+    result = lottery(context, Lottery(draws=100))
+    assert lottery(context, Lottery(draws=100, seed=result.seed)) == result
+
+
+def test_the_result_says_whether_the_draw_was_fair(context: BlockingContext) -> None:
+    result = lottery(context, Lottery(draws=20_000, seed=1))
+    assert result.fair
+    assert 0.001 < result.p_value < 1
+    assert len(result.numbers) == 6
+    assert (context._reported.done, context._reported.total) == (20_000, 20_000)
+    assert '"degreesOfFreedom":48' in declared("lottery").encode_output(result)
+
+
+@pytest.mark.parametrize("bad", [{"draws": 0}, {"draws": 10**12}, {"seed": -1}, {"draws": 1.5}])
+def test_numbers_out_of_range_are_refused(bad: dict[str, float]) -> None:
+    with pytest.raises(ValidationError):
+        Lottery.model_validate(bad)
+
+
+def test_a_cancelled_lottery_stops(context: BlockingContext) -> None:
+    context._cancelled = True
+    with pytest.raises(JobCancelled):
+        lottery(context, Lottery(draws=100))

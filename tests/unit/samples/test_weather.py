@@ -1,0 +1,87 @@
+"""The weather: the same each time, and physically sober."""
+
+import datetime as dt
+import statistics
+from random import Random
+
+import pytest
+from pydantic import ValidationError
+
+from server import BlockingContext, JobCancelled
+from server.handlers import declared
+from server.samples import weather as forecasting
+from server.samples.weather import Climate, Weather, climate_of, simulate, summarise, weather
+
+DAY = dt.date(2026, 7, 1)
+
+
+@pytest.fixture(autouse=True)
+def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forecasting, "PATHS", 200)
+
+
+def test_the_same_city_and_day_have_the_same_weather(context: BlockingContext) -> None:
+    first = weather(context, Weather(city="Zürich", date=DAY))
+    assert weather(context, Weather(city=" zürich ", date=DAY)).temperature_c == first.temperature_c
+    assert weather(context, Weather(city="Oslo", date=DAY)).temperature_c != first.temperature_c
+
+
+def test_the_result_is_camel_case_json(context: BlockingContext) -> None:
+    result = declared("weather").encode_output(weather(context, Weather(city="Bern", date=DAY)))
+    assert '"city":"Bern","date":"2026-07-01","temperatureC":' in result
+    assert '"summary":"' in result
+
+
+def test_progress_is_in_simulated_paths(context: BlockingContext) -> None:
+    weather(context, Weather(city="Bern", date=DAY))
+    said = context._reported
+    assert (said.done, said.total, said.unit, said.step) == (200, 200, "paths", "summing up")
+
+
+def test_the_climate_is_warmest_where_it_says() -> None:
+    climate = Climate(mean=10, amplitude=8, warmest=0.55, humidity=0.5)
+    year = [climate.seasonal(dt.date(2026, 1, 1) + dt.timedelta(days=day)) for day in range(365)]
+    assert max(year) == pytest.approx(18, abs=0.01)
+    assert year.index(max(year)) == pytest.approx(0.55 * 365, abs=2)
+
+
+def test_a_paths_end_has_the_spread_of_the_process() -> None:
+    """Stationary Ornstein-Uhlenbeck: sigma / sqrt(2 theta), about 3 °C, around no anomaly."""
+    gauss = Random(4).gauss
+    anomalies = [simulate(0.5, gauss)[0] for _ in range(1500)]
+    assert statistics.fmean(anomalies) == pytest.approx(0, abs=0.4)
+    assert statistics.stdev(anomalies) == pytest.approx(0.6 / (2 * 0.02) ** 0.5, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    ("temperature", "rain", "words"),
+    [
+        (-5, 0.9, "freezing, snow likely"),
+        (12, 0.0, "mild, clear"),
+        (20, 0.3, "warm, cloudy with a chance of rain"),
+        (35, 0.15, "hot, partly cloudy"),
+    ],
+)
+def test_the_summary_says_it_in_a_few_words(temperature: float, rain: float, words: str) -> None:
+    assert summarise(temperature, rain) == words
+
+
+def test_climates_differ_from_city_to_city() -> None:
+    assert len({climate_of(f"city {number}").mean for number in range(50)}) > 30
+
+
+@pytest.mark.parametrize("bad", [{}, {"city": ""}, {"city": "  "}, {"city": "Bern", "date": "2026-02-30"}])
+def test_a_city_must_have_a_name_and_a_day_must_exist(bad: dict[str, str]) -> None:
+    with pytest.raises(ValidationError):
+        Weather.model_validate(bad)
+
+
+@pytest.mark.parametrize("day", [dt.date.min, dt.date.max])
+def test_any_day_has_a_weather(day: dt.date, context: BlockingContext) -> None:
+    assert weather(context, Weather(city="Bern", date=day)).date == day
+
+
+def test_a_cancelled_forecast_stops(context: BlockingContext) -> None:
+    context._cancelled = True
+    with pytest.raises(JobCancelled):
+        weather(context, Weather(city="Bern"))
