@@ -117,9 +117,7 @@ def test_long_values_are_kept_apart_by_their_hashes() -> None:
     assert max(len(top.value) for top in column.top) < 200
 
 
-@pytest.mark.parametrize(
-    ("values", "type_"), [(["", "NA"], "empty"), (["0", "1"], "integer"), (["é"], "text")]
-)
+@pytest.mark.parametrize(("values", "type_"), [(["", "NA"], "empty"), (["0", "1"], "integer"), (["é"], "text")])
 def test_small_columns(values: list[str], type_: str) -> None:
     assert column_of(*values).type == type_
 

@@ -44,9 +44,7 @@ def test_the_encoding_is_found_out(content: bytes, encoding: str, upload: MakeUp
     assert records_of(path, tmp_path) == [["name", "city"], ["Åsa", "Zürich"]]
 
 
-def test_a_line_that_is_no_utf_8_is_read_as_windows_1252_and_counted(
-    upload: MakeUpload, tmp_path: Path
-) -> None:
+def test_a_line_that_is_no_utf_8_is_read_as_windows_1252_and_counted(upload: MakeUpload, tmp_path: Path) -> None:
     path = upload(b"name\n" + b"plain\n" * 20_000 + "Zürich\n".encode() + "Zürich\n".encode("cp1252")).path
     source = open_csv(path, tmp_path)
     with path.open("rb") as file:
@@ -109,9 +107,7 @@ def test_a_quotation_mark_that_is_never_closed_is_found_out(upload: MakeUpload, 
     assert "quotation mark" in str(failure.value.detail)
 
 
-def test_a_record_of_many_small_fields_over_many_lines_is_bounded_too(
-    upload: MakeUpload, tmp_path: Path
-) -> None:
+def test_a_record_of_many_small_fields_over_many_lines_is_bounded_too(upload: MakeUpload, tmp_path: Path) -> None:
     cell = '"' + "x\n" * 1000 + '",'
     with pytest.raises(JobFailed, match="A record is too long"):
         records_of(upload("a,b\n" + cell * 4000).path, tmp_path)
