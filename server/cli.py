@@ -16,6 +16,7 @@ app = typer.Typer(
     name="headway",
     help="Headway: long-running work behind an HTTP API, with live progress.",
     add_completion=False,
+    pretty_exceptions_enable=False,
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

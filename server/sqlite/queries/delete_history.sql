@@ -1,1 +1,1 @@
-DELETE FROM history WHERE job_id = :id
+DELETE FROM history WHERE job_id = :job_id
