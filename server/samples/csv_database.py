@@ -34,10 +34,10 @@ class TableColumn:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a file has been read: everything before `offset` bytes, `line` being the next line's number."""
+    """How far a file has been read: the lines and bytes behind us, and what became of their records."""
 
     offset: int
-    line: int
+    lines: int
     rows: int = 0
     rejected: int = 0
 
@@ -131,7 +131,7 @@ class ImportDatabase:
     def __exit__(self, *_: object) -> None:
         self._database.close()
 
-    def add(self, records: Iterable[tuple[int, Sequence[str]]], offset: int, line: int) -> list[Rejected]:
+    def add(self, records: Iterable[tuple[int, Sequence[str]]], offset: int, lines: int) -> list[Rejected]:
         """Write a batch and the position behind it in one transaction; return what was refused."""
         rows: list[list[Cell]] = []
         refused: list[Rejected] = []
@@ -141,7 +141,7 @@ class ImportDatabase:
             except ValueError as error:
                 refused.append(Rejected(number, str(error), fields))
         before = self.position
-        position = Position(offset, line, before.rows + len(rows), before.rejected + len(refused))
+        position = Position(offset, lines, before.rows + len(rows), before.rejected + len(refused))
         self._database.execute("BEGIN IMMEDIATE")
         try:
             self._database.executemany(self._insert, rows)
@@ -150,8 +150,8 @@ class ImportDatabase:
                 ((entry.line, entry.reason, json.dumps(entry.fields)) for entry in refused),
             )
             self._database.execute(
-                "UPDATE headway_position SET offset = ?, line = ?, rows = ?, rejected = ?",
-                (position.offset, position.line, position.rows, position.rejected),
+                "UPDATE headway_position SET offset = ?, lines = ?, rows = ?, rejected = ?",
+                (position.offset, position.lines, position.rows, position.rejected),
             )
             self._database.execute("COMMIT")
         except BaseException:
@@ -188,12 +188,12 @@ class ImportDatabase:
         if not self._database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'headway_position'").fetchone():
             self._database.execute(f"CREATE TABLE data ({columns})")
             self._database.execute("CREATE TABLE headway_rejected (line INTEGER, reason TEXT, fields TEXT)")
-            self._database.execute("CREATE TABLE headway_position (offset, line, rows, rejected)")
-            self._database.execute("INSERT INTO headway_position VALUES (?, ?, 0, 0)", (start.offset, start.line))
+            self._database.execute("CREATE TABLE headway_position (offset, lines, rows, rejected)")
+            self._database.execute("INSERT INTO headway_position VALUES (?, ?, 0, 0)", (start.offset, start.lines))
         self._database.execute("COMMIT")
 
     def _read_position(self) -> Position:
-        row = self._database.execute("SELECT offset, line, rows, rejected FROM headway_position").fetchone()
+        row = self._database.execute("SELECT offset, lines, rows, rejected FROM headway_position").fetchone()
         return Position(*row)
 
     def _row(self, fields: Sequence[str]) -> list[Cell]:

@@ -35,6 +35,7 @@ class Imported(BaseModel):
 @job("csv-import", title="Import a CSV file", max_attempts=3)
 def csv_import(ctx: BlockingContext, input: CsvImport) -> Imported:
     """An SQLite file with a table `data` out of a CSV file; rows that do not fit go to `rejected.csv`."""
+    ctx.progress(step="opening")
     source = open_csv(input.file.path, ctx.work_dir)
     ctx.progress(0, max(1, source.size_bytes), unit="bytes", step="importing")
     columns, start = _layout(source)
@@ -58,7 +59,7 @@ def _layout(source: CsvFile) -> tuple[list[TableColumn], Position]:
             raise JobFailed("The file is empty", detail="Its first line must name the columns.")
         if len(header) > MAX_COLUMNS:
             raise JobFailed("Too many columns", detail=f"{len(header):,}; the limit is {MAX_COLUMNS:,}.")
-        start = Position(lines.offset, 1 + lines.number)
+        start = Position(lines.offset, lines.number)
         sample = (row for rows, _ in batches(lines, source.delimiter, max_rows=_SAMPLE_ROWS) for row in rows)
         return table_columns(header, islice(sample, _SAMPLE_ROWS)), start
 
@@ -66,11 +67,11 @@ def _layout(source: CsvFile) -> tuple[list[TableColumn], Position]:
 def _copy_rows(ctx: BlockingContext, source: CsvFile, database: ImportDatabase) -> None:
     with source.path.open("rb") as file:
         start = database.position
-        lines = Lines(file, source, start.offset)
-        for rows, numbers in batches(lines, source.delimiter, max_rows=_BATCH_ROWS, first_line=start.line):
+        lines = Lines(file, source, start.offset, start.lines)
+        for rows, numbers in batches(lines, source.delimiter, max_rows=_BATCH_ROWS):
             ctx.raise_if_cancelled()
             logged = database.position.rejected
-            refused = database.add(zip(numbers, rows, strict=True), lines.offset, start.line + lines.number)
+            refused = database.add(zip(numbers, rows, strict=True), lines.offset, lines.number)
             _log_refused(ctx, refused[: max(0, _LOGGED - logged)])
             ctx.progress(lines.offset, message=f"{database.position.rows:,} rows")
 

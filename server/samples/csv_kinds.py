@@ -34,7 +34,11 @@ class Kind(ABC):
         """Read them all in one go, which is quick; ValueError if there is one that does not fit."""
 
     def read_each(self, values: Sequence[str]) -> list[float | None]:
-        """Read one by one: None for a value that does not fit."""
+        """Read one by one if need be: None for a value that does not fit."""
+        try:
+            return [*self.read(values)]
+        except ValueError:
+            pass
         return [self._read_one(value) for value in values]
 
     @abstractmethod

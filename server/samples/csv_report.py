@@ -41,6 +41,7 @@ class Report(Wire):
 @job("csv-report", title="Report on a CSV file")
 def csv_report(ctx: BlockingContext, input: CsvReport) -> Report:
     """Types, missing and distinct values, quantiles and charts for every column of a CSV file of any size."""
+    ctx.progress(step="opening")
     source = open_csv(input.file.path, ctx.work_dir)
     ctx.progress(0, max(1, source.size_bytes), unit="bytes", step="reading")
     with source.path.open("rb") as file:

@@ -167,10 +167,10 @@ class Lines:
     record's end. (A text file's own `tell` is switched off while it is iterated.)
     """
 
-    def __init__(self, file: BinaryIO, source: CsvFile, offset: int | None = None) -> None:
+    def __init__(self, file: BinaryIO, source: CsvFile, offset: int | None = None, number: int = 0) -> None:
         self.offset = source.start if offset is None else offset
-        self.number = 0
-        """Lines given so far."""
+        self.number = number
+        """Lines before `offset`."""
         self.repaired = 0
         """Lines that were not valid UTF-8 and were read as Windows-1252."""
         self.record_start = self.offset
@@ -211,9 +211,7 @@ class Lines:
         )
 
 
-def batches(
-    lines: Lines, delimiter: str, *, max_rows: int, first_line: int = 1
-) -> Iterator[tuple[list[list[str]], list[int]]]:
+def batches(lines: Lines, delimiter: str, *, max_rows: int) -> Iterator[tuple[list[list[str]], list[int]]]:
     """Give the records and the line that each begins on, in batches of about BATCH_BYTES.
 
     Between two batches `lines.offset` is the end of the last record given. Blank lines are no records.
@@ -223,13 +221,13 @@ def batches(
     reader = csv.reader(lines, delimiter=delimiter)
     rows: list[list[str]] = []
     numbers: list[int] = []
-    number, ceiling = first_line, lines.offset + BATCH_BYTES
+    number, ceiling = lines.number + 1, lines.offset + BATCH_BYTES
     try:
         for row in reader:
             if row:
                 rows.append(row)
                 numbers.append(number)
-            number = first_line + reader.line_num
+            number = lines.number + 1
             if lines.offset >= ceiling or len(rows) >= max_rows:
                 lines.record_start = lines.offset
                 if rows:
