@@ -1,6 +1,7 @@
 """Job types for the tests: small, and each good for one question."""
 
 import asyncio
+import contextlib
 import os
 import subprocess
 import time
@@ -83,10 +84,8 @@ def stubborn_process(ctx: BlockingContext) -> None:
     """Ignores cancel and swallows the interruption."""
     ctx.progress(message=f"pid {os.getpid()}")
     while True:
-        try:
+        with contextlib.suppress(BaseException):
             time.sleep(60)
-        except BaseException:  # noqa: BLE001, S110 - that is the point
-            pass
 
 
 @job("polite-process")
@@ -101,7 +100,7 @@ def polite_process(ctx: BlockingContext) -> str:
 @job("with-grandchild")
 def with_grandchild(ctx: BlockingContext) -> None:
     """Starts a program and waits for it."""
-    program = subprocess.Popen(["sleep", "600"])  # noqa: S607
+    program = subprocess.Popen(["sleep", "600"])
     ctx.progress(message=f"pid {program.pid}")
     program.wait()
 

@@ -1,0 +1,1 @@
+"""The HTTP room: endpoints, streams, the wire format, problems, the page."""

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
 import pytest
@@ -139,7 +140,7 @@ def test_a_type_runs_no_more_jobs_at_once_than_it_allows(shared_server: ServerPr
         job = shared_server.wait_for(job_id)
         spans.append((job["startedAt"], job["completedAt"]))
     ordered = sorted(spans)
-    assert all(ended <= started for (_, ended), (started, _) in zip(ordered, ordered[1:], strict=False))
+    assert all(ended <= started for (_, ended), (started, _) in pairwise(ordered))
 
 
 def test_a_job_waits_for_its_time(shared_server: ServerProcess) -> None:

@@ -1,0 +1,86 @@
+"""The structure holds: walls, words that stand in two places, what the README promises."""
+
+import ast
+import re
+import subprocess
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from server.jobs import JobError, JobIds, NewJob, OutputFile
+from server.settings import Settings
+from server.sqlite.rows import COLUMN_COUNT, COLUMNS, new_job
+from server.web.wire import JobView, job_fields
+from tests.process import ROOT
+
+MODULES = sorted(path for path in (ROOT / "server").rglob("*.py"))
+README = (ROOT / "README.md").read_text("utf-8")
+
+
+def test_the_walls_between_the_rooms_hold() -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).with_name("lint-imports")), "--no-cache"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_module_says_in_its_first_line_which_room_it_is(path: Path) -> None:
+    tree = ast.parse(path.read_text("utf-8"))
+    assert ast.get_docstring(tree), f"{path} has no docstring"
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_imports_inside_the_package_are_relative(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.ImportFrom) and node.level == 0:
+            assert (node.module or "").split(".")[0] != "server"
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.split(".")[0] == "server" for alias in node.names)
+
+
+def test_the_representation_has_exactly_the_documented_fields() -> None:
+    job_id, at = JobIds().new(datetime.now(UTC))
+    new = NewJob(id=job_id, owner="local", type="t", input_json="{}", created_at=at, run_at=at, retain_s=1)
+    fields = job_fields(new_job(new), None)
+    assert list(fields) == [info.alias for info in JobView.model_fields.values()]
+    JobView.model_validate(fields)
+
+
+def test_the_columns_are_counted_right() -> None:
+    assert len(COLUMNS.split(", ")) == COLUMN_COUNT
+    assert OutputFile.__slots__ == ("name", "size_bytes", "content_type")
+    assert JobError.__slots__ == ("type", "title", "detail", "status")
+
+
+def test_ci_runs_the_readmes_test_command_word_for_word() -> None:
+    (command,) = re.findall(r"^\$ (.* -m pytest)$", README, re.MULTILINE)
+    assert command in (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
+
+
+def test_the_readme_names_every_setting() -> None:
+    unnamed = {"jobs", "log_format"}  # the flags --jobs and --log-format
+    for name in Settings.model_fields.keys() - unnamed:
+        assert f"HEADWAY_{name.upper()}" in README, name
+
+
+def test_the_readmes_python_can_be_parsed() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
+    assert blocks
+    for block in blocks:
+        ast.parse(block)
+
+
+def test_the_lock_names_a_version_of_every_dependency() -> None:
+    declared = re.findall(r'^    "([a-z-]+)[>=;]', (ROOT / "pyproject.toml").read_text("utf-8"), re.MULTILINE)
+    locked = {
+        line.split("==")[0] for line in (ROOT / "requirements.lock").read_text("utf-8").splitlines() if "==" in line
+    }
+    assert {"aiohttp", "pytest-aiohttp"} <= set(declared)
+    assert set(declared) - {"pip"} <= locked
