@@ -121,9 +121,9 @@ export class JobActions {
   async #tellFailure(problem) {
     const id = this.#job?.jobId;
     const status = problem instanceof Problem ? problem.status : 0;
-    if (id && (status === 404 || status === 410)) return this.options.store.remove(id);
     setTextOrHide(this.notice, status === 409 ? "Too late: it had already ended." : explain(problem));
-    if (id && status === 409) await refetch(this.options.store, id).catch(() => {});
+    // What is shown is out of date: the job has ended, or is gone.
+    if (id && (status === 404 || status === 409 || status === 410)) await refetch(this.options.store, id).catch(() => {});
   }
 
   #redraw() {

@@ -18,7 +18,7 @@ const FAILURES_BEFORE_POLLING = 3;
 /** A stream that neither opens nor fails: the browser's connections to this host are all taken. */
 const OPEN_DEADLINE_MS = 10_000;
 /** Pauses between tries of a refused stream. */
-const FIRST_RETRY_MS = 10_000;
+const FIRST_RETRY_MS = 5_000;
 const LONGEST_RETRY_MS = 60_000;
 /** Pauses between polls while the server cannot be reached. */
 const LONGEST_OUTAGE_PAUSE_S = 10;

@@ -1,0 +1,71 @@
+"""Job types that only these tests need; the server loads them with `--jobs`."""
+
+import asyncio
+
+from pydantic import BaseModel, Field
+
+from server import Context, JobFailed, job
+
+
+class Steady(BaseModel):
+    """How many steps, how quickly, and what to say meanwhile."""
+
+    steps: int = Field(10, ge=1, le=100_000, title="Steps")
+    pause_s: float = Field(0.02, ge=0, le=10, title="Pause")
+    message: str = Field("working", title="Message")
+    log_lines: int = Field(0, ge=0, title="Log lines")
+
+
+@job("steady", title="Go on steadily", max_attempts=3)
+async def steady(ctx: Context, input: Steady) -> dict[str, int]:
+    """Counts to a number, with a pause after each."""
+    for number in range(input.log_lines):
+        ctx.log(f"line {number + 1} of {input.log_lines}")
+    for done in range(input.steps):
+        ctx.progress(done=done, total=input.steps, unit="steps", message=input.message)
+        await asyncio.sleep(input.pause_s)
+    return {"steps": input.steps}
+
+
+@job("doomed", title="Fail", max_attempts=1)
+async def doomed(ctx: Context, input: Steady) -> None:
+    """Gets half way."""
+    ctx.progress(done=1, total=2)
+    await asyncio.sleep(input.pause_s)
+    raise JobFailed("No pictures", detail="<img src=x onerror=alert(1)>", status=422)
+
+
+class Inner(BaseModel):
+    """A part of the input."""
+
+    width: int = Field(gt=0, title="Width")
+
+
+class Form(BaseModel):
+    """One field of each kind."""
+
+    city: str = Field(min_length=2, title="City", examples=["Lisbon"])
+    day: str | None = None
+    colour: str = Field("red", pattern="^(red|green|odd)$", title="Colour")
+    size: Inner
+    tags: list[int] = Field(default_factory=list, title="Tags")
+
+
+@job("form", title="Fill in a form")
+async def form(ctx: Context, input: Form) -> Form:
+    """Gives back what it got."""
+    ctx.progress(message=input.city)
+    return input
+
+
+class Bulk(BaseModel):
+    """How much to give back."""
+
+    items: int = Field(20_000, ge=1, title="Items")
+
+
+@job("bulk", title="Give back a lot")
+async def bulk(ctx: Context, input: Bulk) -> list[int]:
+    """A result that is too big to stand in the job itself."""
+    ctx.progress(message="counting")
+    return list(range(input.items))

@@ -1,0 +1,202 @@
+"""Streams come and go: restarts, refusals, lost networks, pages of other people."""
+
+from __future__ import annotations
+
+import json
+import signal
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from playwright.sync_api import Request, Response
+
+    from tests.browser.conftest import Server, Tab
+
+NETWORK = "Failed to load resource"
+
+README_PAGE = """<!doctype html><title>Theirs</title><progress id="bar" max="100"></progress><script>
+const bar = document.getElementById('bar');
+window.values = [];
+const s = new EventSource('/jobs/ID/progress');
+s.onmessage = e => {
+  const {status, progress} = JSON.parse(e.data);
+  bar.value = progress; window.values.push(progress); if (status === 'completed') CLOSE;
+};
+window.source = s;
+</script>"""
+
+WATCH_PAGE = """<!doctype html><title>Theirs</title><script type="module">
+import { watchJob } from '/static/watch-job.js';
+window.states = [];
+window.controller = new AbortController();
+window.watched = watchJob(URL_OF_JOB, {
+  onProgress: (job) => window.states.push([job.version, job.status]),
+  signal: window.controller.signal,
+}).then((job) => ({ job }), (error) => ({ error: error.name, status: error.status }));
+</script>"""
+
+
+def closed(page: Page) -> bool:
+    return bool(page.evaluate("window.source.readyState === EventSource.CLOSED"))
+
+
+def test_four_lines_of_somebody_else_follow_a_job(tab: Tab, server: Server) -> None:
+    job_id = server.submit("steady", {"steps": 50})
+    tab.serve("/theirs", README_PAGE.replace("ID", job_id).replace("CLOSE", "s.close()"))
+    tab.page.goto(server.url + "/theirs")
+    expect(tab.page.locator("progress")).to_have_attribute("value", "100")
+    values = [value for value in tab.page.evaluate("window.values") if value is not None]
+    assert values == sorted(values)
+    assert len(set(values)) > 3
+    assert closed(tab.page)
+
+
+def test_a_page_that_forgets_to_close_asks_once_more_and_is_stopped_by_a_204(
+    tab: Tab, server: Server, until: Callable[[Callable[[], bool]], None]
+) -> None:
+    answers: list[int] = []
+
+    def note(response: Response) -> None:
+        if response.url.endswith("/progress"):
+            answers.append(response.status)
+
+    tab.page.on("response", note)
+    job_id = server.submit("steady", {"steps": 5})
+    tab.serve("/theirs", README_PAGE.replace("ID", job_id).replace("CLOSE", "0"))
+    tab.page.goto(server.url + "/theirs")
+    # Closed is for good: EventSource never asks again.
+    until(lambda: closed(tab.page))
+    assert answers == [200, 204]
+
+
+@pytest.mark.parametrize("link", ["statusUrl", "progressUrl"])
+def test_watch_job_in_a_foreign_page_resolves_with_input_and_result(tab: Tab, server: Server, link: str) -> None:
+    job_id = server.submit("steady", {"steps": 20})
+    url = server.job(job_id)[link]
+    tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(url)))
+    tab.page.goto(server.url + "/theirs")
+    job = tab.page.evaluate("window.watched")["job"]
+    assert (job["status"], job["result"]) == ("completed", {"steps": 20})
+    assert job["input"]["steps"] == 20
+    states = tab.page.evaluate("window.states")
+    assert [version for version, _ in states] == sorted({version for version, _ in states})
+    assert states[-1][1] == "completed"
+
+
+def test_watch_job_fetches_a_result_that_is_too_big_for_the_job(tab: Tab, server: Server) -> None:
+    job_id = server.submit("bulk", {"items": 20_000})
+    tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
+    tab.page.goto(server.url + "/theirs")
+    assert tab.page.evaluate("window.watched.then(({ job }) => job.result.length)") == 20_000
+    assert server.job(job_id)["result"] is None
+
+
+def test_watch_job_polls_where_streams_are_refused(tab: Tab, server: Server) -> None:
+    tab.expected.append(NETWORK)
+    tab.page.route("**/progress", lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}))
+    job_id = server.submit("steady", {"steps": 20})
+    tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
+    tab.page.goto(server.url + "/theirs")
+    assert tab.page.evaluate("window.watched")["job"]["result"] == {"steps": 20}
+
+
+def test_watch_job_rejects_for_unknown_deleted_and_abandoned_jobs(tab: Tab, server: Server) -> None:
+    tab.expected.append(NETWORK)
+
+    def watch(job_id: str) -> Page:
+        tab.page.unroute_all()
+        tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
+        tab.page.goto(server.url + "/theirs")
+        return tab.page
+
+    unknown = watch("0192f0c4-0000-7000-8000-000000000000").evaluate("window.watched")
+    assert (unknown["error"], unknown["status"]) == ("WatchError", 404)
+
+    abandoned = watch(server.submit("steady", {"steps": 10_000}))
+    abandoned.evaluate("window.controller.abort()")
+    assert abandoned.evaluate("window.watched")["error"] == "AbortError"
+
+    job_id = server.submit("steady", {"steps": 10_000})
+    deleted = watch(job_id)
+    deleted.evaluate("new Promise((go) => (function look() { states.length ? go() : setTimeout(look, 20); })())")
+    server.call("DELETE", f"/jobs/{job_id}?purge=true")
+    outcome = deleted.evaluate("window.watched")
+    # A purged job is cancelled first; who sees that state has seen the end, and then finds it gone.
+    assert (outcome["error"], outcome["status"]) in [("WatchError", 410), ("WatchError", 404)]
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
+def test_the_page_lives_through_a_restart_and_no_bar_moves_back(
+    new_tab: Callable[[Server], Tab], durable_server: Server, how: signal.Signals
+) -> None:
+    tab = new_tab(durable_server)
+    tab.expected += [NETWORK, "net::ERR"]
+    page = tab.open()
+    job_id = durable_server.submit("steady", {"steps": 60, "pause_s": 0.05})
+    row = page.locator(f"[data-job='{job_id}']")
+    expect(row.locator("[aria-valuenow]")).to_be_attached()
+    connection = page.locator("#connection")
+    durable_server.stop(how)
+    expect(connection).to_have_attribute("data-state", "reconnecting")
+    durable_server.start()
+    expect(connection).to_have_attribute("data-state", "live")
+    expect(row.locator(".badge")).to_have_text("✓Completed")
+    shown = tab.shown(job_id)
+    assert shown == sorted(shown)  # within an attempt the value only grows
+    assert shown[-1][0] == 2
+
+
+def test_a_page_without_a_stream_polls_and_goes_back_to_the_stream(tab: Tab, server: Server) -> None:
+    tab.expected.append(NETWORK)
+    refuse = [True]
+
+    def answer(route: Any) -> None:
+        if refuse[0]:
+            route.fulfill(status=503, headers={"Retry-After": "1"})
+        else:
+            route.continue_()
+
+    tab.page.route("**/jobs/progress", answer)
+    tab.page.goto(server.url)
+    connection = tab.page.locator("#connection")
+    expect(connection).to_have_attribute("data-state", "polling")
+    expect(connection).to_contain_text("Polling every")
+    job_id = server.submit("steady", {"steps": 20})
+    expect(tab.page.locator(f"[data-job='{job_id}'] .badge")).to_have_text("✓Completed")
+    refuse[0] = False
+    expect(connection).to_have_attribute("data-state", "live")
+
+
+def test_a_page_that_goes_offline_says_so_and_comes_back(tab: Tab, server: Server) -> None:
+    tab.expected.append(NETWORK)
+    page = tab.open()
+    page.context.set_offline(True)
+    expect(page.locator("#connection")).to_have_attribute("data-state", "offline")
+    page.context.set_offline(False)
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+    job_id = server.submit("steady", {"steps": 2})
+    expect(page.locator(f"[data-job='{job_id}'] .badge")).to_have_text("✓Completed")
+
+
+def test_however_many_jobs_there_are_the_page_holds_at_most_two_streams(tab: Tab, server: Server) -> None:
+    streams: set[Request] = set()
+
+    def opened(request: Request) -> None:
+        if request.resource_type == "eventsource":
+            streams.add(request)
+
+    tab.page.on("request", opened)
+    tab.page.on("requestfinished", streams.discard)
+    tab.page.on("requestfailed", streams.discard)
+    page = tab.open()
+    jobs = [server.submit("steady", {"steps": 10_000}) for _ in range(6)]
+    for job_id in jobs:
+        page.locator(f"[data-job='{job_id}'] .job-name").click()
+        expect(page.locator("#fact-id-value")).to_have_text(job_id)
+        expect(page.locator("#log-connection")).to_have_text("live")
+        assert len(streams) == 2
+        page.get_by_role("link", name="All jobs").click()

@@ -1,0 +1,184 @@
+"""The page itself: forms, keyboard, small screens, addresses, the log."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from playwright.sync_api import Page, expect
+
+if TYPE_CHECKING:
+    from tests.browser.conftest import Server, Tab
+
+
+def scrolls_sideways(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth > innerWidth"))
+
+
+def test_a_job_can_be_started_and_looked_at_with_the_keyboard_alone(tab: Tab) -> None:
+    page = tab.open()
+    keys = page.keyboard
+    expect(page.get_by_role("radio").first).to_be_visible()
+
+    def tab_to(name: str) -> None:
+        for _ in range(40):
+            keys.press("Tab")
+            if re.search(
+                name,
+                page.evaluate("document.activeElement.labels?.[0]?.textContent ?? document.activeElement.textContent"),
+            ):
+                return
+        raise AssertionError(f"{name} cannot be reached with Tab")
+
+    tab_to("CSV file")
+    while not page.get_by_role("radio", name="Go on steadily").is_checked():
+        keys.press("ArrowDown")
+    tab_to("^Steps")
+    keys.press("Control+A")
+    keys.type("3")
+    tab_to("^Label")
+    keys.type("by keyboard")
+    keys.press("Enter")
+    expect(page.locator(".job", has_text="by keyboard")).to_be_visible()
+    tab_to("^by keyboard")  # the note under the form
+    keys.press("Enter")
+    expect(page.locator("#detail-title")).to_have_text("by keyboard")
+    expect(page.locator("#detail-title")).to_be_focused()
+    expect(page.locator("#detail-badge")).to_have_text("✓Completed")
+
+
+def test_the_focus_stays_on_its_row_while_rows_come_and_move(tab: Tab, server: Server) -> None:
+    page = tab.open()
+    first = server.submit("steady", {"steps": 10_000}, "?label=first")
+    link = page.locator(f"[data-job='{first}'] .job-name")
+    link.focus()
+    for _ in range(3):
+        other = server.submit("steady", {"steps": 1})
+        expect(page.locator(f"[data-job='{other}'] .badge")).to_have_text("✓Completed")
+        expect(link).to_be_focused()
+    page.locator("[data-filter=active]").click()
+    cancel = page.get_by_role("button", name="Cancel first")
+    cancel.focus()
+    cancel.press("Enter")
+    expect(page.locator(f"[data-job='{first}']")).to_have_count(0)
+    # Its row left this choice: the keyboard is in the list still, or at its heading.
+    assert page.evaluate("document.activeElement.closest('.jobs') !== null")
+
+
+def test_errors_stand_at_their_fields_wherever_they_were_found(tab: Tab, server: Server) -> None:
+    tab.expected.append("422")
+    page = tab.open()
+    tab.choose("Fill in a form")
+    page.get_by_role("button", name="Start job").click()
+    errors = page.locator(".field-error:visible")
+    expect(errors).to_have_count(2)  # found here: city and width are missing
+    expect(page.get_by_role("textbox", name="City")).to_be_focused()
+    expect(page.get_by_role("textbox", name="City")).to_have_attribute("aria-invalid", "true")
+
+    page.get_by_role("button", name="Fill in a sample").click()
+    expect(page.get_by_role("textbox", name="City")).to_have_value("Lisbon")
+    page.get_by_label("Tags").fill('[1, "two"]')
+    page.get_by_role("button", name="Start job").click()
+    expect(errors).to_have_count(1)  # found by the server, within an item
+    expect(page.locator("[data-pointer='/tags'] .field-error")).to_contain_text("item 2: ")
+    expect(page.get_by_label("Tags")).to_be_focused()
+
+    page.get_by_label("Tags").fill("[1, 2]")
+    expect(errors).to_have_count(0)
+    page.get_by_role("button", name="Start job").click()
+    job_id = page.locator(".job").first.get_attribute("data-job") or ""
+    expect(page.locator(".job .badge").first).to_have_text("✓Completed")
+    # What was left empty was left out.
+    assert server.job(job_id)["input"] == {"city": "Lisbon", "colour": "red", "size": {"width": 1}, "tags": [1, 2]}
+
+
+def test_a_reload_and_the_back_button_restore_the_view_of_a_job(tab: Tab, server: Server) -> None:
+    page = tab.open()
+    job_id = server.submit("steady", {"steps": 3, "log_lines": 2}, "?label=mine")
+    page.locator(f"[data-job='{job_id}'] .job-name").click()
+    for _ in range(2):
+        expect(page.locator("#detail-title")).to_have_text("mine")
+        expect(page.locator("#log-lines li")).to_have_count(2)
+        expect(page.locator("#detail-result")).to_have_text(re.compile('"steps": 3'))
+        page.reload()
+    page.go_back()
+    expect(page.locator("#jobs-title")).to_be_visible()
+    page.go_forward()
+    expect(page.locator("#detail-title")).to_have_text("mine")
+
+
+def test_the_log_follows_the_end_stops_for_a_reader_and_shows_what_came_before(tab: Tab, server: Server) -> None:
+    page = tab.open()
+    job_id = server.submit("steady", {"steps": 10_000, "log_lines": 450})
+    page.locator(f"[data-job='{job_id}'] .job-name").click()
+    lines = page.locator("#log-lines li")
+    expect(lines.last).to_contain_text("line 450 of 450")
+    expect(lines.last).to_be_in_viewport()
+    page.reload()
+    expect(lines).to_have_count(200)
+    for count in (400, 450):
+        page.get_by_role("button", name="Show earlier lines").click()
+        expect(lines).to_have_count(count)
+    expect(lines.first).to_contain_text("line 1 of 450")
+    expect(page.get_by_role("button", name="Show earlier lines")).to_be_hidden()
+    texts = lines.all_text_contents()
+    assert [int(text.split("line ")[1].split()[0]) for text in texts] == list(range(1, 451))
+    page.locator("#log").evaluate("(log) => { log.scrollTop = 0; }")
+    expect(page.get_by_role("button", name="Follow the end")).to_be_visible()
+
+
+def test_nothing_scrolls_sideways_at_360_pixels(tab: Tab, server: Server) -> None:
+    tab.page.set_viewport_size({"width": 360, "height": 740})
+    page = tab.open()
+    job_id = server.submit("steady", {"steps": 10_000, "message": "x" * 300, "log_lines": 5}, f"?label={'y' * 190}")
+    expect(page.locator(f"[data-job='{job_id}'] [aria-valuenow]")).to_be_attached()
+    for radio in page.get_by_role("radio").all():
+        if radio.is_enabled():
+            radio.check()
+            assert not scrolls_sideways(page)
+    page.locator(f"[data-job='{job_id}'] .job-name").click()
+    expect(page.locator("#log-lines li")).to_have_count(5)
+    assert not scrolls_sideways(page)
+
+
+def test_a_sample_can_be_started_with_two_clicks(tab: Tab) -> None:
+    page = tab.open()
+    tab.choose("Report on a CSV file")
+    page.get_by_role("button", name="Fill in a sample").click()
+    expect(page.get_by_text("Ready: sample-sales.csv")).to_be_visible()
+    page.get_by_role("button", name="Start job").click()
+    row = page.locator(".job").first
+    expect(row.locator(".badge")).to_have_text("✓Completed")
+    expect(row).to_contain_text("50,000 rows")
+
+
+def test_an_upload_can_be_cancelled_half_way(tab: Tab, server: Server) -> None:
+    page = tab.open()
+    tab.choose("Report on a CSV file")
+    page.get_by_role("button", name="Fill in a sample").click()
+    expect(page.get_by_text("Ready: sample-sales.csv")).to_be_visible()
+    before = len(server.call("GET", "/jobs")["jobs"])
+    network = page.context.new_cdp_session(page)
+    network.send(
+        "Network.emulateNetworkConditions",
+        {"offline": False, "latency": 0, "downloadThroughput": -1, "uploadThroughput": 200_000},
+    )
+    page.get_by_role("button", name="Start job").click()
+    expect(page.get_by_role("progressbar", name="Upload")).to_be_visible()
+    page.get_by_role("button", name="Cancel upload").click()
+    expect(page.get_by_text("The upload was cancelled")).to_be_visible()
+    assert len(server.call("GET", "/jobs")["jobs"]) == before
+
+
+def test_the_start_and_the_end_of_a_job_are_announced_but_not_its_ticks(tab: Tab, server: Server) -> None:
+    page = tab.open()
+    page.evaluate(
+        """() => {
+          window.said = [];
+          const region = document.getElementById('announcer');
+          new MutationObserver(() => window.said.push(region.textContent)).observe(region, { childList: true });
+        }"""
+    )
+    server.submit("steady", {"steps": 60, "pause_s": 0.04}, "?label=long")
+    expect(page.locator("#announcer")).to_have_text("long completed")
+    assert page.evaluate("window.said") == ["long started", "long completed"]
