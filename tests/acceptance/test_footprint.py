@@ -1,0 +1,89 @@
+"""A big upload stays small in memory: server and children together, as the kernel counts them (PSS)."""
+
+import csv
+import http.client
+import io
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from tests.conftest import Serving
+from tests.process import PATIENCE_S, ServerProcess, descendants
+
+CSV_BYTES = 200_000_000
+LIMIT_BYTES = 200 * 1024 * 1024
+
+
+def test_a_200_mb_csv_stays_under_200_mib(serving: Serving, tmp_path: Path) -> None:
+    server = serving(tmp_path)
+    rows, chunks = _orders()
+    most = [0]
+
+    def watched(body: Iterator[bytes]) -> Iterator[bytes]:
+        for chunk in body:
+            most[0] = max(most[0], _pss_bytes(server))
+            yield chunk
+
+    job_id = _upload(server, watched(chunks))
+    for _state in server.states(job_id):
+        most[0] = max(most[0], _pss_bytes(server))
+    job = server.job(job_id)
+    assert job["status"] == "completed", job["error"]
+    assert job["result"]["rows"] == rows
+    print(f"most: {most[0] / 1024 / 1024:.0f} MiB PSS")
+    assert most[0] < LIMIT_BYTES
+
+
+def _orders() -> tuple[int, Iterator[bytes]]:
+    """How many rows there are, and the file in pieces of about a megabyte."""
+    text = io.StringIO()
+    writer = csv.writer(text)
+    writer.writerows(
+        (number, f"customer {number % 9973}", "PT", f"{number / 7:.2f}", "2026-03-31", "delivered")
+        for number in range(20_000)
+    )
+    block = text.getvalue().encode()
+    blocks = CSV_BYTES // len(block) + 1
+
+    def pieces() -> Iterator[bytes]:
+        yield b"order,customer,country,amount,day,state\n"
+        for _ in range(blocks):
+            yield block
+
+    return 20_000 * blocks, pieces()
+
+
+def _upload(server: ServerProcess, content: Iterator[bytes]) -> str:
+    """One multipart request, sent in chunks as it is made."""
+    head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="orders.csv"\r\n\r\n'
+
+    def body() -> Iterator[bytes]:
+        yield head
+        yield from content
+        yield b"\r\n--b--\r\n"
+
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
+    try:
+        connection.request("POST", "/jobs/csv-report", body(), {"Content-Type": "multipart/form-data; boundary=b"})
+        response = connection.getresponse()
+        answer = json.loads(response.read())
+        assert response.status == 202, answer
+        return str(answer["jobId"])
+    finally:
+        connection.close()
+
+
+def _pss_bytes(server: ServerProcess) -> int:
+    """Proportional set size of the server and all that it started."""
+    return sum(_pss_of(pid) for pid in [server.process.pid, *descendants(server.process.pid)])
+
+
+def _pss_of(pid: int) -> int:
+    try:
+        rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    except OSError:
+        return 0  # it has just ended
+    for line in rollup.splitlines():
+        if line.startswith("Pss:"):
+            return int(line.split()[1]) * 1024
+    return 0

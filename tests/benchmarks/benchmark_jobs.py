@@ -1,0 +1,92 @@
+"""Job types that measure themselves."""
+
+import io
+import time
+from collections.abc import Callable
+
+from pydantic import BaseModel
+from tqdm import tqdm
+
+from server import BlockingContext, Context, job
+
+
+class Calls(BaseModel):
+    calls: int
+    rounds: int
+
+
+class Spin(BaseModel):
+    cpu_s: float
+
+
+Measured = dict[str, list[float]]
+
+
+def _done(ctx: BlockingContext | Context, calls: int) -> None:
+    for number in range(calls):
+        ctx.progress(done=number)
+
+
+def _all(ctx: BlockingContext | Context, calls: int) -> None:
+    for number in range(calls):
+        ctx.progress(done=number, total=calls, message="halfway", step="resizing")
+
+
+def _tqdm(_: BlockingContext | Context, calls: int) -> None:
+    with tqdm(total=calls, file=io.StringIO()) as bar:
+        for _number in range(calls):
+            bar.update(1)
+
+
+def _nothing(_: BlockingContext | Context, calls: int) -> None:
+    for _number in range(calls):
+        pass
+
+
+def _ns(body: Callable[[BlockingContext | Context, int], None], ctx: BlockingContext | Context, calls: int) -> float:
+    started = time.perf_counter_ns()
+    body(ctx, calls)
+    return (time.perf_counter_ns() - started) / calls
+
+
+def _measure(ctx: BlockingContext | Context, measured: Measured, calls: int) -> None:
+    empty = _ns(_nothing, ctx, calls)
+    for name, body in (("done", _done), ("done_total_message", _all), ("tqdm", _tqdm)):
+        measured.setdefault(name, []).append(_ns(body, ctx, calls) - empty)
+
+
+@job("time-progress-process")
+def time_process(ctx: BlockingContext, input: Calls) -> Measured:
+    measured: Measured = {}
+    for _ in range(input.rounds):
+        _measure(ctx, measured, input.calls)
+        started = time.perf_counter_ns()
+        for _number in ctx.track(range(input.calls)):
+            pass
+        measured.setdefault("track", []).append((time.perf_counter_ns() - started) / input.calls)
+    return measured
+
+
+@job("time-progress-async")
+async def time_async(ctx: Context, input: Calls) -> Measured:
+    measured: Measured = {}
+    for _ in range(input.rounds):
+        _measure(ctx, measured, input.calls)
+        started = time.perf_counter_ns()
+        async for _number in ctx.track(range(input.calls)):
+            pass
+        measured.setdefault("track", []).append((time.perf_counter_ns() - started) / input.calls)
+    return measured
+
+
+@job("spin")
+def spin(ctx: BlockingContext, input: Spin) -> int:
+    """Keeps a core busy until it has used so much processor time, or is cancelled."""
+    rounds = 0
+    end = time.process_time() + input.cpu_s
+    while time.process_time() < end:
+        rounds += 1
+        if not rounds % 1000:
+            ctx.progress(done=rounds)
+            ctx.raise_if_cancelled()
+    return rounds

@@ -1,0 +1,30 @@
+"""What a `ctx.progress` call costs, in both kinds of handler, against `tqdm.update(1)` in the same run.
+
+The handlers really run, in a real server: the async one in its loop, the other in its child, while ticks are
+published. Each times its own loop of calls and a loop of `tqdm.update(1)` (default settings) next to it.
+"""
+
+from statistics import median
+
+from tests.process import ROOT, ServerProcess
+
+from .report import Table
+
+CALLS = 300_000
+JOBS = ROOT / "tests" / "benchmarks" / "benchmark_jobs.py"
+
+
+def run(rounds: int) -> Table:
+    table = Table(f"ctx.progress against tqdm.update(1): nanoseconds a call, medians of {rounds} rounds of {CALLS:,}")
+    with ServerProcess(":memory:", "--jobs", str(JOBS)) as server:
+        for kind in ("async", "process"):
+            job_id = server.submit(f"time-progress-{kind}", {"calls": CALLS, "rounds": rounds})
+            job = server.wait_for(job_id)
+            assert job["status"] == "completed", job["error"]
+            measured = job["result"]
+            for call in ("done", "done_total_message", "track"):
+                progress_ns, tqdm_ns = median(measured[call]), median(measured["tqdm"])
+                table.add(
+                    handler=kind, call=call, ns=progress_ns, tqdm_ns=tqdm_ns, times_tqdm=progress_ns / tqdm_ns
+                )
+    return table
