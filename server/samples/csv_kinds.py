@@ -152,6 +152,9 @@ class Instant(Kind):
     type = "datetime"
     _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - for values without an offset
     _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
+    # In UTC an instant with an offset may lie in the year 0 or 10000, which cannot be shown.
+    _FIRST_S = (datetime(1, 1, 1) - _EPOCH).total_seconds()  # noqa: DTZ001
+    _LAST_S = (datetime(9999, 12, 31, 23, 59, 59) - _EPOCH).total_seconds()  # noqa: DTZ001
     _SHORTEST = len("2026-03-31")
 
     def __init__(self) -> None:
@@ -165,9 +168,12 @@ class Instant(Kind):
             self._aware = instants[0].tzinfo is not None
         epoch = self._EPOCH_UTC if self._aware else self._EPOCH
         try:
-            return [(instant - epoch).total_seconds() for instant in instants]
+            seconds = [(instant - epoch).total_seconds() for instant in instants]
         except TypeError:
             raise ValueError(values) from None
+        if min(seconds) < self._FIRST_S or max(seconds) > self._LAST_S:
+            raise ValueError(values)
+        return seconds
 
     def show(self, value: float) -> Shown:
         # Not datetime.fromtimestamp, which refuses years that C's time functions do not know.

@@ -1,15 +1,19 @@
 """The CSV report as a whole: what it says of a file, and the page that it draws."""
 
+import csv
 import html.parser
+import io
 import json
 from collections.abc import Callable
 from random import Random
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from server import BlockingContext, JobCancelled, JobFailed, Upload
 from server.handlers import declared
-from server.samples.csv_profile import Column, ColumnReport, Profile, column_names
+from server.samples.csv_profile import Budget, Column, ColumnReport, Profile, column_names
 from server.samples.csv_report import CsvReport, Report, csv_report
 
 MakeUpload = Callable[[bytes | str], Upload]
@@ -206,3 +210,51 @@ def test_a_column_takes_a_batch_of_any_cells() -> None:
     column = Column("it", Profile(["it"], ",").budget, ",")
     column.add(["\0", "\ud800".encode("utf-8", "replace").decode(), "x" * 1000])
     assert column.report().distinct == 3
+
+
+odd_cells = st.sampled_from(
+    [
+        "",
+        "NA",
+        "1",
+        "-0",
+        "007",
+        "2.5",
+        "1e308",
+        "-1e308",
+        "1e999",
+        "inf",
+        "1_0",
+        "1.234,5",
+        "true",
+        "2026-01-01",
+        "2026-01-01T00:00",
+        "01/02/2020",
+        "2026-01-01T00:00:00Z",
+        "9999-12-31T23:59:59-23:59",
+        "é",
+        "😀",
+        "\x85",
+        "\u2028",
+        '"',
+        "a\nb",
+        "a\rb",
+    ]
+)
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
+@given(
+    table=st.lists(st.lists(odd_cells, max_size=4), max_size=12),
+    exact_values=st.sampled_from([2, 1000]),
+)
+def test_whatever_the_cells_the_report_is_proper_json(
+    table: list[list[str]], exact_values: int, context: BlockingContext, upload: MakeUpload
+) -> None:
+    text = io.StringIO(newline="")
+    csv.writer(text).writerows([["a", "b", "c"], *table])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Budget, "for_columns", lambda _columns: Budget(exact_values, 2, 64, 64))
+        report = report_on(context, upload(text.getvalue()))
+    encoded = json.loads(declared("csv-report").encode_output(report), parse_constant=pytest.fail)
+    assert encoded["rows"] == sum(1 for row in table if row)
