@@ -9,6 +9,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import structlog
 
@@ -16,7 +17,7 @@ from .errors import HeadwayError, JobNotFoundError
 from .executor import Attempt, Executor, StopReason
 from .handlers import Registry
 from .jobs import Claim
-from .ports import Bell, EventHub, JobStore, LogBatch, Tick
+from .ports import Bell, EventHub, JobStore, Listener, LogBatch, Tick
 
 TICK_EVERY_S = 0.1
 CLAIM_AT_LEAST_EVERY_S = 5.0
@@ -74,29 +75,37 @@ class EmbeddedEngine:
     async def _run(self) -> None:
         async with asyncio.TaskGroup() as tasks:
             self._tasks = tasks
-            tasks.create_task(self._claim_loop(), name="engine-claim")
-            tasks.create_task(self._wake_loop(), name="engine-wake")
-            tasks.create_task(self._cancel_loop(), name="engine-cancel")
-            tasks.create_task(_forever(self._publish_progress, TICK_EVERY_S), name="engine-progress")
-            tasks.create_task(_forever(self._publish_logs, TICK_EVERY_S), name="engine-logs")
+            queued, cancels = self._hub.listen(Bell.QUEUED), self._hub.listen(Bell.CANCEL)
+            for name, turn in (
+                ("claim", self._claim_when_due),
+                ("wake", partial(self._hear_queued, queued)),
+                ("cancel", partial(self._hear_cancels, cancels)),
+                ("progress", self._publish_progress),
+                ("logs", self._publish_logs),
+            ):
+                tasks.create_task(self._forever(turn), name=f"engine-{name}")
+
+    async def _forever(self, turn: Callable[[], Awaitable[None]]) -> None:
+        """One of the engine's loops: a turn that fails is logged, and the loop goes on."""
+        while True:
+            try:
+                await turn()
+            except HeadwayError as error:
+                log.warning("a turn of the engine failed", reason=str(error))
+                await asyncio.sleep(CALM_DOWN_S)
+            except Exception:
+                log.exception("a turn of the engine failed")
+                await asyncio.sleep(CALM_DOWN_S)
 
     # Claiming
 
-    async def _claim_loop(self) -> None:
-        """Fill free slots whenever a job comes, falls due, or one ends."""
-        while not self._stopping:
-            self._slot_free.clear()
-            try:
-                wait_s = await self._claim()
-            except HeadwayError as error:
-                log.warning("no job could be claimed", reason=str(error))
-                wait_s = CALM_DOWN_S
-            except Exception:
-                log.exception("claiming failed")
-                wait_s = CALM_DOWN_S
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(wait_s):
-                    await self._slot_free.wait()
+    async def _claim_when_due(self) -> None:
+        """Fill free slots, then wait until a job comes, falls due, or ends."""
+        self._slot_free.clear()
+        wait_s = CLAIM_AT_LEAST_EVERY_S if self._stopping else await self._claim()
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._slot_free.wait()
 
     async def _claim(self) -> float:
         """Claim what fits; seconds until it is worth another look without being woken."""
@@ -144,19 +153,22 @@ class EmbeddedEngine:
             del self._running[attempt.job.id]
             self._slot_free.set()
 
-    async def _wake_loop(self) -> None:
-        listener = self._hub.listen(Bell.QUEUED)
-        while not self._hub.closed:
-            if await listener.wait(CLAIM_AT_LEAST_EVERY_S):
-                self._slot_free.set()
+    async def _hear_queued(self, listener: Listener) -> None:
+        if await listener.wait(CLAIM_AT_LEAST_EVERY_S):
+            self._slot_free.set()
+        await self._pause_if_closed()
 
     # Cancels
 
-    async def _cancel_loop(self) -> None:
-        listener = self._hub.listen(Bell.CANCEL)
-        while not self._hub.closed:
-            for job_id in await listener.wait(CLAIM_AT_LEAST_EVERY_S):
-                await self._stop_if_cancelled(job_id)
+    async def _hear_cancels(self, listener: Listener) -> None:
+        for job_id in await listener.wait(CLAIM_AT_LEAST_EVERY_S):
+            await self._stop_if_cancelled(job_id)
+        await self._pause_if_closed()
+
+    async def _pause_if_closed(self) -> None:
+        """A closed hub answers at once and for ever: do not spin until the engine is stopped."""
+        if self._hub.closed:
+            await asyncio.sleep(CALM_DOWN_S)
 
     async def _stop_if_cancelled(self, job_id: str) -> None:
         attempt = self._running.get(job_id)
@@ -173,6 +185,7 @@ class EmbeddedEngine:
     # Progress and logs
 
     async def _publish_progress(self) -> None:
+        await asyncio.sleep(TICK_EVERY_S)
         ticks = [
             Tick(attempt.job.id, attempt.job.attempt, progress)
             for attempt in self._running.values()
@@ -181,6 +194,7 @@ class EmbeddedEngine:
         await self._store.tick(ticks, datetime.now(UTC))
 
     async def _publish_logs(self) -> None:
+        await asyncio.sleep(TICK_EVERY_S)
         taken = [(attempt, lines) for attempt in self._running.values() if (lines := attempt.logs.take())]
         if not taken:
             return
@@ -191,17 +205,3 @@ class EmbeddedEngine:
             for attempt, lines in taken:
                 attempt.logs.put_back(lines)
             raise
-
-
-async def _forever(turn: Callable[[], Awaitable[None]], every_s: float) -> None:
-    """One of the engine's loops: a turn that fails is logged, and the loop goes on."""
-    while True:
-        await asyncio.sleep(every_s)
-        try:
-            await turn()
-        except HeadwayError as error:
-            log.warning("a turn failed", turn=turn.__qualname__, reason=str(error))
-            await asyncio.sleep(CALM_DOWN_S)
-        except Exception:
-            log.exception("a turn failed", turn=turn.__qualname__)
-            await asyncio.sleep(CALM_DOWN_S)

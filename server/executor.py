@@ -294,6 +294,8 @@ class Executor:
         if len(result_json) > MAX_RESULT_BYTES:
             detail = f"It is over {MAX_RESULT_BYTES:,} bytes: write a file into ctx.output_dir instead."
             return Failed(_error("invalid-output", "The result is too large", detail), retryable=False)
+        if not self._files.directories(attempt.job).output.exists():
+            return Completed(result_json)
         try:
             files, left_out = await asyncio.to_thread(self._files.publish_output, attempt.job)
         except OSError as error:
@@ -318,6 +320,8 @@ class Executor:
         recorded = await uncancellable(self._record_until_done(attempt, outcome))
         if recorded is None:
             return
+        if not self._files.job(attempt.job.id).exists():
+            return  # most jobs have no files: a look costs less than two hops to a thread
         if not recorded.files:
             await asyncio.to_thread(self._files.discard_output, attempt.job)
         if recorded.terminal:

@@ -50,16 +50,26 @@ class Retention:
             except HeadwayError as error:
                 log.warning("expired jobs could not be deleted", reason=str(error))
                 expired = 0
+            except Exception:
+                log.exception("expiring failed")
+                expired = 0
             await asyncio.sleep(0.05 if expired == EXPIRE_BATCH else EXPIRE_EVERY_S)
 
     async def _files_loop(self) -> None:
         listener = self._hub.listen(Bell.DELETED)
         while True:
             for job_id in await listener.wait(HEAR_EVERY_S):
-                if self._files.job(job_id).exists():
-                    await asyncio.to_thread(self._files.remove_job, job_id)
+                await self._remove_files(job_id)
             if self._hub.closed:
                 return
+
+    async def _remove_files(self, job_id: str) -> None:
+        """What cannot be deleted now is an orphan that the next start sweeps."""
+        try:
+            if self._files.job(job_id).exists():
+                await asyncio.to_thread(self._files.remove_job, job_id)
+        except OSError as error:
+            log.warning("a deleted job's files could not be removed", job_id=job_id, reason=str(error))
 
     async def _sweep(self) -> None:
         """Delete the directories of jobs that have no record: a crash came between the two."""

@@ -11,8 +11,11 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import structlog
+
 from ..errors import StoreUnavailableError
 
+log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
 Operation = Callable[[sqlite3.Connection], T]
@@ -127,6 +130,10 @@ def _settle(pending: _Pending, result: Any) -> None:
             pending.future.set_exception(result)
         return
     if pending.committed is not None:
-        pending.committed(result)
+        try:
+            pending.committed(result)
+        except Exception:
+            # On disk it is; a mistake in what follows must not end the loop that all writes go through.
+            log.exception("what follows a commit failed")
     if not pending.future.done():
         pending.future.set_result(result)

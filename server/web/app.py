@@ -35,6 +35,7 @@ def make_app(
     app[STATE] = ServerState()
     app[STREAMS] = OpenStreams()
     app.cleanup_ctx.append(_streams)
+    app.on_shutdown.append(_end_streams)
     app.on_response_prepare.append(_harden)
     _add_routes(app)
     return app
@@ -85,4 +86,8 @@ async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
 async def _streams(app: web.Application) -> AsyncIterator[None]:
     app[STREAMS].start()
     yield
+
+
+async def _end_streams(app: web.Application) -> None:
+    """In `on_shutdown`, not in the clean-up: aiohttp waits for open requests between the two."""
     await app[STREAMS].stop()

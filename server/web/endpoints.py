@@ -294,8 +294,11 @@ async def readyz(request: web.Request) -> web.Response:
 
 
 async def find_job(request: web.Request) -> Job:
-    """The job that the path names. Raises `JobNotFoundError`."""
-    return await request.app[STORE].get(caller(request), _job_id(request))
+    """The job that the path names. Raises `JobNotFoundError`, from the instant at which it expires."""
+    job = await request.app[STORE].get(caller(request), _job_id(request))
+    if job.expires_at is not None and job.expires_at <= datetime.now(UTC):
+        raise JobNotFoundError(job.id)
+    return job
 
 
 def _job_id(request: web.Request) -> str:
