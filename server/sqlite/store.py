@@ -341,9 +341,8 @@ class SqliteStore:
         if time.monotonic() - self._positions_at_s >= QUEUE_POSITIONS_EVERY_S:
             self._positions_at_s = time.monotonic()
             self._positions = await self._read_positions(now)
-        # A job that came since the last look stands behind those that were there.
-        behind = len(self._positions) + 1
-        return self._positions.get(job.id, behind if behind <= QUEUE_POSITIONS else None)
+        # A job that came since the last look stands behind all that wait now.
+        return self._positions.get(job.id, self._queued if self._queued <= QUEUE_POSITIONS else None)
 
     async def _read_positions(self, now: datetime) -> dict[str, int]:
         types = {job_type for (_, job_type, status), count in self._counts.items() if status == "queued" and count}
