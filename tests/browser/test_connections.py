@@ -1,20 +1,15 @@
 """Streams come and go: restarts, refusals, lost networks, pages of other people."""
 
-from __future__ import annotations
-
 import json
 import signal
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import Any
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Request, Response, expect
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    from playwright.sync_api import Request, Response
-
-    from tests.browser.conftest import Server, Tab
+from tests.browser.tab import PageServer, Tab
+from tests.process import PATIENCE_S, eventually
 
 NETWORK = "Failed to load resource"
 
@@ -44,7 +39,7 @@ def closed(page: Page) -> bool:
     return bool(page.evaluate("window.source.readyState === EventSource.CLOSED"))
 
 
-def test_four_lines_of_somebody_else_follow_a_job(tab: Tab, server: Server) -> None:
+def test_four_lines_of_somebody_else_follow_a_job(tab: Tab, server: PageServer) -> None:
     job_id = server.submit("steady", {"steps": 50})
     tab.serve("/theirs", README_PAGE.replace("ID", job_id).replace("CLOSE", "s.close()"))
     tab.page.goto(server.url + "/theirs")
@@ -55,9 +50,7 @@ def test_four_lines_of_somebody_else_follow_a_job(tab: Tab, server: Server) -> N
     assert closed(tab.page)
 
 
-def test_a_page_that_forgets_to_close_asks_once_more_and_is_stopped_by_a_204(
-    tab: Tab, server: Server, until: Callable[[Callable[[], bool]], None]
-) -> None:
+def test_a_page_that_forgets_to_close_asks_once_more_and_is_stopped_by_a_204(tab: Tab, server: PageServer) -> None:
     answers: list[int] = []
 
     def note(response: Response) -> None:
@@ -69,12 +62,12 @@ def test_a_page_that_forgets_to_close_asks_once_more_and_is_stopped_by_a_204(
     tab.serve("/theirs", README_PAGE.replace("ID", job_id).replace("CLOSE", "0"))
     tab.page.goto(server.url + "/theirs")
     # Closed is for good: EventSource never asks again.
-    until(lambda: closed(tab.page))
+    eventually(lambda: closed(tab.page))
     assert answers == [200, 204]
 
 
 @pytest.mark.parametrize("link", ["statusUrl", "progressUrl"])
-def test_watch_job_in_a_foreign_page_resolves_with_input_and_result(tab: Tab, server: Server, link: str) -> None:
+def test_watch_job_in_a_foreign_page_resolves_with_input_and_result(tab: Tab, server: PageServer, link: str) -> None:
     job_id = server.submit("steady", {"steps": 20})
     url = server.job(job_id)[link]
     tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(url)))
@@ -87,7 +80,7 @@ def test_watch_job_in_a_foreign_page_resolves_with_input_and_result(tab: Tab, se
     assert states[-1][1] == "completed"
 
 
-def test_watch_job_fetches_a_result_that_is_too_big_for_the_job(tab: Tab, server: Server) -> None:
+def test_watch_job_fetches_a_result_that_is_too_big_for_the_job(tab: Tab, server: PageServer) -> None:
     job_id = server.submit("bulk", {"items": 20_000})
     tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
     tab.page.goto(server.url + "/theirs")
@@ -95,7 +88,7 @@ def test_watch_job_fetches_a_result_that_is_too_big_for_the_job(tab: Tab, server
     assert server.job(job_id)["result"] is None
 
 
-def test_watch_job_polls_where_streams_are_refused(tab: Tab, server: Server) -> None:
+def test_watch_job_polls_where_streams_are_refused(tab: Tab, server: PageServer) -> None:
     tab.expected.append(NETWORK)
     tab.page.route("**/progress", lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}))
     job_id = server.submit("steady", {"steps": 20})
@@ -104,7 +97,7 @@ def test_watch_job_polls_where_streams_are_refused(tab: Tab, server: Server) -> 
     assert tab.page.evaluate("window.watched")["job"]["result"] == {"steps": 20}
 
 
-def test_watch_job_rejects_for_unknown_deleted_and_abandoned_jobs(tab: Tab, server: Server) -> None:
+def test_watch_job_rejects_for_unknown_deleted_and_abandoned_jobs(tab: Tab, server: PageServer) -> None:
     tab.expected.append(NETWORK)
 
     def watch(job_id: str) -> Page:
@@ -123,7 +116,7 @@ def test_watch_job_rejects_for_unknown_deleted_and_abandoned_jobs(tab: Tab, serv
     job_id = server.submit("steady", {"steps": 10_000})
     deleted = watch(job_id)
     deleted.evaluate("new Promise((go) => (function look() { states.length ? go() : setTimeout(look, 20); })())")
-    server.call("DELETE", f"/jobs/{job_id}?purge=true")
+    server.request("DELETE", f"/jobs/{job_id}?purge=true")
     outcome = deleted.evaluate("window.watched")
     # A purged job is cancelled first; who sees that state has seen the end, and then finds it gone.
     assert (outcome["error"], outcome["status"]) in [("WatchError", 410), ("WatchError", 404)]
@@ -131,7 +124,7 @@ def test_watch_job_rejects_for_unknown_deleted_and_abandoned_jobs(tab: Tab, serv
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
 def test_the_page_lives_through_a_restart_and_no_bar_moves_back(
-    new_tab: Callable[[Server], Tab], durable_server: Server, how: signal.Signals
+    new_tab: Callable[[PageServer], Tab], durable_server: PageServer, how: signal.Signals
 ) -> None:
     tab = new_tab(durable_server)
     tab.expected += [NETWORK, "net::ERR"]
@@ -140,9 +133,10 @@ def test_the_page_lives_through_a_restart_and_no_bar_moves_back(
     row = page.locator(f"[data-job='{job_id}']")
     expect(row.locator("[aria-valuenow]")).to_be_attached()
     connection = page.locator("#connection")
-    durable_server.stop(how)
+    durable_server.process.send_signal(how)
+    durable_server.process.wait(PATIENCE_S)
     expect(connection).to_have_attribute("data-state", "reconnecting")
-    durable_server.start()
+    durable_server.restart()
     expect(connection).to_have_attribute("data-state", "live")
     expect(row.locator(".badge")).to_have_text("✓Completed")
     shown = tab.shown(job_id)
@@ -150,7 +144,7 @@ def test_the_page_lives_through_a_restart_and_no_bar_moves_back(
     assert shown[-1][0] == 2
 
 
-def test_a_page_without_a_stream_polls_and_goes_back_to_the_stream(tab: Tab, server: Server) -> None:
+def test_a_page_without_a_stream_polls_and_goes_back_to_the_stream(tab: Tab, server: PageServer) -> None:
     tab.expected.append(NETWORK)
     refuse = [True]
 
@@ -171,7 +165,7 @@ def test_a_page_without_a_stream_polls_and_goes_back_to_the_stream(tab: Tab, ser
     expect(connection).to_have_attribute("data-state", "live")
 
 
-def test_a_page_that_goes_offline_says_so_and_comes_back(tab: Tab, server: Server) -> None:
+def test_a_page_that_goes_offline_says_so_and_comes_back(tab: Tab, server: PageServer) -> None:
     tab.expected.append(NETWORK)
     page = tab.open()
     page.context.set_offline(True)
@@ -182,16 +176,19 @@ def test_a_page_that_goes_offline_says_so_and_comes_back(tab: Tab, server: Serve
     expect(page.locator(f"[data-job='{job_id}'] .badge")).to_have_text("✓Completed")
 
 
-def test_however_many_jobs_there_are_the_page_holds_at_most_two_streams(tab: Tab, server: Server) -> None:
+def test_however_many_jobs_there_are_the_page_holds_at_most_two_streams(tab: Tab, server: PageServer) -> None:
     streams: set[Request] = set()
 
     def opened(request: Request) -> None:
         if request.resource_type == "eventsource":
             streams.add(request)
 
+    def ended(request: Request) -> None:
+        streams.discard(request)
+
     tab.page.on("request", opened)
-    tab.page.on("requestfinished", streams.discard)
-    tab.page.on("requestfailed", streams.discard)
+    tab.page.on("requestfinished", ended)
+    tab.page.on("requestfailed", ended)
     page = tab.open()
     jobs = [server.submit("steady", {"steps": 10_000}) for _ in range(6)]
     for job_id in jobs:

@@ -1,14 +1,10 @@
 """The page itself: forms, keyboard, small screens, addresses, the log."""
 
-from __future__ import annotations
-
 import re
-from typing import TYPE_CHECKING
 
 from playwright.sync_api import Page, expect
 
-if TYPE_CHECKING:
-    from tests.browser.conftest import Server, Tab
+from tests.browser.tab import PageServer, Tab
 
 
 def scrolls_sideways(page: Page) -> bool:
@@ -47,7 +43,7 @@ def test_a_job_can_be_started_and_looked_at_with_the_keyboard_alone(tab: Tab) ->
     expect(page.locator("#detail-badge")).to_have_text("✓Completed")
 
 
-def test_the_focus_stays_on_its_row_while_rows_come_and_move(tab: Tab, server: Server) -> None:
+def test_the_focus_stays_on_its_row_while_rows_come_and_move(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     first = server.submit("steady", {"steps": 10_000}, "?label=first")
     link = page.locator(f"[data-job='{first}'] .job-name")
@@ -65,7 +61,7 @@ def test_the_focus_stays_on_its_row_while_rows_come_and_move(tab: Tab, server: S
     assert page.evaluate("document.activeElement.closest('.jobs') !== null")
 
 
-def test_errors_stand_at_their_fields_wherever_they_were_found(tab: Tab, server: Server) -> None:
+def test_errors_stand_at_their_fields_wherever_they_were_found(tab: Tab, server: PageServer) -> None:
     tab.expected.append("422")
     page = tab.open()
     tab.choose("Fill in a form")
@@ -92,7 +88,7 @@ def test_errors_stand_at_their_fields_wherever_they_were_found(tab: Tab, server:
     assert server.job(job_id)["input"] == {"city": "Lisbon", "colour": "red", "size": {"width": 1}, "tags": [1, 2]}
 
 
-def test_a_reload_and_the_back_button_restore_the_view_of_a_job(tab: Tab, server: Server) -> None:
+def test_a_reload_and_the_back_button_restore_the_view_of_a_job(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     job_id = server.submit("steady", {"steps": 3, "log_lines": 2}, "?label=mine")
     page.locator(f"[data-job='{job_id}'] .job-name").click()
@@ -107,7 +103,7 @@ def test_a_reload_and_the_back_button_restore_the_view_of_a_job(tab: Tab, server
     expect(page.locator("#detail-title")).to_have_text("mine")
 
 
-def test_the_log_follows_the_end_stops_for_a_reader_and_shows_what_came_before(tab: Tab, server: Server) -> None:
+def test_the_log_follows_the_end_stops_for_a_reader_and_shows_what_came_before(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     job_id = server.submit("steady", {"steps": 10_000, "log_lines": 450})
     page.locator(f"[data-job='{job_id}'] .job-name").click()
@@ -127,7 +123,7 @@ def test_the_log_follows_the_end_stops_for_a_reader_and_shows_what_came_before(t
     expect(page.get_by_role("button", name="Follow the end")).to_be_visible()
 
 
-def test_nothing_scrolls_sideways_at_360_pixels(tab: Tab, server: Server) -> None:
+def test_nothing_scrolls_sideways_at_360_pixels(tab: Tab, server: PageServer) -> None:
     tab.page.set_viewport_size({"width": 360, "height": 740})
     page = tab.open()
     job_id = server.submit("steady", {"steps": 10_000, "message": "x" * 300, "log_lines": 5}, f"?label={'y' * 190}")
@@ -152,12 +148,12 @@ def test_a_sample_can_be_started_with_two_clicks(tab: Tab) -> None:
     expect(row).to_contain_text("50,000 rows")
 
 
-def test_an_upload_can_be_cancelled_half_way(tab: Tab, server: Server) -> None:
+def test_an_upload_can_be_cancelled_half_way(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     tab.choose("Report on a CSV file")
     page.get_by_role("button", name="Fill in a sample").click()
     expect(page.get_by_text("Ready: sample-sales.csv")).to_be_visible()
-    before = len(server.call("GET", "/jobs")["jobs"])
+    before = len(server.request("GET", "/jobs").json["jobs"])
     network = page.context.new_cdp_session(page)
     network.send(
         "Network.emulateNetworkConditions",
@@ -167,10 +163,10 @@ def test_an_upload_can_be_cancelled_half_way(tab: Tab, server: Server) -> None:
     expect(page.get_by_role("progressbar", name="Upload")).to_be_visible()
     page.get_by_role("button", name="Cancel upload").click()
     expect(page.get_by_text("The upload was cancelled")).to_be_visible()
-    assert len(server.call("GET", "/jobs")["jobs"]) == before
+    assert len(server.request("GET", "/jobs").json["jobs"]) == before
 
 
-def test_the_start_and_the_end_of_a_job_are_announced_but_not_its_ticks(tab: Tab, server: Server) -> None:
+def test_the_start_and_the_end_of_a_job_are_announced_but_not_its_ticks(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     page.evaluate(
         """() => {

@@ -1,0 +1,122 @@
+"""What the browser tests hold: a page that notes what it shows and complains of, a server on a fixed port."""
+
+import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Self
+
+from playwright.sync_api import ConsoleMessage, Page, expect
+
+from tests.process import PATIENCE_S, ServerProcess
+
+OBSERVER = """
+window.shown = [];
+window.gaps = [];
+new MutationObserver(() => {
+  for (const bar of document.querySelectorAll('[data-job] [role=progressbar]')) {
+    const row = bar.closest('[data-job]');
+    const now = bar.getAttribute('aria-valuenow');
+    const [job, attempt] = [row.dataset.job, Number(row.dataset.attempt)];
+    if (now === null || !row.dataset.attempt) continue;
+    const last = window.shown.findLast((entry) => entry.job === job);
+    if (last?.now !== now || last?.attempt !== attempt) window.shown.push({ job, attempt, now });
+  }
+}).observe(document, { subtree: true, childList: true, attributeFilter: ['aria-valuenow', 'data-attempt'] });
+document.addEventListener('securitypolicyviolation', (event) => {
+  console.error(`CSP ${event.violatedDirective} ${event.blockedURI}`);
+});
+window.countFrames = () => {
+  window.gaps = [];
+  let last = performance.now();
+  const gaps = window.gaps;
+  const frame = (now) => {
+    if (gaps !== window.gaps) return;
+    gaps.push(now - last);
+    last = now;
+    requestAnimationFrame(frame);
+  };
+  requestAnimationFrame(frame);
+};
+"""
+"""Records every value that a bar shows, and on demand the time between frames."""
+
+
+class PageServer(ServerProcess):
+    """A server that comes back on the port it had: pages reconnect to where they were."""
+
+    def start(self) -> Self:
+        super().start()
+        self._command[self._command.index("--port") + 1] = str(self.port)
+        return self
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def purge_all(self) -> None:
+        """So that what one test left does not sit in the next one's queue, or in its list."""
+        while jobs := self.request("GET", "/jobs?limit=200").json["jobs"]:
+            for job in jobs:
+                self.request("DELETE", f"{job['statusUrl']}?purge=true")
+
+    @contextmanager
+    def recorded(self, type: str) -> Iterator[list[Any]]:
+        """Every state that the stream of all jobs sends until a job of this type ends, read without the page."""
+        states: list[Any] = []
+        ready = threading.Event()
+
+        def read() -> None:
+            for event in self.events(f"/jobs/progress?type={type}"):
+                if event.name == "ready":
+                    ready.set()
+                elif event.name is None:
+                    states.append(event.data)
+                    # Before "ready" stand those that ended in the last minute.
+                    if event.data["completedAt"] and ready.is_set():
+                        return
+
+        reader = threading.Thread(target=read)
+        reader.start()
+        assert ready.wait(PATIENCE_S)
+        yield states
+        reader.join(PATIENCE_S)
+
+
+class Tab:
+    """A page, and whatever its console complained of: at the end of a test that must be nothing."""
+
+    def __init__(self, page: Page, server: PageServer) -> None:
+        self.page = page
+        self.server = server
+        self.complaints: list[str] = []
+        self.expected: list[str] = []
+        page.add_init_script(OBSERVER)
+        page.on("console", self._hear)
+        page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
+
+    def _hear(self, message: ConsoleMessage) -> None:
+        if message.type == "error":
+            self.complaints.append(message.text)
+
+    def open(self, path: str = "/") -> Page:
+        """The page, connected."""
+        self.page.goto(self.server.url + path)
+        expect(self.page.locator("#connection")).to_have_attribute("data-state", "live")
+        return self.page
+
+    def choose(self, title: str) -> None:
+        """A job type in the form."""
+        self.page.get_by_role("radio", name=re.compile(f"^{title}")).check()
+
+    def serve(self, path: str, html: str) -> None:
+        """Makes a page of somebody else's on the server's origin."""
+        self.page.route(self.server.url + path, lambda route: route.fulfill(content_type="text/html", body=html))
+
+    def shown(self, job_id: str) -> list[tuple[int, float]]:
+        """Attempt and value of the job's bar, each time that one of them changed."""
+        entries = self.page.evaluate("window.shown")
+        return [(entry["attempt"], float(entry["now"])) for entry in entries if entry["job"] == job_id]
+
+    def unexpected(self) -> list[str]:
+        return [text for text in self.complaints if not any(re.search(p, text) for p in self.expected)]
