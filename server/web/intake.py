@@ -5,13 +5,25 @@ import json
 import os
 import re
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from io import FileIO
+from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
+from urllib.parse import unquote_to_bytes
 
 from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    Strict,
+    ValidationError,
+)
 from pydantic.alias_generators import to_camel
 
 from ..jobs import UploadedFile
@@ -25,8 +37,12 @@ MAX_LABEL_CHARS = 200
 MAX_FILENAME_CHARS = 255
 MAX_PARTS = 100
 MAX_INTEGER = 2**63 - 1
+LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+"""Beyond it a sum with the shortest duration could not be represented."""
+CODINGS = frozenset({"identity", "gzip", "deflate"})
 
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+_INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -37,6 +53,27 @@ def _printable(text: str) -> str:
     return text
 
 
+def _rfc3339(value: Any) -> Any:
+    """Pydantic alone would take Unix timestamps and shorter forms too, and 400 characters of fraction."""
+    if isinstance(value, str) and len(value) <= 64 and _INSTANT.fullmatch(value):  # noqa: PLR2004
+        return value
+    raise ValueError("must be an instant like 2026-01-31T12:00:00Z (RFC 3339)")
+
+
+def _to_utc(at: datetime) -> datetime:
+    try:
+        utc = at.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("is out of range") from None
+    if utc > LAST_INSTANT:
+        raise ValueError("is out of range")
+    return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+
+
+Instant = Annotated[AwareDatetime, Strict(strict=False), BeforeValidator(_rfc3339), AfterValidator(_to_utc)]
+"""A point in time in a request: RFC 3339; in UTC and to the millisecond from here on."""
+
+
 class SubmitOptions(BaseModel):
     """How a job is to be run: query parameters of `POST /jobs/{type}`, fields of the envelope."""
 
@@ -44,13 +81,15 @@ class SubmitOptions(BaseModel):
 
     label: Annotated[str, Field(max_length=MAX_LABEL_CHARS), AfterValidator(_printable)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
-    run_at: AwareDatetime | None = None
+    run_at: Instant | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=30 * DAY_S, allow_inf_nan=False)] | None = None
     retain_seconds: Annotated[float, Field(ge=0, le=366 * DAY_S, allow_inf_nan=False)] | None = None
 
 
 class Envelope(SubmitOptions):
-    """The body of `POST /jobs`."""
+    """The body of `POST /jobs`. JSON has types, so `"5"` is no priority; in a form everything is text."""
+
+    model_config = ConfigDict(strict=True)
 
     type: str
     input: dict[str, Any] = Field(default_factory=dict)
@@ -70,30 +109,34 @@ class Body:
 
 def query(request: web.Request, model: type[Model]) -> Model:
     """The query parameters as `model`; a parameter that is unknown or given twice is refused."""
+    try:
+        unquote_to_bytes(request.rel_url.raw_query_string).decode("utf-8")
+    except UnicodeDecodeError:  # yarl would put replacement characters there
+        raise Problem("malformed-request", "The query is not UTF-8.") from None
     repeated = [key for key in request.query if len(request.query.getall(key)) > 1]
     if repeated:
         raise Problem("validation-failed", errors=[(f"/{repeated[0]}", "is given more than once")])
     return validate(model, dict(request.query))
 
 
-def validate(model: type[Model], fields: Any, prefix: str = "") -> Model:
-    """`fields` as `model`. Raises `Problem` with a JSON pointer for each error."""
+def validate(model: type[Model], fields: Any, *, strict: bool | None = None) -> Model:
+    """`fields` as `model`; `strict` overrules what the model says. Raises `Problem` with a pointer for each error."""
     try:
-        return model.model_validate(fields)
+        return model.model_validate(fields, strict=strict)
     except ValidationError as error:
-        raise invalid(error, prefix) from None
+        raise invalid(error) from None
 
 
 def invalid(error: ValidationError, prefix: str = "") -> Problem:
     """Pydantic's errors as a problem. The offending values are left out: they may be secrets."""
     errors = [
-        (prefix + "".join(f"/{_pointer(part)}" for part in item["loc"]), item["msg"])
+        (prefix + "".join(f"/{_token(part)}" for part in item["loc"]), item["msg"].removeprefix("Value error, "))
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     return Problem("validation-failed", errors[0][1], errors=errors)
 
 
-def _pointer(part: int | str) -> str:
+def _token(part: int | str) -> str:
     """One token of a JSON pointer (RFC 6901, 3)."""
     return str(part).replace("~", "~0").replace("/", "~1")
 
@@ -104,8 +147,19 @@ async def read_json(request: web.Request, settings: Settings) -> Any:
         if not request.body_exists and "Content-Type" not in request.headers:
             return {}
         raise Problem("unsupported-media-type", "Send application/json or multipart/form-data.")
+    check_coding(request)
     _check_charset(request.charset)
     return parse_json(await _read_body(request, settings.max_body_bytes), settings.max_json_depth)
+
+
+def check_coding(request: web.Request) -> None:
+    """415 for a content coding that aiohttp does not undo (RFC 9110, 8.4 and 15.5.16)."""
+    if request.headers.get("Content-Encoding", "identity").lower() not in CODINGS:
+        raise Problem(
+            "unsupported-media-type",
+            "Send the body as it is, or compressed with gzip or deflate.",
+            headers={"Accept-Encoding": "gzip, deflate"},
+        )
 
 
 def _check_charset(charset: str | None) -> None:
@@ -124,20 +178,33 @@ async def _read_body(request: web.Request, most: int) -> bytes:
             if len(chunks) > most:
                 raise _too_large(most)
     except (web.RequestPayloadError, HttpProcessingError) as error:
-        raise Problem("malformed-request", f"The body cannot be read: {error}") from None
+        raise Problem("malformed-request", f"The body cannot be read: {_in_one_line(error)}") from None
     return bytes(chunks)
+
+
+def _in_one_line(error: Exception) -> str:
+    text = error.message if isinstance(error, HttpProcessingError) else str(error)
+    return " ".join(text.split())[:MAX_LABEL_CHARS]
 
 
 def _too_large(most: int) -> Problem:
     return Problem("too-large", f"At most {most:,} bytes are accepted.")
 
 
-def parse_json(body: bytes, max_depth: int) -> Any:
-    """Strict JSON (RFC 8259, with RFC 7493's limits): well-formed or 400, within bounds or 422."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Odd:
+    """Stands for a part of a JSON text that is well-formed, but cannot be held."""
+
+    why: str
+
+
+def parse_json(body: bytes, max_depth: int, prefix: str = "") -> Any:
+    """Strict JSON (RFC 8259, with RFC 7493's limits): well-formed or 400, within bounds or 422.
+
+    `prefix` is where the value stands in the JSON pointers of errors.
+    """
     try:
-        value = json.loads(
-            body.decode("utf-8"), object_pairs_hook=_object, parse_int=_integer, parse_constant=_constant
-        )
+        value = json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_int=_integer, parse_constant=_Odd)
     except UnicodeDecodeError:
         raise Problem("malformed-request", "The body is not UTF-8.") from None
     except RecursionError:
@@ -145,39 +212,35 @@ def parse_json(body: bytes, max_depth: int) -> Any:
     except json.JSONDecodeError as error:
         where = f"line {error.lineno}, column {error.colno}"
         raise Problem("malformed-request", f"The body is not JSON: {error.msg} ({where}).") from None
-    _check_bounds(value, max_depth)
+    _check_bounds(value, max_depth, prefix)
     return value
 
 
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Odd:
     made = dict(pairs)
-    if len(made) < len(pairs):
-        raise Problem("validation-failed", "An object has the same name twice.")
-    return made
+    return made if len(made) == len(pairs) else _Odd("has the same name twice")
 
 
-def _integer(text: str) -> int:
+def _integer(text: str) -> int | _Odd:
     # Compared by length first: int() of a million digits is an attack (CVE-2020-10735).
-    if len(text) > 20 or abs(int(text)) > MAX_INTEGER:  # noqa: PLR2004 - a sign and 19 digits
-        raise Problem("validation-failed", "An integer is beyond 64 bits.")
+    if len(text) > 20 or not -MAX_INTEGER - 1 <= int(text) <= MAX_INTEGER:  # noqa: PLR2004 - a sign and 19 digits
+        return _Odd("is an integer beyond 64 bits")
     return int(text)
-
-
-def _constant(text: str) -> Any:
-    raise Problem("validation-failed", f"{text} is not a JSON number.")
 
 
 def _too_deep(max_depth: int) -> Problem:
     return Problem("malformed-request", f"The body is nested deeper than {max_depth} levels.")
 
 
-def _check_bounds(value: Any, max_depth: int) -> None:
-    """Depth, infinite numbers (1e999) and lone surrogates, without recursion."""
-    level, depth = [value], 0
+def _check_bounds(value: Any, max_depth: int, prefix: str) -> None:
+    """Depth, lone surrogates, and what is odd: infinite numbers (1e999) too. Without recursion."""
+    level, depth, odd = [value], 0, None
     while level:
         depth += 1
         deeper: list[Any] = []
         for item in level:
+            if isinstance(item, dict | list) and depth > max_depth:
+                raise _too_deep(max_depth)
             if isinstance(item, dict):
                 deeper += item.values()
                 deeper += item.keys()
@@ -185,11 +248,32 @@ def _check_bounds(value: Any, max_depth: int) -> None:
                 deeper += item
             elif isinstance(item, str):
                 _check_text(item)
-            elif isinstance(item, float) and item in (float("inf"), float("-inf")):
-                raise Problem("validation-failed", "A number is beyond the range of a double.")
+            elif isinstance(item, _Odd) or (isinstance(item, float) and not isfinite(item)):
+                odd = odd or item
         level = deeper
-        if level and depth > max_depth:
-            raise _too_deep(max_depth)
+    if odd is not None:
+        raise _refused(value, odd, prefix)
+
+
+def _refused(value: Any, odd: _Odd | float, prefix: str) -> Problem:
+    why = "is a number beyond the range of a double" if isinstance(odd, float) else odd.why
+    if why in ("NaN", "Infinity", "-Infinity"):
+        why = f"is {why}, which is no JSON number"
+    return Problem("validation-failed", errors=[(_pointer_to(odd, value, prefix), why)])
+
+
+def _pointer_to(sought: Any, value: Any, prefix: str) -> str:
+    """The JSON pointer (RFC 6901) of a part of `value`."""
+    left = [(prefix, value)]
+    while left:
+        pointer, item = left.pop()
+        if item is sought:
+            return pointer
+        if isinstance(item, dict):
+            left += [(f"{pointer}/{_token(name)}", part) for name, part in item.items()]
+        elif isinstance(item, list):
+            left += [(f"{pointer}/{place}", part) for place, part in enumerate(item)]
+    return prefix
 
 
 def _check_text(text: str) -> None:
@@ -199,38 +283,41 @@ def _check_text(text: str) -> None:
         raise Problem("malformed-request", "A string has half a surrogate pair.") from None
 
 
-async def read_multipart(request: web.Request, settings: Settings, incoming: Path) -> Body:
+async def read_multipart(request: web.Request, settings: Settings, incoming: Path, input_pointer: str) -> Body:
     """The parts of a `multipart/form-data` body (RFC 7578): texts as fields, files into `incoming`, durably.
 
     The part `input` is JSON; other texts stay text. Each file is stored under its part's name, which must be
-    an identifier; the client's file name is never a path. Raises `Problem`; the caller removes `incoming` then.
+    an identifier; the client's file name is never a path. `input_pointer` is where the part `input` stands in
+    the pointers of errors. Raises `Problem`; the caller removes `incoming` then.
     """
+    check_coding(request)
     body = Body(fields={})
-    left = settings.max_upload_bytes
+    left, left_for_texts = settings.max_upload_bytes, settings.max_body_bytes
     try:
         reader = await request.multipart()
-        for _ in range(MAX_PARTS):
-            part = await reader.next()
-            if part is None:
-                return body
+        while (part := await reader.next()) is not None:
             if not isinstance(part, BodyPartReader):
                 raise Problem("malformed-request", "A part must not hold parts.")
             name = _part_name(part, body)
             if part.filename is None:
-                body.fields[name] = await _text_part(part, settings)
+                text = await _text_part(part, settings.max_body_bytes, left_for_texts)
+                left_for_texts -= len(text)
+                body.fields[name] = _text_value(part, text, settings, input_pointer)
             else:
                 body.uploads[name] = upload = await _file_part(part, incoming / name, left)
                 left -= upload.size_bytes
     except (ValueError, AssertionError, web.RequestPayloadError, HttpProcessingError) as error:
-        raise Problem("malformed-request", f"The multipart body cannot be read: {error}") from None
-    raise Problem("too-large", f"At most {MAX_PARTS} parts are accepted.")
+        raise Problem("malformed-request", f"The multipart body cannot be read: {_in_one_line(error)}") from None
+    return body
 
 
 def _part_name(part: BodyPartReader, body: Body) -> str:
+    if len(body.fields) + len(body.uploads) == MAX_PARTS:
+        raise Problem("too-large", f"At most {MAX_PARTS} parts are accepted.")
     if not part.name:
         raise Problem("malformed-request", "Each part needs a name.")
     name = part.name
-    pointer = f"/{_pointer(name[:MAX_LABEL_CHARS])}"
+    pointer = f"/{_token(name[:MAX_LABEL_CHARS])}"
     if not _FIELD.fullmatch(name):
         raise Problem("validation-failed", "A part's name is no field.", errors=[(pointer, "is no field")])
     if name in body.fields or name in body.uploads:
@@ -238,15 +325,20 @@ def _part_name(part: BodyPartReader, body: Body) -> str:
     return name
 
 
-async def _text_part(part: BodyPartReader, settings: Settings) -> Any:
+async def _text_part(part: BodyPartReader, most: int, left: int) -> bytes:
+    """A part in memory; all of them together hold at most `most` bytes, of which `left` are left."""
     text = bytearray()
     while chunk := await part.read_chunk(CHUNK_BYTES):
         text += chunk
-        if len(text) > settings.max_body_bytes:
-            raise _too_large(settings.max_body_bytes)
+        if len(text) > left:
+            raise _too_large(most)
+    return bytes(text)
+
+
+def _text_value(part: BodyPartReader, text: bytes, settings: Settings, input_pointer: str) -> Any:
     if part.name == "input":
         _check_charset(part.get_charset("utf-8"))
-        return parse_json(bytes(text), settings.max_json_depth)
+        return parse_json(text, settings.max_json_depth, input_pointer)
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError:

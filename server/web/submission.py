@@ -34,7 +34,7 @@ async def submit_typed(request: web.Request) -> Job:
     """The body is the input, the options are query parameters."""
     job_type = find_type(request, request.match_info["id"])
     options = query(request, SubmitOptions)
-    async with _received(request) as (body, incoming):
+    async with _received(request, "") as (body, incoming):
         fields = body.fields
         if body.uploads or incoming is not None:
             _only(body, {"input"})
@@ -45,8 +45,9 @@ async def submit_typed(request: web.Request) -> Job:
 async def submit_envelope(request: web.Request) -> Job:
     """Type, input and options stand in the body; in a multipart body each in a part of its own."""
     query(request, NoQuery)
-    async with _received(request) as (body, incoming):
-        envelope = validate(Envelope, _object(body.fields, ""))
+    async with _received(request, "/input") as (body, incoming):
+        strict = None if incoming is None else False
+        envelope = validate(Envelope, _object(body.fields, ""), strict=strict)
         job_type = find_type(request, envelope.type)
         return await _insert(request, job_type, envelope.input, envelope, body, incoming, "/input")
 
@@ -69,7 +70,7 @@ def _refuse_when_stopping(request: web.Request) -> None:
 
 
 @asynccontextmanager
-async def _received(request: web.Request) -> AsyncIterator[tuple[Body, Path | None]]:
+async def _received(request: web.Request, input_pointer: str) -> AsyncIterator[tuple[Body, Path | None]]:
     """The body, and the directory of its uploads; what was not accepted is removed at the end."""
     settings = request.app[SETTINGS]
     if request.content_type != "multipart/form-data":
@@ -77,7 +78,7 @@ async def _received(request: web.Request) -> AsyncIterator[tuple[Body, Path | No
         return
     incoming = await asyncio.to_thread(request.app[FILES].new_incoming)
     try:
-        yield await read_multipart(request, settings, incoming), incoming
+        yield await read_multipart(request, settings, incoming, input_pointer), incoming
     finally:
         await asyncio.to_thread(shutil.rmtree, incoming, True)
 
@@ -148,7 +149,7 @@ def _new_job(
         type=job_type.name,
         input_json=to_json(fields).decode(),
         created_at=created_at,
-        run_at=created_at if options.run_at is None else options.run_at.astimezone(UTC),
+        run_at=created_at if options.run_at is None else options.run_at,
         retain_s=settings.retain_s if retain_s is None else retain_s,
         label=options.label,
         priority=options.priority,
