@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 
 from aiohttp import hdrs, web
+from aiohttp.log import server_logger
 
 from ..files import DataDirectory
 from ..handlers import Registry
@@ -13,7 +14,7 @@ from . import endpoints, pages, stream
 from .keys import ENCODER, FILES, HUB, IDS, REGISTRY, SETTINGS, STATE, STORE, STREAMS, ServerState
 from .open_streams import OpenStreams
 from .openapi import openapi
-from .problems import Problem, problem_middleware
+from .problems import ClientFaults, Problem, problem_middleware
 from .wire import Encoder
 
 MAX_LINE_BYTES = 32 * 1024
@@ -38,6 +39,8 @@ def make_app(
     app.on_shutdown.append(_end_streams)
     app.on_response_prepare.append(_harden)
     _add_routes(app)
+    if not server_logger.filters:
+        server_logger.addFilter(ClientFaults())
     return app
 
 
@@ -58,10 +61,10 @@ def _add_routes(app: web.Application) -> None:
         ("/jobs/{id}/files/{name}", endpoints.read_file),
     ]
     router = app.router
-    router.add_get("/jobs/progress", stream.jobs_stream, allow_head=False, expect_handler=_expect)
+    router.add_get("/jobs/progress", stream.jobs_stream, expect_handler=_expect)
     for path, endpoint in get:
         router.add_get(path, endpoint, expect_handler=_expect)
-    router.add_get("/jobs/{id}/progress", stream.job_stream, allow_head=False, expect_handler=_expect)
+    router.add_get("/jobs/{id}/progress", stream.job_stream, expect_handler=_expect)
     router.add_post("/jobs", endpoints.create_job, expect_handler=_expect)
     router.add_post("/jobs/{id}", endpoints.create_typed_job, expect_handler=_expect)
     router.add_delete("/jobs/{id}", endpoints.delete_job, expect_handler=_expect)

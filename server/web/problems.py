@@ -1,11 +1,13 @@
 """Errors as `application/problem+json` (RFC 9457), on every path."""
 
 import json
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import structlog
 from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from ..errors import HeadwayError, JobNotFoundError, JobStateError, QueueFullError, StoreUnavailableError
@@ -17,6 +19,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "not-finished": (409, "The job has not finished"),
     "conflict": (409, "The job's state does not allow this"),
     "gone": (410, "The resource is gone"),
+    "precondition-failed": (412, "A condition of the request is false"),
     "too-large": (413, "The request is too large"),
     "unsupported-media-type": (415, "The media type is not supported"),
     "range-not-satisfiable": (416, "The file has no such range"),
@@ -72,7 +75,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
             "type": f"/problems/{self.kind}",
             "title": title,
             "status": status or default_status,
-            "detail": self.detail,
+            "detail": self.detail or (self.errors[0][1] if self.errors else None),
             "instance": request.rel_url.raw_path[:200],
         }
         if self.errors:
@@ -99,7 +102,8 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
             raise
         return _from_http(error, request)
     except ConnectionError:
-        raise  # the client is gone: there is nobody to tell
+        # The client is gone, there is nobody to tell; raised, it would be an error of ours in the log.
+        return Problem("malformed-request", "The connection was lost.").response(request)
     except Exception:
         log.exception("an endpoint failed", method=request.method, path=request.path[:200])
         return Problem("internal-error", "The error is in the server's log.").response(request)
@@ -125,3 +129,11 @@ def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
     headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
     kind = _KIND_BY_STATUS.get(error.status, "http-error")
     return Problem(kind, error.reason, headers=headers).response(request, status=error.status)
+
+
+class ClientFaults(logging.Filter):
+    """Keeps out of the log what aiohttp reports as an error of ours: a client sent rubbish, or went away."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        fault = record.exc_info[1] if record.exc_info else None
+        return not isinstance(fault, HttpProcessingError | web.RequestPayloadError | ConnectionError)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp_sse import EventSourceResponse
 from pydantic_core import to_json
@@ -44,7 +44,8 @@ class EventStream(EventSourceResponse):
     def __init__(self) -> None:
         super().__init__(sep="\n")
         self.headers["Cache-Control"] = "no-store, no-transform"  # the base class insists on "no-cache"
-        self.headers["X-Content-Type-Options"] = "nosniff"
+        # So do we leave to aiohttp what the base class insists on: this connection may be one that closes.
+        del self.headers["Connection"]
         self.written_s = 0.0
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
@@ -67,10 +68,13 @@ async def job_stream(request: web.Request) -> web.StreamResponse:
     cursor = _placed(given, job)
     if job.terminal and cursor == job.last_seq:
         return web.Response(status=204)  # the one answer that stops EventSource for good
+    if request.method == hdrs.METH_HEAD:
+        return EventStream()
     listener = request.app[HUB].listen(Bell.CHANGED, job.id)
     try:
         response = EventStream()
-        async with _opened(request, response):
+        async with _open(request, response):
+            await _greet(request, response)
             stream = _JobStream(request, response, listener, job.id)
             await stream.connect(given is not None, cursor)
             await stream.follow()
@@ -102,20 +106,24 @@ def _refuse_when_stopping(request: web.Request) -> None:
 
 
 @asynccontextmanager
-async def _opened(request: web.Request, response: EventStream) -> AsyncIterator[None]:
-    """An open stream: prepared, registered, greeted; ended in good order, or silently if the client has gone."""
+async def _open(request: web.Request, response: EventStream) -> AsyncIterator[None]:
+    """A registered stream; ended in good order, or silently if the client has gone."""
     streams = request.app[STREAMS]
     task = streams.enter(request)
     try:
-        await response.prepare(request)
-        retry_ms = random.randint(*RETRY_MS)  # noqa: S311 - so that not all return in one instant
-        await response.write(b"retry: %d\n: connected\n\n" % retry_ms)
         yield
         await response.write_eof()
     except ConnectionError:
         pass
     finally:
         streams.leave(task)
+
+
+async def _greet(request: web.Request, response: EventStream) -> None:
+    """Headers, and at once a few bytes, so that nobody on the way waits for more."""
+    await response.prepare(request)
+    retry_ms = random.randint(*RETRY_MS)  # noqa: S311 - so that not all return in one instant
+    await response.write(b"retry: %d\n: connected\n\n" % retry_ms)
 
 
 class _JobStream:
@@ -216,10 +224,13 @@ async def jobs_stream(request: web.Request) -> web.StreamResponse:
     """`GET /jobs/progress`: one stream for many jobs."""
     wanted = query(request, _ManyQuery)
     _refuse_when_stopping(request)
+    if request.method == hdrs.METH_HEAD:
+        return EventStream()
     listener = request.app[HUB].listen(Bell.CHANGED)
     try:
         response = EventStream()
-        async with _opened(request, response):
+        async with _open(request, response):
+            await _greet(request, response)
             await _JobsStream(request, response, listener, wanted.as_filter()).run()
         return response
     finally:
@@ -282,11 +293,11 @@ class _JobsStream:
         held = self._versions.pop(job_id, None)
         last = self._store.departed(self._caller, job_id)
         if held is None:
-            return b""
-        state = b""
+            # Not sent by this stream, but a client may hold it from elsewhere: from a list, say.
+            return _gone(job_id) if last is not None and self._filter.matches(last) else b""
         if last is not None and last.version > held:
-            state = b"data: %s\n\n" % self._encoder.job(last, None)
-        return state + _gone(job_id)
+            return b"data: %s\n\n%s" % (self._encoder.job(last, None), _gone(job_id))
+        return _gone(job_id)
 
     async def _state(self, job: Job, now: datetime) -> bytes:
         """A state event; a job that left the filter is said once more and then forgotten."""
