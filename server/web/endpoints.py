@@ -1,12 +1,13 @@
 """The endpoints of one job and of lists: everything but submissions' reading and the streams."""
 
 import asyncio
+import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
 from aiohttp import web
-from pydantic import AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
@@ -15,9 +16,10 @@ from ..handlers import JobType
 from ..jobs import Job, JobFilter, Status, is_job_id
 from ..ports import Bell
 from .auth import caller
-from .intake import NoQuery, query
+from .intake import Instant, NoQuery, query
 from .keys import ENCODER, FILES, HUB, REGISTRY, STATE, STORE
 from .problems import Problem
+from .sent_files import send_file
 from .submission import submit_envelope, submit_typed
 from .wire import etag, job_fields, log_line_fields, path_segment, retry_after_s
 
@@ -52,8 +54,8 @@ class ListQuery(_Query):
     type: Annotated[frozenset[str], BeforeValidator(_split)] = frozenset()
     status: Annotated[frozenset[Status], BeforeValidator(_split)] = frozenset()
     label: str | None = None
-    created_after: AwareDatetime | None = None
-    created_before: AwareDatetime | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     cursor: str | None = None
 
@@ -122,8 +124,9 @@ async def read_job(request: web.Request) -> web.Response:
 
 def _not_modified(request: web.Request, job: Job) -> bool:
     """`If-None-Match` by weak comparison (RFC 9110, 13.1.2)."""
-    held = request.if_none_match
-    return held is not None and any(tag.value in (str(job.version), "*") for tag in held)
+    if request.headers.get("If-None-Match", "").strip() == "*":
+        return True
+    return any(tag.value == str(job.version) for tag in request.if_none_match or ())
 
 
 async def list_jobs(request: web.Request) -> web.Response:
@@ -194,35 +197,23 @@ async def read_file(request: web.Request) -> web.StreamResponse:
     job = await find_job(request)
     name = request.match_info["name"]
     file = next((file for file in job.files if file.name == name), None)
-    path = request.app[FILES].job(job.id) / "files" / name
-    if file is None or not await asyncio.to_thread(path.is_file):
+    if file is None:
         raise Problem("not-found", "The job has no such file.")
-    _check_range(request, file.size_bytes)
     headers = {
         "Content-Type": file.content_type,
-        "Content-Disposition": f"{'inline' if wanted.inline else 'attachment'}; filename*=UTF-8''{path_segment(name)}",
+        "Content-Disposition": _disposition(name, inline=wanted.inline),
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": SANDBOX,
         **PRIVATE,
     }
-    response = web.FileResponse(path, headers=headers)
-    # aiohttp would answer with `name.gz` where that stands beside `name`: here it is another file.
-    plain = request.headers.copy()
-    plain.popall("Accept-Encoding", None)
-    await response.prepare(request.clone(headers=plain))
-    return response
+    return await send_file(request, request.app[FILES].job(job.id) / "files" / name, headers)
 
 
-def _check_range(request: web.Request, size_bytes: int) -> None:
-    """416 as a problem (RFC 9110, 14.2): what aiohttp would answer has no body. HTTP dates make it conditional."""
-    if "Range" not in request.headers or "If-Range" in request.headers:
-        return
-    try:
-        satisfiable = (request.http_range.start or 0) < max(size_bytes, 1)
-    except ValueError:
-        satisfiable = False
-    if not satisfiable:
-        raise Problem("range-not-satisfiable", headers={"Content-Range": f"bytes */{size_bytes}"})
+def _disposition(name: str, *, inline: bool) -> str:
+    """RFC 6266: the name twice, in ASCII for those who know no other (its appendix D)."""
+    ascii_name = re.sub(r"[^ !#-\[\]-~]|%", "_", name)
+    kind = "inline" if inline else "attachment"
+    return f"{kind}; filename=\"{ascii_name}\"; filename*=UTF-8''{path_segment(name)}"
 
 
 async def delete_job(request: web.Request) -> web.Response:

@@ -5,6 +5,7 @@ from pathlib import Path
 from aiohttp import web
 
 from .problems import Problem
+from .sent_files import send_file
 
 CSP = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
@@ -17,10 +18,10 @@ HEADERS = {
     "Cache-Control": "no-cache",
 }
 _TYPES = {
-    ".css": "text/css",
-    ".html": "text/html",
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
     ".ico": "image/x-icon",
-    ".js": "text/javascript",
+    ".js": "text/javascript; charset=utf-8",
     ".png": "image/png",
     ".svg": "image/svg+xml",
 }
@@ -33,22 +34,22 @@ def static_folder() -> Path:
     return beside if (beside / "index.html").is_file() else package / "static"
 
 
-async def index(_request: web.Request) -> web.StreamResponse:
+async def index(request: web.Request) -> web.StreamResponse:
     """`GET /`"""
-    return _file(static_folder() / "index.html")
+    return await _send(request, static_folder() / "index.html")
 
 
 async def static_file(request: web.Request) -> web.StreamResponse:
     """`GET /static/{path}`"""
-    folder = static_folder()
-    path = (folder / request.match_info["path"]).resolve()
-    if not path.is_relative_to(folder) or path.suffix not in _TYPES or not path.is_file():
+    folder = static_folder().resolve()
+    try:
+        path = (folder / request.match_info["path"]).resolve()
+    except (OSError, ValueError):  # a NUL, say
+        raise Problem("not-found") from None
+    if not path.is_relative_to(folder) or path.suffix not in _TYPES:
         raise Problem("not-found")
-    return _file(path)
+    return await _send(request, path)
 
 
-def _file(path: Path) -> web.FileResponse:
-    response = web.FileResponse(path, headers={**HEADERS, "Content-Type": _TYPES[path.suffix]})
-    if path.suffix != ".svg":
-        response.charset = "utf-8"
-    return response
+async def _send(request: web.Request, path: Path) -> web.StreamResponse:
+    return await send_file(request, path, {**HEADERS, "Content-Type": _TYPES[path.suffix]})

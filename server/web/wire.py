@@ -203,7 +203,8 @@ def instant(at: datetime | None) -> str | None:
 
 @lru_cache(maxsize=8_192)
 def _instant(at: datetime) -> str:
-    return at.strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+    # Not strftime: its %Y has no leading zeros on Linux.
+    return at.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
 
 
 def path_segment(name: str) -> str:
