@@ -27,6 +27,7 @@ from .progress import Reported
 
 FLUSH_EVERY_S = 0.1
 NICENESS = 10
+MAX_RESULT_BYTES = 16 * 1024 * 1024
 LENGTH = struct.Struct("!I")
 
 Message = dict[str, Any]
@@ -142,7 +143,6 @@ def main(descriptor: int) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _be_modest()
     reporter = Reporter(channel)
-    lock = _hold(Path(start["lock"]))
     final = _attempt(start, reporter)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(OSError):
@@ -151,7 +151,6 @@ def main(descriptor: int) -> NoReturn:
     for stream in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError):
             stream.flush()
-    os.close(lock)
     os._exit(0)
 
 
@@ -159,6 +158,7 @@ def _attempt(start: Message, reporter: Reporter) -> Message:
     """Run the handler: the final message."""
     listening = threading.Thread(target=reporter.run, name="headway-reporter", daemon=True)
     try:
+        _hold(Path(start["lock"]))
         load_module(start["source"])
         job_type = declared(start["type"])
         context = _context(start, reporter)
@@ -200,9 +200,12 @@ def _parse(job_type: JobType, start: Message) -> Any:
 
 def _encode(job_type: JobType, result: Any) -> str:
     try:
-        return job_type.encode_output(result)
+        encoded = job_type.encode_output(result)
     except ValidationError as error:
         raise JobFailed(**invalid_output(error)) from error
+    if len(encoded) > MAX_RESULT_BYTES:
+        raise JobFailed(**result_too_large())
+    return encoded
 
 
 def invalid_input(error: ValidationError) -> dict[str, Any]:
@@ -221,6 +224,16 @@ def invalid_output(error: ValidationError) -> dict[str, Any]:
         "type": "invalid-output",
         "title": "The handler returned something else than it declares",
         "detail": _first(error),
+        "status": 500,
+    }
+
+
+def result_too_large() -> dict[str, Any]:
+    """The return value is over the limit: the words for `JobFailed`."""
+    return {
+        "type": "invalid-output",
+        "title": "The result is too large",
+        "detail": f"It is over {MAX_RESULT_BYTES:,} bytes: write a file into ctx.output_dir instead.",
         "status": 500,
     }
 
@@ -249,9 +262,8 @@ def _be_modest() -> None:
             os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
 
 
-def _hold(path: Path) -> int:
-    """Lock the job for this attempt; waits for an earlier attempt's process to die."""
+def _hold(path: Path) -> None:
+    """Lock the job until this process ends; waits for an earlier attempt's process to die."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)
-    return descriptor
+    fcntl.flock(descriptor, fcntl.LOCK_EX)  # the kernel lets go of it, however this process ends

@@ -18,7 +18,7 @@ import structlog
 from pydantic import ValidationError
 from pydantic_core import from_json
 
-from .child import Message, describe, invalid_input, invalid_output
+from .child import MAX_RESULT_BYTES, Message, describe, invalid_input, invalid_output, result_too_large
 from .context import Context, LogBuffer
 from .errors import ClaimLostError, JobFailed, JobNotFoundError, StoreUnavailableError
 from .files import DataDirectory
@@ -44,7 +44,6 @@ BACKOFF_CAP_S = 300.0
 POLITE_CANCEL_S = 1.0
 """How long a `def` handler may look at `ctx.cancelled` by itself before it is interrupted."""
 RECORD_AGAIN_AFTER_S = 0.5
-MAX_RESULT_BYTES = 16 * 1024 * 1024
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
@@ -291,9 +290,6 @@ class Executor:
                 return self._failed(attempt, error)
 
     async def _completed(self, attempt: Attempt, result_json: str) -> Outcome:
-        if len(result_json) > MAX_RESULT_BYTES:
-            detail = f"It is over {MAX_RESULT_BYTES:,} bytes: write a file into ctx.output_dir instead."
-            return Failed(_error("invalid-output", "The result is too large", detail), retryable=False)
         if not self._files.directories(attempt.job).output.exists():
             return Completed(result_json)
         try:
@@ -390,7 +386,8 @@ def _async_end(task: asyncio.Task[Any], job_type: JobType) -> End:
         log.warning("the handler raised", type=job_type.name, traceback=text)
         return Raised(_handler_error(describe(error)))
     try:
-        return Returned(job_type.encode_output(task.result()))
+        encoded = job_type.encode_output(task.result())
+        return Returned(encoded) if len(encoded) <= MAX_RESULT_BYTES else _raised(JobFailed(**result_too_large()))
     except ValidationError as invalid:
         return _raised(JobFailed(**invalid_output(invalid)))
     except Exception as invalid:  # noqa: BLE001 - a return value can break its serialiser in any way
