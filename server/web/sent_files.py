@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
 
 from .problems import Problem
 
@@ -29,9 +30,19 @@ async def send_file(request: web.Request, path: Path, headers: Mapping[str, str]
     else:
         kept.popall(hdrs.RANGE, None)
         kept.popall(hdrs.IF_RANGE, None)
-    response = web.FileResponse(path, headers=headers)
-    await response.prepare(request.clone(headers=kept))
-    return response
+    return _File(path, headers, kept)
+
+
+class _File(web.FileResponse):
+    """Is sent as if the request had had other headers."""
+
+    def __init__(self, path: Path, headers: Mapping[str, str], request_headers: Mapping[str, str]) -> None:
+        super().__init__(path, headers=headers)
+        self._request_headers = request_headers
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        # Here and not before: aiohttp prepares every response, and a file a second time if it was already.
+        return await super().prepare(request.clone(headers=self._request_headers))
 
 
 def _regular(path: Path) -> os.stat_result | None:
