@@ -3,11 +3,20 @@
 import argparse
 import json
 import sys
+from typing import TYPE_CHECKING
 
-from . import busy, context, watched
-from .report import Table
+from . import against_bare, busy, context, watched
 
-BENCHMARKS = {"context": context.run, "busy": busy.run, "watched": watched.run}
+if TYPE_CHECKING:
+    from .report import Table
+
+BENCHMARKS = {
+    "context": context.run,
+    "busy": busy.run,
+    "watched": watched.run,
+    "submit": against_bare.run_submit,
+    "poll": against_bare.run_poll,
+}
 
 
 def main() -> None:

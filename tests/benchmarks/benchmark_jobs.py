@@ -1,5 +1,6 @@
 """Job types that measure themselves."""
 
+import asyncio
 import io
 import time
 from collections.abc import Callable
@@ -90,3 +91,18 @@ def spin(ctx: BlockingContext, input: Spin) -> int:
             ctx.progress(done=rounds)
             ctx.raise_if_cancelled()
     return rounds
+
+
+class Wait(BaseModel):
+    seconds: float
+
+
+@job("one-slot", concurrency=1)
+async def one_slot(ctx: Context, input: Wait) -> None:
+    """Holds the type's only slot for a while."""
+    await asyncio.sleep(input.seconds)
+
+
+@job("noop")
+async def noop(ctx: Context) -> None:
+    """Nothing at all."""

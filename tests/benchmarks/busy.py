@@ -21,7 +21,9 @@ JOBS = ROOT / "tests" / "benchmarks" / "benchmark_jobs.py"
 
 def run(rounds: int) -> Table:
     cores = os.cpu_count() or 1
-    table = Table(f"Poll latency in ms beside {cores} CPU-bound jobs on {cores} cores, {rounds} rounds of {POLLS:,} polls")
+    table = Table(
+        f"Poll latency in ms beside {cores} CPU-bound jobs on {cores} cores, {rounds} rounds of {POLLS:,} polls"
+    )
     idle: list[list[float]] = []
     busy: list[list[float]] = []
     with ServerProcess(":memory:", "--jobs", str(JOBS)) as server:

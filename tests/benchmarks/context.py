@@ -24,7 +24,5 @@ def run(rounds: int) -> Table:
             measured = job["result"]
             for call in ("done", "done_total_message", "track"):
                 progress_ns, tqdm_ns = median(measured[call]), median(measured["tqdm"])
-                table.add(
-                    handler=kind, call=call, ns=progress_ns, tqdm_ns=tqdm_ns, times_tqdm=progress_ns / tqdm_ns
-                )
+                table.add(handler=kind, call=call, ns=progress_ns, tqdm_ns=tqdm_ns, times_tqdm=progress_ns / tqdm_ns)
     return table

@@ -60,5 +60,7 @@ def _orders() -> bytes:
     for number in range(ROWS):
         country = ("PT", "ES", "FR", "DE")[number % 4]
         day = f"2026-{number % 12 + 1:02d}-{number % 28 + 1:02d}"
-        writer.writerow([number, f"customer {number % 9973}", country, f"{number % 100_003 / 7:.2f}", number % 3 > 0, day])
+        writer.writerow(
+            [number, f"customer {number % 9973}", country, f"{number % 100_003 / 7:.2f}", number % 3 > 0, day]
+        )
     return text.getvalue().encode()

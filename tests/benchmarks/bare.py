@@ -1,0 +1,42 @@
+"""The peer to be measured against: an aiohttp handler that does nothing but answer with given bytes.
+
+`python -m tests.benchmarks.bare < answer` prints its port. A POST's body is read and parsed as JSON, a GET is
+answered at once.
+"""
+
+import asyncio
+import json
+import sys
+
+from aiohttp import web
+
+
+async def serve(answer: bytes) -> None:
+    async def post(request: web.Request) -> web.Response:
+        json.loads(await request.read())
+        return web.Response(body=answer, status=202, content_type="application/json")
+
+    async def get(_request: web.Request) -> web.Response:
+        return web.Response(body=answer, content_type="application/json")
+
+    app = web.Application()
+    app.router.add_post("/jobs/{type}", post)
+    app.router.add_get("/jobs/{id}", get)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, "127.0.0.1", 0, backlog=1024)
+    await site.start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.Event().wait()
+
+
+def main() -> None:
+    answer = sys.stdin.buffer.read()
+    import uvloop  # noqa: PLC0415 - the same loop as the server's
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(serve(answer))
+
+
+if __name__ == "__main__":
+    main()

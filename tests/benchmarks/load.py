@@ -1,0 +1,85 @@
+"""A load generator as a process of its own: as many requests as a server takes over a few kept connections.
+
+`python -m tests.benchmarks.load PORT CONNECTIONS SECONDS < request` sends the bytes on standard input again and
+again and prints one JSON object. It reads answers by their Content-Length and does as little else as it can, so
+that the server is what is measured.
+"""
+
+import asyncio
+import json
+import sys
+import time
+from typing import Any, cast
+
+from .report import percentile
+
+
+class Requester(asyncio.Protocol):
+    """One connection: sends, waits for the whole answer, sends again."""
+
+    def __init__(self, request: bytes, statuses: dict[bytes, int], latencies_s: list[float]) -> None:
+        self._request = request
+        self._statuses = statuses
+        self._latencies_s = latencies_s
+        self._received = b""
+        self._sent_s = 0.0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        self._received += data
+        end = self._received.find(b"\r\n\r\n")
+        if end < 0:
+            return
+        head = self._received[:end].lower()
+        at = head.find(b"content-length: ")
+        length = int(head[at + 16 :].split(b"\r\n", 1)[0]) if at >= 0 else 0
+        if len(self._received) < end + 4 + length:
+            return
+        status = head[9:12]
+        self._statuses[status] = self._statuses.get(status, 0) + 1
+        self._latencies_s.append(time.perf_counter() - self._sent_s)
+        self._received = b""
+        self._send()
+
+    def _send(self) -> None:
+        self._sent_s = time.perf_counter()
+        self._transport.write(self._request)
+
+
+async def run(port: int, connections: int, seconds: float, request: bytes) -> dict[str, Any]:
+    """Send for so long; how many answers of each status came, and how fast."""
+    loop = asyncio.get_running_loop()
+    statuses: dict[bytes, int] = {}
+    latencies_s: list[float] = []
+    made = [
+        await loop.create_connection(lambda: Requester(request, statuses, latencies_s), "127.0.0.1", port)
+        for _ in range(connections)
+    ]
+    started_s = time.perf_counter()
+    await asyncio.sleep(seconds)
+    taken_s = time.perf_counter() - started_s
+    answers = sum(statuses.values())
+    for transport, _ in made:
+        transport.abort()
+    return {
+        "per_second": answers / taken_s,
+        "statuses": {status.decode(): count for status, count in statuses.items()},
+        "p50_ms": percentile(latencies_s, 0.5) * 1000,
+        "p99_ms": percentile(latencies_s, 0.99) * 1000,
+    }
+
+
+def main() -> None:
+    port, connections, seconds = int(sys.argv[1]), int(sys.argv[2]), float(sys.argv[3])
+    request = sys.stdin.buffer.read()
+    import uvloop  # noqa: PLC0415 - only this process needs it
+
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        print(json.dumps(runner.run(run(port, connections, seconds, request))))
+
+
+if __name__ == "__main__":
+    main()
