@@ -195,3 +195,45 @@ async def says(ctx: Context, input: Text) -> str:
 @job("noop")
 async def noop(ctx: Context) -> None:
     """Nothing at all."""
+
+
+class Point(BaseModel):
+    x: int
+    y: int = 0
+
+
+class Line(BaseModel):
+    points: list[Point]
+    next: "Line | None" = None
+
+
+@job("nested-input")
+async def nested_input(ctx: Context, input: Line) -> Line:
+    """An input and a result whose schemas define names, one of them recursively."""
+    return input
+
+
+@job("chatty")
+async def chatty(ctx: Context, input: Steps) -> int:
+    """Writes all its log lines at once, then waits `step_s` seconds."""
+    for step in range(input.steps):
+        ctx.log(f"line {step + 1}")
+    await asyncio.sleep(input.step_s)
+    return input.steps
+
+
+@job("storms", max_attempts=1)
+async def storms(ctx: Context, input: Steps) -> int:
+    """A big progress message that changes all the time: more than a reader that does not read can hold."""
+    async for step in ctx.track(range(input.steps), unit="steps"):
+        ctx.progress(message=f"{step} " + "x" * 480, step="y" * 80)
+        await asyncio.sleep(input.step_s)
+    return input.steps
+
+
+@job("odd-files")
+def odd_files(ctx: BlockingContext) -> None:
+    """Output whose names and sizes are odd."""
+    (ctx.output_dir / "empty.txt").touch()
+    (ctx.output_dir / 'a"b\\c;d%e\r\nX-Injected: yes.txt').write_text("odd", "utf-8")
+    (ctx.output_dir / "日本語.csv").write_text("ä\n", "utf-8")

@@ -99,6 +99,12 @@ class NoQuery(BaseModel, extra="forbid"):
     """No query parameters."""
 
 
+class LastEventQuery(NoQuery):
+    """The event that the client has already, for those who cannot set the header `Last-Event-ID`."""
+
+    lastEventId: str | None = None  # noqa: N815 - the parameter's name
+
+
 @dataclass(slots=True)
 class Body:
     """A submission's body: JSON fields, and what is known of the files that came with them."""

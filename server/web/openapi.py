@@ -1,6 +1,6 @@
 """`/openapi.json`: OpenAPI 3.1, assembled from the models, the job types and the limits in force."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
@@ -13,7 +13,7 @@ from pydantic_core import to_json
 from ..handlers import JobType, Registry
 from ..settings import Settings
 from .endpoints import FileQuery, FilterQuery, ListQuery, LogsQuery, PurgeQuery
-from .intake import Envelope, SubmitOptions
+from .intake import MAX_LABEL_CHARS, MAX_PARTS, Envelope, LastEventQuery, SubmitOptions
 from .keys import REGISTRY, SETTINGS
 from .problems import KINDS
 from .wire import JobDetail, JobView, LogLineView
@@ -31,6 +31,7 @@ async def openapi(request: web.Request) -> web.Response:
 
 def describe(registry: Registry, settings: Settings) -> Schema:
     """The whole document."""
+    schemas = _schemas()
     return {
         "openapi": "3.1.0",
         "info": {
@@ -42,12 +43,14 @@ def describe(registry: Registry, settings: Settings) -> Schema:
             ),
         },
         "servers": [{"url": "/"}],
-        "paths": _paths(registry),
-        "components": {"schemas": _schemas()},
+        "paths": _paths(registry, schemas),
+        "components": {"schemas": schemas},
         "x-limits": {
             "maxBodyBytes": settings.max_body_bytes,
             "maxUploadBytes": settings.max_upload_bytes,
             "maxJsonDepth": settings.max_json_depth,
+            "maxParts": MAX_PARTS,
+            "maxLabelChars": MAX_LABEL_CHARS,
             "maxQueued": settings.max_queued,
             "maxRunning": settings.max_running,
             "retainSeconds": settings.retain_s,
@@ -78,6 +81,7 @@ def _schemas() -> Schema:
             "status": {"type": "integer"},
             "detail": {"type": ["string", "null"]},
             "instance": {"type": "string"},
+            "jobError": {"$ref": REF.format(model="ErrorView")},
             "errors": {
                 "type": "array",
                 "items": {
@@ -92,7 +96,8 @@ def _schemas() -> Schema:
     return {**output["$defs"], **entered["$defs"], "Problem": problem}
 
 
-def _paths(registry: Registry) -> Schema:
+def _paths(registry: Registry, schemas: Schema) -> Schema:
+    """Every route. What the types' own schemas define is added to `schemas`."""
     job, detail = _ref("JobView"), _ref("JobDetail")
     list_schema = _object(jobs=_array(job), nextCursor={"type": ["string", "null"]})
     logs_schema = _object(lines=_array(_ref("LogLineView")), nextAfter={"type": ["integer", "null"]})
@@ -103,7 +108,7 @@ def _paths(registry: Registry) -> Schema:
     poll = {
         200: _answer("The job has ended", detail, "ETag"),
         202: _answer("The job is in progress", detail, "ETag", "Retry-After"),
-        304: {"description": "The version is the same"},
+        304: {"description": "The version is the same", "headers": _headers("ETag", "Retry-After")},
     }
     stream = {
         "description": "Server-sent events",
@@ -111,17 +116,28 @@ def _paths(registry: Registry) -> Schema:
     }
     ended = {"description": "The id given was the job's last: nothing will follow"}
     file = {"description": "The file", "content": {"application/octet-stream": {}}}
+    page = {"description": "A part of the page", "content": {"text/*": {}}}
     get = partial(_operation, "get")
+    job_progress = get(
+        "Watch a job",
+        {200: stream, 204: ended},
+        404,
+        422,
+        503,
+        params=["id"],
+        headers=["Last-Event-ID"],
+        query=LastEventQuery,
+    )
     return {
         "/jobs": {
             **get("List jobs, newest first", {200: _answer("A page", list_schema, "Link")}, 422, query=ListQuery),
-            "post": _submission("Submit a job of any type", _content(_ref("Envelope")), job),
+            "post": _submission("Submit a job of any type", _envelope(), job),
         },
-        **{f"/jobs/{job_type.name}": {"post": _typed(job_type, job)} for job_type in registry},
-        "/jobs/stats": get("Count jobs by status and type", {200: _answer("The counts", stats_schema)}),
+        **{f"/jobs/{job_type.name}": {"post": _typed(job_type, job, schemas)} for job_type in registry},
+        "/jobs/stats": get("Count jobs by status and type", {200: _answer("The counts", stats_schema)}, 422),
         "/jobs/progress": get("Watch many jobs", {200: stream}, 422, 503, query=FilterQuery),
         "/jobs/{id}": {
-            **get("Read a job", poll, 404, params=["id"]),
+            **get("Read a job", poll, 404, 422, params=["id"], headers=["If-None-Match"]),
             **_operation(
                 "delete",
                 "Cancel a job, or with `purge` delete it",
@@ -133,7 +149,7 @@ def _paths(registry: Registry) -> Schema:
                 params=["id"], query=PurgeQuery,
             ),
         },
-        "/jobs/{id}/progress": get("Watch a job", {200: stream, 204: ended}, 404, 503, params=["id"]),
+        "/jobs/{id}/progress": job_progress,
         "/jobs/{id}/logs": get(
             "Read a job's log", {200: _answer("Lines, oldest first", logs_schema)}, 404, 422,
             params=["id"], query=LogsQuery,
@@ -142,12 +158,31 @@ def _paths(registry: Registry) -> Schema:
             "Read a job's result", {200: _answer("What the handler returned", {})}, 404, 409, 410, 422, params=["id"]
         ),
         "/jobs/{id}/files/{name}": get(
-            "Download an output file", {200: file, 206: file}, 404, 416, 422, params=["id", "name"], query=FileQuery
+            "Download an output file", {200: file, 206: file, 304: {"description": "The file is the same"}},
+            404, 412, 416, 422, params=["id", "name"], headers=["Range", "If-Range", "If-None-Match"], query=FileQuery,
         ),
-        "/job-types": get("List job types", {200: _answer("The types", {"type": "object"})}),
+        "/job-types": get("List job types", {200: _answer("The types", _job_types())}, 422),
         "/healthz": get("Liveness", {200: _answer("The process answers", {"type": "object"})}),
         "/readyz": get("Readiness", {200: _answer("The server takes work", {"type": "object"})}, 503),
+        "/openapi.json": get("This document", {200: _answer("OpenAPI 3.1", {"type": "object"})}),
+        "/": get("The page", {200: page}),
+        "/static/{path}": get("A part of the page", {200: page}, 404, params=["path"]),
     }  # fmt: skip
+
+
+def _job_types() -> Schema:
+    schema: Schema = {"type": "object"}
+    number: Schema = {"type": ["number", "null"]}
+    text: Schema = {"type": "string"}
+    limits = _object(
+        maxAttempts={"type": "integer"}, timeoutSeconds=number, concurrency={"type": ["integer", "null"]},
+        retainSeconds=number,
+    )  # fmt: skip
+    job_type = _object(
+        name=text, title=text, description=text, inputSchema=schema, outputSchema=schema, uploads=_array(text),
+        limits=limits, available={"type": "boolean"}, unavailableReason={"type": ["string", "null"]},
+    )  # fmt: skip
+    return _object(jobTypes=_array(job_type))
 
 
 def _operation(
@@ -155,10 +190,12 @@ def _operation(
     summary: str,
     answers: Mapping[int, Schema],
     *problems: int,
-    params: list[str] | None = None,
+    params: Sequence[str] = (),
+    headers: Sequence[str] = (),
     query: type[BaseModel] | None = None,
 ) -> Schema:
-    parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in params or ()]
+    parameters = [{"name": name, "in": "path", "required": True, "schema": {"type": "string"}} for name in params]
+    parameters += [{"name": name, "in": "header", "schema": {"type": "string"}} for name in headers]
     parameters += _query_parameters(query)
     operation: Schema = {"summary": summary, "responses": _responses(answers, *problems)}
     if parameters:
@@ -190,24 +227,51 @@ def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
     return {key: _inlined(value, definitions) for key, value in schema.items()}
 
 
-def _typed(job_type: JobType, job: Schema) -> Schema:
+def _envelope() -> Schema:
+    """`POST /jobs`: the envelope as JSON, or its fields and the files as parts of a form."""
+    return _content(_ref("Envelope")) | _form(_ref("Envelope"))
+
+
+def _form(schema: Schema) -> Schema:
+    return {"multipart/form-data": {"schema": schema, "encoding": {"input": {"contentType": "application/json"}}}}
+
+
+def _typed(job_type: JobType, job: Schema, schemas: Schema) -> Schema:
     """`POST /jobs/{type}` for one type: its own schema, as JSON or as a form with its files."""
-    schema = job_type.input_schema
-    if not job_type.uploads:
-        content = _content(schema)
-    else:
-        properties = dict(schema.get("properties", {}))
-        parts = {name: properties.pop(name) for name in job_type.uploads}
-        required = set(schema.get("required", ()))
-        rest = {**schema, "properties": properties, "required": sorted(required - parts.keys())}
-        form = _object(**parts, input=rest) | {"required": sorted(required & parts.keys())}
-        content = {
-            "multipart/form-data": {
-                "schema": form,
-                "encoding": {"input": {"contentType": "application/json"}},
-            }
-        }
+    schema = _hoisted(job_type.input_schema, job_type.name, schemas)
+    properties = dict(schema.get("properties", {}))
+    parts = {name: properties.pop(name) for name in job_type.uploads}
+    required = set(schema.get("required", ()))
+    rest = {**schema, "properties": properties, "required": sorted(required - parts.keys())}
+    needed = sorted(required & parts.keys()) + (["input"] if required - parts.keys() else [])
+    content = _form(_object(**parts, input=rest) | {"required": needed})
+    if not required & parts.keys():
+        content = _content(rest) | content
     return _submission(job_type.title, content, job, job_type.description, SubmitOptions)
+
+
+def _hoisted(schema: Schema, job_type: str, schemas: Schema) -> Schema:
+    """The schema with its `$defs` moved to `schemas`: `#/$defs/…` would point into this document's root."""
+    names = {f"#/$defs/{name}": f"{job_type}.{name}" for name in schema.get("$defs", {})}
+
+    def moved(part: Any) -> Any:
+        if isinstance(part, list):
+            return [moved(item) for item in part]
+        if not isinstance(part, dict):
+            return part
+        return {
+            key: REF.format(model=names[value])
+            if key == "$ref" and isinstance(value, str) and value in names
+            else moved(value)
+            for key, value in part.items()
+        }
+
+    for name, definition in schema.get("$defs", {}).items():
+        schemas[f"{job_type}.{name}"] = moved(definition)
+    # A recursive model is nothing but a reference to itself.
+    whole = schema["$defs"][schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+    hoisted: Schema = moved({key: value for key, value in whole.items() if key != "$defs"})
+    return hoisted
 
 
 def _submission(
@@ -231,14 +295,22 @@ def _responses(answers: Mapping[int, Schema], *problems: int) -> Schema:
             "description": kinds,
             "content": {"application/problem+json": {"schema": _ref("Problem")}},
         }
+    responses["default"] = {
+        "description": "Any other error",
+        "content": {"application/problem+json": {"schema": _ref("Problem")}},
+    }
     return responses
 
 
 def _answer(description: str, schema: Schema, *headers: str) -> Schema:
     answer: Schema = {"description": description, "content": _content(schema)}
     if headers:
-        answer["headers"] = {name: {"schema": {"type": "string"}} for name in headers}
+        answer["headers"] = _headers(*headers)
     return answer
+
+
+def _headers(*names: str) -> Schema:
+    return {name: {"schema": {"type": "string"}} for name in names}
 
 
 def _content(schema: Schema) -> Schema:

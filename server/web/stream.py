@@ -21,7 +21,7 @@ from ..jobs import Job, JobFilter, LogLine
 from ..ports import Bell, EventHub, JobStore, Listener
 from .auth import caller
 from .endpoints import FilterQuery, find_job
-from .intake import NoQuery, query
+from .intake import LastEventQuery, query
 from .keys import ENCODER, HUB, SETTINGS, STATE, STORE, STREAMS
 from .problems import Problem
 from .wire import Encoder, log_line_fields
@@ -61,7 +61,7 @@ class EventStream(EventSourceResponse):
 
 async def job_stream(request: web.Request) -> web.StreamResponse:
     """`GET /jobs/{id}/progress`"""
-    query(request, _LastEvent)
+    query(request, LastEventQuery)
     job = await find_job(request)
     _refuse_when_stopping(request)
     given = _last_event_id(request)
@@ -81,10 +81,6 @@ async def job_stream(request: web.Request) -> web.StreamResponse:
         return response
     finally:
         listener.close()
-
-
-class _LastEvent(NoQuery):
-    lastEventId: str | None = None  # noqa: N815 - the parameter's name
 
 
 def _last_event_id(request: web.Request) -> str | None:
@@ -237,7 +233,7 @@ async def jobs_stream(request: web.Request) -> web.StreamResponse:
         listener.close()
 
 
-class _ManyQuery(FilterQuery, _LastEvent):
+class _ManyQuery(FilterQuery, LastEventQuery):
     """A reconnect may name its last event; there are no ids here, so it is a fresh start."""
 
 
