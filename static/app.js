@@ -18,7 +18,8 @@ const types = new Map();
 const titleOf = (/** @type {string} */ name) => types.get(name)?.title ?? name;
 const nameOf = (/** @type {Job} */ job) => job.label || titleOf(job.type);
 
-const store = new JobStore();
+/** What the page knows of jobs; for the console and for tests. */
+export const store = new JobStore();
 const announcer = new Announcer();
 const list = new JobList(store, titleOf, openRetried);
 const detail = new DetailView(store, titleOf, openRetried);
@@ -75,7 +76,10 @@ function openId() {
 function keepFeed() {
   let stop = new AbortController();
   keepLive(store, showConnection, stop.signal);
-  addEventListener("pagehide", () => stop.abort());
+  addEventListener("pagehide", () => {
+    stop.abort();
+    detail.close();
+  });
   addEventListener("pageshow", (event) => {
     if (!event.persisted) return;
     stop = new AbortController();

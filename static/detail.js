@@ -80,6 +80,7 @@ export class DetailView {
         this.store.accept(job);
         if (isTerminal(job)) {
           this.#showConnection("");
+          this.log.end();
           void this.#fetchFull();
         }
       },

@@ -134,8 +134,7 @@ export class JobForm {
         first ??= field;
       }
     }
-    const text = first && elsewhere.length === 0 ? "Not started: what is marked above needs another look." : explain(problem);
-    this.summary.replaceChildren(h("p", {}, text));
+    this.summary.replaceChildren(h("p", {}, summaryOf(problem, first !== null && elsewhere.length === 0)));
     if (elsewhere.length) this.summary.append(h("ul", {}, ...elsewhere.map((text) => h("li", {}, text))));
     setHidden(this.summary, false);
     first?.focus();
@@ -192,6 +191,7 @@ export class JobForm {
   #setBusy(busy, uploading) {
     // Not `disabled`: that would throw the keyboard's focus off the button just pressed.
     this.submit.setAttribute("aria-disabled", String(busy));
+    if (!busy && this.uploadBar.element.contains(document.activeElement)) this.submit.focus();
     setText(this.submit, busy ? "Starting…" : "Start job");
     setHidden(this.uploadBar.element, !uploading);
     if (uploading) this.uploadBar.show(0, 0);
@@ -203,6 +203,15 @@ export class JobForm {
     this.note.replaceChildren("Started: ", link);
     setHidden(this.note, false);
   }
+}
+
+/** @param {unknown} problem @param {boolean} shown  whether all of it stands at the fields */
+function summaryOf(problem, shown) {
+  if (shown) return "Not started: what is marked above needs another look.";
+  if (problem instanceof Unreachable) {
+    return "The server gave no answer. Starting it again, unchanged, is safe: it cannot become two jobs.";
+  }
+  return explain(problem);
 }
 
 /** @param {string} pointer within a field: "/0/name" → "item 1, name" */

@@ -51,7 +51,8 @@ export function bytes(value) {
 
 /** @param {number} seconds exact, for what has happened: "12 s", "3 min 5 s", "2 h 10 min" */
 export function duration(seconds) {
-  if (seconds < 9.95) return `${oneDecimal.format(Math.max(0, seconds))} s`;
+  if (seconds < 0.05) return "less than 0.1 s";
+  if (seconds < 9.95) return `${oneDecimal.format(seconds)} s`;
   const s = Math.round(seconds);
   if (s < 60) return `${s} s`;
   if (s < 3600) return s % 60 ? `${Math.floor(s / 60)} min ${s % 60} s` : `${s / 60} min`;

@@ -69,7 +69,9 @@ export class JobList {
       setTextOrHide(this.notice, `Jobs could not be listed. ${explain(problem)}`);
     }
     setAttribute(this.older, "aria-disabled", null);
+    const focused = document.activeElement === this.older;
     setHidden(this.older, this.#loaded && this.#cursor === null);
+    if (focused && this.older.hidden) byId("jobs-title").focus({ preventScroll: true });
     if (this.#loaded) setText(this.older, "Show older");
     this.ask();
   }

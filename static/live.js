@@ -21,6 +21,7 @@ export function keepLive(store, onConnection, signal) {
   /** What was sent since the connection was made. @type {Set<string>} */
   let sent = new Set();
   let live = false;
+  let connectedBefore = false;
 
   keepStream({
     url: () => at("jobs/progress"),
@@ -28,7 +29,11 @@ export function keepLive(store, onConnection, signal) {
     onOpen: () => (sent = new Set()),
     onEvent(name, event) {
       const data = JSON.parse(event.data);
-      if (name === "ready") return void catchUp(store, sent, Infinity, signal).catch(console.warn);
+      if (name === "ready") {
+        void recover(store, sent, connectedBefore, signal).catch(console.warn);
+        connectedBefore = true;
+        return;
+      }
       if (name === "gone") return store.remove(data.jobId);
       sent.add(data.jobId);
       store.accept(data);
@@ -44,6 +49,26 @@ export function keepLive(store, onConnection, signal) {
     if (live && !document.hidden) void refreshQueue(store, signal).catch(() => {});
   }, QUEUE_REFRESH_MS);
   signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+}
+
+/**
+ * After a connection was made: what the stream will not tell of. Jobs that came and went while it was
+ * away are in the newest page of the list, at the first connection the list fetches that itself.
+ *
+ * @param {import("./store.js").JobStore} store
+ * @param {Set<string>} sent
+ * @param {boolean} again
+ * @param {AbortSignal} signal
+ */
+async function recover(store, sent, again, signal) {
+  if (again) {
+    const { jobs } = await listJobs({ limit: POLL_PAGE }, signal);
+    for (const job of jobs) {
+      sent.add(job.jobId);
+      store.accept(job);
+    }
+  }
+  await catchUp(store, sent, Infinity, signal);
 }
 
 /**

@@ -59,6 +59,11 @@ export class LogView {
     setTextOrHide(this.notice, "No lines yet.");
   }
 
+  /** No more lines will come. */
+  end() {
+    if (this.#shown.size === 0) setTextOrHide(this.notice, "The job wrote no lines.");
+  }
+
   /** @param {LogLine} line */
   add(line) {
     if (this.#shown.has(line.seq)) return;

@@ -71,6 +71,7 @@ export class WatchError extends Error {
  * survives lost connections and restarts of the server, and holds no connection after it settles.
  *
  * @param {string | URL} url  the job's `statusUrl` or `progressUrl`; relative ones belong to the page
+ *   (in a worker: to its script)
  * @param {object} [options]
  * @param {(job: Job) => void} [options.onProgress]
  *   called with each newer state, the last one included; never with an older one. Without `result`.
@@ -207,7 +208,7 @@ async function requestUntilAnswered(url, signal) {
 
 /** @param {string | URL} url @returns {{statusUrl: URL, progressUrl: URL}} */
 function jobUrls(url) {
-  const statusUrl = new URL(url, document.baseURI);
+  const statusUrl = new URL(url, globalThis.document?.baseURI ?? location.href);
   statusUrl.pathname = statusUrl.pathname.replace(/\/(progress)?$/, "");
   const progressUrl = new URL(statusUrl);
   progressUrl.pathname += "/progress";

@@ -69,3 +69,17 @@ async def bulk(ctx: Context, input: Bulk) -> list[int]:
     """A result that is too big to stand in the job itself."""
     ctx.progress(message="counting")
     return list(range(input.items))
+
+
+@job("stumbles", title="Stumble once", max_attempts=2)
+async def stumbles(ctx: Context) -> int:
+    """Fails in its first attempt."""
+    ctx.progress(done=2, total=4)
+    if ctx.attempt == 1:
+        raise RuntimeError("once")
+    return ctx.attempt
+
+
+@job("moonlit", title="Wait for the moon", unavailable=lambda: "The moon is not full.")
+async def moonlit(ctx: Context) -> None:
+    """Runs on no server."""

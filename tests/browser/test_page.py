@@ -2,9 +2,10 @@
 
 import re
 
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.browser.tab import PageServer, Tab
+from tests.process import eventually
 
 
 def scrolls_sideways(page: Page) -> bool:
@@ -178,3 +179,77 @@ def test_the_start_and_the_end_of_a_job_are_announced_but_not_its_ticks(tab: Tab
     server.submit("steady", {"steps": 60, "pause_s": 0.04}, "?label=long")
     expect(page.locator("#announcer")).to_have_text("long completed")
     assert page.evaluate("window.said") == ["long started", "long completed"]
+
+
+def test_a_type_that_cannot_run_here_says_why_and_cannot_be_chosen(tab: Tab) -> None:
+    page = tab.open()
+    choice = page.locator("[data-type=moonlit]")
+    expect(choice).to_contain_text("Not available: The moon is not full.")
+    expect(choice.get_by_role("radio")).to_be_disabled()
+
+
+def test_a_full_queue_is_explained_with_the_time_to_wait(tab: Tab) -> None:
+    tab.expected.append("503")
+    page = tab.open()
+    tab.choose("Go on steadily")
+    problem = {"type": "/problems/queue-full", "title": "The queue is full", "status": 503, "detail": "9 jobs wait"}
+    page.route(
+        "**/jobs/steady",
+        lambda route: route.fulfill(
+            status=503, json=problem, content_type="application/problem+json", headers={"Retry-After": "7"}
+        ),
+    )
+    page.get_by_role("button", name="Start job").click()
+    expect(page.get_by_role("alert")).to_have_text("The queue is full: 9 jobs wait Try again in 7 s.")
+
+
+def test_a_submission_without_an_answer_is_repeated_under_the_same_key(tab: Tab) -> None:
+    tab.expected.append("Failed to load resource")
+    keys: list[str] = []
+
+    def break_off(route: Route) -> None:
+        keys.append(route.request.headers["idempotency-key"])
+        route.abort()
+
+    page = tab.open()
+    tab.choose("Go on steadily")
+    page.route("**/jobs/steady", break_off)
+    start = page.get_by_role("button", name="Start job")
+    start.click()
+    expect(page.get_by_role("alert")).to_contain_text("The server gave no answer")
+    start.click()
+    expect(start).to_have_text("Start job")
+    page.get_by_label("Steps").fill("11")
+    start.click()
+    eventually(lambda: len(keys) == 3)
+    assert keys[0] == keys[1] != keys[2]
+
+
+def test_a_job_between_two_attempts_says_when_the_next_one_starts(tab: Tab, server: PageServer) -> None:
+    page = tab.open()
+    job_id = server.submit("stumbles")
+    row = page.locator(f"[data-job='{job_id}']")
+    expect(row.locator(".job-line")).to_have_text(re.compile(r"attempt 2 of 2 in \d+(\.\d)? s"))
+    expect(row.locator(".badge")).to_have_text("✓Completed")
+
+
+def test_two_hundred_moving_bars_do_not_hold_up_a_frame(tab: Tab, server: PageServer) -> None:
+    page = tab.open()
+    page.evaluate("window.countFrames()")
+    # As the stream would tell of them, ten times a second each: a server runs fewer at once.
+    worst_ms = page.evaluate(
+        """async (base) => {
+          const { store } = await import('/static/app.js');
+          const ids = Array.from({ length: 200 }, (_, n) => `made-up-${n}`);
+          for (let tick = 1; tick <= 30; tick += 1) {
+            for (const jobId of ids) {
+              store.accept({ ...base, jobId, version: tick, progress: tick * 3.3, done: tick, message: `row ${tick}` });
+            }
+            await new Promise((next) => setTimeout(next, 100));
+          }
+          return Math.max(...window.gaps);
+        }""",
+        {**server.job(server.submit("steady", {"steps": 1})), "status": "running", "label": None},
+    )
+    assert page.locator(".job[data-status=running]").count() >= 200
+    assert worst_ms < 100
