@@ -289,9 +289,12 @@ class JobIds:
         return _uuid7_text(ms, counter, secrets.randbits(62)), from_ms(ms)
 
 
-def first_id_at(at: datetime) -> str:
-    """The smallest id that a job created at `at` can have: `createdAfter` as a range over ids."""
-    return _uuid7_text(to_ms(at), 0, 0)
+def first_id_at_ms(ms: int) -> str:
+    """The smallest id that a job created at `ms` can have: `createdAfter` as a range over ids.
+
+    Instants that no id can carry (before 1970, after 10889) are brought to the nearest that one can.
+    """
+    return _uuid7_text(min(max(ms, 0), (1 << 48) - 1), 0, 0)
 
 
 def _uuid7_text(ms: int, counter: int, rand: int) -> str:

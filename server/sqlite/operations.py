@@ -40,7 +40,7 @@ from .rows import (
 )
 from .statements import SQL
 
-LOWEST_PRIORITY_BOUND = 1 << 31
+ABOVE_ALL_PRIORITIES = 1 << 31
 
 INTERRUPTED = JobError(
     type="interrupted",
@@ -71,13 +71,15 @@ def claim(
     median_s: Callable[[str], float | None],
 ) -> Claims:
     """Take the first `limit` due jobs over all types, and look when the next falls due."""
-    candidates: list[tuple[int, int, str]] = []
+    candidates: list[tuple[int, int, str, str]] = []
     next_due: list[int] = []
     for job_type, slots in free.items():
+        if min(slots, limit) < 1:
+            continue  # to SQLite a negative limit is none at all
         for priority in _priorities(connection, job_type):
             where = {"type": job_type, "priority": priority, "now": to_ms(now), "limit": min(slots, limit)}
             found = connection.execute(SQL["claim_candidates"], where).fetchall()
-            candidates += [(-priority, run_at, job_id) for run_at, job_id in found]
+            candidates += [(-priority, run_at, job_id, job_type) for run_at, job_id in found]
             due = connection.execute(SQL["next_due"], where).fetchone()
             next_due += due or ()
     chosen = _within_slots(connection, sorted(candidates), free, limit, now, median_s)
@@ -87,7 +89,7 @@ def claim(
 def _priorities(connection: sqlite3.Connection, job_type: str) -> list[int]:
     """The priorities that wait, highest first: a seek for each, however many jobs there are."""
     found: list[int] = []
-    below = LOWEST_PRIORITY_BOUND
+    below = ABOVE_ALL_PRIORITIES
     while row := connection.execute(SQL["next_priority"], {"type": job_type, "below": below}).fetchone():
         below = row[0]
         found.append(below)
@@ -96,7 +98,7 @@ def _priorities(connection: sqlite3.Connection, job_type: str) -> list[int]:
 
 def _within_slots(
     connection: sqlite3.Connection,
-    candidates: Sequence[tuple[int, int, str]],
+    candidates: Sequence[tuple[int, int, str, str]],
     free: Mapping[str, int],
     limit: int,
     now: datetime,
@@ -104,11 +106,9 @@ def _within_slots(
 ) -> list[Claim]:
     left = dict(free)
     claims: list[Claim] = []
-    for _, _, job_id in candidates:
+    for _, _, job_id, job_type in candidates:
         if len(claims) == limit:
             break
-        row = connection.execute(SQL["get"], {"id": job_id}).fetchone()
-        job_type = to_job(row).type
         if not left[job_type]:
             continue
         left[job_type] -= 1
@@ -130,7 +130,9 @@ def finish(
     lines: Sequence[NewLogLine],
     now: datetime,
 ) -> Changed | None:
-    """Record an attempt's end; `None` if it is not the current one. A recorded cancel wins."""
+    """Record an attempt's end; `None` if it is not the current one. A recorded cancel wins: only then is the
+    outcome's own statement refused to a current attempt.
+    """
     number_lines(connection, LogBatch(job.id, job.attempt, lines))
     transition, more = _end(outcome)
     where = progress_parameters(progress) | more
@@ -257,12 +259,6 @@ def write_ticks(connection: sqlite3.Connection, jobs: Sequence[Job]) -> None:
             | {"id": job.id, "attempt": job.attempt, "version": job.version, "now": to_ms(job.updated_at)}
             for job in jobs
         ],
-    )
-
-
-def repair_versions(connection: sqlite3.Connection, versions: Mapping[str, int]) -> None:
-    connection.executemany(
-        SQL["repair_version"], [{"id": job_id, "version": version} for job_id, version in versions.items()]
     )
 
 

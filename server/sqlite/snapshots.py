@@ -1,11 +1,21 @@
 """Jobs in memory: the running ones, the latest others, and those that just left. Bounded."""
 
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 from ..jobs import Job, Status
 
 MAX_RECENT = 10_000
 MAX_DEPARTED = 2_000
+
+
+@dataclass(slots=True, eq=False)
+class Loading:
+    """One reading of a job from disk; `outdated` once the job has changed meanwhile."""
+
+    outdated: bool = False
 
 
 class Snapshots:
@@ -15,7 +25,7 @@ class Snapshots:
         self._running: dict[str, Job] = {}
         self._recent: OrderedDict[str, Job] = OrderedDict()
         self._departed: OrderedDict[str, Job] = OrderedDict()
-        self._loading: dict[str, int] = {}
+        self._loading: dict[str, set[Loading]] = {}
 
     def get(self, job_id: str) -> Job | None:
         job = self._running.get(job_id)
@@ -32,8 +42,7 @@ class Snapshots:
 
     def put(self, job: Job) -> None:
         """The job has changed."""
-        if job.id in self._loading:
-            self._loading[job.id] += 1
+        self._outdate(job.id)
         if job.status is Status.RUNNING:
             self._running[job.id] = job
             self._recent.pop(job.id, None)
@@ -46,8 +55,7 @@ class Snapshots:
 
     def remove(self, job: Job) -> None:
         """The job has left; `job` is its last state."""
-        if job.id in self._loading:
-            self._loading[job.id] += 1
+        self._outdate(job.id)
         self._running.pop(job.id, None)
         self._recent.pop(job.id, None)
         self._departed[job.id] = job
@@ -57,15 +65,19 @@ class Snapshots:
     def departed(self, job_id: str) -> Job | None:
         return self._departed.get(job_id)
 
-    def start_loading(self, job_id: str) -> int:
-        """Say that the job is being read from disk; a token for `loaded`."""
-        return self._loading.setdefault(job_id, 0)
+    @contextmanager
+    def loading(self, job_id: str) -> Iterator[Loading]:
+        """While a job is read from disk: keep what was read only if it is not outdated by then."""
+        loading = Loading()
+        self._loading.setdefault(job_id, set()).add(loading)
+        try:
+            yield loading
+        finally:
+            others = self._loading[job_id]
+            others.discard(loading)
+            if not others:
+                del self._loading[job_id]
 
-    def loaded(self, job_id: str, token: int, job: Job | None) -> bool:
-        """Keep what was read, unless the job changed meanwhile: then `False`, and the caller looks again."""
-        unchanged = self._loading.get(job_id) == token
-        if unchanged:
-            self._loading.pop(job_id, None)
-            if job is not None:
-                self.put(job)
-        return unchanged
+    def _outdate(self, job_id: str) -> None:
+        for loading in self._loading.get(job_id, ()):
+            loading.outdated = True

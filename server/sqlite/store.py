@@ -4,6 +4,7 @@ Every write is an operation for the group-commit writer; its `committed` callbac
 the loop, brings memory up to date and rings the bells. Reads of live and recent jobs are dictionary look-ups.
 """
 
+import asyncio
 import heapq
 import json
 import sqlite3
@@ -11,7 +12,7 @@ import time
 from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from statistics import median
@@ -29,7 +30,8 @@ from ..jobs import (
     NewLogLine,
     Outcome,
     Status,
-    first_id_at,
+    first_id_at_ms,
+    from_ms,
     is_job_id,
     to_ms,
 )
@@ -68,11 +70,12 @@ class SqliteStore:
         self._queued = 0
         self._inserting = 0
         self._unwritten: set[str] = set()
-        self._lagging: dict[str, int] = {}
+        self._ending: Counter[tuple[str, int]] = Counter()
         self._ticks_written_s = 0.0
         self._run_times: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RUN_TIMES))
         self._positions: dict[str, int] = {}
         self._positions_at_s = -QUEUE_POSITIONS_EVERY_S
+        self._positions_lock = asyncio.Lock()
 
     @classmethod
     async def open(cls, path: Path, hub: EventHub, *, max_queued: int) -> Self:
@@ -111,33 +114,37 @@ class SqliteStore:
             raise QueueFullError(f"{waiting:,} jobs wait already", RETRY_WHEN_FULL_S)
         job = new_job(new)
 
-        def committed(_: None) -> None:
+        def committed(_: None) -> Job:
+            self._inserting -= 1
             self._count(job.owner, job.type, Status.QUEUED, 1)
             self._snapshots.put(job)
             self._hub.ring(Bell.CHANGED, job.id)
             self._hub.ring(Bell.QUEUED, job.id)
+            return job
+
+        def failed() -> None:
+            self._inserting -= 1
 
         self._inserting += 1  # so that a burst within one commit cannot pass the limit
-        try:
-            await self._writer.write(lambda connection: operations.insert(connection, new), committed)
-        finally:
-            self._inserting -= 1
-        return job
+        return await self._writer.write(lambda connection: operations.insert(connection, new), committed, failed)
 
     async def claim(self, free: Mapping[str, int], limit: int, now: datetime) -> Claims:
         operation = partial(operations.claim, free=free, limit=limit, now=now, median_s=self.median_run_s)
 
-        def committed(claims: Claims) -> None:
-            for claim in claims.claims:
-                self._adopt(Changed(Status.QUEUED, claim.job))
+        def committed(claims: Claims) -> Claims:
+            claimed = [replace(claim, job=self._adopt(Changed(Status.QUEUED, claim.job))) for claim in claims.claims]
+            return replace(claims, claims=claimed)
 
         return await self._writer.write(operation, committed)
 
     async def tick(self, ticks: Sequence[Tick], now: datetime) -> None:
+        now = from_ms(to_ms(now))
         for tick in ticks:
             job = self._snapshots.get(tick.job_id)
             if job is None or job.status is not Status.RUNNING or job.attempt != tick.attempt:
                 continue
+            if self._ending[job.id, job.attempt]:
+                continue  # its end, with its last progress, is on the way; a tick could overtake that version
             self._snapshots.put(job.ticked(tick.progress, now))
             self._unwritten.add(job.id)
             self._hub.ring(Bell.CHANGED, job.id)
@@ -147,22 +154,16 @@ class SqliteStore:
     def _write_ticks(self) -> None:
         """Hand the progress that is only in memory to the writer; not waiting keeps live progress live."""
         ids, self._unwritten = self._unwritten, set()
-        lagging, self._lagging = self._lagging, {}
         self._ticks_written_s = time.monotonic()
         jobs = [job for job_id in ids if (job := self._snapshots.get(job_id)) and job.status is Status.RUNNING]
-        if not jobs and not lagging:
+        if not jobs:
             return
-
-        def operation(connection: sqlite3.Connection) -> None:
-            operations.write_ticks(connection, jobs)
-            operations.repair_versions(connection, lagging)
 
         def failed() -> None:
             self._unwritten |= {job.id for job in jobs}
-            self._lagging |= lagging
             log.warning("progress could not be written, it is kept in memory", jobs=len(jobs))
 
-        self._writer.post(operation, lambda _: None, failed)
+        self._writer.post(lambda connection: operations.write_ticks(connection, jobs), lambda _: None, failed)
 
     async def append_logs(self, batches: Sequence[LogBatch]) -> None:
         def operation(connection: sqlite3.Connection) -> list[int | None]:
@@ -179,7 +180,7 @@ class SqliteStore:
 
     async def checkpoint(self, job_id: str, attempt: int, checkpoint_json: str) -> None:
         operation = partial(operations.checkpoint, job_id=job_id, attempt=attempt, checkpoint_json=checkpoint_json)
-        if not await self._writer.write(operation):
+        if not await self._writer.write(operation, bool):
             raise ClaimLostError(f"attempt {attempt} of job {job_id} is not current")
 
     async def finish(
@@ -189,20 +190,33 @@ class SqliteStore:
             version = self._snapshots.version(job.id)
             return operations.finish(connection, job, version, outcome, progress, lines, now)
 
-        changed = await self._writer.write(operation, self._adopt)
-        if changed is None:
+        def committed(changed: Changed | None) -> Job | None:
+            settled()
+            return None if changed is None else self._adopt(changed)
+
+        def settled() -> None:
+            self._ending[attempt] -= 1
+            if not self._ending[attempt]:
+                del self._ending[attempt]
+
+        attempt = (job.id, job.attempt)
+        self._ending[attempt] += 1
+        ended = await self._writer.write(operation, committed, settled)
+        if ended is None:
             raise ClaimLostError(f"attempt {job.attempt} of job {job.id} is not current")
-        return changed.job
+        return ended
 
     async def request_cancel(self, caller: str, job_id: str, now: datetime, *, purge: bool = False) -> Job:
         def operation(connection: sqlite3.Connection) -> Changed | None:
             version = self._snapshots.version(job_id)
             return operations.request_cancel(connection, caller, job_id, version, now, purge=purge)
 
-        def committed(changed: Changed | None) -> None:
-            self._adopt(changed)
-            if changed is not None and changed.job.status is Status.RUNNING:
+        def committed(changed: Changed | None) -> Changed | None:
+            if changed is None:
+                return None
+            if changed.job.status is Status.RUNNING:
                 self._hub.ring(Bell.CANCEL, job_id)
+            return replace(changed, job=self._adopt(changed))
 
         changed = await self._writer.write(operation, committed)
         if changed is None:
@@ -213,59 +227,55 @@ class SqliteStore:
 
     async def expire(self, now: datetime, limit: int) -> int:
         operation = partial(operations.expire, now=now, limit=limit)
-        expired = await self._writer.write(operation, self._adopt_all)
-        return len(expired)
+        return len(await self._writer.write(operation, self._adopt_all))
 
     async def recover(self, now: datetime, max_recoveries: int) -> Recovery:
         line = NewLogLine(now, "warning", "the server stopped while this attempt ran")
         operation = partial(operations.recover, now=now, max_recoveries=max_recoveries, lines=[line])
-        moved = [changed.job for changed in await self._writer.write(operation, self._adopt_all)]
+        moved = await self._writer.write(operation, self._adopt_all)
         return Recovery(
             requeued=[job for job in moved if not job.terminal], ended=[job for job in moved if job.terminal]
         )
 
     async def check_writable(self) -> None:
-        now_ms = int(time.time() * 1000)
-        await self._writer.write(lambda connection: connection.execute(SQL["probe"], {"now": now_ms}).rowcount)
+        where = {"now": int(time.time() * 1000)}
+        await self._writer.write(lambda connection: connection.execute(SQL["probe"], where).rowcount, bool)
 
     # Memory follows the disk
 
-    def _adopt_all(self, changes: list[Changed]) -> None:
-        for changed in changes:
-            self._adopt(changed)
+    def _adopt_all(self, changes: list[Changed]) -> list[Job]:
+        return [self._adopt(changed) for changed in changes]
 
-    def _adopt(self, changed: Changed | None) -> None:
-        """Bring memory up to date with a commit and tell who listens."""
-        if changed is None:
-            return
-        job, before = changed.job, changed.before
+    def _adopt(self, changed: Changed) -> Job:
+        """Bring memory up to date with a commit and tell who listens; the job as it is then published."""
+        job, before = self._newest(changed.job), changed.before
         after = None if changed.deleted else job.status
         if after is not before:
             self._count(job.owner, job.type, before, -1)
             if after is not None:
                 self._count(job.owner, job.type, after, 1)
+        elif job.terminal:
+            return job  # ended before, and nothing was changed
         if before is Status.RUNNING and job.status is Status.COMPLETED and job.started_at and job.completed_at:
             self._run_times[job.type].append((job.completed_at - job.started_at).total_seconds())
         if changed.deleted:
-            self._snapshots.remove(self._newest(job))
+            self._snapshots.remove(job)
             self._hub.ring(Bell.DELETED, job.id)
-        elif after is not before or after is Status.RUNNING:
-            self._snapshots.put(self._newest(job))
+        else:
+            self._snapshots.put(job)
         self._hub.ring(Bell.CHANGED, job.id)
         if after is Status.QUEUED:
             self._hub.ring(Bell.QUEUED, job.id)
+        return job
 
     def _newest(self, job: Job) -> Job:
-        """`job` as committed, with a version beyond what ticks have published while the commit was under way."""
+        """`job` as committed; while it runs, with the progress of the ticks that the disk has not seen yet."""
         held = self._snapshots.get(job.id)
-        if held is None or held.version < job.version or held == job:
+        if held is None or not (held.status is job.status is Status.RUNNING and held.attempt == job.attempt):
             return job
-        if held.status is job.status is Status.RUNNING:
-            self._unwritten.add(job.id)
-            job = replace(job, progress=held.progress, last_seq=max(job.last_seq, held.last_seq))
-        else:
-            self._lagging[job.id] = held.version + 1
-        return replace(job, version=held.version + 1)
+        self._unwritten.add(job.id)
+        version = max(job.version, held.version + 1)  # ticks may have been published since the commit began
+        return replace(job, progress=held.progress, version=version)
 
     def _count(self, owner: str, job_type: str, status: Status, step: int) -> None:
         self._counts[owner, job_type, status] += step
@@ -283,13 +293,14 @@ class SqliteStore:
     async def _read(self, job_id: str) -> Job | None:
         """Read a job that is not in memory; again if it changed while it was read."""
         while True:
-            token = self._snapshots.start_loading(job_id)
-            row = await self._readers.one(SQL["get"], {"id": job_id})
-            job = None if row is None else to_job(row)
+            with self._snapshots.loading(job_id) as loading:
+                row = await self._readers.one(SQL["get"], {"id": job_id})
             held = self._snapshots.get(job_id)
-            if held is not None:
+            if held is not None or row is None:
                 return held
-            if self._snapshots.loaded(job_id, token, job):
+            if not loading.outdated:
+                job = to_job(row)
+                self._snapshots.put(job)
                 return job
 
     async def documents(self, caller: str, job_id: str) -> Documents:
@@ -310,23 +321,21 @@ class SqliteStore:
             where += " AND id < :cursor"
         sql = SQL["page"].replace("{where}", where)
         parameters |= {"owner": caller, "limit": limit + 1, "cursor": cursor}
-        jobs = self._current(await self._readers.all(sql, parameters))
-        return Page(jobs[:limit], jobs[limit - 1].id if len(jobs) > limit else None)
+        rows = await self._readers.all(sql, parameters)
+        jobs = [job for job in self._current(rows[:limit]) if filter.matches(job)]
+        return Page(jobs, rows[limit - 1][0] if len(rows) > limit else None)
 
     async def active(self, caller: str, filter: JobFilter, limit: int, ended_since: datetime) -> Sequence[Job]:
-        found: list[Job] = []
-        for status in (Status.RUNNING, Status.QUEUED):
-            if not filter.statuses or status in filter.statuses:
-                only = replace(filter, statuses=frozenset({status}))
-                found += (await self.page(caller, only, limit - len(found), None)).jobs if len(found) < limit else ()
         where, parameters = _where(filter)
         parameters |= {"owner": caller, "since": to_ms(ended_since), "limit": limit}
-        found += self._current(await self._readers.all(SQL["ended"].replace("{where}", where), parameters))
-        return [job for job in {job.id: job for job in found}.values() if filter.matches(job)]
+        # One statement is one moment: a job that is claimed meanwhile cannot fall between two looks.
+        rows = await self._readers.all(SQL["active"].replace("{where}", where), parameters)
+        return [job for job in self._current(rows) if filter.matches(job)]
 
     def _current(self, rows: Sequence[Row]) -> list[Job]:
-        """Rows as jobs; where memory knows newer progress, that."""
-        return [self._snapshots.get(row[0]) or to_job(row) for row in rows]
+        """Rows as jobs; where memory knows newer progress, that. It may also be a commit behind the file."""
+        jobs = [to_job(row) for row in rows]
+        return [held if (held := self._snapshots.get(job.id)) and held.version >= job.version else job for job in jobs]
 
     async def counts(self, caller: str) -> Counts:
         by_type: defaultdict[str, dict[Status, int]] = defaultdict(dict)
@@ -338,11 +347,13 @@ class SqliteStore:
     async def queue_position(self, job: Job, now: datetime) -> int | None:
         if job.status is not Status.QUEUED or job.run_at > now:
             return None
-        if time.monotonic() - self._positions_at_s >= QUEUE_POSITIONS_EVERY_S:
-            self._positions_at_s = time.monotonic()
-            self._positions = await self._read_positions(now)
+        async with self._positions_lock:
+            if time.monotonic() - self._positions_at_s >= QUEUE_POSITIONS_EVERY_S:
+                self._positions = await self._read_positions(now)
+                self._positions_at_s = time.monotonic()
         # A job that came since the last look stands behind all that wait now.
-        return self._positions.get(job.id, self._queued if self._queued <= QUEUE_POSITIONS else None)
+        last = max(1, self._queued)  # 1 at least: `job` may have been claimed since the caller looked
+        return self._positions.get(job.id, last if last <= QUEUE_POSITIONS else None)
 
     async def _read_positions(self, now: datetime) -> dict[str, int]:
         types = {job_type for (_, job_type, status), count in self._counts.items() if status == "queued" and count}
@@ -382,8 +393,10 @@ def _where(filter: JobFilter) -> tuple[str, Parameters]:
         parameters["label"] = filter.label
     if filter.created_after is not None:  # ids carry their creation time, so the list's own index serves
         conditions.append("AND id >= :first_id")
-        parameters["first_id"] = first_id_at(filter.created_after + timedelta(milliseconds=1))
+        parameters["first_id"] = first_id_at_ms(to_ms(filter.created_after) + 1)
     if filter.created_before is not None:
+        before = filter.created_before
+        rounded_up = to_ms(before) + bool(before.microsecond % 1000)
         conditions.append("AND id < :end_id")
-        parameters["end_id"] = first_id_at(filter.created_before)
+        parameters["end_id"] = first_id_at_ms(rounded_up)
     return " ".join(conditions), parameters

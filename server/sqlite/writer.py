@@ -17,6 +17,7 @@ from ..errors import StoreUnavailableError
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
+R = TypeVar("R")
 
 Operation = Callable[[sqlite3.Connection], T]
 """SQL for one change, run inside a transaction that may hold others; it must not commit."""
@@ -28,8 +29,9 @@ MAX_WAITING = 20_000
 @dataclass(slots=True)
 class _Pending:
     operation: Operation[Any]
-    committed: Callable[[Any], None] | None
-    future: "asyncio.Future[Any]"
+    committed: Callable[[Any], Any]
+    failed: Callable[[], None] | None
+    future: "asyncio.Future[Any] | None"
 
 
 class Writer:
@@ -43,33 +45,31 @@ class Writer:
         self._closing = False
         self._task = asyncio.create_task(self._run(), name="headway-writer")
 
-    async def write(self, operation: Operation[T], committed: Callable[[T], None] | None = None) -> T:
-        """Run `operation` in a transaction; its result once that is durable.
+    async def write(
+        self, operation: Operation[T], committed: Callable[[T], R], failed: Callable[[], None] | None = None
+    ) -> R:
+        """Run `operation` in a transaction; once that is durable, what `committed` makes of its result.
 
-        `committed` is called in the loop with the result, after the commit, in commit order and before any
-        awaiter goes on: this is where memory follows the disk. A cancelled caller does not stop the operation.
-        Raises `StoreUnavailableError` if the file could not be written, or what `operation` raises; then
-        nothing of it is on disk.
+        Exactly one of `committed` and `failed` is called, also when the caller has been cancelled meanwhile.
+        `committed` is called in the loop, after the commit, in commit order and before any awaiter goes on:
+        this is where memory follows the disk. Raises `StoreUnavailableError` if the file could not be
+        written, or what `operation` raises; then nothing of it is on disk.
         """
-        if self._closing:
-            raise StoreUnavailableError("the store is closed")
-        if len(self._waiting) >= MAX_WAITING:
-            raise StoreUnavailableError("the store is too far behind")
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Pending(operation, committed, future))
-        self._wake.set()
+        refusal = "closed" if self._closing else "too far behind" if len(self._waiting) >= MAX_WAITING else None
+        if refusal is not None:
+            if failed is not None:
+                failed()
+            raise StoreUnavailableError(f"the store is {refusal}")
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._enqueue(_Pending(operation, committed, failed, future))
         return await future
 
     def post(self, operation: Operation[T], committed: Callable[[T], None], failed: Callable[[], None]) -> None:
-        """Like `write`, without waiting for it: exactly one of `committed` and `failed` is called."""
+        """Like `write`, without waiting for it."""
+        self._enqueue(_Pending(operation, committed, failed, None))
 
-        def settled(future: "asyncio.Future[T]") -> None:
-            if future.exception() is not None:
-                failed()
-
-        future: asyncio.Future[T] = asyncio.get_running_loop().create_future()
-        future.add_done_callback(settled)
-        self._waiting.append(_Pending(operation, committed, future))
+    def _enqueue(self, pending: _Pending) -> None:
+        self._waiting.append(pending)
         self._wake.set()
 
     async def close(self) -> None:
@@ -96,6 +96,11 @@ class Writer:
     def _commit(self, batch: list[_Pending]) -> list[Any]:
         """Results or exceptions, one for each operation. If the batch fails, each has a try of its own."""
         try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            # Locked, say. No operation's fault, and a try for each would wait for the lock as often.
+            return [_translated(error) for _ in batch]
+        try:
             return self._transact(batch)
         except Exception as error:  # noqa: BLE001 - each operation's error goes to its own caller
             if len(batch) == 1:
@@ -103,7 +108,7 @@ class Writer:
         return [self._commit([pending])[0] for pending in batch]
 
     def _transact(self, batch: list[_Pending]) -> list[Any]:
-        self._connection.execute("BEGIN IMMEDIATE")
+        """Carry out the open transaction. On an error it is rolled back."""
         try:
             results = [pending.operation(self._connection) for pending in batch]
             self._connection.execute("COMMIT")
@@ -125,15 +130,19 @@ def _translated(error: Exception) -> Exception:
 
 
 def _settle(pending: _Pending, result: Any) -> None:
-    if isinstance(result, Exception):
-        if not pending.future.done():
-            pending.future.set_exception(result)
+    """Tell the one who asked. What `committed` raises is logged: on disk it is, and other writes must go on."""
+    answer = result
+    try:
+        if not isinstance(result, Exception):
+            answer = pending.committed(result)
+        elif pending.failed is not None:
+            pending.failed()
+    except Exception as error:
+        log.exception("memory could not follow the disk")
+        answer = error
+    if pending.future is None or pending.future.done():  # done: its caller was cancelled
         return
-    if pending.committed is not None:
-        try:
-            pending.committed(result)
-        except Exception:
-            # On disk it is; a mistake in what follows must not end the loop that all writes go through.
-            log.exception("what follows a commit failed")
-    if not pending.future.done():
-        pending.future.set_result(result)
+    if isinstance(answer, Exception):
+        pending.future.set_exception(answer)
+    else:
+        pending.future.set_result(answer)

@@ -4,5 +4,5 @@ UPDATE jobs SET
     percent = :percent, done = :done, total = :total, unit = :unit, message = :message, step = :step,
     rate_per_second = NULL, eta_s = NULL, checkpoint = NULL,
     last_seq = last_seq + 1, state_seq = last_seq + 1, version = max(version, :version) + 1
-WHERE id = :id AND status = 'running' AND attempt = :attempt AND cancel_requested = 1
+WHERE id = :id AND status = 'running' AND attempt = :attempt
 RETURNING {columns}

@@ -1,1 +1,0 @@
-UPDATE jobs SET version = max(version, :version) WHERE id = :id

@@ -1,0 +1,85 @@
+"""The backends that must keep the ports' promises: each says how to open its store, and how to crash it."""
+
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+from pathlib import Path
+from typing import Protocol
+
+from server.hub import LocalHub
+from server.ports import EventHub, JobStore
+from server.sqlite.store import SqliteStore
+
+
+class Backend(Protocol):
+    """One record, which several stores may open one after the other."""
+
+    @property
+    def hub(self) -> EventHub: ...
+
+    @property
+    def store(self) -> JobStore:
+        """The store that is open."""
+        ...
+
+    async def open(self, *, max_queued: int = 100_000) -> JobStore: ...
+
+    async def close(self) -> None:
+        """Close in good order."""
+        ...
+
+    async def crash(self) -> None:
+        """Leave what `kill -9` would leave at this moment."""
+        ...
+
+
+class SqliteBackend:
+    """The embedded store on a real file."""
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self._generation = 0
+        self._store: SqliteStore | None = None
+        self.hub = LocalHub()
+
+    @property
+    def path(self) -> Path:
+        return self._directory / f"headway-{self._generation}.db"
+
+    @property
+    def store(self) -> SqliteStore:
+        assert self._store is not None, "the store is not open"
+        return self._store
+
+    async def open(self, *, max_queued: int = 100_000) -> SqliteStore:
+        assert self._store is None, "the store is open already"
+        self._store = await SqliteStore.open(self.path, self.hub, max_queued=max_queued)
+        return self._store
+
+    async def close(self) -> None:
+        if self._store is not None:
+            store, self._store = self._store, None
+            await store.close()
+
+    async def crash(self) -> None:
+        """The files as they are now become the record; what the live store writes afterwards is lost."""
+        left = self.path
+        self._generation += 1
+        for suffix in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                shutil.copyfile(f"{left}{suffix}", f"{self.path}{suffix}")
+        await self.close()
+
+
+@asynccontextmanager
+async def sqlite(directory: Path) -> AsyncIterator[Backend]:
+    backend = SqliteBackend(directory)
+    await backend.open()
+    try:
+        yield backend
+    finally:
+        await backend.close()
+
+
+BACKENDS = {"sqlite": sqlite}
+"""By name. A second backend is a second entry, and every test of this folder runs on it."""

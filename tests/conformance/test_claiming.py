@@ -1,0 +1,202 @@
+"""`JobStore.claim`: who runs next, and that one job is never run by two."""
+
+import asyncio
+import random
+from collections import Counter
+from dataclasses import replace
+
+import pytest
+
+from server.errors import ClaimLostError
+from server.jobs import Interrupted, Status
+from server.ports import Bell, EventHub, JobStore, LogBatch
+from server.progress import Progress
+from tests.conformance.records import (
+    DONE,
+    OWNER,
+    at,
+    claim_one,
+    ended_job,
+    finish,
+    insert_many,
+    line,
+    new_job,
+    running_job,
+    tick,
+    write_log,
+)
+
+
+async def test_a_claimed_job_runs(store: JobStore, hub: EventHub) -> None:
+    new = new_job(input_json='{"width":3}')
+    queued = await store.insert(new)
+    changed = hub.listen(Bell.CHANGED, new.id)
+    claim = await claim_one(store, 2)
+    job = claim.job
+    assert (job.id, job.status, job.attempt, job.started_at) == (new.id, Status.RUNNING, 1, at(2))
+    assert (claim.input_json, claim.checkpoint_json) == ('{"width":3}', None)
+    assert job.version > queued.version
+    assert (job.last_seq, job.state_seq) == (2, 2)
+    assert await store.get(OWNER, new.id) == job
+    assert await changed.wait(5) == {new.id}
+    assert (await store.counts(OWNER)).by_type == {"report": {Status.RUNNING: 1}}
+
+
+async def test_the_highest_priority_goes_first_then_the_oldest(store: JobStore) -> None:
+    chance = random.Random(1)
+    news = [new_job(seconds, priority=chance.choice((-100, -1, 0, 1, 100))) for seconds in range(40)]
+    shuffled = chance.sample(news, len(news))
+    for new in shuffled:
+        await store.insert(new)
+    claims = await store.claim({"report": 100}, 100, at(100))
+    expected = sorted(news, key=lambda new: (-new.priority, new.run_at, new.id))
+    assert [claim.job.id for claim in claims.claims] == [new.id for new in expected]
+
+
+async def test_priority_counts_over_all_types(store: JobStore) -> None:
+    low = await store.insert(new_job(0, type="a", priority=0))
+    high = await store.insert(new_job(1, type="b", priority=5))
+    middle = await store.insert(new_job(2, type="a", priority=3))
+    claims = await store.claim({"a": 5, "b": 5}, 2, at(10))
+    assert [claim.job.id for claim in claims.claims] == [high.id, middle.id]
+    assert (await store.get(OWNER, low.id)).status is Status.QUEUED
+
+
+async def test_a_job_waits_for_its_time(store: JobStore) -> None:
+    later = await store.insert(new_job(0, run_at=at(60)))
+    sooner = await store.insert(new_job(1, run_at=at(30)))
+    early = await store.claim({"report": 5}, 5, at(29.999))
+    assert (early.claims, early.next_run_at) == ([], at(30))
+    due = await store.claim({"report": 5}, 5, at(30))
+    assert [claim.job.id for claim in due.claims] == [sooner.id]
+    assert due.next_run_at == at(60)
+    last = await store.claim({"report": 5}, 5, at(61))
+    assert [claim.job.id for claim in last.claims] == [later.id]
+    assert last.next_run_at is None
+
+
+async def test_the_next_time_is_found_behind_other_priorities_and_due_jobs(store: JobStore) -> None:
+    await store.insert(new_job(0, priority=9, run_at=at(50)))
+    await store.insert(new_job(0, priority=-9, run_at=at(20)))
+    await store.insert(new_job(0, priority=0))
+    claims = await store.claim({"report": 1}, 1, at(1))
+    assert len(claims.claims) == 1
+    assert claims.next_run_at == at(20)
+
+
+async def test_a_type_gets_no_more_than_its_slots(store: JobStore) -> None:
+    await insert_many(store, 5, type="a", priority=9)
+    await insert_many(store, 5, type="b")
+    await insert_many(store, 5, type="never")
+    claims = await store.claim({"a": 2, "b": 9, "absent": 4}, 6, at(1))
+    assert Counter(claim.job.type for claim in claims.claims) == {"a": 2, "b": 4}
+    rest = await store.claim({"a": 9, "b": 9}, 100, at(1))
+    assert Counter(claim.job.type for claim in rest.claims) == {"a": 3, "b": 1}
+
+
+@pytest.mark.parametrize(("free", "limit"), [({"report": 0}, 5), ({"report": -1}, 5), ({"report": 5}, 0), ({}, 5)])
+async def test_without_a_free_slot_nothing_is_claimed(store: JobStore, free: dict[str, int], limit: int) -> None:
+    await insert_many(store, 3)
+    assert (await store.claim(free, limit, at(1))).claims == []
+    assert (await store.counts(OWNER)).by_type == {"report": {Status.QUEUED: 3}}
+
+
+async def test_two_who_claim_at_once_never_get_one_job(store: JobStore) -> None:
+    jobs = await insert_many(store, 60)
+    answers = await asyncio.gather(*(store.claim({"report": 4}, 4, at(1)) for _ in range(20)))
+    claimed = [claim.job.id for claims in answers for claim in claims.claims]
+    assert sorted(claimed) == sorted(job.id for job in jobs)
+
+
+async def test_a_new_attempt_starts_with_nothing_of_the_last(store: JobStore) -> None:
+    job = await running_job(store)
+    await tick(store, job, 60.0)
+    await finish(store, job, Interrupted(), progress=Progress(percent=60.0, done=6, unit="rows"))
+    again = (await claim_one(store, 5)).job
+    assert (again.attempt, again.started_at, again.progress) == (2, at(5), Progress())
+
+
+async def test_a_stale_worker_cannot_touch_a_job(store: JobStore) -> None:
+    stale = await running_job(store)
+    await finish(store, stale, Interrupted(crashed=True))
+    current = (await claim_one(store, 5)).job
+    await store.checkpoint(current.id, current.attempt, '"mine"')
+    before = await store.get(OWNER, current.id)
+    with pytest.raises(ClaimLostError):
+        await finish(store, stale, DONE, progress=Progress(percent=99.0), lines=[line("late")])
+    with pytest.raises(ClaimLostError):
+        await store.checkpoint(stale.id, stale.attempt, '"late"')
+    await tick(store, stale, 88.0)
+    await write_log(store, stale, "late")
+    assert await store.get(OWNER, current.id) == before
+    assert await store.logs(current.id, 0, 100, 100) == []
+    await finish(store, current, Interrupted())
+    assert (await claim_one(store, 9)).checkpoint_json == '"mine"'
+
+
+async def test_an_ended_job_cannot_be_touched(store: JobStore) -> None:
+    job = await ended_job(store)
+    with pytest.raises(ClaimLostError):
+        await finish(store, job, DONE)
+    with pytest.raises(ClaimLostError):
+        await store.checkpoint(job.id, job.attempt, "1")
+    await tick(store, job, 5.0)
+    await write_log(store, job, "late")
+    assert await store.get(OWNER, job.id) == job
+
+
+async def test_a_deleted_job_cannot_be_touched(store: JobStore) -> None:
+    job = await ended_job(store)
+    await store.request_cancel(OWNER, job.id, at(2), purge=True)
+    with pytest.raises(ClaimLostError):
+        await finish(store, job, DONE)
+    with pytest.raises(ClaimLostError):
+        await store.checkpoint(job.id, job.attempt, "1")
+    await tick(store, job, 5.0)
+    await write_log(store, job, "late")
+    assert await store.existing([job.id]) == frozenset()
+    assert await store.logs(job.id, 0, 100, 100) == []
+
+
+async def test_a_stale_batch_of_lines_harms_no_other(store: JobStore) -> None:
+    stale, good = await running_job(store), await running_job(store)
+    await finish(store, stale)
+    await store.append_logs([LogBatch(stale.id, 1, [line("late")]), LogBatch(good.id, 1, [line("in time")])])
+    assert [said.message for said in await store.logs(good.id, 0, 100, 100)] == ["in time"]
+    assert await store.logs(stale.id, 0, 100, 100) == []
+
+
+async def test_the_median_run_time_of_completed_jobs_is_known(store: JobStore) -> None:
+    assert store.median_run_s("report") is None
+    for run_s in (5, 1, 300):
+        await finish(store, await running_job(store), DONE, run_s)
+    assert store.median_run_s("report") == 5
+    assert store.median_run_s("import") is None
+
+
+async def test_a_queued_jobs_place_is_estimated(store: JobStore) -> None:
+    jobs = await insert_many(store, 3)
+    first = await store.insert(new_job(5, priority=1))
+    running = await running_job(store, 5, type="import")
+    now = at(10)
+    assert await store.queue_position(first, now) == 1
+    assert [await store.queue_position(job, now) for job in jobs] == [2, 3, 4]
+    assert await store.queue_position(running, now) is None
+    newcomer = await store.insert(new_job(9))
+    assert await store.queue_position(newcomer, now) == 5
+    later = await store.insert(new_job(9, run_at=at(900)))
+    assert await store.queue_position(later, now) is None
+    await store.claim({"report": 9}, 9, now)
+    assert await store.queue_position(replace(newcomer, id=later.id), now) == 1  # looked at before it was claimed
+
+
+async def test_everybody_who_asks_first_gets_a_place_that_was_counted(store: JobStore) -> None:
+    jobs = await insert_many(store, 20)
+    places = await asyncio.gather(*(store.queue_position(job, at(1)) for job in jobs))
+    assert places == list(range(1, 21))
+
+
+async def test_a_place_beyond_a_thousand_is_not_told(store: JobStore) -> None:
+    jobs = sorted(await insert_many(store, 1_003), key=lambda job: job.id)
+    places = [await store.queue_position(job, at(1)) for job in jobs[-5:]]
+    assert places == [999, 1_000, None, None, None]

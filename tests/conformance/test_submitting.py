@@ -1,0 +1,227 @@
+"""`JobStore`: accepting jobs, reading them back, and whose they are."""
+
+import asyncio
+from dataclasses import replace
+
+import pytest
+
+from server.errors import JobNotFoundError, QueueFullError
+from server.jobs import JobFilter, Status, UploadedFile
+from server.ports import Bell, EventHub, JobStore
+from server.progress import Progress
+from tests.conformance.backends import Backend
+from tests.conformance.records import (
+    OWNER,
+    STRANGER,
+    UNKNOWN_ID,
+    at,
+    claim_one,
+    ended_job,
+    insert_many,
+    new_job,
+    running_job,
+)
+
+
+async def test_an_accepted_job_is_queued_with_what_was_asked_for(store: JobStore) -> None:
+    upload = UploadedFile(field="document", filename="ünïcode.pdf", content_type="application/pdf", size_bytes=2**40)
+    new = new_job(
+        label="for Ada",
+        priority=-7,
+        run_at=at(3600),
+        timeout_s=1.5,
+        retain_s=60.0,
+        max_attempts=4,
+        uploads=(upload,),
+        retry_of=UNKNOWN_ID,
+        input_json='{"text":"Größe \U0001f600"}',
+    )
+    job = await store.insert(new)
+    assert (job.id, job.owner, job.type, job.label) == (new.id, OWNER, "report", "for Ada")
+    assert (job.status, job.attempt, job.version, job.last_seq, job.state_seq) == (Status.QUEUED, 0, 1, 1, 1)
+    assert (job.priority, job.run_at, job.timeout_s, job.retain_s, job.max_attempts) == (-7, at(3600), 1.5, 60.0, 4)
+    assert (job.uploads, job.retry_of) == ((upload,), UNKNOWN_ID)
+    assert (job.created_at, job.updated_at) == (new.created_at, new.created_at)
+    assert (job.started_at, job.completed_at, job.expires_at) == (None, None, None)
+    assert (job.progress, job.error, job.files, job.result_bytes) == (Progress(), None, (), None)
+    assert not job.terminal
+    assert not job.cancel_requested
+    assert await store.get(OWNER, job.id) == job
+    documents = await store.documents(OWNER, job.id)
+    assert (documents.input_json, documents.result_json) == (new.input_json, None)
+
+
+async def test_a_job_is_the_same_after_the_store_was_opened_again(backend: Backend) -> None:
+    jobs = await insert_many(backend.store, 3, label="kept", priority=3, run_at=at(9), retain_s=7.25, timeout_s=2.5)
+    await backend.close()
+    store = await backend.open()
+    assert [await store.get(OWNER, job.id) for job in jobs] == jobs
+
+
+async def test_no_such_job(store: JobStore) -> None:
+    for job_id in (UNKNOWN_ID, "", "x" * 10_000, "\0"):
+        with pytest.raises(JobNotFoundError):
+            await store.get(OWNER, job_id)
+        with pytest.raises(JobNotFoundError):
+            await store.documents(OWNER, job_id)
+        with pytest.raises(JobNotFoundError):
+            await store.request_cancel(OWNER, job_id, at(0))
+        assert store.departed(OWNER, job_id) is None
+        assert await store.logs(job_id, 0, 100, 10) == []
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "ended"])
+async def test_a_strangers_job_is_like_an_unknown_one(store: JobStore, state: str) -> None:
+    match state:
+        case "queued":
+            job = await store.insert(new_job())
+        case "running":
+            job = await running_job(store)
+        case _:
+            job = await ended_job(store)
+    before = await store.get(OWNER, job.id)
+    with pytest.raises(JobNotFoundError) as foreign:
+        await store.get(STRANGER, job.id)
+    with pytest.raises(JobNotFoundError) as unknown:
+        await store.get(STRANGER, UNKNOWN_ID)
+    assert str(foreign.value).replace(job.id, UNKNOWN_ID) == str(unknown.value)
+    with pytest.raises(JobNotFoundError):
+        await store.documents(STRANGER, job.id)
+    for purge in (False, True):
+        with pytest.raises(JobNotFoundError):
+            await store.request_cancel(STRANGER, job.id, at(1), purge=purge)
+    everything = JobFilter(ids=frozenset({job.id}))
+    assert (await store.page(STRANGER, JobFilter(), 10, None)).jobs == []
+    assert (await store.page(STRANGER, everything, 10, None)).jobs == []
+    assert await store.active(STRANGER, everything, 10, at(-100)) == []
+    assert not (await store.counts(STRANGER)).by_type
+    assert await store.get(OWNER, job.id) == before
+    assert await store.existing([job.id]) == {job.id}
+
+
+async def test_what_a_strangers_job_last_was_is_not_told(store: JobStore) -> None:
+    job = await ended_job(store)
+    await store.request_cancel(OWNER, job.id, at(2), purge=True)
+    assert store.departed(STRANGER, job.id) is None
+    assert store.departed(OWNER, job.id) == job
+
+
+async def test_a_burst_cannot_pass_the_queues_limit(backend: Backend) -> None:
+    await backend.close()
+    store = await backend.open(max_queued=10)
+    answers = await asyncio.gather(*(store.insert(new_job()) for _ in range(50)), return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, QueueFullError)]
+    assert len(answers) - len(refused) == 10
+    assert all(error.retry_after_s >= 1 for error in refused)
+    assert (await store.counts(OWNER)).by_type == {"report": {Status.QUEUED: 10}}
+
+
+async def test_a_place_in_the_queue_is_counted_once(backend: Backend) -> None:
+    """Neither between a commit and its answer, nor when the answer comes too late for its caller."""
+    await backend.close()
+    store = await backend.open(max_queued=3)
+    hub_says: list[str] = []
+    listener = backend.hub.listen(Bell.QUEUED)
+    first = asyncio.create_task(store.insert(new_job()))
+    hub_says += await listener.wait(5)
+    second = store.insert(new_job())  # in the very turn of the loop in which the first was committed
+    third = store.insert(new_job())
+    await asyncio.gather(first, second, third)
+    with pytest.raises(QueueFullError):
+        await store.insert(new_job())
+
+
+async def test_places_become_free_again(backend: Backend) -> None:
+    await backend.close()
+    store = await backend.open(max_queued=2)
+    first, _ = await insert_many(store, 2)
+    with pytest.raises(QueueFullError):
+        await store.insert(new_job())
+    await claim_one(store)
+    third = await store.insert(new_job())
+    with pytest.raises(QueueFullError):
+        await store.insert(new_job())
+    await store.request_cancel(OWNER, third.id, at(1))
+    await store.insert(new_job())
+    with pytest.raises(QueueFullError):
+        await store.insert(new_job())
+    assert first.id
+
+
+async def test_a_refused_insert_takes_no_place(backend: Backend) -> None:
+    await backend.close()
+    store = await backend.open(max_queued=2)
+    new = new_job()
+    await store.insert(new)
+    for _ in range(5):
+        with pytest.raises(Exception, match="UNIQUE"):
+            await store.insert(new)
+    await store.insert(new_job())
+
+
+async def test_a_bad_insert_harms_no_other_of_the_same_moment(store: JobStore) -> None:
+    taken = new_job()
+    await store.insert(taken)
+    good = [new_job() for _ in range(20)]
+    mixed = [*good[:7], taken, *good[7:13], replace(new_job(), label="\ud800"), *good[13:], taken]
+    answers = await asyncio.gather(*(store.insert(new) for new in mixed), return_exceptions=True)
+    failed = [index for index, answer in enumerate(answers) if isinstance(answer, BaseException)]
+    assert failed == [7, 14, 22]
+    assert {job.id for job in (await store.page(OWNER, JobFilter(), 100, None)).jobs} == {
+        taken.id,
+        *(new.id for new in good),
+    }
+    assert (await store.counts(OWNER)).by_type == {"report": {Status.QUEUED: 21}}
+
+
+async def test_a_cancelled_caller_does_not_undo_an_insert(backend: Backend) -> None:
+    store = backend.store
+    news = [new_job() for _ in range(30)]
+    tasks = [asyncio.create_task(store.insert(new)) for new in news]
+    await asyncio.sleep(0)  # handed over, not committed
+    for task in tasks[::2]:
+        task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
+    await store.check_writable()  # every earlier write has settled when this returns
+    assert (await store.counts(OWNER)).by_type == {"report": {Status.QUEUED: 30}}
+    assert len((await store.page(OWNER, JobFilter(), 100, None)).jobs) == 30
+    await backend.close()
+    reopened = await backend.open()
+    assert [(await reopened.get(OWNER, new.id)).status for new in news] == [Status.QUEUED] * 30
+
+
+async def test_a_cancelled_reader_harms_no_other(backend: Backend) -> None:
+    jobs = await insert_many(backend.store, 20)
+    await backend.close()
+    store = await backend.open()
+    tasks = [asyncio.create_task(store.get(OWNER, job.id)) for job in jobs for _ in range(3)]
+    await asyncio.sleep(0)
+    for task in tasks[::3]:
+        task.cancel()
+    answers = await asyncio.gather(*tasks, return_exceptions=True)
+    assert sum(isinstance(answer, asyncio.CancelledError) for answer in answers) == 20
+    assert [await store.get(OWNER, job.id) for job in jobs] == jobs
+
+
+async def test_many_ask_for_an_unknown_job_at_once(store: JobStore) -> None:
+    answers = await asyncio.gather(*(store.get(OWNER, UNKNOWN_ID) for _ in range(100)), return_exceptions=True)
+    assert all(isinstance(answer, JobNotFoundError) for answer in answers)
+
+
+async def test_an_insert_rings_for_those_who_claim_and_those_who_watch(store: JobStore, hub: EventHub) -> None:
+    queued, changed = hub.listen(Bell.QUEUED), hub.listen(Bell.CHANGED)
+    new = new_job()
+    await store.insert(new)
+    assert await queued.wait(5) == {new.id}
+    assert await changed.wait(5) == {new.id}
+
+
+async def test_existing_says_which_ids_are_jobs(store: JobStore) -> None:
+    jobs = await insert_many(store, 3)
+    assert await store.existing([UNKNOWN_ID, jobs[0].id, jobs[2].id]) == {jobs[0].id, jobs[2].id}
+    assert await store.existing([]) == frozenset()
+
+
+async def test_a_store_on_a_good_disk_is_writable(store: JobStore) -> None:
+    await store.check_writable()
+    await store.check_writable()
