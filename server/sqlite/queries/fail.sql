@@ -1,6 +1,6 @@
 UPDATE jobs SET
     status = 'failed', updated_at = :now, completed_at = :now,
-    expires_at = :now + CAST(retain_s * 1000 AS INTEGER),
+    expires_at = :now + CAST(min(retain_s, 3155760000.0) * 1000 AS INTEGER),
     percent = :percent, done = :done, total = :total, unit = :unit, message = :message, step = :step,
     rate_per_second = NULL, eta_s = NULL,
     error = :error, failures = failures + :failed, checkpoint = NULL,

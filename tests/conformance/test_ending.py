@@ -1,0 +1,303 @@
+"""`JobStore.finish` and `request_cancel`: each outcome, each race, and that an end is the end."""
+
+import asyncio
+import random
+from collections.abc import Awaitable
+from dataclasses import replace
+
+import pytest
+
+from server.errors import ClaimLostError, JobNotFoundError, JobStateError
+from server.jobs import (
+    Cancelled,
+    Completed,
+    Failed,
+    Interrupted,
+    Job,
+    Outcome,
+    OutputFile,
+    Retry,
+    Status,
+)
+from server.ports import Bell, EventHub, JobStore
+from server.progress import Progress
+from tests.conformance.backends import Backend
+from tests.conformance.records import (
+    BROKEN,
+    DAY_S,
+    DONE,
+    ERROR,
+    OWNER,
+    at,
+    claim_one,
+    ended_job,
+    finish,
+    line,
+    new_job,
+    running_job,
+    tick,
+)
+
+LAST = Progress(
+    percent=71.5, done=715, total=1000, unit="rows", message="nearly", step="two", rate_per_second=9.5, eta_s=3
+)
+KEPT = replace(LAST, rate_per_second=None, eta_s=None)
+"""What an ended job says of its progress: there is no pace any more."""
+
+OUTCOMES: dict[str, Outcome] = {
+    "completed": DONE,
+    "failed": BROKEN,
+    "cancelled": Cancelled(),
+    "interrupted": Interrupted(),
+    "crashed": Interrupted(crashed=True),
+    "retry": Retry(ERROR, at(50)),
+}
+
+
+async def test_a_completed_job_has_its_result_and_files(store: JobStore) -> None:
+    files = (OutputFile("Grüße.txt", 7, "text/plain"), OutputFile("a.csv", 2**40, "text/csv"))
+    job = await running_job(store, retain_s=60.0)
+    ended = await finish(store, job, Completed('{"ü":1}', files), 9, LAST)
+    assert (ended.status, ended.completed_at, ended.expires_at) == (Status.COMPLETED, at(9), at(69))
+    assert (ended.files, ended.result_bytes, ended.error) == (files, len('{"ü":1}'.encode()), None)
+    assert ended.progress == replace(KEPT, percent=100)
+    assert (ended.failures, ended.interruptions) == (0, 0)
+    assert ended.version > job.version
+    assert await store.get(OWNER, job.id) == ended
+    assert (await store.documents(OWNER, job.id)).result_json == '{"ü":1}'
+
+
+async def test_a_failed_job_says_why(store: JobStore) -> None:
+    ended = await finish(store, await running_job(store, retain_s=60.0), Failed(ERROR, retryable=False), 9, LAST)
+    assert (ended.status, ended.error, ended.failures) == (Status.FAILED, ERROR, 1)
+    assert (ended.completed_at, ended.expires_at) == (at(9), at(69))
+    assert ended.progress == KEPT
+    assert (await store.documents(OWNER, ended.id)).result_json is None
+
+
+async def test_a_cancelled_job_keeps_the_progress_it_made(store: JobStore) -> None:
+    job = await running_job(store, retain_s=60.0)
+    await store.request_cancel(OWNER, job.id, at(5))
+    ended = await finish(store, job, Cancelled(), 9, LAST)
+    assert (ended.status, ended.error, ended.failures) == (Status.CANCELLED, None, 0)
+    assert (ended.completed_at, ended.expires_at, ended.cancel_requested) == (at(9), at(69), True)
+    assert ended.progress == KEPT
+
+
+async def test_a_job_that_failed_once_waits_for_its_next_attempt(store: JobStore, hub: EventHub) -> None:
+    job = await running_job(store, max_attempts=3)
+    queued = hub.listen(Bell.QUEUED)
+    waiting = await finish(store, job, Retry(ERROR, at(30)), 9, LAST)
+    assert (waiting.status, waiting.run_at, waiting.failures, waiting.interruptions) == (Status.QUEUED, at(30), 1, 0)
+    assert (waiting.completed_at, waiting.expires_at, waiting.error) == (None, None, None)
+    assert waiting.progress.percent is None
+    assert await queued.wait(5) == {job.id}
+    assert (await store.claim({"report": 1}, 1, at(29))).next_run_at == at(30)
+    assert (await claim_one(store, 30)).job.attempt == 2
+
+
+@pytest.mark.parametrize("crashed", [False, True])
+async def test_an_interrupted_job_is_due_at_once_and_nothing_counts_against_it(store: JobStore, crashed: bool) -> None:
+    job = await running_job(store)
+    await store.checkpoint(job.id, 1, '{"row":7}')
+    waiting = await finish(store, job, Interrupted(crashed=crashed), 9)
+    assert (waiting.status, waiting.run_at) == (Status.QUEUED, job.run_at)
+    assert (waiting.failures, waiting.recoveries, waiting.interruptions) == (0, int(crashed), 1)
+    again = await claim_one(store, 9)
+    assert (again.job.id, again.job.attempt, again.checkpoint_json) == (job.id, 2, '{"row":7}')
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES.values(), ids=OUTCOMES)
+async def test_a_recorded_cancel_wins_over_any_outcome(store: JobStore, outcome: Outcome) -> None:
+    job = await running_job(store)
+    await store.request_cancel(OWNER, job.id, at(1))
+    ended = await finish(store, job, outcome, 2)
+    assert (ended.status, ended.error, ended.files, ended.result_bytes) == (Status.CANCELLED, None, (), None)
+    assert (await store.documents(OWNER, job.id)).result_json is None
+    assert await store.get(OWNER, job.id) == ended
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES.values(), ids=OUTCOMES)
+async def test_a_recorded_purge_deletes_the_job_when_its_attempt_ends(
+    store: JobStore, hub: EventHub, outcome: Outcome
+) -> None:
+    job = await running_job(store)
+    marked = await store.request_cancel(OWNER, job.id, at(1), purge=True)
+    assert (marked.status, marked.purge_requested) == (Status.RUNNING, True)
+    assert await store.get(OWNER, job.id) == marked
+    deleted, changed = hub.listen(Bell.DELETED), hub.listen(Bell.CHANGED)
+    last = await finish(store, job, outcome, 2, lines=[line("stopped")])
+    assert last.status is Status.CANCELLED
+    assert await deleted.wait(5) == await changed.wait(5) == {job.id}
+    await assert_gone(store, last)
+
+
+async def assert_gone(store: JobStore, last: Job) -> None:
+    with pytest.raises(JobNotFoundError):
+        await store.get(OWNER, last.id)
+    with pytest.raises(JobNotFoundError):
+        await store.documents(OWNER, last.id)
+    with pytest.raises(JobNotFoundError):
+        await store.request_cancel(OWNER, last.id, at(9))
+    assert store.departed(OWNER, last.id) == last
+    assert await store.existing([last.id]) == frozenset()
+    assert await store.logs(last.id, 0, 1_000, 1_000) == []
+    assert not (await store.counts(OWNER)).by_type
+
+
+@pytest.mark.parametrize("outcome", OUTCOMES.values(), ids=OUTCOMES)
+async def test_a_current_attempt_can_always_be_ended(store: JobStore, outcome: Outcome) -> None:
+    """Also one that stops as if it had been cancelled, though nobody cancelled it: or it would run for ever."""
+    ended = await finish(store, await running_job(store), outcome, 2)
+    assert ended.status is not Status.RUNNING
+
+
+async def test_an_attempts_last_lines_and_its_end_are_one_step(store: JobStore) -> None:
+    job = await running_job(store)
+    ended = await finish(store, job, DONE, 2, lines=[line("almost"), line("done")])
+    assert [(said.seq, said.message) for said in await store.logs(job.id, 0, 99, 99)] == [(3, "almost"), (4, "done")]
+    assert (ended.last_seq, ended.state_seq) == (5, 5)
+
+
+async def test_a_queued_job_is_cancelled_at_once(store: JobStore) -> None:
+    job = await store.insert(new_job(retain_s=60.0))
+    cancelled = await store.request_cancel(OWNER, job.id, at(3))
+    assert (cancelled.status, cancelled.cancel_requested) == (Status.CANCELLED, True)
+    assert (cancelled.completed_at, cancelled.expires_at, cancelled.started_at) == (at(3), at(63), None)
+    assert cancelled.version > job.version
+    assert (await store.claim({"report": 1}, 1, at(9))).claims == []
+    assert await store.get(OWNER, job.id) == cancelled
+
+
+async def test_a_running_job_is_marked_and_its_engine_hears(store: JobStore, hub: EventHub) -> None:
+    job = await running_job(store)
+    cancels, changed = hub.listen(Bell.CANCEL), hub.listen(Bell.CHANGED)
+    marked = await store.request_cancel(OWNER, job.id, at(3))
+    assert (marked.status, marked.cancel_requested, marked.purge_requested) == (Status.RUNNING, True, False)
+    assert marked.version > job.version
+    assert await cancels.wait(5) == await changed.wait(5) == {job.id}
+    assert await store.get(OWNER, job.id) == marked
+
+
+async def test_a_cancel_does_not_take_a_purge_back(store: JobStore) -> None:
+    job = await running_job(store)
+    await store.request_cancel(OWNER, job.id, at(1), purge=True)
+    assert (await store.request_cancel(OWNER, job.id, at(2))).purge_requested
+
+
+async def test_a_cancel_does_not_put_progress_back(store: JobStore) -> None:
+    """Ticks reach the disk later than watchers: what a cancel finds there is old."""
+    job = await running_job(store)
+    for percent in (10.0, 20.0, 30.0):
+        await tick(store, job, percent, 1)
+    assert (await store.request_cancel(OWNER, job.id, at(3))).progress.percent == 30.0
+    assert (await store.get(OWNER, job.id)).progress.percent == 30.0
+
+
+@pytest.mark.parametrize("outcome", [DONE, BROKEN], ids=["completed", "failed"])
+async def test_what_has_ended_cannot_be_cancelled(store: JobStore, hub: EventHub, outcome: Outcome) -> None:
+    ended = await ended_job(store, outcome)
+    changed = hub.listen(Bell.CHANGED)
+    with pytest.raises(JobStateError):
+        await store.request_cancel(OWNER, ended.id, at(3))
+    assert await store.get(OWNER, ended.id) == ended
+    assert await changed.wait(0) == frozenset()
+
+
+async def test_cancelling_what_is_cancelled_changes_nothing(store: JobStore) -> None:
+    job = await store.insert(new_job())
+    cancelled = await store.request_cancel(OWNER, job.id, at(1))
+    assert await store.request_cancel(OWNER, job.id, at(2)) == cancelled
+    assert await store.get(OWNER, job.id) == cancelled
+
+
+@pytest.mark.parametrize("state", ["queued", "completed", "failed", "cancelled"])
+async def test_a_purge_deletes_what_does_not_run(store: JobStore, hub: EventHub, state: str) -> None:
+    if state == "queued":
+        job = await store.insert(new_job())
+    else:
+        job = await ended_job(store, OUTCOMES[state])
+    deleted = hub.listen(Bell.DELETED)
+    last = await store.request_cancel(OWNER, job.id, at(3), purge=True)
+    assert last.status == ("cancelled" if state == "queued" else state)
+    assert await deleted.wait(5) == {job.id}
+    await assert_gone(store, last)
+
+
+@pytest.mark.parametrize("seed", range(4))
+async def test_commit_order_decides_between_an_end_and_a_cancel(store: JobStore, seed: int) -> None:
+    """Whoever is recorded first wins, and both are told the same."""
+    chance = random.Random(seed)
+    statuses = set()
+    for _ in range(40):
+        job = await running_job(store)
+        ending = after(chance.randint(0, 4), finish(store, job, DONE))
+        cancelling = after(chance.randint(0, 4), store.request_cancel(OWNER, job.id, at(1)))
+        first, second = chance.sample((ending, cancelling), 2)
+        answers = await asyncio.gather(first, second, return_exceptions=True)
+        now = await store.get(OWNER, job.id)
+        statuses.add(now.status)
+        assert now.terminal
+        assert now in answers
+        refused = [answer for answer in answers if isinstance(answer, BaseException)]
+        assert [type(error) for error in refused] == [JobStateError] * (now.status is Status.COMPLETED)
+        assert now.state_seq == now.last_seq == 3
+    assert statuses == {Status.COMPLETED, Status.CANCELLED}, "the race was none"
+
+
+async def after(turns: int, answer: Awaitable[Job]) -> Job:
+    """Begin some turns of the loop later: what comes first differs, and so does what shares a transaction."""
+    for _ in range(turns):
+        await asyncio.sleep(0)
+    return await answer
+
+
+async def test_exactly_one_of_many_ends_is_recorded(store: JobStore) -> None:
+    for _ in range(20):
+        job = await running_job(store)
+        outcomes = [finish(store, job, outcome) for outcome in OUTCOMES.values()]
+        answers = await asyncio.gather(*outcomes, return_exceptions=True)
+        recorded = [answer for answer in answers if isinstance(answer, Job)]
+        assert len(recorded) == 1
+        assert sum(isinstance(answer, ClaimLostError) for answer in answers) == len(OUTCOMES) - 1
+        assert await store.get(OWNER, job.id) == recorded[0]
+        await store.request_cancel(OWNER, job.id, at(9), purge=True)
+
+
+async def test_a_cancelled_caller_does_not_undo_an_end(backend: Backend) -> None:
+    store = backend.store
+    job = await running_job(store)
+    ending = asyncio.create_task(finish(store, job, DONE))
+    await asyncio.sleep(0)
+    ending.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await ending
+    await store.check_writable()
+    assert (await store.get(OWNER, job.id)).status is Status.COMPLETED
+    await backend.close()
+    assert (await (await backend.open()).get(OWNER, job.id)).status is Status.COMPLETED
+
+
+@pytest.mark.parametrize("retain_s", [0.0, 1e15, 1e300, float("inf")])
+async def test_an_end_can_be_recorded_however_long_the_job_is_kept(store: JobStore, retain_s: float) -> None:
+    ended = await ended_job(store, DONE, 2, retain_s=retain_s)
+    assert ended.expires_at is not None
+    assert ended.expires_at >= at(2)
+    queued = await store.insert(new_job(retain_s=retain_s))
+    assert (await store.request_cancel(OWNER, queued.id, at(3))).status is Status.CANCELLED
+
+
+async def test_the_expired_are_deleted_in_portions(store: JobStore, hub: EventHub) -> None:
+    kept = await ended_job(store, DONE, 1, retain_s=float(DAY_S))
+    waiting = await store.insert(new_job(retain_s=0.0))
+    going = [
+        await ended_job(store, outcome, 1, type="import", retain_s=10.0) for outcome in list(OUTCOMES.values())[:3]
+    ]
+    assert await store.expire(at(10.999), 10) == 0
+    deleted = hub.listen(Bell.DELETED)
+    assert await store.expire(at(11), 2) == 2
+    assert await store.expire(at(11), 2) == 1
+    assert await store.expire(at(11), 2) == 0
+    assert await deleted.wait(5) == {job.id for job in going}
+    assert await store.existing([job.id for job in (kept, waiting, *going)]) == {kept.id, waiting.id}
+    assert [store.departed(OWNER, job.id) for job in going] == going
