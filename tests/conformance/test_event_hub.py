@@ -1,0 +1,115 @@
+"""`EventHub`: bells that coalesce, and listeners that miss none."""
+
+import asyncio
+
+import pytest
+
+from server.ports import Bell, EventHub
+
+LONG_S = 5.0
+"""How long a test waits for what must come; nothing that passes waits for it."""
+
+
+async def test_a_listener_hears_the_bells_of_its_kind(hub: EventHub) -> None:
+    changed, queued = hub.listen(Bell.CHANGED), hub.listen(Bell.QUEUED)
+    hub.ring(Bell.CHANGED, "a")
+    hub.ring(Bell.QUEUED, "b")
+    hub.ring(Bell.CANCEL, "c")
+    assert await changed.wait(LONG_S) == {"a"}
+    assert await queued.wait(LONG_S) == {"b"}
+
+
+async def test_a_listener_to_one_job_hears_of_no_other(hub: EventHub) -> None:
+    one, all_ = hub.listen(Bell.CHANGED, "a"), hub.listen(Bell.CHANGED)
+    hub.ring(Bell.CHANGED, "b")
+    assert await one.wait(0) == frozenset()
+    hub.ring(Bell.CHANGED, "a")
+    assert await one.wait(LONG_S) == {"a"}
+    assert await all_.wait(LONG_S) == {"a", "b"}
+
+
+async def test_every_listener_hears_every_bell(hub: EventHub) -> None:
+    listeners = [hub.listen(Bell.CHANGED, "a") for _ in range(50)]
+    hub.ring(Bell.CHANGED, "a")
+    assert await asyncio.gather(*(listener.wait(LONG_S) for listener in listeners)) == [{"a"}] * 50
+
+
+async def test_a_storm_of_bells_is_heard_as_a_set(hub: EventHub) -> None:
+    listener = hub.listen(Bell.CHANGED)
+    for number in range(100_000):
+        hub.ring(Bell.CHANGED, f"job {number % 3}")
+    assert await listener.wait(LONG_S) == {"job 0", "job 1", "job 2"}
+    assert await listener.wait(0) == frozenset()
+
+
+async def test_what_rang_before_one_listened_is_not_heard(hub: EventHub) -> None:
+    hub.ring(Bell.CHANGED, "a")
+    assert await hub.listen(Bell.CHANGED).wait(0) == frozenset()
+
+
+async def test_a_bell_wakes_who_waits(hub: EventHub) -> None:
+    listener = hub.listen(Bell.CHANGED)
+    waiting = asyncio.create_task(listener.wait(LONG_S))
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    hub.ring(Bell.CHANGED, "a")
+    assert await waiting == {"a"}
+
+
+async def test_a_cancelled_wait_loses_no_bell(hub: EventHub) -> None:
+    listener = hub.listen(Bell.CHANGED)
+    for rings_first in (True, False):
+        waiting = asyncio.create_task(listener.wait(LONG_S))
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        if rings_first:
+            hub.ring(Bell.CHANGED, "a")
+        waiting.cancel()
+        if not rings_first:
+            hub.ring(Bell.CHANGED, "a")
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        assert await listener.wait(0) == {"a"}
+
+
+async def test_a_bell_at_the_very_moment_of_the_time_out_is_heard_next(hub: EventHub) -> None:
+    listener = hub.listen(Bell.CHANGED)
+    heard: set[str] = set()
+    for number in range(200):
+        waiting = asyncio.create_task(listener.wait(0))
+        await asyncio.sleep(0)
+        hub.ring(Bell.CHANGED, f"{number}")
+        heard |= await waiting
+    heard |= await listener.wait(0)
+    assert heard == {f"{number}" for number in range(200)}
+
+
+async def test_a_closed_listener_hears_nothing_and_may_be_closed_again(hub: EventHub) -> None:
+    listener, other = hub.listen(Bell.CHANGED, "a"), hub.listen(Bell.CHANGED, "a")
+    listener.close()
+    listener.close()
+    hub.ring(Bell.CHANGED, "a")
+    assert await listener.wait(0) == frozenset()
+    assert await other.wait(LONG_S) == {"a"}
+
+
+async def test_closing_the_hub_wakes_everybody_for_good(hub: EventHub) -> None:
+    closed_before = hub.closed
+    listeners = [hub.listen(Bell.CHANGED, "a"), hub.listen(Bell.CHANGED), hub.listen(Bell.DELETED)]
+    waiting = [asyncio.create_task(listener.wait(LONG_S)) for listener in listeners]
+    await asyncio.sleep(0)
+    hub.close()
+    assert (closed_before, hub.closed) == (False, True)
+    assert await asyncio.gather(*waiting) == [frozenset()] * 3
+    assert await listeners[0].wait(LONG_S) == frozenset()
+    assert await hub.listen(Bell.CHANGED).wait(LONG_S) == frozenset()
+
+
+async def test_a_bell_before_the_close_is_still_heard(hub: EventHub) -> None:
+    listener = hub.listen(Bell.DELETED)
+    hub.ring(Bell.DELETED, "a")
+    hub.close()
+    assert await listener.wait(LONG_S) == {"a"}
+    hub.close()
+    hub.ring(Bell.DELETED, "b")
+    assert await listener.wait(LONG_S) == {"b"}
