@@ -1,0 +1,165 @@
+"""`/openapi.json` says what the server does: the document is valid, complete, and real answers fit it."""
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from tests.process import ServerProcess, multipart
+from tests.web.representation import DETAIL_FIELDS, FIELDS
+
+ROUTES = {
+    "/jobs": {"get", "post"},
+    "/jobs/stats": {"get"},
+    "/jobs/progress": {"get"},
+    "/jobs/{id}": {"get", "delete"},
+    "/jobs/{id}/progress": {"get"},
+    "/jobs/{id}/logs": {"get"},
+    "/jobs/{id}/result": {"get"},
+    "/jobs/{id}/files/{name}": {"get"},
+    "/job-types": {"get"},
+    "/healthz": {"get"},
+    "/readyz": {"get"},
+    "/openapi.json": {"get"},
+    "/": {"get"},
+    "/static/{path}": {"get"},
+}
+
+
+@pytest.fixture(scope="module")
+def document(server: ServerProcess) -> Any:
+    reply = server.request("GET", "/openapi.json")
+    assert (reply.status, reply.headers["Content-Type"]) == (200, "application/json")
+    return reply.json
+
+
+def test_the_document_is_valid(document: Any) -> None:
+    assert document["openapi"].startswith("3.1.")
+    assert list(OpenAPIV31SpecValidator(document).iter_errors()) == []
+
+
+def test_every_reference_points_at_something(document: Any) -> None:
+    def references(part: Any) -> Iterator[str]:
+        if isinstance(part, dict):
+            if isinstance(part.get("$ref"), str):
+                yield part["$ref"]
+            for value in part.values():
+                yield from references(value)
+        elif isinstance(part, list):
+            for value in part:
+                yield from references(value)
+
+    found = set(references(document))
+    assert "#/components/schemas/nested-input.Line" in found
+    for reference in found:
+        target = document
+        for key in reference.removeprefix("#/").split("/"):
+            target = target[key]
+
+
+def test_every_route_is_described(server: ServerProcess, document: Any) -> None:
+    described = {path: operations.keys() for path, operations in document["paths"].items()}
+    types = [job_type["name"] for job_type in server.request("GET", "/job-types").json["jobTypes"]]
+    typed = {f"/jobs/{name}": {"post"} for name in types}
+    assert described == ROUTES | typed
+
+
+def test_every_field_of_the_representation_is_in_the_schema(document: Any) -> None:
+    schemas = document["components"]["schemas"]
+    for name, fields in (("JobView", FIELDS), ("JobDetail", DETAIL_FIELDS)):
+        assert schemas[name]["properties"].keys() == fields
+        assert set(schemas[name]["required"]) == fields
+
+
+def test_the_limits_are_published(document: Any) -> None:
+    limits = document["x-limits"]
+    assert limits["maxBodyBytes"] == 1024 * 1024
+    assert limits["maxJsonDepth"] == 32
+    assert all(isinstance(value, int | float) for value in limits.values())
+
+
+def _template(document: Any, path: str) -> str:
+    """The described path that a real one belongs to."""
+    parts = path.partition("?")[0].split("/")
+    if "/".join(parts) in document["paths"]:
+        return "/".join(parts)
+    parts[2] = "{id}"
+    if len(parts) > 4:
+        parts[4] = "{name}"
+    return "/".join(parts)
+
+
+def _assert_fits(document: Any, method: str, path: str, status: int, content_type: str, body: bytes) -> None:
+    responses = document["paths"][_template(document, path)][method]["responses"]
+    answer = responses.get(str(status)) or responses["default"]
+    if not body:
+        assert "content" not in answer
+        return
+    schema = answer["content"][content_type]["schema"]
+    validator = Draft202012Validator(schema | {"components": document["components"]})
+    errors = [f"{error.json_path}: {error.message}" for error in validator.iter_errors(json.loads(body))]
+    assert not errors, errors
+
+
+def test_real_answers_fit_their_schemas(server: ServerProcess, document: Any) -> None:
+    later = "?runAt=2099-01-01T00:00:00Z&label=schema"
+    queued, cancelled = server.submit("noop", query=later), server.submit("noop", query=later)
+    server.request("DELETE", f"/jobs/{cancelled}")
+    completed, failed = server.submit("writes-files", {"text": "x"}), server.submit("fails", {"text": "x"})
+    walked = server.submit("steps-async", {"steps": 3})
+    running = server.submit("steps-async", {"steps": 1000, "step_s": 0.05})
+    for job_id in (completed, failed, walked):
+        server.wait_for(job_id)
+    assert any(state["progress"] for state in server.states(running))
+    unknown = "01900000-0000-7000-8000-000000000000"
+    paths = [f"/jobs/{job_id}" for job_id in (queued, running, completed, failed, cancelled, walked, unknown)]
+    paths += [f"{path}/result" for path in paths] + [f"{path}/logs" for path in paths]
+    paths += ["/jobs", "/jobs?limit=2", "/jobs?limit=0", "/jobs?limit=%ff", "/jobs/stats", "/job-types"]
+    paths += ["/healthz", "/readyz", "/openapi.json", f"/jobs/{walked}?surprise=1", f"/jobs/{completed}/files/none"]
+    statuses = set()
+    for path in paths:
+        reply = server.request("GET", path)
+        statuses.add(reply.status)
+        _assert_fits(document, "get", path, reply.status, reply.headers["Content-Type"], reply.body)
+    assert statuses == {200, 202, 400, 404, 409, 410, 422}
+    for path in (f"/jobs/{walked}", f"/jobs/{unknown}", f"/jobs/{queued}", f"/jobs/{running}"):
+        reply = server.request("DELETE", path)
+        _assert_fits(document, "delete", path, reply.status, reply.headers["Content-Type"], reply.body)
+
+
+def test_real_submissions_fit_their_schemas(server: ServerProcess, document: Any) -> None:
+    body, content_type = multipart({"document": b"hello"}, {"copies": 1})
+    for path, sent, headers in (
+        ("/jobs/noop", {}, {}),
+        ("/jobs", {"type": "noop"}, {}),
+        ("/jobs/nested-input", {"points": [{"x": 1}], "next": {"points": []}}, {}),
+        ("/jobs/reads-upload", body, {"Content-Type": content_type}),
+        ("/jobs/noop", b"{", {"Content-Type": "application/json"}),
+        ("/jobs/noop", b"{}", {"Content-Type": "text/plain"}),
+        ("/jobs/noop", {"x": 1}, {}),
+        ("/jobs", {"type": "never-available"}, {}),
+    ):
+        reply = server.request("POST", path, sent, headers)
+        _assert_fits(document, "post", path, reply.status, reply.headers["Content-Type"], reply.body)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        ({"points": [{"x": 1}]}, 202),
+        ({"points": [{"x": 1, "z": 1}]}, 422),
+        ({"points": [], "next": {"points": [{}]}}, 422),
+        ({"points": [], "next": {"points": [], "surprise": 1}}, 422),
+        ({}, 422),
+    ],
+)
+def test_the_schema_of_an_input_accepts_what_the_server_accepts(
+    server: ServerProcess, document: Any, body: Any, status: int
+) -> None:
+    content = document["paths"]["/jobs/nested-input"]["post"]["requestBody"]["content"]
+    schema = content["application/json"]["schema"] | {"components": document["components"]}
+    assert Draft202012Validator(schema).is_valid(body) == (status == 202)
+    assert server.request("POST", "/jobs/nested-input", body).status == status
