@@ -3,6 +3,7 @@
 import importlib
 import importlib.util
 import inspect
+import math
 import re
 import sys
 import types
@@ -12,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, PydanticUserError, TypeAdapter
+from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, PydanticUserError, RootModel, TypeAdapter
 from pydantic_core import core_schema
 
 from .errors import JobTypeError, SetupError
@@ -20,6 +21,8 @@ from .errors import JobTypeError, SetupError
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _MAX_NAME_CHARS = 64
 _RESERVED = frozenset({"progress", "stats"})  # GET /jobs/progress and /jobs/stats
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
@@ -75,14 +78,18 @@ class JobType:
         if self.input_type is None:
             _NoInput.model_validate(dict(fields))
             return None
-        extra = None if "extra" in self.input_type.model_config else "forbid"
-        return self.input_type.model_validate({**fields, **uploads}, extra=extra)  # type: ignore[arg-type]
+        return self.input_type.model_validate({**fields, **uploads}, extra="forbid" if self._closed else None)
+
+    @property
+    def _closed(self) -> bool:
+        """Whether unknown fields are refused, in every part of the input: unless its model says it takes them."""
+        return self.input_type is None or self.input_type.model_config.get("extra") not in ("allow", "ignore")
 
     @property
     def input_schema(self) -> dict[str, Any]:
-        """JSON Schema of the input; closed, since unknown fields are refused."""
-        closed: dict[str, Any] = _closed((self.input_type or _NoInput).model_json_schema())
-        return closed
+        """JSON Schema of the input; closed where unknown fields are refused."""
+        schema = (self.input_type or _NoInput).model_json_schema()
+        return _closed(schema) if self._closed else schema
 
     @property
     def output_schema(self) -> dict[str, Any]:
@@ -156,6 +163,7 @@ def job(
     """
 
     def declare(handler: Handler) -> Handler:
+        _check_name(name)
         _check_limits(name, max_attempts, timeout_s, concurrency, retain_s)
         input_type, returns = _signature(name, handler)
         doc = inspect.getdoc(handler) or ""
@@ -176,7 +184,7 @@ def job(
             source=_current_source or handler.__module__,
         )
         earlier = _declared.get(name)
-        if earlier is not None and earlier.handler.__module__ != handler.__module__:
+        if earlier is not None and _place(earlier.handler) != _place(handler):
             raise JobTypeError(f"the job type {name!r} is declared twice: {earlier.source}, {job_type.source}")
         _declared[name] = job_type
         return handler
@@ -192,6 +200,11 @@ def declared(name: str) -> JobType:
         raise JobTypeError(f"no loaded module declares the job type {name!r}") from None
 
 
+def _place(handler: Callable[..., Any]) -> tuple[str, str]:
+    """Where a function stands: the same for a module that is loaded again."""
+    return handler.__module__, handler.__qualname__
+
+
 _declared: dict[str, JobType] = {}
 _current_source: str | None = None
 
@@ -200,14 +213,19 @@ def _load_source(source: str) -> list[JobType]:
     global _current_source  # noqa: PLW0603 - @job has no other way to know what is being imported
     _current_source = source
     try:
-        load_module(source)
+        name = load_module(source).__name__
     except (SetupError, JobTypeError) as error:
         raise SetupError(str(error)) from error
-    except Exception as error:
+    except (Exception, SystemExit) as error:  # a script without a main guard may call sys.exit()
         raise SetupError(f"{source} could not be imported: {type(error).__name__}: {error}") from error
     finally:
         _current_source = None
-    return [job_type for job_type in _declared.values() if job_type.source == source]
+    # By the module too: another source may have imported it first, or it goes by two spellings.
+    return [
+        job_type
+        for job_type in _declared.values()
+        if job_type.source == source or f"{job_type.handler.__module__}.".startswith(f"{name}.")
+    ]
 
 
 def load_module(source: str) -> types.ModuleType:
@@ -251,15 +269,22 @@ def _load_path(path: Path) -> types.ModuleType:
     return module
 
 
+def _check_name(name: str) -> None:
+    if not isinstance(name, str):  # the decorator without its parentheses, most likely
+        raise JobTypeError('the decorator takes the name of the job type: @job("name")')
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME_CHARS or name in _RESERVED:
+        raise JobTypeError(f"{name!r} cannot name a job type: use lower-case words joined by hyphens")
+
+
 def _check_limits(
     name: str, max_attempts: int, timeout_s: float | None, concurrency: int | None, retain_s: float | None
 ) -> None:
-    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME_CHARS or name in _RESERVED:
-        raise JobTypeError(f"{name!r} cannot name a job type: use lower-case words joined by hyphens")
     if max_attempts < 1 or (concurrency is not None and concurrency < 1):
         raise JobTypeError(f"{name}: max_attempts and concurrency are at least 1")
-    if (timeout_s is not None and timeout_s <= 0) or (retain_s is not None and retain_s < 0):
-        raise JobTypeError(f"{name}: timeout_s is more than 0, and retain_s not less")
+    if timeout_s is not None and not 0 < timeout_s < math.inf:
+        raise JobTypeError(f"{name}: timeout_s is a number of seconds above 0, or None for no limit")
+    if retain_s is not None and not 0 <= retain_s < math.inf:
+        raise JobTypeError(f"{name}: retain_s is a number of seconds, not less than 0")
 
 
 def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] | None, Any]:
@@ -268,17 +293,22 @@ def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] 
         raise JobTypeError(f"{name}: a handler returns its result, it does not yield")
     try:
         hints = typing.get_type_hints(handler, include_extras=True)
-    except NameError as error:
+    except (NameError, TypeError) as error:
         raise JobTypeError(f"{name}: an annotation cannot be resolved: {error}") from error
-    parameters = list(inspect.signature(handler).parameters)
-    if not 1 <= len(parameters) <= 2:  # noqa: PLR2004 - ctx, and maybe input
+    signature = inspect.signature(handler).parameters
+    parameters = [name for name, parameter in signature.items() if parameter.kind in _POSITIONAL]
+    if len(parameters) != len(signature) or not 1 <= len(parameters) <= 2:  # noqa: PLR2004 - ctx, and maybe input
         raise JobTypeError(f"{name}: a handler takes (ctx) or (ctx, input)")
     returns = hints.get("return", Any)
     if len(parameters) == 1:
         return None, returns
     annotation = hints.get(parameters[1])
-    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)):
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)) or issubclass(annotation, RootModel):
         raise JobTypeError(f"{name}: annotate {parameters[1]!r} with a pydantic model")
+    try:
+        annotation.model_json_schema()
+    except PydanticUserError as error:
+        raise JobTypeError(f"{name}: the input cannot be described as JSON: {error}") from error
     return annotation, returns
 
 
@@ -295,22 +325,35 @@ def _upload_fields(name: str, input_type: type[BaseModel] | None) -> dict[str, b
     """The model's `Upload` and `Upload | None` fields, and whether each must be given."""
     uploads: dict[str, bool] = {}
     for key, info in (input_type.model_fields if input_type else {}).items():
-        choices = set(typing.get_args(info.annotation)) or {info.annotation}
-        if Upload not in choices:
-            continue
-        if not choices <= {Upload, type(None)} or info.alias:
+        is_union = typing.get_origin(info.annotation) in (typing.Union, types.UnionType)
+        choices = set(typing.get_args(info.annotation)) if is_union else {info.annotation}
+        if Upload in choices and choices <= {Upload, type(None)} and info.validation_alias in (None, key):
+            uploads[key] = info.is_required()
+        elif _mentions_upload(info.annotation, set()):
             raise JobTypeError(f"{name}: the field {key!r} must be `Upload` or `Upload | None`, without an alias")
-        uploads[key] = info.is_required()
     return uploads
 
 
-def _closed(schema: Any) -> Any:
-    """The schema with `additionalProperties: false` wherever an object says nothing else about it."""
-    if isinstance(schema, list):
-        return [_closed(item) for item in schema]
-    if not isinstance(schema, dict):
-        return schema
-    closed = {key: _closed(value) for key, value in schema.items()}
-    if closed.get("type") == "object" and isinstance(closed.get("properties"), dict):
-        closed.setdefault("additionalProperties", False)
+def _mentions_upload(annotation: Any, seen: set[Any]) -> bool:
+    """Whether there is an `Upload` anywhere inside: in a list, or in a model within the model."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in seen:
+        seen.add(annotation)
+        return any(_mentions_upload(info.annotation, seen) for info in annotation.model_fields.values())
+    return annotation is Upload or any(_mentions_upload(part, seen) for part in typing.get_args(annotation))
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with `additionalProperties: false` wherever an object has named properties."""
+    closed: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in ("properties", "$defs"):
+            closed[key] = {name: _closed(part) for name, part in value.items()}
+        elif isinstance(value, dict) and key not in ("default", "const", "discriminator"):
+            closed[key] = _closed(value)
+        elif isinstance(value, list) and key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+            closed[key] = [_closed(part) for part in value]
+        else:
+            closed[key] = value
+    if closed.get("type") == "object" and "properties" in closed:
+        closed["additionalProperties"] = False
     return closed
