@@ -5,6 +5,7 @@ of their own. Both write into memory; who reads it, and when, is not the handler
 """
 
 import time
+from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -41,12 +42,13 @@ class Directories:
 class LogBuffer:
     """Log lines on their way out: at most so many a second and an attempt; what is dropped is counted.
 
-    A token bucket: `LOG_BURST_LINES` at once, refilled with `LOG_LINES_PER_SECOND`.
+    A token bucket: `LOG_BURST_LINES` at once, refilled with `LOG_LINES_PER_SECOND`. The handler's threads add
+    while another takes: lines are moved one by one, since a list that is exchanged loses what is just being added.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._lines: list[NewLogLine] = []
+        self._lines: deque[NewLogLine] = deque()
         self._left = LOG_LINES_PER_ATTEMPT
         self._tokens = float(LOG_BURST_LINES)
         self._refilled_s = clock()
@@ -69,12 +71,11 @@ class LogBuffer:
         """The lines since the last call; with `final` also how many were dropped at the end."""
         if final:
             self._say_dropped()
-        lines, self._lines = self._lines, []
-        return lines
+        return [self._lines.popleft() for _ in range(len(self._lines))]
 
     def put_back(self, lines: list[NewLogLine]) -> None:
         """Return lines that could not be stored, to be taken again."""
-        self._lines[:0] = lines
+        self._lines.extendleft(reversed(lines))
 
     def _say_dropped(self) -> None:
         if self._dropped:

@@ -11,10 +11,13 @@ MAX_PERCENT_RUNNING = 99.9
 """100 is the completed job's alone."""
 
 RATE_AFTER_S = 3.0
-"""Before this much run time a rate would be noise."""
+"""Before the count was watched for this long, a rate would be noise."""
 
 RATE_TIME_CONSTANT_S = 8.0
 """How long the smoothed rate remembers: an estimate that follows, but does not jump about."""
+
+MAX_ETA_S = 10 * 366 * 24 * 3600
+"""What is further off counts as unknown. It must end somewhere: the record holds 64 bits."""
 
 MAX_MESSAGE_CHARS = 500
 MAX_WORD_CHARS = 80
@@ -70,7 +73,6 @@ class Meter:
 
     def __init__(self, started_s: float, *, median_s: float | None = None) -> None:
         """`started_s`: a monotonic clock's value. `median_s`: the type's usual run time, if it is known."""
-        self._started_s = started_s
         self._median_s = median_s
         self._percent: float | None = None
         self._rate = _Rate(started_s)
@@ -112,7 +114,7 @@ class Meter:
         if position is None:
             return None, _seconds(self._median_s)
         rate = self._rate.at(position, now_s)
-        if rate is None or now_s - self._started_s < RATE_AFTER_S:
+        if rate is None or now_s - self._rate.since_s < RATE_AFTER_S:
             return None, _seconds(self._median_s) if self._percent is None else None
         left = None if end is None or rate <= 0 else max(0.0, end - position) / rate
         return (_round_rate(rate) if done is not None else None), _seconds(left)
@@ -122,7 +124,7 @@ class _Rate:
     """Units a second, exponentially smoothed by time. A position that falls starts the measure anew."""
 
     def __init__(self, started_s: float) -> None:
-        self._first_s = self._last_s = started_s
+        self.since_s = self._last_s = started_s
         self._first: float | None = None
         self._last = 0.0
         self._rate: float | None = None
@@ -130,7 +132,7 @@ class _Rate:
     def at(self, position: float, now_s: float) -> float | None:
         if self._first is None or position < self._last:
             # The first position too: an attempt that resumes at row 120,000 did not read those now.
-            self._first_s = self._last_s = now_s
+            self.since_s = self._last_s = now_s
             self._first = self._last = position
             self._rate = None
             return None
@@ -139,9 +141,9 @@ class _Rate:
             return self._rate
         weight = 1 - math.exp(-passed_s / RATE_TIME_CONSTANT_S)
         latest = (position - self._last) / passed_s
-        if self._rate is None or now_s - self._first_s < RATE_TIME_CONSTANT_S:
+        if self._rate is None or now_s - self.since_s < RATE_TIME_CONSTANT_S:
             # Young: the plain average is steadier than a filter that still forgets its start.
-            self._rate = (position - self._first) / (now_s - self._first_s)
+            self._rate = (position - self._first) / (now_s - self.since_s)
         else:
             self._rate += weight * (latest - self._rate)
         self._last, self._last_s = position, now_s
@@ -158,7 +160,10 @@ def _number(value: Any) -> int | float | None:
 def _text(value: Any, most: int) -> str | None:
     if value is None:
         return None
-    text = clean_text(str(value))
+    try:
+        text = clean_text(str(value))
+    except Exception:  # noqa: BLE001 - the author's object, or an integer of 5,000 digits: no reason to stop the ticker
+        return None
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
@@ -172,4 +177,4 @@ def _round_rate(rate: float) -> float:
 
 
 def _seconds(value: float | None) -> int | None:
-    return None if value is None or not math.isfinite(value) else math.ceil(value)
+    return math.ceil(value) if value is not None and value <= MAX_ETA_S else None  # false for NaN too
