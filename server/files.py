@@ -28,6 +28,7 @@ from .jobs import Job, OutputFile, is_job_id
 MEMORY = ":memory:"
 
 _SAFE_TYPES = {".md": "text/markdown", ".log": "text/plain", ".sqlite": "application/vnd.sqlite3"}
+_COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
 
 
 class DataDirectory:
@@ -56,11 +57,16 @@ class DataDirectory:
             ) from error
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "?"
             os.close(lock)
             raise SetupError(
                 f"another server (process {owner}) uses {root}: stop it, or choose another --data-dir"
+            ) from error
+        except OSError as error:  # a network file system, say
+            os.close(lock)
+            raise SetupError(
+                f"{root} cannot be locked ({error.strerror}): choose a --data-dir on a local disk"
             ) from error
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
@@ -153,7 +159,10 @@ class DataDirectory:
 
 def content_type_of(name: str) -> str:
     """A media type by the file's name; what is unknown is bytes."""
-    return _SAFE_TYPES.get(Path(name).suffix) or mimetypes.guess_type(name)[0] or "application/octet-stream"
+    guessed, encoding = mimetypes.guess_type(f"./{name}")  # "./": a name that begins with "data:" is no URL
+    if encoding is not None:
+        return _COMPRESSED.get(encoding, "application/octet-stream")  # data.csv.gz is no CSV
+    return _SAFE_TYPES.get(Path(name).suffix.lower()) or guessed or "application/octet-stream"
 
 
 def sync_directory(directory: Path) -> None:

@@ -8,7 +8,7 @@ import structlog
 
 from .errors import HeadwayError
 from .files import DataDirectory
-from .ports import Bell, EventHub, JobStore
+from .ports import Bell, EventHub, JobStore, Listener
 
 EXPIRE_EVERY_S = 5.0
 EXPIRE_BATCH = 200
@@ -30,18 +30,19 @@ class Retention:
     async def start(self) -> None:
         """Sweep what a crash left between a record and its files, then keep at it."""
         await asyncio.to_thread(self._files.clear_incoming)
+        listener = self._hub.listen(Bell.DELETED)  # before anything else can delete: recovery comes right after
         await self._sweep()
-        self._main = asyncio.create_task(self._run(), name="retention")
+        self._main = asyncio.create_task(self._run(listener), name="retention")
 
     async def stop(self) -> None:
         if self._main is not None:
             self._main.cancel()
             await asyncio.wait({self._main})
 
-    async def _run(self) -> None:
+    async def _run(self, deleted: Listener) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._expire_loop(), name="retention-expire")
-            tasks.create_task(self._files_loop(), name="retention-files")
+            tasks.create_task(self._files_loop(deleted), name="retention-files")
 
     async def _expire_loop(self) -> None:
         while True:
@@ -55,10 +56,9 @@ class Retention:
                 expired = 0
             await asyncio.sleep(0.05 if expired == EXPIRE_BATCH else EXPIRE_EVERY_S)
 
-    async def _files_loop(self) -> None:
-        listener = self._hub.listen(Bell.DELETED)
+    async def _files_loop(self, deleted: Listener) -> None:
         while True:
-            for job_id in await listener.wait(HEAR_EVERY_S):
+            for job_id in await deleted.wait(HEAR_EVERY_S):
                 await self._remove_files(job_id)
             if self._hub.closed:
                 return
