@@ -1,6 +1,7 @@
 """Opening the file: pragmas, identity, migrations. Sources: sqlite.org/pragma.html and /wal.html."""
 
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 from ..errors import SetupError
@@ -22,9 +23,12 @@ def open_writer(path: Path) -> sqlite3.Connection:
         raise SetupError(f"SQLite 3.37 or newer is needed; this Python has {sqlite3.sqlite_version}")
     connection: sqlite3.Connection | None = None
     try:
+        if path.exists():
+            with closing(sqlite3.connect(f"{uri(path)}?mode=ro", uri=True)) as only_looking:
+                only_looking.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+                _check_identity(only_looking, path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        _check_identity(connection, path)
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect before the first table only
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")
@@ -51,7 +55,7 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
-    if tables and application_id != APPLICATION_ID:
+    if application_id != APPLICATION_ID and (tables or application_id):
         raise SetupError(f"{path} is an SQLite file of another program: choose another --data-dir")
     if version > len(_migrations()):
         raise SetupError(f"{path} was written by a newer Headway (schema {version}): upgrade this one")
@@ -69,7 +73,8 @@ def _migrate(connection: sqlite3.Connection) -> None:
             connection.execute(f"PRAGMA user_version = {number}")
             connection.execute("COMMIT")
         except BaseException:
-            connection.execute("ROLLBACK")
+            if connection.in_transaction:  # SQLite rolls back by itself on some errors
+                connection.execute("ROLLBACK")
             raise
 
 
@@ -95,6 +100,11 @@ def _explain(error: sqlite3.DatabaseError, path: Path) -> str:
     if "not a database" in text or "malformed" in text:
         return f"{path} is damaged or no SQLite file ({text}): restore a backup or choose another --data-dir"
     return f"{path} cannot be opened ({text}): check the disk and its permissions, or choose another --data-dir"
+
+
+def uri(path: Path) -> str:
+    """The path as SQLite's URIs want it (sqlite.org/uri.html), to which options can be added."""
+    return "file:" + str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
 
 
 def _close(connection: sqlite3.Connection | None) -> None:

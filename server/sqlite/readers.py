@@ -7,7 +7,7 @@ from pathlib import Path
 import aiosqlite
 
 from ..errors import StoreUnavailableError
-from .database import READER_PRAGMAS
+from .database import READER_PRAGMAS, uri
 from .rows import Parameters, Row
 
 
@@ -21,7 +21,7 @@ class Readers:
     async def open(self, path: Path, count: int) -> None:
         """Open `count` connections to an existing file. After an error `close` must still be called."""
         for _ in range(count):
-            connection = await aiosqlite.connect(f"file:{_uri_path(path)}?mode=rw", uri=True, isolation_level=None)
+            connection = await aiosqlite.connect(f"{uri(path)}?mode=rw", uri=True, isolation_level=None)
             self._all.append(connection)
             for pragma in READER_PRAGMAS:
                 await connection.execute_fetchall(pragma)
@@ -48,7 +48,3 @@ class Readers:
         """The first row of a query, if there is one."""
         rows = await self.all(sql, parameters)
         return rows[0] if rows else None
-
-
-def _uri_path(path: Path) -> str:
-    return str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")

@@ -20,7 +20,14 @@ from typing import Self
 
 import structlog
 
-from ..errors import ClaimLostError, JobNotFoundError, JobStateError, QueueFullError
+from ..errors import (
+    ClaimLostError,
+    JobNotFoundError,
+    JobStateError,
+    QueueFullError,
+    SetupError,
+    StoreUnavailableError,
+)
 from ..jobs import (
     Counts,
     Job,
@@ -87,9 +94,13 @@ class SqliteStore:
             await readers.open(path, READER_COUNT)
             store = cls(writer, readers, hub, max_queued)
             await store._load()
-        except BaseException:
+        except BaseException as error:
             await readers.close()
             await writer.close()
+            if isinstance(error, StoreUnavailableError | sqlite3.Error):
+                raise SetupError(
+                    f"{path} cannot be read ({error}): restore a backup or choose another --data-dir"
+                ) from error
             raise
         return store
 
