@@ -226,7 +226,7 @@ async def chatty(ctx: Context, input: Steps) -> int:
 async def storms(ctx: Context, input: Steps) -> int:
     """A big progress message that changes all the time: more than a reader that does not read can hold."""
     async for step in ctx.track(range(input.steps), unit="steps"):
-        ctx.progress(message=f"{step} " + "x" * 480, step="y" * 80)
+        ctx.progress(message=f"{step} " + "😀" * 480, step="😀" * 80)
         await asyncio.sleep(input.step_s)
     return input.steps
 
