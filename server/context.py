@@ -73,6 +73,10 @@ class LogBuffer:
             self._say_dropped()
         return [self._lines.popleft() for _ in range(len(self._lines))]
 
+    def relay(self, line: NewLogLine) -> None:
+        """Add a line that another buffer has let through already: a child's."""
+        self._lines.append(line)
+
     def put_back(self, lines: list[NewLogLine]) -> None:
         """Return lines that could not be stored, to be taken again."""
         self._lines.extendleft(reversed(lines))

@@ -13,8 +13,9 @@ from functools import partial
 
 import structlog
 
+from .attempt import Attempt, StopReason
 from .errors import HeadwayError, JobNotFoundError
-from .executor import Attempt, Executor, StopReason
+from .executor import Executor
 from .handlers import Registry
 from .jobs import Claim
 from .ports import Bell, EventHub, JobStore, Listener, LogBatch, Tick

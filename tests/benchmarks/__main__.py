@@ -5,7 +5,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from . import against_bare, busy, context, watched
+from . import against_bare, busy, carried, context, watched
 
 if TYPE_CHECKING:
     from .report import Table
@@ -16,6 +16,7 @@ BENCHMARKS = {
     "watched": watched.run,
     "submit": against_bare.run_submit,
     "poll": against_bare.run_poll,
+    "jobs": carried.run,
 }
 
 

@@ -1,0 +1,91 @@
+"""One running attempt, as the engine and the executor share it: what it reports, how to stop it, how it ended."""
+
+import asyncio
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from .context import LogBuffer
+from .jobs import Claim, Job, JobError, NewLogLine
+from .progress import Meter, Progress, Reported
+
+
+class StopReason(StrEnum):
+    """Why an attempt is asked to stop."""
+
+    CANCEL = "cancel"
+    TIMEOUT = "timeout"
+    SHUTDOWN = "shutdown"
+
+
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The handler returned; the value as JSON text."""
+
+    result_json: str
+
+
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The handler raised, died or stopped. `error` is what clients may see of it."""
+
+    error: JobError
+    final: bool = False
+    """Whether it was a `JobFailed`: no retry would mend it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The handler stopped because it was asked to."""
+
+
+End = Returned | Raised | Stopped
+
+
+class Attempt:
+    """One running attempt, as the engine holds it: what it reports, and how to stop it."""
+
+    def __init__(self, claim: Claim, median_s: float | None) -> None:
+        self.claim = claim
+        self.job: Job = claim.job
+        self.reported = Reported()
+        self.logs = LogBuffer()
+        self.meter = Meter(time.monotonic(), median_s=median_s)
+        self.published = self.meter.initial()
+        self.published_s = time.monotonic()
+        self.stop_reason: StopReason | None = None
+        self.grace_s = 0.0
+        self._stopping = asyncio.Event()
+
+    def stop(self, reason: StopReason, grace_s: float) -> None:
+        """Ask the handler to stop within `grace_s` seconds. The first reason stands; returns at once."""
+        if self.stop_reason is None:
+            self.stop_reason = reason
+            self.grace_s = grace_s
+            self._stopping.set()
+        elif reason is StopReason.SHUTDOWN:
+            self.grace_s = min(self.grace_s, grace_s)
+
+    async def asked_to_stop(self) -> None:
+        await self._stopping.wait()
+
+    def read_progress(self) -> Progress | None:
+        """New progress to publish, `None` if there is none."""
+        values = self.reported.take()
+        if values is None:
+            return None
+        now_s = time.monotonic()
+        progress = self.meter.read(values, now_s)
+        if progress == self.published and now_s - self.published_s < 1:
+            return None
+        self.published, self.published_s = progress, now_s
+        return progress
+
+    # What a child's words are told to (`isolation.Listening`)
+
+    def progress(self, values: tuple[Any, ...]) -> None:
+        self.reported.put(values)
+
+    def log(self, line: NewLogLine) -> None:
+        self.logs.relay(line)
