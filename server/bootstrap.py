@@ -27,7 +27,6 @@ from .watchdog import LoopWatchdog
 from .web.app import MAX_LINE_BYTES, make_app
 from .web.keys import STATE
 
-HARD_EXIT_AFTER_S = 2.0
 
 log = structlog.get_logger(__name__)
 
