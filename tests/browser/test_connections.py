@@ -28,10 +28,11 @@ WATCH_PAGE = """<!doctype html><title>Theirs</title><script type="module">
 import { watchJob } from '/static/watch-job.js';
 window.states = [];
 window.controller = new AbortController();
-window.watched = watchJob(URL_OF_JOB, {
+const outcome = watchJob(URL_OF_JOB, {
   onProgress: (job) => window.states.push([job.version, job.status]),
   signal: window.controller.signal,
 }).then((job) => ({ job }), (error) => ({ error: error.name, status: error.status }));
+window.watched = Promise.race([outcome, new Promise((go) => setTimeout(go, 20_000, { error: 'in vain' }))]);
 </script>"""
 
 
@@ -115,11 +116,20 @@ def test_watch_job_rejects_for_unknown_deleted_and_abandoned_jobs(tab: Tab, serv
 
     job_id = server.submit("steady", {"steps": 10_000})
     deleted = watch(job_id)
-    deleted.evaluate("new Promise((go) => (function look() { states.length ? go() : setTimeout(look, 20); })())")
+    eventually(lambda: deleted.evaluate("window.states.length"))
     server.request("DELETE", f"/jobs/{job_id}?purge=true")
     outcome = deleted.evaluate("window.watched")
     # A purged job is cancelled first; who sees that state has seen the end, and then finds it gone.
     assert (outcome["error"], outcome["status"]) in [("WatchError", 410), ("WatchError", 404)]
+
+
+def test_watch_job_rejects_when_the_stream_says_that_the_job_is_gone(tab: Tab, server: PageServer) -> None:
+    job_id = server.submit("steady", {"steps": 10_000})
+    gone = f'event: gone\ndata: {{"jobId":"{job_id}"}}\n\n'
+    tab.page.route("**/progress", lambda route: route.fulfill(content_type="text/event-stream", body=gone))
+    tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
+    tab.page.goto(server.url + "/theirs")
+    assert tab.page.evaluate("window.watched") == {"error": "WatchError", "status": 410}
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])

@@ -62,6 +62,21 @@ def test_the_focus_stays_on_its_row_while_rows_come_and_move(tab: Tab, server: P
     assert page.evaluate("document.activeElement.closest('.jobs') !== null")
 
 
+def test_the_focus_stays_on_a_row_that_is_moved(tab: Tab, server: PageServer) -> None:
+    page = tab.open()
+    page.locator("[data-filter=active]").click()
+    base = {**server.job(server.submit("steady", {"steps": 1})), "label": None}
+    accept = "(job) => import('/static/app.js').then(({ store }) => store.accept(job))"
+    for place in (1, 2, 3):
+        queued = {"jobId": f"made-up-{place}", "status": "queued", "queuePosition": place, "version": 1}
+        page.evaluate(accept, base | queued)
+    last = page.locator("[data-job=made-up-3]")
+    last.locator(".job-name").focus()
+    page.evaluate(accept, base | {"jobId": "made-up-3", "status": "running", "queuePosition": None, "version": 2})
+    expect(page.locator(".job").first).to_have_attribute("data-job", "made-up-3")
+    expect(last.locator(".job-name")).to_be_focused()
+
+
 def test_errors_stand_at_their_fields_wherever_they_were_found(tab: Tab, server: PageServer) -> None:
     tab.expected.append("422")
     page = tab.open()
