@@ -115,10 +115,11 @@ async def read_job(request: web.Request) -> web.Response:
         headers["Retry-After"] = str(retry_after_s(job))
     if _not_modified(request, job):
         return web.Response(status=304, headers=headers)
-    store = request.app[STORE]
-    documents = await store.documents(job.owner, job.id)
-    position = await store.queue_position(job, datetime.now(UTC))
-    body = request.app[ENCODER].detail(job, documents, position)
+    store, encoder = request.app[STORE], request.app[ENCODER]
+    tail = encoder.tail(job)
+    if tail is None:
+        tail = encoder.make_tail(job, await store.documents(job.owner, job.id))
+    body = encoder.detail(job, await store.queue_position(job, datetime.now(UTC)), tail)
     return _json(body, status=200 if job.terminal else 202, headers=headers)
 
 

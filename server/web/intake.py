@@ -6,10 +6,11 @@ import os
 import re
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from io import FileIO
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import BodyPartReader, web
@@ -115,6 +116,8 @@ class Body:
 
 def query(request: web.Request, model: type[Model]) -> Model:
     """The query parameters as `model`; a parameter that is unknown or given twice is refused."""
+    if not request.rel_url.raw_query_string:
+        return cast("Model", _without_parameters(model))
     try:
         unquote_to_bytes(request.rel_url.raw_query_string).decode("utf-8")
     except UnicodeDecodeError:  # yarl would put replacement characters there
@@ -123,6 +126,11 @@ def query(request: web.Request, model: type[Model]) -> Model:
     if repeated:
         raise Problem("validation-failed", errors=[(f"/{repeated[0]}", "is given more than once")])
     return validate(model, dict(request.query))
+
+
+@lru_cache
+def _without_parameters(model: type[BaseModel]) -> BaseModel:
+    return model()
 
 
 def validate(model: type[Model], fields: Any, *, strict: bool | None = None) -> Model:

@@ -16,6 +16,8 @@ from ..ports import Documents
 
 INLINE_RESULT_BYTES = 64 * 1024
 ENCODINGS_KEPT = 4_096
+TAILS_KEPT = 2_048
+TAIL_KEPT_BYTES = 16 * 1024
 MAX_RETRY_AFTER_S = 10
 
 
@@ -148,6 +150,7 @@ class Encoder:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[tuple[str, int, int | None], bytes] = OrderedDict()
+        self._tails: OrderedDict[tuple[str, int | None], bytes] = OrderedDict()
 
     def job(self, job: Job, queue_position: int | None) -> bytes:
         """The representation as JSON text, without line breaks."""
@@ -159,13 +162,26 @@ class Encoder:
                 self._kept.popitem(last=False)
         return encoded
 
-    def detail(self, job: Job, documents: Documents, queue_position: int | None) -> bytes:
-        """The representation with `input` and, up to 64 KiB, `result`; the stored JSON goes in as it is."""
-        head = self.job(job, queue_position)[:-1]
+    def tail(self, job: Job) -> bytes | None:
+        """What `detail` ends with, if it is kept: input and result stay the same over many versions."""
+        return self._tails.get((job.id, job.result_bytes))
+
+    def make_tail(self, job: Job, documents: Documents) -> bytes:
+        """`input` and, up to 64 KiB, `result`; the stored JSON goes in as it is."""
         result = documents.result_json
-        if result is None or (job.result_bytes or 0) > INLINE_RESULT_BYTES:
+        # By the job, not by the documents: those were read later, and its end may lie between.
+        if result is None or job.result_bytes is None or job.result_bytes > INLINE_RESULT_BYTES:
             result = "null"
-        return b'%s,"input":%s,"result":%s}' % (head, _input(job, documents), result.encode())
+        tail = b',"input":%s,"result":%s}' % (_input(job, documents), result.encode())
+        if len(tail) <= TAIL_KEPT_BYTES:
+            self._tails[job.id, job.result_bytes] = tail
+            if len(self._tails) > TAILS_KEPT:
+                self._tails.popitem(last=False)
+        return tail
+
+    def detail(self, job: Job, queue_position: int | None, tail: bytes) -> bytes:
+        """The representation with `input` and `result`."""
+        return self.job(job, queue_position)[:-1] + tail
 
 
 def _input(job: Job, documents: Documents) -> bytes:
