@@ -24,9 +24,9 @@ def open_writer(path: Path) -> sqlite3.Connection:
     connection: sqlite3.Connection | None = None
     try:
         if path.exists():
-            with closing(sqlite3.connect(f"{uri(path)}?mode=ro", uri=True)) as only_looking:
-                only_looking.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-                _check_identity(only_looking, path)
+            with closing(_only_looking(path)) as looking:
+                looking.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+                _check_identity(looking, path)
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect before the first table only
@@ -49,6 +49,14 @@ READER_PRAGMAS = (
     "PRAGMA query_only = ON",
     "PRAGMA wal_autocheckpoint = 0",  # before 3.51.3 two connections that checkpoint can lose a commit
 )
+
+
+def _only_looking(path: Path) -> sqlite3.Connection:
+    """A connection that changes nothing: opened to write, its close would fold a foreign WAL into a foreign file."""
+    wal = Path(f"{path}-wal")
+    # Without a WAL to read, "immutable" keeps SQLite from laying an empty one beside the file.
+    options = "mode=ro" if wal.exists() and wal.stat().st_size else "mode=ro&immutable=1"
+    return sqlite3.connect(f"{uri(path)}?{options}", uri=True)
 
 
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:

@@ -1,0 +1,304 @@
+"""What a handler touches: progress, log, tracking, checkpoints. The clock is counted by the test."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.context import (
+    LOG_BURST_LINES,
+    LOG_LINES_PER_ATTEMPT,
+    LOG_LINES_PER_SECOND,
+    LOG_MESSAGE_CHARS,
+    BlockingContext,
+    Context,
+    Directories,
+    LogBuffer,
+)
+from server.errors import JobCancelled
+from server.progress import Reported
+
+
+class Clock:
+    now_s = 100.0
+
+    def __call__(self) -> float:
+        return self.now_s
+
+
+def common(tmp_path: Path, checkpoint_json: str | None = None) -> dict[str, Any]:
+    return {
+        "job_id": "018f0000-0000-7000-8000-000000000000",
+        "attempt": 2,
+        "directories": Directories(tmp_path / "work", tmp_path / "output-2", tmp_path / "data"),
+        "reported": Reported(),
+        "logs": LogBuffer(),
+        "checkpoint_json": checkpoint_json,
+    }
+
+
+@pytest.fixture
+def blocking(tmp_path: Path) -> BlockingContext:
+    return BlockingContext(sync_checkpoint=lambda _: None, **common(tmp_path))
+
+
+@pytest.fixture
+def waiting(tmp_path: Path) -> Context:
+    async def store(_: str) -> None: ...
+
+    return Context(async_checkpoint=store, **common(tmp_path))
+
+
+# Progress
+
+
+def test_what_is_left_out_stays_as_it_was(blocking: BlockingContext) -> None:
+    blocking.progress(done=1, total=10, message="one", step="a", unit="rows")
+    blocking.progress(done=2)
+    blocking.progress(message="two")
+    assert blocking._reported.take() == (2, 10, None, "rows", "two", "a")
+    assert blocking._reported.take() is None
+
+
+def test_nothing_is_a_value_and_zero_is_one(blocking: BlockingContext) -> None:
+    blocking.progress(done=0, total=0, percent=0, message="")
+    assert blocking._reported.take() == (0, 0, 0, None, "", None)
+
+
+def test_directories_are_made_when_they_are_asked_for(blocking: BlockingContext, tmp_path: Path) -> None:
+    assert list(tmp_path.iterdir()) == []
+    assert blocking.work_dir == tmp_path / "work"
+    assert blocking.output_dir == tmp_path / "output-2"
+    assert blocking.data_dir == tmp_path / "data"
+    assert {path.name for path in tmp_path.iterdir()} == {"work", "output-2", "data"}
+
+
+def test_a_resumed_attempt_has_the_checkpoint(tmp_path: Path) -> None:
+    stored: list[str] = []
+    first = BlockingContext(sync_checkpoint=stored.append, **common(tmp_path))
+    assert first.resumed is None
+    first.checkpoint({"row": 7, "ü": [1.5, None]})
+    assert stored == ['{"row":7,"ü":[1.5,null]}']
+    again = BlockingContext(sync_checkpoint=stored.append, **common(tmp_path, stored[0]))
+    assert again.resumed == {"row": 7, "ü": [1.5, None]}
+
+
+async def test_an_async_checkpoint_is_stored_on_return(tmp_path: Path) -> None:
+    stored: list[str] = []
+
+    async def store(text: str) -> None:
+        await asyncio.sleep(0)
+        stored.append(text)
+
+    await Context(async_checkpoint=store, **common(tmp_path)).checkpoint([1])
+    assert stored == ["[1]"]
+
+
+def test_a_cancelled_attempt_stores_no_checkpoint(blocking: BlockingContext) -> None:
+    blocking._cancelled = True
+    with pytest.raises(JobCancelled):
+        blocking.checkpoint(1)
+
+
+def test_what_json_cannot_hold_is_the_handlers_error(blocking: BlockingContext) -> None:
+    with pytest.raises(ValueError, match="serialize"):
+        blocking.checkpoint(object())
+
+
+# Tracking
+
+
+def test_tracking_reports_each_item_when_it_is_done(blocking: BlockingContext) -> None:
+    tracked = blocking.track(["a", "b"], unit="items", message="on it", step="one")
+    seen = [(item, blocking._reported.done, blocking._reported.total) for item in tracked]
+    assert seen == [("a", 0, 2), ("b", 1, 2)]
+    assert blocking._reported.take() == (2, 2, None, "items", "on it", "one")
+
+
+def test_tracking_without_a_length_has_no_total(blocking: BlockingContext) -> None:
+    blocking.progress(total=99)
+    assert list(blocking.track(iter("abc"))) == ["a", "b", "c"]
+    assert (blocking._reported.done, blocking._reported.total) == (3, None)
+    assert list(blocking.track(iter("abc"), total=7)) == ["a", "b", "c"]
+    assert blocking._reported.total == 7
+
+
+def test_tracking_nothing_is_zero_of_zero(blocking: BlockingContext) -> None:
+    assert list(blocking.track([])) == []
+    assert (blocking._reported.done, blocking._reported.total) == (0, 0)
+
+
+def test_tracking_stops_when_the_job_is_cancelled(blocking: BlockingContext) -> None:
+    seen = []
+
+    def handler() -> None:
+        for item in blocking.track(range(10)):
+            seen.append(item)
+            blocking._cancelled = item == 3
+
+    with pytest.raises(JobCancelled):
+        handler()
+    assert seen == [0, 1, 2, 3]
+    assert blocking._reported.done == 4, "the item that was finished counts"
+    assert blocking.cancelled
+    with pytest.raises(JobCancelled):
+        blocking.raise_if_cancelled()
+
+
+def test_except_exception_does_not_swallow_a_cancel() -> None:
+    assert not issubclass(JobCancelled, Exception)
+
+
+async def test_async_tracking_takes_both_kinds_of_items(waiting: Context) -> None:
+    async def numbers() -> AsyncIterator[int]:
+        for number in range(3):
+            await asyncio.sleep(0)
+            yield number
+
+    assert [item async for item in waiting.track(range(3), step="one")] == [0, 1, 2]
+    assert (waiting._reported.done, waiting._reported.total) == (3, 3)
+    assert [item async for item in waiting.track(numbers(), unit="n")] == [0, 1, 2]
+    assert (waiting._reported.done, waiting._reported.total, waiting._reported.unit) == (3, None, "n")
+
+
+async def test_async_tracking_lets_others_run_and_hears_a_cancel(
+    waiting: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A loop without any await of its own would otherwise hold the server up, and could not be stopped."""
+    monkeypatch.setattr("server.context.YIELD_AFTER_S", -1.0)
+    done = 0
+
+    async def work() -> None:
+        nonlocal done
+        async for _ in waiting.track(range(10_000_000)):
+            done += 1
+
+    task = asyncio.create_task(work())
+    for _ in range(5):
+        await asyncio.sleep(0)
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert 0 < done < 100
+
+
+async def test_async_raise_if_cancelled(waiting: Context) -> None:
+    waiting.raise_if_cancelled()
+    waiting._cancelled = True
+    with pytest.raises(asyncio.CancelledError):
+        waiting.raise_if_cancelled()
+
+
+def test_breaking_out_of_tracking_closes_the_source(blocking: BlockingContext) -> None:
+    closed = []
+
+    def source() -> Iterator[int]:
+        try:
+            yield from range(10)
+        finally:
+            closed.append(True)
+
+    tracked = blocking.track(source())
+    assert next(tracked) == 0
+    tracked.close()  # type: ignore[attr-defined]
+    del tracked
+    assert closed == [True]
+
+
+# The log
+
+
+def messages(buffer: LogBuffer, *, final: bool = False) -> list[str]:
+    return [line.message for line in buffer.take(final=final)]
+
+
+def test_lines_are_taken_once_and_in_order() -> None:
+    buffer = LogBuffer(Clock())
+    buffer.add("info", "one")
+    buffer.add("error", "two")
+    lines = buffer.take()
+    assert [(line.level, line.message) for line in lines] == [("info", "one"), ("error", "two")]
+    assert buffer.take() == []
+    assert lines[0].at.tzinfo is UTC
+    assert lines[0].at.microsecond % 1000 == 0
+
+
+def test_lines_that_could_not_be_stored_come_before_newer_ones() -> None:
+    buffer = LogBuffer(Clock())
+    for text in ("one", "two"):
+        buffer.add("info", text)
+    taken = buffer.take()
+    buffer.add("info", "three")
+    buffer.put_back(taken)
+    assert messages(buffer) == ["one", "two", "three"]
+
+
+def test_a_burst_is_cut_and_the_next_line_says_so() -> None:
+    clock = Clock()
+    buffer = LogBuffer(clock)
+    for number in range(LOG_BURST_LINES + 1_234):
+        buffer.add("info", f"{number}")
+    assert messages(buffer) == [f"{number}" for number in range(LOG_BURST_LINES)]
+    clock.now_s += 0.0625
+    for number in range(10):
+        buffer.add("info", f"later {number}")
+    allowed = int(0.0625 * LOG_LINES_PER_SECOND)
+    assert messages(buffer) == [
+        "1,234 log lines were dropped: too many, too fast",
+        *(f"later {number}" for number in range(allowed)),
+    ]
+
+
+def test_no_more_than_the_rate_gets_through_for_long() -> None:
+    clock = Clock()
+    buffer = LogBuffer(clock)
+    through = 0
+    for _ in range(20_000):
+        clock.now_s += 0.001
+        buffer.add("info", "x")
+        through += sum(message == "x" for message in messages(buffer))
+    assert through == pytest.approx(LOG_BURST_LINES + 20 * LOG_LINES_PER_SECOND, abs=2)
+
+
+def test_an_attempt_has_so_many_lines_and_the_end_says_how_many_were_dropped() -> None:
+    clock = Clock()
+    buffer = LogBuffer(clock)
+    for _ in range(LOG_LINES_PER_ATTEMPT + 7):
+        clock.now_s += 1
+        buffer.add("info", "x")
+    assert messages(buffer) == ["x"] * LOG_LINES_PER_ATTEMPT
+    assert messages(buffer, final=True) == ["7 log lines were dropped: too many, too fast"]
+    assert messages(buffer, final=True) == []
+
+
+def test_a_long_line_is_cut_and_an_odd_one_cleaned() -> None:
+    buffer = LogBuffer(Clock())
+    buffer.add("shout", "x" * (LOG_MESSAGE_CHARS + 1))
+    buffer.add("info", "a\0b\udc80")
+    buffer.add("info", 42)  # type: ignore[arg-type]
+    long, odd, number = buffer.take()
+    assert (long.level, len(long.message), long.message[-1]) == ("info", LOG_MESSAGE_CHARS, "…")
+    assert (odd.message, number.message) == ("a�b?", "42")
+
+
+def test_no_line_is_lost_while_another_thread_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The worst moment, made certain: the lines are taken while a line is being made."""
+    buffer = LogBuffer(Clock())
+    taken = []
+    real = LogBuffer.add.__globals__["_line"]
+
+    def slow_line(level: str, message: str) -> Any:
+        made = real(level, message)
+        taking = threading.Thread(target=lambda: taken.extend(buffer.take()))
+        taking.start()
+        taking.join()
+        return made
+
+    monkeypatch.setattr("server.context._line", slow_line)
+    buffer.add("info", "one")
+    taken += buffer.take()
+    assert [line.message for line in taken] == ["one"]

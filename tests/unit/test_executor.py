@@ -1,0 +1,94 @@
+"""The executor's small tools: the wait that survives cancellation, and the pause before another attempt."""
+
+import asyncio
+
+import pytest
+
+from server.executor import BACKOFF_CAP_S, backoff_s, uncancellable
+
+
+class Work:
+    """Something that takes until it is told to end."""
+
+    def __init__(self) -> None:
+        self.may_end = asyncio.Event()
+        self.ended = False
+
+    async def do(self) -> str:
+        await self.may_end.wait()
+        self.ended = True
+        return "done"
+
+    async def fail(self) -> str:
+        await self.do()
+        raise RuntimeError("broken")
+
+
+async def settle() -> None:
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_without_a_cancellation_it_is_a_plain_await() -> None:
+    work = Work()
+    work.may_end.set()
+    assert await uncancellable(work.do()) == "done"
+    with pytest.raises(RuntimeError, match="broken"):
+        await uncancellable(work.fail())
+
+
+@pytest.mark.parametrize("times", [1, 2, 5])
+async def test_the_work_is_done_however_often_its_caller_is_cancelled(times: int) -> None:
+    work = Work()
+    caller = asyncio.create_task(uncancellable(work.do()))
+    await settle()
+    for _ in range(times):
+        caller.cancel()
+        await settle()
+        assert not caller.done()
+    work.may_end.set()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert work.ended
+
+
+async def test_a_caller_that_is_cancelled_before_its_first_step_never_began() -> None:
+    work = Work()
+    making = work.do()
+    caller = asyncio.create_task(uncancellable(making))
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert not work.ended
+    making.close()
+
+
+async def test_work_that_was_cancelled_itself_says_so() -> None:
+    task = asyncio.create_task(Work().do())
+    caller = asyncio.create_task(uncancellable(task))
+    await settle()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    assert task.cancelled()
+
+
+async def test_an_error_is_told_to_a_cancelled_caller_too() -> None:
+    work = Work()
+    caller = asyncio.create_task(uncancellable(work.fail()))
+    await settle()
+    caller.cancel()
+    await settle()
+    work.may_end.set()
+    with pytest.raises(RuntimeError, match="broken"):
+        await caller
+
+
+def test_the_pause_doubles_and_is_capped() -> None:
+    assert [backoff_s(failures, 1.0) for failures in range(4)] == [2.0, 4.0, 8.0, 16.0]
+    assert backoff_s(20, 1.0) == backoff_s(1_000, 1.0) == BACKOFF_CAP_S
+
+
+def test_the_pause_is_anything_up_to_its_length() -> None:
+    assert backoff_s(3, 0.0) == 0.0
+    assert backoff_s(3, 0.5) == 8.0

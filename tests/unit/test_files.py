@@ -1,0 +1,174 @@
+"""The data directory: its lock, and how files become durable and public."""
+
+import os
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from server.errors import SetupError
+from server.files import MEMORY, DataDirectory, content_type_of
+from server.jobs import Job, JobIds, NewJob, OutputFile
+from server.sqlite.rows import new_job
+
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
+
+
+@pytest.fixture
+def job() -> Job:
+    new = NewJob(
+        id=JobIds().new(NOW)[0], owner="local", type="report", input_json="{}", created_at=NOW, run_at=NOW, retain_s=1
+    )
+    return replace(new_job(new), attempt=2)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> DataDirectory:
+    return DataDirectory.open(str(tmp_path / "data"))
+
+
+def test_a_second_server_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
+    """A lock of a file is its process's, whichever descriptor it asks with: the second is another process."""
+    first = DataDirectory.open(str(tmp_path / "data"))
+    code = (
+        "import sys; from server.files import DataDirectory; from server.errors import SetupError\n"
+        "try: DataDirectory.open(sys.argv[1])\n"
+        "except SetupError as error: print(error)"
+    )
+    root = Path(__file__).parents[2]
+    said = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "data")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    ).stdout
+    assert f"process {os.getpid()}" in said
+    assert "choose another --data-dir" in said
+    first.close()
+    DataDirectory.open(str(tmp_path / "data")).close()
+
+
+def test_in_one_process_too(files: DataDirectory) -> None:
+    with pytest.raises(SetupError, match=f"process {os.getpid()}"):
+        DataDirectory.open(str(files.root))
+    assert (files.root / "headway.lock").read_text() == f"{os.getpid()}\n"
+
+
+def test_a_shorter_pid_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
+    (tmp_path / "headway.lock").write_text("99999999999999\n")
+    with_lock = DataDirectory.open(str(tmp_path))
+    assert (tmp_path / "headway.lock").read_text() == f"{os.getpid()}\n"
+    with_lock.close()
+
+
+def test_a_file_system_without_locks_is_named_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(_descriptor: int, _operation: int) -> None:
+        raise OSError(37, "No locks available")
+
+    monkeypatch.setattr("server.files.fcntl.flock", no_locks)
+    with pytest.raises(SetupError, match=r"cannot be locked \(No locks available\)"):
+        DataDirectory.open(str(tmp_path))
+
+
+def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("x")
+    with pytest.raises(SetupError, match="cannot be used"):
+        DataDirectory.open(str(tmp_path / "data"))
+
+
+def test_memory_is_a_directory_that_goes_when_it_is_closed() -> None:
+    first, second = DataDirectory.open(MEMORY), DataDirectory.open(MEMORY)
+    assert first.root != second.root
+    assert first.root.is_dir()
+    first.close()
+    second.close()
+    assert not first.root.exists()
+
+
+def test_uploads_become_the_jobs_inputs(files: DataDirectory, job: Job) -> None:
+    incoming = files.new_incoming()
+    assert files.new_incoming() != incoming
+    (incoming / "document").write_bytes(b"pdf")
+    files.accept_incoming(incoming, job.id)
+    assert files.input(job.id, "document").read_bytes() == b"pdf"
+    assert not incoming.exists()
+    assert list(files.job_ids()) == [job.id]
+
+
+def test_uploads_of_nobody_are_cleared(files: DataDirectory) -> None:
+    (files.new_incoming() / "document").write_bytes(b"pdf")
+    files.clear_incoming()
+    assert list((files.root / "incoming").iterdir()) == []
+
+
+def test_only_plain_files_are_published(files: DataDirectory, job: Job, tmp_path: Path) -> None:
+    output = files.directories(job).output
+    (output / "folder").mkdir(parents=True)
+    (output / "folder" / "deep.txt").write_text("x")
+    (output / "link.txt").symlink_to("/etc/passwd")
+    os.mkfifo(output / "pipe")
+    (output / "Grüße & more.txt").write_text("hello")
+    (output / "a.csv").write_text("")
+    (output / os.fsdecode(b"\xff.txt")).write_text("x")
+    published, left_out = files.publish_output(job)
+    assert published == (
+        OutputFile("Grüße & more.txt", 5, "text/plain"),
+        OutputFile("a.csv", 0, "text/csv"),
+    )
+    assert sorted(left_out) == ["?.txt", "folder", "link.txt", "pipe"]
+    assert (files.job(job.id) / "files" / "a.csv").exists()
+    assert not output.exists()
+
+
+def test_no_output_is_no_file(files: DataDirectory, job: Job) -> None:
+    assert files.publish_output(job) == ((), ())
+
+
+def test_a_later_attempts_output_takes_the_place_of_an_earlier_ones(files: DataDirectory, job: Job) -> None:
+    for attempt, name in ((1, "old.txt"), (2, "new.txt")):
+        current = replace(job, attempt=attempt)
+        files.directories(current).output.mkdir(parents=True)
+        (files.directories(current).output / name).write_text("x")
+        files.publish_output(current)
+    assert [file.name for file in (files.job(job.id) / "files").iterdir()] == ["new.txt"]
+
+
+def test_what_is_discarded_is_gone_and_the_rest_stays(files: DataDirectory, job: Job) -> None:
+    own = files.job(job.id)
+    for name in ("work", "output-2", "files", "inputs"):
+        (own / name).mkdir(parents=True)
+    files.discard_output(job)
+    assert {path.name for path in own.iterdir()} == {"work", "inputs"}
+    files.discard_work(job)
+    assert {path.name for path in own.iterdir()} == {"inputs"}
+    files.remove_job(job.id)
+    files.remove_job(job.id)
+    assert not own.exists()
+
+
+def test_only_directories_of_jobs_count_as_jobs(files: DataDirectory, job: Job) -> None:
+    (files.root / "jobs" / "lost+found").mkdir()
+    files.job(job.id).mkdir()
+    assert list(files.job_ids()) == [job.id]
+
+
+@pytest.mark.parametrize(
+    ("name", "content_type"),
+    [
+        ("report.html", "text/html"),
+        ("notes.MD", "text/markdown"),
+        ("run.log", "text/plain"),
+        ("data.sqlite", "application/vnd.sqlite3"),
+        ("data.csv.gz", "application/gzip"),
+        ("data.tar.xz", "application/x-xz"),
+        ("data:text/html,x", "application/octet-stream"),
+        ("nothing", "application/octet-stream"),
+        ("odd.zzzzz", "application/octet-stream"),
+    ],
+)
+def test_a_type_is_told_by_the_name(name: str, content_type: str) -> None:
+    assert content_type_of(name) == content_type

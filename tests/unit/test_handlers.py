@@ -1,0 +1,477 @@
+"""`@job`, what it refuses, the registry, and what an input may hold."""
+
+import math
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any
+
+import pytest
+from pydantic import BaseModel, Field, RootModel, ValidationError
+
+from server import BlockingContext, Context, JobFailed, Upload, handlers, job
+from server.errors import JobTypeError, SetupError
+from server.handlers import JobType, Registry, declared
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each test declares for itself; what modules declared before is there again afterwards."""
+    monkeypatch.setattr(handlers, "_declared", {})
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_imported() -> Iterator[None]:
+    modules, path = dict(sys.modules), list(sys.path)
+    yield
+    for name in sys.modules.keys() - modules.keys():
+        del sys.modules[name]
+    sys.path[:] = path
+
+
+class Width(BaseModel):
+    width: int
+
+
+class Inner(BaseModel):
+    x: int = 0
+
+
+class Outer(BaseModel):
+    inner: Inner | None = None
+    many: list[Inner] = []
+    by_name: dict[str, Inner] = {}
+    free: dict[str, Any] = {}
+
+
+class ForbiddingOuter(Outer, extra="forbid"):
+    pass
+
+
+class AllowingOuter(Outer, extra="allow"):
+    pass
+
+
+class Document(BaseModel):
+    document: Upload
+    cover: Upload | None = None
+    copies: int = 1
+
+
+# Declarations
+
+
+def test_a_declaration_is_read_from_the_function() -> None:
+    @job("resize-pictures", max_attempts=3, timeout_s=600, concurrency=2, retain_s=60)
+    def resize(ctx: BlockingContext, input: Width) -> dict[str, int]:
+        """Makes pictures smaller."""
+        return {"width": input.width}
+
+    found = declared("resize-pictures")
+    assert (found.name, found.title, found.description) == (
+        "resize-pictures",
+        "Resize pictures",
+        "Makes pictures smaller.",
+    )
+    assert (found.max_attempts, found.timeout_s, found.concurrency, found.retain_s) == (3, 600, 2, 60)
+    assert (found.is_async, found.input_type, found.uploads, found.source) == (False, Width, {}, __name__)
+    assert found.unavailable() is None
+    assert found.handler is resize, "the decorator gives the function back"
+    assert found.call(None, Width(width=7)) == {"width": 7}
+
+
+def test_a_handler_may_be_async_and_need_no_input() -> None:
+    @job("tick", title="T", description="D", unavailable=lambda: "no ticker here")
+    async def tick(ctx: Context) -> None: ...
+
+    found = declared("tick")
+    assert (found.title, found.description, found.unavailable()) == ("T", "D", "no ticker here")
+    assert (found.is_async, found.input_type, found.max_attempts, found.timeout_s) == (True, None, 1, None)
+    assert found.parse_input({}, {}) is None
+    with pytest.raises(ValidationError):
+        found.parse_input({"surprise": 1}, {})
+
+
+@pytest.mark.parametrize(
+    "name", ["", "Resize", "a_b", "a b", "-a", "a-", "a--b", "ä", "a/b", "a\n", "x" * 65, "progress", "stats"]
+)
+def test_a_name_that_cannot_stand_in_a_path_is_refused(name: str) -> None:
+    with pytest.raises(JobTypeError, match="lower-case words"):
+        job(name)(handler)
+
+
+def handler(ctx: BlockingContext) -> None: ...
+
+
+def test_the_decorator_without_its_name_says_what_is_missing() -> None:
+    with pytest.raises(JobTypeError, match=r"takes the name.*@job\(\"name\"\)"):
+        job(handler)(handler)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("limits", "words"),
+    [
+        ({"max_attempts": 0}, "max_attempts"),
+        ({"concurrency": 0}, "concurrency"),
+        ({"timeout_s": 0}, "timeout_s"),
+        ({"timeout_s": -1.0}, "timeout_s"),
+        ({"timeout_s": math.inf}, "timeout_s"),
+        ({"timeout_s": math.nan}, "timeout_s"),
+        ({"retain_s": -1}, "retain_s"),
+        ({"retain_s": math.nan}, "retain_s"),
+        ({"retain_s": math.inf}, "retain_s"),
+    ],
+)
+def test_a_limit_that_is_none_is_refused(limits: dict[str, Any], words: str) -> None:
+    with pytest.raises(JobTypeError, match=f"a-job: .*{words}"):
+        job("a-job", **limits)(handler)
+
+
+def no_parameter() -> None: ...
+def three(ctx: BlockingContext, input: Width, more: int) -> None: ...
+def starred(*args: Any) -> None: ...
+def keyword(*, ctx: BlockingContext) -> None: ...
+def keyword_input(ctx: BlockingContext, *, input: Width) -> None: ...
+def unannotated(ctx, input) -> None: ...  # type: ignore[no-untyped-def]  # noqa: ANN001
+def not_a_model(ctx: BlockingContext, input: dict[str, int]) -> None: ...
+def a_union(ctx: BlockingContext, input: Width | Inner) -> None: ...
+def a_list(ctx: BlockingContext, input: RootModel[list[int]]) -> None: ...
+def unknown_input(ctx: BlockingContext, input: "Nowhere") -> None: ...  # type: ignore[name-defined]  # noqa: F821
+def unknown_output(ctx: BlockingContext) -> "Nowhere": ...  # type: ignore[name-defined]  # noqa: F821
+def odd_output(ctx: BlockingContext) -> Callable[[], int]: ...  # type: ignore[empty-body]
+def generator(ctx: BlockingContext) -> Iterator[int]:
+    yield 1
+
+
+async def async_generator(ctx: Context) -> Any:
+    yield 1
+
+
+class Inexpressible(BaseModel):
+    when: Callable[[], int]
+
+
+def inexpressible(ctx: BlockingContext, input: Inexpressible) -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (no_parameter, r"takes \(ctx\) or \(ctx, input\)"),
+        (three, r"takes \(ctx\) or \(ctx, input\)"),
+        (starred, r"takes \(ctx\) or \(ctx, input\)"),
+        (keyword, r"takes \(ctx\) or \(ctx, input\)"),
+        (keyword_input, r"takes \(ctx\) or \(ctx, input\)"),
+        (unannotated, "annotate 'input' with a pydantic model"),
+        (not_a_model, "annotate 'input' with a pydantic model"),
+        (a_union, "annotate 'input' with a pydantic model"),
+        (a_list, "annotate 'input' with a pydantic model"),
+        (unknown_input, "cannot be resolved.*Nowhere"),
+        (unknown_output, "cannot be resolved.*Nowhere"),
+        (odd_output, "cannot be written as JSON"),
+        (generator, "does not yield"),
+        (async_generator, "does not yield"),
+        (partial(three, more=1), "cannot be resolved"),
+        (inexpressible, "cannot be described as JSON"),
+    ],
+)
+def test_a_signature_that_cannot_work_is_refused(wrong: Callable[..., Any], words: str) -> None:
+    with pytest.raises(JobTypeError, match=f"a-job: .*{words}"):
+        job("a-job")(wrong)
+
+
+def test_one_name_for_two_functions_is_refused() -> None:
+    job("a-job")(handler)
+    job("a-job")(handler)  # the same one again: its module was loaded again
+    with pytest.raises(JobTypeError, match="declared twice"):
+        job("a-job")(three_words)
+
+
+def three_words(ctx: BlockingContext) -> None: ...
+
+
+def test_a_type_that_no_module_declared_is_unknown() -> None:
+    with pytest.raises(JobTypeError, match="'nowhere'"):
+        declared("nowhere")
+
+
+# Uploads
+
+
+def the_type(model: type[BaseModel], output: Any = Any) -> JobType:
+    def takes(ctx: BlockingContext, input: Any) -> Any: ...
+
+    takes.__annotations__ |= {"input": model, "return": output}
+    job("a-job")(takes)
+    return declared("a-job")
+
+
+UPLOAD = Upload(Path("/tmp/x"), "x.pdf", "application/pdf", 5)  # noqa: S108 - never opened
+
+
+def test_uploads_are_the_models_fields() -> None:
+    taking = the_type(Document)
+    assert taking.uploads == {"document": True, "cover": False}
+    parsed = taking.parse_input({"copies": 2}, {"document": UPLOAD})
+    assert parsed == Document(document=UPLOAD, copies=2)
+
+
+class Explained(BaseModel):
+    document: Annotated[Upload | None, Field(description="a PDF")] = None
+
+
+def test_an_upload_may_be_explained() -> None:
+    assert the_type(Explained).uploads == {"document": False}
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        {"path": "/etc/passwd", "filename": "x", "content_type": "text/plain", "size_bytes": 1},
+        ["/etc/passwd", "x", "text/plain", 1],
+        "/etc/passwd",
+        None,
+        1,
+    ],
+)
+def test_no_json_can_name_a_file_of_this_machine(forged: Any) -> None:
+    with pytest.raises(ValidationError, match="document"):
+        the_type(Document).parse_input({"document": forged}, {})
+    if forged is not None:
+        with pytest.raises(ValidationError, match="cover"):
+            the_type(Document).parse_input({"cover": forged}, {"document": UPLOAD})
+
+
+class Several(BaseModel):
+    documents: list[Upload]
+
+
+class Renamed(BaseModel):
+    document: Upload = Field(alias="doc")
+
+
+class Within(BaseModel):
+    document: Document
+
+
+class Either(BaseModel):
+    document: Upload | str
+
+
+@pytest.mark.parametrize("model", [Several, Renamed, Within, Either])
+def test_an_upload_that_no_file_part_could_fill_is_refused(model: type[BaseModel]) -> None:
+    with pytest.raises(JobTypeError, match=r"must be `Upload` or `Upload \| None`"):
+        the_type(model)
+
+
+# Input and output
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"surprise": 1},
+        {"inner": {"surprise": 1}},
+        {"many": [{"x": 1}, {"surprise": 1}]},
+        {"by_name": {"a": {"surprise": 1}}},
+    ],
+)
+@pytest.mark.parametrize("model", [Outer, ForbiddingOuter])
+def test_unknown_fields_are_refused_in_every_part(model: type[BaseModel], fields: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="surprise"):
+        the_type(model).parse_input(fields, {})
+
+
+def test_a_free_object_takes_anything() -> None:
+    parsed = the_type(Outer).parse_input({"free": {"any": {"thing": 1}}}, {})
+    assert isinstance(parsed, Outer)
+    assert parsed.free == {"any": {"thing": 1}}
+
+
+def test_an_author_may_take_unknown_fields() -> None:
+    assert the_type(AllowingOuter).parse_input({"surprise": 1}, {}) is not None
+
+
+@pytest.mark.parametrize("model", [Outer, ForbiddingOuter, Document])
+def test_the_schema_is_closed_where_unknown_fields_are_refused(model: type[BaseModel]) -> None:
+    schema = the_type(model).input_schema
+    assert schema["additionalProperties"] is False
+    assert all(part["additionalProperties"] is False for part in schema.get("$defs", {}).values())
+    if "free" in schema["properties"]:
+        assert schema["properties"]["free"]["additionalProperties"] is True
+        assert schema["properties"]["by_name"]["additionalProperties"] == {"$ref": "#/$defs/Inner"}
+
+
+def test_the_schema_is_open_where_unknown_fields_are_taken() -> None:
+    schema = the_type(AllowingOuter).input_schema
+    assert schema["additionalProperties"] is True
+    assert "additionalProperties" not in schema["$defs"]["Inner"]
+
+
+class Confusing(BaseModel):
+    type: str = "object"
+    properties: dict[str, int] = {}
+    default: Inner = Inner()
+    example: dict[str, Any] = {"type": "object", "properties": {}}
+
+
+def test_fields_with_the_words_of_json_schema_are_only_fields() -> None:
+    schema = the_type(Confusing).input_schema
+    assert schema["properties"]["example"]["default"] == {"type": "object", "properties": {}}
+    assert schema["properties"]["properties"]["additionalProperties"] == {"type": "integer"}
+    assert schema["$defs"]["Inner"]["additionalProperties"] is False
+
+
+def test_no_input_is_an_empty_object_and_an_upload_is_binary() -> None:
+    job("a-job")(handler)
+    assert declared("a-job").input_schema["additionalProperties"] is False
+    handlers._declared.clear()
+    properties = the_type(Document).input_schema["properties"]
+    assert properties["document"] == {"title": "Document", "type": "string", "format": "binary"}
+
+
+@dataclass
+class Point:
+    x: int
+    y: float
+
+
+@pytest.mark.parametrize(
+    ("output", "value", "text"),
+    [
+        (Any, {"a": 1}, '{"a":1}'),
+        (None, None, "null"),
+        (dict[str, int], {"a": True}, '{"a":1}'),
+        (Point, Point(1, 2), '{"x":1,"y":2.0}'),
+        (Width, {"width": "7"}, '{"width":7}'),
+        (float, math.nan, "null"),
+        (Any, {"x": math.inf}, '{"x":null}'),
+        (str, "Größe \U0001f600", '"Größe \U0001f600"'),
+    ],
+)
+def test_a_result_is_json(output: Any, value: Any, text: str) -> None:
+    assert the_type(Width, output).encode_output(value) == text
+
+
+def test_a_result_that_is_not_what_was_declared_is_refused() -> None:
+    with pytest.raises(ValidationError):
+        the_type(Width, dict[str, int]).encode_output(["no"])
+
+
+# Loading
+
+ONE = """
+from server import BlockingContext, job
+
+@job("{name}")
+def {function}(ctx: BlockingContext) -> None: ...
+"""
+
+
+def write(path: Path, name: str = "loaded", function: str = "loaded", more: str = "") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(ONE.format(name=name, function=function) + more, "utf-8")
+    return path
+
+
+def loaded(*sources: str) -> dict[str, str]:
+    return {job_type.name: job_type.source for job_type in Registry.load(sources)}
+
+
+def test_a_module_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "hw_named.py")
+    monkeypatch.chdir(tmp_path)
+    assert loaded("hw_named") == {"loaded": "hw_named"}
+
+
+def test_a_module_is_loaded_by_its_path_and_finds_its_neighbours(tmp_path: Path) -> None:
+    (tmp_path / "hw_neighbour.py").write_text("X = 1\n")
+    path = write(tmp_path / "hw_by_path.py", more="import hw_neighbour\n")
+    assert loaded(str(path)) == {"loaded": str(path)}
+
+
+def test_a_path_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "hw_relative.py")
+    monkeypatch.chdir(tmp_path)
+    assert loaded("./hw_relative.py") == {"loaded": "./hw_relative.py"}
+
+
+def test_a_package_is_loaded_with_what_it_imports(tmp_path: Path) -> None:
+    write(tmp_path / "hw_package" / "__init__.py", more="from . import inner\n")
+    write(tmp_path / "hw_package" / "inner.py", "inner", "inner")
+    path = str(tmp_path / "hw_package")
+    assert loaded(path) == {"loaded": path, "inner": path}
+
+
+def test_a_source_may_be_given_twice_and_in_two_spellings(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "hw_twice.py")
+    monkeypatch.chdir(tmp_path)
+    assert loaded("hw_twice", "hw_twice", "hw_twice.py", "./hw_twice.py") == {"loaded": "hw_twice"}
+
+
+def test_a_source_that_another_has_imported_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "hw_first.py", more="import hw_second\n")
+    write(tmp_path / "hw_second.py", "second", "second")
+    monkeypatch.chdir(tmp_path)
+    assert set(loaded("hw_first", "hw_second")) == {"loaded", "second"}
+
+
+def test_the_order_is_that_of_the_declarations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "hw_zebra.py", "zebra", "zebra")
+    write(tmp_path / "hw_ant.py", "ant", "ant")
+    monkeypatch.chdir(tmp_path)
+    registry = Registry.load(["hw_zebra", "hw_ant"])
+    assert [job_type.name for job_type in registry] == ["zebra", "ant"]
+    assert registry.get("ant") is not None
+    assert registry.get("bee") is None
+
+
+@pytest.mark.parametrize(
+    ("source", "words"),
+    [
+        ("hw_absent", "there is no module 'hw_absent'"),
+        ("hw_absent.inner", "there is no module 'hw_absent.inner'"),
+        ("./hw_absent.py", "there is no job module at .*hw_absent.py"),
+        ("", "could not be imported"),
+        ("hw_empty", "hw_empty declares no job"),
+        ("hw_syntax.py", "hw_syntax.py could not be imported: SyntaxError"),
+        ("hw_raises", "hw_raises could not be imported: ZeroDivisionError"),
+        ("hw_exits", "hw_exits could not be imported: SystemExit"),
+        ("hw_needs", "hw_needs could not be imported: ModuleNotFoundError.*hw_nothing"),
+        ("hw_wrong", "'Not A Name' cannot name a job type"),
+        ("hw_folder/", "there is no job module at .*hw_folder"),
+    ],
+)
+def test_what_cannot_be_loaded_is_said_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
+) -> None:
+    (tmp_path / "hw_empty.py").write_text("X = 1\n")
+    (tmp_path / "hw_syntax.py").write_text("def:\n")
+    (tmp_path / "hw_raises.py").write_text("1 / 0\n")
+    (tmp_path / "hw_exits.py").write_text("import sys\nsys.exit(0)\n")
+    (tmp_path / "hw_needs.py").write_text("import hw_nothing\n")
+    (tmp_path / "hw_folder").mkdir()
+    write(tmp_path / "hw_wrong.py", "Not A Name")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SetupError, match=words) as error:
+        Registry.load([source])
+    assert "\n" not in str(error.value)
+
+
+def test_a_path_whose_name_is_taken_says_so(tmp_path: Path) -> None:
+    path = write(tmp_path / "json.py")
+    with pytest.raises(SetupError, match="another module is called 'json'"):
+        Registry.load([str(path)])
+
+
+def test_a_failure_says_what_its_author_wrote() -> None:
+    failure = JobFailed("No luck", detail="none", status=409, type="no-luck")
+    assert (str(failure), failure.title, failure.detail, failure.status, failure.type) == (
+        "No luck",
+        "No luck",
+        "none",
+        409,
+        "no-luck",
+    )

@@ -1,0 +1,158 @@
+"""Ids, instants, filters: the plain data of `server.jobs`."""
+
+import uuid
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server.jobs import (
+    EPOCH,
+    Job,
+    JobFilter,
+    JobIds,
+    NewJob,
+    Status,
+    first_id_at_ms,
+    from_ms,
+    is_job_id,
+    to_ms,
+)
+from server.progress import Progress
+from server.sqlite.rows import COLUMN_COUNT, new_job
+
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
+INSTANTS = st.datetimes(datetime(1970, 1, 2), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001
+
+
+@given(INSTANTS)
+def test_an_id_is_a_uuid_of_version_7_that_carries_its_instant(at: datetime) -> None:
+    text, carried = JobIds().new(at)
+    parsed = uuid.UUID(text)
+    assert (parsed.version, parsed.variant, str(parsed)) == (7, uuid.RFC_4122, text)
+    assert parsed.int >> 80 == to_ms(carried)
+    assert timedelta(0) <= at - carried < timedelta(milliseconds=1)
+    assert is_job_id(text)
+
+
+@given(st.lists(INSTANTS, min_size=2, max_size=50))
+def test_ids_grow_whatever_the_clock_does(clock: list[datetime]) -> None:
+    ids = JobIds()
+    made = [ids.new(at) for at in clock]
+    assert made == sorted(made)
+    assert len({text for text, _ in made}) == len(made)
+
+
+def test_more_ids_than_a_millisecond_can_count_borrow_the_next_one() -> None:
+    ids = JobIds()
+    made = [ids.new(NOON) for _ in range(10_000)]
+    texts = [text for text, _ in made]
+    assert texts == sorted(set(texts))
+    assert made[4_095][1] == NOON
+    assert made[4_096][1] == NOON + timedelta(milliseconds=1)
+
+
+@given(INSTANTS)
+def test_the_first_id_of_a_millisecond_divides_the_ids_before_from_those_after(at: datetime) -> None:
+    ms = to_ms(at)
+    before, _ = JobIds().new(from_ms(ms - 1))
+    within, _ = JobIds().new(at)
+    assert before < first_id_at_ms(ms) <= within
+    assert is_job_id(first_id_at_ms(ms))
+
+
+@pytest.mark.parametrize("ms", [-(10**15), -1, 0, 1 << 48, 10**20])
+def test_the_first_id_of_an_instant_that_no_id_can_carry_is_still_an_id(ms: int) -> None:
+    assert is_job_id(first_id_at_ms(ms))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "x",
+        "018f0000-0000-4000-8000-000000000000",
+        "018f0000-0000-7000-c000-000000000000",
+        "018F0000-0000-7000-8000-00000000000A",
+        "018f0000000070008000000000000000",
+        "018f0000-0000-7000-8000-000000000000\n",
+        "{018f0000-0000-7000-8000-000000000000}",
+        "018f0000-0000-7000-8000-00000000000\u0660",
+        "a" * 8_192,
+        "a/../b",
+        "\0",
+    ],
+)
+def test_nothing_else_is_an_id(text: str) -> None:
+    assert not is_job_id(text)
+
+
+@given(st.datetimes(timezones=st.just(UTC)))
+def test_an_instant_survives_to_the_millisecond(at: datetime) -> None:
+    assert timedelta(0) <= at - from_ms(to_ms(at)) < timedelta(milliseconds=1)
+    assert to_ms(from_ms(to_ms(at))) == to_ms(at)
+
+
+def test_milliseconds_count_from_the_epoch_in_any_zone() -> None:
+    assert to_ms(EPOCH) == 0
+    assert to_ms(datetime(1970, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))) == 0
+    assert to_ms(EPOCH - timedelta(microseconds=1)) == -1
+
+
+def a_job(**chosen: object) -> Job:
+    job = new_job(
+        NewJob(
+            id=JobIds().new(NOON)[0],
+            owner="local",
+            type="report",
+            input_json="{}",
+            created_at=NOON,
+            run_at=NOON,
+            retain_s=60,
+        )
+    )
+    return replace(job, **chosen)  # type: ignore[arg-type]
+
+
+def test_a_new_job_has_every_column() -> None:
+    """`COLUMNS` and the fields of `Job` are kept in step by hand: a progress is eight columns and one field."""
+    assert len(Job.__slots__) - 1 + len(Progress.__slots__) == COLUMN_COUNT
+
+
+def test_a_filter_without_wishes_takes_everything() -> None:
+    assert JobFilter().matches(a_job())
+
+
+@pytest.mark.parametrize(
+    ("wanted", "matches"),
+    [
+        (JobFilter(statuses=frozenset({Status.QUEUED})), True),
+        (JobFilter(statuses=frozenset({Status.RUNNING})), False),
+        (JobFilter(types=frozenset({"report", "import"})), True),
+        (JobFilter(types=frozenset({"import"})), False),
+        (JobFilter(ids=frozenset({"another"})), False),
+        (JobFilter(label="red"), True),
+        (JobFilter(label=""), False),
+        (JobFilter(created_after=NOON), False),
+        (JobFilter(created_after=NOON - timedelta(microseconds=1)), True),
+        (JobFilter(created_before=NOON), False),
+        (JobFilter(created_before=NOON + timedelta(microseconds=1)), True),
+        (JobFilter(label="red", types=frozenset({"import"})), False),
+    ],
+)
+def test_a_filter_takes_what_meets_all_its_wishes(wanted: JobFilter, matches: bool) -> None:
+    assert wanted.matches(a_job(label="red")) is matches
+
+
+def test_a_tick_is_a_version_of_its_own() -> None:
+    job = a_job(version=7)
+    ticked = job.ticked(Progress(percent=5.0), NOON + timedelta(seconds=1))
+    assert (ticked.version, ticked.progress.percent, ticked.updated_at) == (8, 5.0, NOON + timedelta(seconds=1))
+    assert replace(ticked, version=7, progress=job.progress, updated_at=job.updated_at) == job
+
+
+@pytest.mark.parametrize("status", Status)
+def test_three_states_are_terminal(status: Status) -> None:
+    assert a_job(status=status).terminal is (status in {Status.COMPLETED, Status.FAILED, Status.CANCELLED})

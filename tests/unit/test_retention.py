@@ -1,0 +1,104 @@
+"""`Retention` over a real store and directory: files go after their records, and what a crash left goes at start."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from server.files import DataDirectory
+from server.hub import LocalHub
+from server.jobs import Completed, Job, JobIds, NewJob
+from server.ports import Bell
+from server.progress import Progress
+from server.retention import Retention
+from server.sqlite.store import SqliteStore
+
+
+@dataclass
+class Rooms:
+    store: SqliteStore
+    hub: LocalHub
+    files: DataDirectory
+    retention: Retention
+
+    async def ended_job(self, retain_s: float) -> Job:
+        now = datetime.now(UTC)
+        new = NewJob(
+            id=JobIds().new(now)[0],
+            owner="local",
+            type="report",
+            input_json="{}",
+            created_at=now,
+            run_at=now,
+            retain_s=retain_s,
+        )
+        await self.store.insert(new)
+        (claim,) = (await self.store.claim({"report": 1}, 1, now)).claims
+        self.files.job(new.id).mkdir()
+        (self.files.job(new.id) / "file").write_text("x")
+        return await self.store.finish(claim.job, Completed("1"), Progress(), [], now)
+
+
+@asynccontextmanager
+async def opened(directory: Path) -> AsyncIterator[Rooms]:
+    hub, files = LocalHub(), DataDirectory.open(str(directory))
+    store = await SqliteStore.open(files.database, hub, max_queued=100)
+    rooms = Rooms(store, hub, files, Retention(store, hub, files))
+    try:
+        yield rooms
+    finally:
+        await rooms.retention.stop()
+        await store.close()
+        files.close()
+
+
+@pytest.fixture
+async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
+    async with opened(tmp_path) as made:
+        yield made
+
+
+async def gone(path: Path) -> None:
+    """Wait for what the loop of files does."""
+    async with asyncio.timeout(10):
+        while path.exists():  # noqa: ASYNC110, ASYNC240 - there is no event for a directory that goes
+            await asyncio.sleep(0.005)
+
+
+async def test_an_expired_jobs_record_and_files_go(rooms: Rooms) -> None:
+    expired, kept = await rooms.ended_job(0), await rooms.ended_job(1_000)
+    await rooms.retention.start()
+    await gone(rooms.files.job(expired.id))
+    assert await rooms.store.existing([expired.id, kept.id]) == {kept.id}
+    assert rooms.files.job(kept.id).exists()
+
+
+async def test_a_purged_jobs_files_go(rooms: Rooms) -> None:
+    job = await rooms.ended_job(1_000)
+    await rooms.retention.start()
+    await rooms.store.request_cancel("local", job.id, datetime.now(UTC), purge=True)
+    await gone(rooms.files.job(job.id))
+
+
+async def test_a_deletion_right_after_the_start_is_heard(rooms: Rooms) -> None:
+    """Recovery comes right then, before the loops have had a turn."""
+    job = await rooms.ended_job(1_000)
+    await rooms.retention.start()
+    rooms.hub.ring(Bell.DELETED, job.id)
+    await gone(rooms.files.job(job.id))
+
+
+async def test_what_a_crash_left_goes_at_start(rooms: Rooms) -> None:
+    job = await rooms.ended_job(1_000)
+    orphan = rooms.files.job(JobIds().new(datetime.now(UTC))[0])
+    orphan.mkdir()
+    (orphan / "file").write_text("x")
+    upload = rooms.files.new_incoming()
+    await rooms.retention.start()
+    assert not orphan.exists()
+    assert not upload.exists()
+    assert rooms.files.job(job.id).exists()

@@ -1,0 +1,71 @@
+"""The transition table is data: the SQL is held against it."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+import server.sqlite
+from server.jobs import ACTIVE, TERMINAL, TRANSITIONS, Status, Transition
+from server.sqlite.statements import SQL
+
+QUERIES = Path(server.sqlite.__path__[0]) / "queries"
+SCHEMA = Path(server.sqlite.__path__[0]) / "schema"
+
+SETS_STATUS = re.compile(r"\bstatus\s*=\s*'(\w+)'\s*,")
+WHERE_STATUS = re.compile(r"\bAND status = '(\w+)'")
+
+
+@pytest.mark.parametrize("transition", Transition)
+def test_the_statement_of_a_transition_does_exactly_what_the_table_says(transition: Transition) -> None:
+    before, after = TRANSITIONS[transition]
+    update, where = (QUERIES / f"{transition}.sql").read_text("utf-8").split("\nWHERE ")
+    assert SETS_STATUS.findall(update) == [after]
+    assert WHERE_STATUS.findall(f"AND {where}") == [before]
+    assert "id = :id" in where
+    if before is Status.RUNNING:
+        assert "attempt = :attempt" in where, "the attempt is the fence"
+
+
+def test_no_other_statement_sets_a_status() -> None:
+    for file in QUERIES.glob("*.sql"):
+        text = file.read_text("utf-8")
+        if file.stem in {*Transition, "insert"}:
+            continue
+        update = text.partition("WHERE")[0]
+        assert not re.search(r"\bSET\b.*\bstatus\b", update, re.DOTALL), file.name
+        assert not re.search(r"\b(INSERT|REPLACE)\b.*\bjobs\b", text), file.name
+
+
+def test_a_job_begins_queued() -> None:
+    assert re.findall(r"'(\w+)'", SQL["insert"]) == [Status.QUEUED]
+
+
+def test_every_transition_is_in_the_table_and_leads_somewhere_else() -> None:
+    assert TRANSITIONS.keys() == set(Transition)
+    assert all(before is not after for before, after in TRANSITIONS.values())
+
+
+def test_nothing_leaves_a_terminal_state_and_every_active_one_can_be_left() -> None:
+    left = {before for before, _ in TRANSITIONS.values()}
+    assert left == ACTIVE
+    assert set(Status) == ACTIVE | TERMINAL
+    assert not ACTIVE & TERMINAL
+
+
+def test_every_state_can_be_reached() -> None:
+    reached = {Status.QUEUED}
+    for _ in Status:
+        reached |= {after for before, after in TRANSITIONS.values() if before in reached}
+    assert reached == set(Status)
+
+
+def test_the_schema_knows_the_same_states() -> None:
+    (check,) = re.findall(r"CHECK \(status IN \(([^)]*)\)\)", (SCHEMA / "0001.sql").read_text("utf-8"))
+    assert re.findall(r"'(\w+)'", check) == list(Status)
+
+
+@pytest.mark.parametrize("transition", Transition)
+def test_every_transition_is_a_new_state_in_the_history_and_a_new_version(transition: Transition) -> None:
+    assert "last_seq = last_seq + 1, state_seq = last_seq + 1" in SQL[transition]
+    assert re.search(r"\bversion = (version|max\(version, :version\)) \+ 1", SQL[transition])

@@ -1,0 +1,238 @@
+"""The group-commit writer on a real file: what waits shares a transaction, and nobody pays for another's mistake."""
+
+import asyncio
+import sqlite3
+import threading
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+
+import pytest
+
+from server.errors import StoreUnavailableError
+from server.sqlite import writer as writer_module
+from server.sqlite.writer import MAX_BATCH, Writer
+
+
+class Traced:
+    """A writer whose statements are counted, and whose thread can be held."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.connection.execute("PRAGMA journal_mode = WAL")
+        self.connection.execute("PRAGMA busy_timeout = 0")
+        self.connection.execute("CREATE TABLE kept (n INTEGER PRIMARY KEY) STRICT")
+        self.statements: list[str] = []
+        self.connection.set_trace_callback(self.statements.append)
+        self.writer = Writer(self.connection)
+        self.may_go_on = threading.Event()
+
+    def count(self, statement: str) -> int:
+        return self.statements.count(statement)
+
+    def kept(self) -> list[int]:
+        other = sqlite3.connect(self.path)
+        try:
+            return [row[0] for row in other.execute("SELECT n FROM kept ORDER BY n")]
+        finally:
+            other.close()
+
+    async def hold(self) -> "asyncio.Task[bool]":
+        """Keep the writer's thread busy until `may_go_on`; what comes meanwhile has to wait."""
+        began = asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def operation(_: sqlite3.Connection) -> bool:
+            loop.call_soon_threadsafe(began.set)
+            return self.may_go_on.wait(10)
+
+        holding = asyncio.create_task(self.writer.write(operation, bool))
+        await began.wait()
+        return holding
+
+
+@pytest.fixture
+async def traced(tmp_path: Path) -> AsyncIterator[Traced]:
+    made = Traced(tmp_path / "a.db")
+    yield made
+    made.may_go_on.set()
+    await made.writer.close()
+
+
+def insert(n: object) -> Callable[[sqlite3.Connection], object]:
+    return lambda connection: connection.execute("INSERT INTO kept VALUES (?)", (n,)).rowcount and n
+
+
+def same(result: object) -> object:
+    return result
+
+
+async def test_what_waits_shares_one_transaction(traced: Traced) -> None:
+    holding = await traced.hold()
+    writes = [asyncio.create_task(traced.writer.write(insert(n), same)) for n in range(100)]
+    await asyncio.sleep(0)
+    before = traced.count("COMMIT")
+    traced.may_go_on.set()
+    assert await asyncio.gather(*writes) == list(range(100))
+    await holding
+    assert traced.count("COMMIT") - before == 2  # the one that was held, and the hundred
+    assert traced.kept() == list(range(100))
+
+
+async def test_a_batch_is_bounded(traced: Traced) -> None:
+    holding = await traced.hold()
+    writes = [asyncio.create_task(traced.writer.write(insert(n), same)) for n in range(MAX_BATCH + 1)]
+    await asyncio.sleep(0)
+    traced.may_go_on.set()
+    await asyncio.gather(holding, *writes)
+    assert traced.count("COMMIT") == 3
+
+
+async def test_a_failing_batch_is_replayed_one_by_one(traced: Traced) -> None:
+    holding = await traced.hold()
+    values: list[object] = [1, 2, "text", 3, 2, 4]  # a wrong type, and a number that is taken
+    writes = [asyncio.create_task(traced.writer.write(insert(n), same)) for n in values]
+    await asyncio.sleep(0)
+    traced.may_go_on.set()
+    await holding
+    answers = await asyncio.gather(*writes, return_exceptions=True)
+    assert [answers[index] for index in (0, 1, 3, 5)] == [1, 2, 3, 4]
+    assert [type(answers[index]) for index in (2, 4)] == [sqlite3.IntegrityError] * 2
+    assert traced.kept() == [1, 2, 3, 4]
+    assert not traced.connection.in_transaction
+
+
+async def test_an_operation_that_fails_half_way_leaves_nothing(traced: Traced) -> None:
+    def half(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO kept VALUES (7)")
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await traced.writer.write(half, same)
+    assert traced.kept() == []
+    assert await traced.writer.write(insert(8), same) == 8
+
+
+async def test_memory_follows_the_disk_in_commit_order_and_before_any_answer(traced: Traced) -> None:
+    order: list[str] = []
+
+    async def one(n: int) -> None:
+        await traced.writer.write(insert(n), lambda _: order.append(f"committed {n}"))
+        order.append(f"answered {n}")
+
+    await asyncio.gather(*(one(n) for n in range(3)))
+    assert order == [f"committed {n}" for n in range(3)] + [f"answered {n}" for n in range(3)]
+
+
+async def test_the_answer_is_what_memory_makes_of_it(traced: Traced) -> None:
+    assert await traced.writer.write(insert(3), lambda n: f"{n}!") == "3!"
+
+
+async def test_a_cancelled_caller_loses_its_answer_and_nothing_else(traced: Traced) -> None:
+    holding = await traced.hold()
+    committed: list[object] = []
+    writes = [asyncio.create_task(traced.writer.write(insert(n), committed.append)) for n in range(10)]
+    await asyncio.sleep(0)
+    for write in writes[::2]:
+        write.cancel()
+    traced.may_go_on.set()
+    await holding
+    answers = await asyncio.gather(*writes, return_exceptions=True)
+    assert sum(isinstance(answer, asyncio.CancelledError) for answer in answers) == 5
+    assert committed == list(range(10))
+    assert traced.kept() == list(range(10))
+    assert not traced.connection.in_transaction
+
+
+async def test_exactly_one_of_committed_and_failed_is_called(traced: Traced) -> None:
+    calls: list[str] = []
+
+    async def write(n: object, name: str) -> None:
+        await traced.writer.write(
+            insert(n), lambda _: calls.append(f"{name} committed"), lambda: calls.append(f"{name} failed")
+        )
+
+    await write(1, "good")
+    with pytest.raises(sqlite3.IntegrityError):
+        await write(1, "bad")
+    cancelled = asyncio.create_task(write(1, "cancelled"))
+    await asyncio.sleep(0)
+    cancelled.cancel()
+    traced.writer.post(insert(2), lambda _: calls.append("posted committed"), lambda: calls.append("posted failed"))
+    traced.writer.post(insert(2), lambda _: calls.append("again committed"), lambda: calls.append("again failed"))
+    await traced.writer.write(insert(9), same)
+    assert calls == ["good committed", "bad failed", "cancelled failed", "posted committed", "again failed"]
+
+
+async def test_a_mistake_in_what_follows_a_commit_stops_nobody_else(traced: Traced) -> None:
+    def mistake(_: object) -> None:
+        raise KeyError("a bug")
+
+    first, second = (
+        asyncio.gather(traced.writer.write(insert(1), mistake), return_exceptions=True),
+        traced.writer.write(insert(2), same),
+    )
+    assert await second == 2
+    assert [type(answer) for answer in await first] == [KeyError]
+    assert traced.kept() == [1, 2]
+
+
+async def test_a_locked_file_fails_all_who_wait_with_one_try(traced: Traced) -> None:
+    """A try for each would wait for the lock as often: a time-out of two seconds times a batch of hundreds."""
+    other = sqlite3.connect(traced.path, isolation_level=None)
+    try:
+        holding = await traced.hold()
+        writes = [asyncio.create_task(traced.writer.write(insert(n), same)) for n in range(50)]
+        await asyncio.sleep(0)
+        traced.may_go_on.set()
+        traced.statements.clear()
+        loop = asyncio.get_running_loop()
+        locked = loop.create_future()
+        holding.add_done_callback(lambda _: locked.set_result(None))
+        await locked
+        answers = await asyncio.gather(*writes)
+        assert answers == list(range(50))
+        other.execute("BEGIN IMMEDIATE")
+        begun = traced.count("BEGIN IMMEDIATE")
+        refused = await asyncio.gather(
+            *(traced.writer.write(insert(n), same) for n in range(100, 150)), return_exceptions=True
+        )
+        assert [type(error) for error in refused] == [StoreUnavailableError] * 50
+        assert all("locked" in str(error) for error in refused)
+        assert traced.count("BEGIN IMMEDIATE") - begun <= 1
+        other.execute("ROLLBACK")
+        assert await traced.writer.write(insert(200), same) == 200
+        assert traced.kept() == [*range(50), 200]
+    finally:
+        other.close()
+
+
+async def test_what_waits_is_bounded(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writer_module, "MAX_WAITING", 3)
+    holding = await traced.hold()
+    writes = [asyncio.create_task(traced.writer.write(insert(n), same)) for n in range(5)]
+    await asyncio.sleep(0)
+    traced.may_go_on.set()
+    answers = await asyncio.gather(*writes, return_exceptions=True)
+    await holding
+    assert answers[:3] == [0, 1, 2]
+    assert [type(error) for error in answers[3:]] == [StoreUnavailableError] * 2
+
+
+async def test_closing_carries_out_what_waits_and_then_refuses(tmp_path: Path) -> None:
+    traced = Traced(tmp_path / "b.db")
+    holding = await traced.hold()
+    writes = [asyncio.create_task(traced.writer.write(insert(n), same)) for n in range(5)]
+    traced.writer.post(insert(5), lambda _: None, lambda: None)
+    await asyncio.sleep(0)
+    closing = asyncio.create_task(traced.writer.close())
+    await asyncio.sleep(0)
+    failed: list[bool] = []
+    with pytest.raises(StoreUnavailableError, match="closed"):
+        await traced.writer.write(insert(9), same, lambda: failed.append(True))
+    assert failed == [True]
+    traced.may_go_on.set()
+    await closing
+    assert await asyncio.gather(*writes) == list(range(5))
+    assert await holding
+    assert traced.kept() == list(range(6))
