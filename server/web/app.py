@@ -15,6 +15,7 @@ from .keys import ENCODER, FILES, HUB, IDS, REGISTRY, SETTINGS, STATE, STORE, ST
 from .open_streams import OpenStreams
 from .openapi import openapi
 from .problems import ClientFaults, Problem, problem_middleware
+from .submission import refuse_unread
 from .wire import Encoder
 
 MAX_LINE_BYTES = 32 * 1024
@@ -36,7 +37,7 @@ def make_app(
     app[STATE] = ServerState()
     app[STREAMS] = OpenStreams()
     app.cleanup_ctx.append(_streams)
-    app.on_shutdown.append(_end_streams)
+    app.on_shutdown.extend([refuse_unread, _end_streams])
     app.on_response_prepare.append(_harden)
     _add_routes(app)
     if not server_logger.filters:

@@ -1,8 +1,8 @@
 """What the endpoints share, by typed application key."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from aiohttp import web
+from aiohttp import StreamReader, web
 
 from ..files import DataDirectory
 from ..handlers import Registry
@@ -15,9 +15,10 @@ from .wire import Encoder
 
 @dataclass(slots=True)
 class ServerState:
-    """Whether the server still takes work."""
+    """Whether the server still takes work, and the submissions whose bodies are still coming."""
 
     stopping: bool = False
+    reading: set[StreamReader] = field(default_factory=set)
 
 
 STORE = web.AppKey("store", JobStore)

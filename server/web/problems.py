@@ -132,8 +132,11 @@ def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
 
 
 class ClientFaults(logging.Filter):
-    """Keeps out of the log what aiohttp reports as an error of ours: a client sent rubbish, or went away."""
+    """Keeps out of the log what aiohttp reports as an error of ours.
+
+    A client sent rubbish, or went away; or a body was given up with a `Problem`, and aiohttp read on.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         fault = record.exc_info[1] if record.exc_info else None
-        return not isinstance(fault, HttpProcessingError | web.RequestPayloadError | ConnectionError)
+        return not isinstance(fault, HttpProcessingError | web.RequestPayloadError | ConnectionError | Problem)

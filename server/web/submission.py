@@ -66,21 +66,37 @@ def find_type(request: web.Request, name: str) -> JobType:
 
 def _refuse_when_stopping(request: web.Request) -> None:
     if request.app[STATE].stopping:
-        raise Problem("stopping", "Try again when the server is back.", retry_after_s=2)
+        raise _stopping()
+
+
+def _stopping() -> Problem:
+    return Problem("stopping", "Try again when the server is back.", retry_after_s=2)
+
+
+async def refuse_unread(app: web.Application) -> None:
+    """At shutdown aiohttp hears no more of a body, so whoever waits for the rest of one is told now."""
+    for content in app[STATE].reading:
+        content.set_exception(_stopping())
 
 
 @asynccontextmanager
 async def _received(request: web.Request, input_pointer: str) -> AsyncIterator[tuple[Body, Path | None]]:
     """The body, and the directory of its uploads; what was not accepted is removed at the end."""
-    settings = request.app[SETTINGS]
-    if request.content_type != "multipart/form-data":
-        yield Body(await read_json(request, settings)), None
-        return
-    incoming = await asyncio.to_thread(request.app[FILES].new_incoming)
+    settings, reading = request.app[SETTINGS], request.app[STATE].reading
+    reading.add(request.content)
+    incoming = None
     try:
-        yield await read_multipart(request, settings, incoming, input_pointer), incoming
+        if request.content_type != "multipart/form-data":
+            body = Body(await read_json(request, settings))
+        else:
+            incoming = await asyncio.to_thread(request.app[FILES].new_incoming)
+            body = await read_multipart(request, settings, incoming, input_pointer)
+        reading.discard(request.content)
+        yield body, incoming
     finally:
-        await asyncio.to_thread(shutil.rmtree, incoming, True)
+        reading.discard(request.content)
+        if incoming is not None:
+            await asyncio.to_thread(shutil.rmtree, incoming, True)
 
 
 def _only(body: Body, allowed: set[str]) -> None:

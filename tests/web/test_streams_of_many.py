@@ -16,7 +16,7 @@ HOLD = {"steps": 1, "step_s": 60}
 
 def snapshot(frames: Iterator[bytes]) -> tuple[list[Any], int]:
     """The states before `ready`, and its total."""
-    states = []
+    states: list[Any] = []
     for frame in frames:
         if frame.startswith(b"event: ready\n"):
             assert frame == b'event: ready\ndata: {"total":%d}\n\n' % data_of(frame)["total"]
