@@ -123,7 +123,7 @@ export class JobActions {
     const status = problem instanceof Problem ? problem.status : 0;
     setTextOrHide(this.notice, status === 409 ? "Too late: it had already ended." : explain(problem));
     // What is shown is out of date: the job has ended, or is gone.
-    if (id && (status === 404 || status === 409 || status === 410)) await refetch(this.options.store, id).catch(() => {});
+    if (id && [404, 409, 410].includes(status)) await refetch(this.options.store, id).catch(() => {});
   }
 
   #redraw() {

@@ -106,7 +106,9 @@ export async function listJobs(query, signal) {
  * @param {number} after
  * @returns {Promise<{lines: LogLine[], nextAfter: number | null}>}
  */
-export const getLog = async (id, after) => (await call("GET", at(`jobs/${encodeURIComponent(id)}/logs`, { after }))).body;
+export async function getLog(id, after) {
+  return (await call("GET", at(`jobs/${encodeURIComponent(id)}/logs`, { after }))).body;
+}
 
 /** @param {string} id @returns {Promise<{stopped: boolean}>} false: recorded, and still stopping */
 export async function cancelJob(id) {

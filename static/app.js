@@ -102,7 +102,13 @@ function showConnection(state, everyS = 0) {
   pill.dataset.state = state;
   setText(byId("connection-word"), words[state]);
   if (state !== before && (state !== "live" || before !== "connecting")) {
-    announcer.say({ live: "Connection restored", connecting: "", reconnecting: "Connection lost, reconnecting", polling: "Live updates are not available, polling instead", offline: "Offline" }[state]);
+    announcer.say({
+      connecting: "",
+      live: "Connection restored",
+      reconnecting: "Connection lost, reconnecting",
+      polling: "Live updates are not available, polling instead",
+      offline: "Offline",
+    }[state]);
   }
 }
 
@@ -123,8 +129,8 @@ function drawTypes() {
   setHidden(byId("types-box"), types.size === 0);
   const first = [...types.values()].find((type) => type.available);
   if (!first) return;
-  const radio = /** @type {HTMLInputElement} */ (document.querySelector(`input[name=job-type][value="${CSS.escape(first.name)}"]`));
-  radio.checked = true;
+  const radios = /** @type {NodeListOf<HTMLInputElement>} */ (document.getElementsByName("job-type"));
+  for (const radio of radios) radio.checked = radio.value === first.name;
   showForm(first);
 }
 
@@ -132,10 +138,11 @@ function drawTypes() {
 function typeChoice(type) {
   const radio = h("input", { type: "radio", name: "job-type", value: type.name, disabled: !type.available });
   radio.addEventListener("change", () => showForm(type));
+  const reason = type.unavailableReason ?? "no reason given";
   return h("label", { class: "type", "data-type": type.name }, radio, h("span", { class: "type-text" },
     h("span", { class: "type-title" }, type.title ?? type.name),
     type.description ? h("span", { class: "type-about" }, ...withCode(type.description)) : null,
-    type.available ? null : h("span", { class: "type-reason" }, `Not available: ${type.unavailableReason ?? "no reason given"}`)));
+    type.available ? null : h("span", { class: "type-reason" }, `Not available: ${reason}`)));
 }
 
 /** Descriptions are docstrings, where names stand in backticks. @param {string} text */

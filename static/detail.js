@@ -4,7 +4,9 @@ import { JobActions } from "./actions.js";
 import { at, fileUrl, getJob, getLog, jobUrl, Problem, serverNow } from "./api.js";
 import { ProgressBar } from "./bar.js";
 import { byId, h, paced, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
-import { activityLine, bytes, dateAndTime, duration, isTerminal, percent, progressLine, silenceLine } from "./format.js";
+import {
+  activityLine, bytes, dateAndTime, duration, isTerminal, percent, progressLine, silenceLine,
+} from "./format.js";
 import { LogView } from "./log.js";
 import { statusBadge } from "./row.js";
 import { followJob } from "./watch-job.js";
@@ -18,7 +20,11 @@ export class DetailView {
   /** @type {AbortController | null} */
   #stop = null;
   #id = "";
-  /** The parts that only the status resource has. @type {{input?: unknown, result?: unknown, ended: boolean} | null} */
+  /**
+   * The parts that only the status resource has.
+   *
+   * @type {{input?: unknown, result?: unknown, ended: boolean} | null}
+   */
   #full = null;
   #drawn = { full: /** @type {object | null} */ (null), files: "" };
 
@@ -116,7 +122,8 @@ export class DetailView {
   #gone(status) {
     const held = this.store.get(this.#id);
     if (status === 404 && !held) {
-      return this.#showMissing("There is no such job.", "It may have expired or been deleted, or the address is wrong.");
+      const why = "It may have expired or been deleted, or the address is wrong.";
+      return this.#showMissing("There is no such job.", why);
     }
     if (status === 404 || status === 410) return this.store.remove(this.#id);
     if (!held) this.#showMissing("This job cannot be shown.", `The server answered ${status}.`);
@@ -202,12 +209,7 @@ export class DetailView {
     const key = JSON.stringify(files);
     if (key === this.#drawn.files) return;
     this.#drawn.files = key;
-    byId("detail-files").replaceChildren(...files.map(({ name, sizeBytes, contentType }) => h("li", {},
-      h("a", { href: fileUrl(job.jobId, name).href, download: name }, name),
-      h("span", { class: "file-size" }, bytes(sizeBytes)),
-      VIEWABLE.test(contentType)
-        ? h("a", { class: "button small", href: fileUrl(job.jobId, name, true).href, target: "_blank", rel: "noopener", "aria-label": `Open ${name} in a new tab` }, "Open")
-        : null)));
+    byId("detail-files").replaceChildren(...files.map((file) => fileItem(job.jobId, file)));
     setHidden(byId("detail-files-part"), files.length === 0);
   }
 
@@ -232,4 +234,16 @@ export class DetailView {
     setTextOrHide(byId("log-connection"), words[state] ?? "");
     setAttribute(byId("log-connection"), "data-state", state);
   }
+}
+
+/** @param {string} id @param {import("./watch-job.js").OutputFile} file */
+function fileItem(id, { name, sizeBytes, contentType }) {
+  const open = h("a", {
+    class: "button small", href: fileUrl(id, name, true).href, target: "_blank", rel: "noopener",
+    "aria-label": `Open ${name} in a new tab`,
+  }, "Open");
+  return h("li", {},
+    h("a", { href: fileUrl(id, name).href, download: name }, name),
+    h("span", { class: "file-size" }, bytes(sizeBytes)),
+    VIEWABLE.test(contentType) ? open : null);
 }

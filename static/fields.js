@@ -117,7 +117,8 @@ function textField(context) {
   const { schema } = context;
   /** @type {Record<string, string>} */
   const types = { email: "email", uri: "url", time: "time" };
-  const attributes = { minlength: schema.minLength, maxlength: schema.maxLength, autocomplete: "off", spellcheck: "false" };
+  const { minLength: minlength, maxLength: maxlength } = schema;
+  const attributes = { minlength, maxlength, autocomplete: "off", spellcheck: "false" };
   const control = (schema.maxLength ?? 0) > 200
     ? h("textarea", { ...attributes, rows: 3 })
     : h("input", { ...attributes, type: types[schema.format ?? ""] ?? "text", pattern: htmlPattern(schema.pattern) });
@@ -125,7 +126,8 @@ function textField(context) {
   return labelled(context, control, {
     read: () => (control.value === "" ? context.empty : control.value),
     fill: (value) => (control.value = value === null ? "" : String(value)),
-    check: () => (control.validity.patternMismatch ? `This must match the pattern ${schema.pattern}` : control.validationMessage),
+    check: () =>
+      control.validity.patternMismatch ? `This must match the pattern ${schema.pattern}` : control.validationMessage,
   });
 }
 
@@ -148,8 +150,8 @@ function numberField(context, kind) {
   const step = schema.multipleOf ?? (whole ? 1 : "any");
   const control = h("input", {
     type: "number", step, inputmode: whole ? "numeric" : "decimal",
-    min: schema.minimum ?? (whole && schema.exclusiveMinimum !== undefined ? schema.exclusiveMinimum + 1 : schema.exclusiveMinimum),
-    max: schema.maximum ?? (whole && schema.exclusiveMaximum !== undefined ? schema.exclusiveMaximum - 1 : schema.exclusiveMaximum),
+    min: schema.minimum ?? beside(schema.exclusiveMinimum, whole ? 1 : 0),
+    max: schema.maximum ?? beside(schema.exclusiveMaximum, whole ? -1 : 0),
   });
   control.value = typeof schema.default === "number" ? String(schema.default) : "";
   return labelled(context, control, {
@@ -162,6 +164,10 @@ function numberField(context, kind) {
     },
   });
 }
+
+/** The bound itself is excluded; of numbers that are not whole, the server refuses it.
+ * @param {number | undefined} bound @param {number} step */
+const beside = (bound, step) => (bound === undefined ? undefined : bound + step);
 
 /** @param {FieldContext} context @param {"date" | "date-time"} kind */
 function dateField(context, kind) {
@@ -202,7 +208,8 @@ function checkboxField(context) {
 function choiceField(context, values, words = values.map((value) => (value === null ? "None" : String(value)))) {
   const control = h("select");
   const startAt = values.indexOf(context.schema.default);
-  if (context.optional || startAt < 0) control.append(h("option", { value: "" }, context.optional ? "—" : "Choose…"));
+  if (context.optional) control.append(h("option", { value: "" }, "—"));
+  else if (startAt < 0) control.append(h("option", { value: "" }, "Choose…"));
   words.forEach((word, index) => control.append(h("option", { value: index }, word)));
   control.value = startAt < 0 ? "" : String(startAt);
   return labelled(context, control, {
@@ -222,7 +229,8 @@ function fileField(context) {
 
 /** @param {FieldContext} context */
 function jsonField(context) {
-  const control = h("textarea", { rows: 4, class: "code", spellcheck: "false", placeholder: context.schema.type === "array" ? "[ ]" : "{ }" });
+  const placeholder = context.schema.type === "array" ? "[ ]" : "{ }";
+  const control = h("textarea", { rows: 4, class: "code", spellcheck: "false", placeholder });
   const write = (/** @type {unknown} */ value) => {
     control.value = value === undefined || value === null ? "" : JSON.stringify(value, null, 2);
   };
@@ -242,7 +250,8 @@ function jsonField(context) {
   });
 }
 
-/** A property that can only have one value is shown, and always sent. @param {FieldContext} context @returns {Field} */
+/** A property that can only have one value is shown, and always sent.
+ * @param {FieldContext} context @returns {Field} */
 function fixedField({ schema, title, place }) {
   return {
     element: h("p", { class: "field fixed" }, `${title}: ${String(schema.const)}`),

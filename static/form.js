@@ -66,12 +66,13 @@ export class JobForm {
     if (!this.#check()) return;
     const input = readAll(this.fields);
     const files = this.#files();
-    const request = JSON.stringify([this.label.value.trim(), input, [...files].map(([name, file]) => [name, file.name, file.size, file.lastModified])]);
-    const key = this.#keyFor(request);
+    const label = this.label.value.trim();
+    const identities = [...files].map(([name, file]) => [name, file.name, file.size, file.lastModified]);
+    const key = this.#keyFor(JSON.stringify([label, input, identities]));
     this.#upload = new AbortController();
     this.#setBusy(true, files.size > 0);
     try {
-      const job = await submitJob({ type: this.type.name, label: this.label.value.trim(), input, files, key },
+      const job = await submitJob({ type: this.type.name, label, input, files, key },
         (sent, total) => this.uploadBar.show(sent, total), this.#upload.signal);
       this.#unanswered = { request: "", key: "" };
       this.#tellSubmitted(job);
@@ -95,14 +96,16 @@ export class JobForm {
   #keyFor(request) {
     if (this.#unanswered.request !== request) {
       // Not crypto.randomUUID(): browsers withhold it from pages on plain http.
-      const key = [...crypto.getRandomValues(new Uint8Array(16))].map((byte) => byte.toString(16).padStart(2, "0")).join("");
+      const random = crypto.getRandomValues(new Uint8Array(16));
+      const key = [...random].map((byte) => byte.toString(16).padStart(2, "0")).join("");
       this.#unanswered = { request, key };
     }
     return this.#unanswered.key;
   }
 
   #check() {
-    const wrong = flatten(this.fields).map((field) => ({ field, detail: field.check() })).filter(({ detail }) => detail);
+    const checked = flatten(this.fields).map((field) => ({ field, detail: field.check() }));
+    const wrong = checked.filter(({ detail }) => detail);
     for (const { field, detail } of wrong) field.showError(detail);
     wrong[0]?.field.focus();
     return wrong.length === 0;
@@ -142,13 +145,14 @@ export class JobForm {
 
   /** The innermost field that the pointer names or lies within. @param {string} pointer */
   #fieldAt(pointer) {
-    const fits = flatten(this.fields).filter((field) => pointer === field.pointer || pointer.startsWith(`${field.pointer}/`));
+    const fits = flatten(this.fields).filter((field) => `${pointer}/`.startsWith(`${field.pointer}/`));
     return fits.sort((a, b) => b.pointer.length - a.pointer.length)[0] ?? null;
   }
 
   /** @param {EventTarget | null} control */
   #fieldOf(control) {
-    const pointer = control instanceof Element ? control.closest("[data-pointer]")?.getAttribute("data-pointer") : null;
+    if (!(control instanceof Element)) return null;
+    const pointer = control.closest("[data-pointer]")?.getAttribute("data-pointer");
     return pointer ? this.#fieldAt(pointer) : null;
   }
 
@@ -229,7 +233,8 @@ class UploadBar {
     this.text = h("span", {});
     this.stop = h("button", { type: "button", class: "button small" }, "Cancel upload");
     this.stop.addEventListener("click", onCancel);
-    this.element = h("div", { class: "upload", hidden: true }, this.bar, h("div", { class: "upload-line" }, this.text, this.stop));
+    const line = h("div", { class: "upload-line" }, this.text, this.stop);
+    this.element = h("div", { class: "upload", hidden: true }, this.bar, line);
   }
 
   /** @param {number} sent @param {number} total bytes; 0 while unknown */

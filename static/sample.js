@@ -23,7 +23,9 @@ export async function sampleFile(mediaType, tell) {
     tell(`Recording ${VIDEO_MS / 1000} s of video…`);
     return videoFile(VIDEO_MS);
   }
-  if (mediaType.startsWith("text/")) return new File(["One line.\nAnother line.\n"], "sample.txt", { type: mediaType });
+  if (mediaType.startsWith("text/")) {
+    return new File(["One line.\nAnother line.\n"], "sample.txt", { type: mediaType });
+  }
   throw new NoSample("There is no sample for this file: choose one yourself.");
 }
 
@@ -48,7 +50,8 @@ export async function csvFile(rows) {
       const [product, listPrice] = pick(products);
       const quantity = 1 + Math.floor(random() * 6 * season);
       const price = listPrice * (0.9 + random() * 0.2);
-      chunk += `${day.toISOString().slice(0, 10)},${100_000 + i},${pick(regions)},${product},${quantity},${price.toFixed(2)},${(quantity * price).toFixed(2)}\n`;
+      chunk += `${day.toISOString().slice(0, 10)},${100_000 + i},${pick(regions)},${product},`
+        + `${quantity},${price.toFixed(2)},${(quantity * price).toFixed(2)}\n`;
     }
     parts.push(chunk);
     await new Promise((resolve) => setTimeout(resolve));
@@ -68,7 +71,8 @@ function seededRandom(seed) {
 
 /** @param {number} ms @returns {Promise<File>} */
 async function videoFile(ms) {
-  const type = ["video/mp4", "video/webm;codecs=vp8", "video/webm"].find((name) => globalThis.MediaRecorder?.isTypeSupported(name));
+  const type = ["video/mp4", "video/webm;codecs=vp8", "video/webm"]
+    .find((name) => globalThis.MediaRecorder?.isTypeSupported(name));
   const canvas = document.createElement("canvas");
   if (!type || !canvas.captureStream) {
     throw new NoSample("This browser cannot record a sample video: choose a file yourself.");

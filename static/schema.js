@@ -67,7 +67,8 @@ function lookUp(ref, root) {
  * Which control a schema gets.
  *
  * @param {Schema} schema  resolved
- * @returns {"const" | "enum" | "file" | "object" | "boolean" | "integer" | "number" | "date" | "date-time" | "text" | "json"}
+ * @returns {"const" | "enum" | "file" | "object" | "boolean" | "integer" | "number" | "date" | "date-time"
+ *   | "text" | "json"}
  */
 export function kindOf(schema) {
   if ("const" in schema) return "const";
