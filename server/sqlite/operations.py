@@ -192,6 +192,8 @@ def request_cancel(
     row = connection.execute(SQL["get"], where).fetchone()
     if row is None or (job := to_job(row)).owner != caller:
         return None
+    if job.expires_at is not None and job.expires_at <= now:
+        return None  # gone for every client, though its record waits for the next sweep
     if purge:
         _delete(connection, job_id)
     return Changed(job.status, job, deleted=purge)

@@ -301,3 +301,11 @@ async def test_the_expired_are_deleted_in_portions(store: JobStore, hub: EventHu
     assert await deleted.wait(5) == {job.id for job in going}
     assert await store.existing([job.id for job in (kept, waiting, *going)]) == {kept.id, waiting.id}
     assert [store.departed(OWNER, job.id) for job in going] == going
+
+
+@pytest.mark.parametrize("purge", [False, True])
+async def test_an_expired_job_is_gone_for_clients_before_it_is_deleted(store: JobStore, purge: bool) -> None:
+    job = await ended_job(store, DONE, 1, retain_s=10.0)
+    with pytest.raises(JobNotFoundError):
+        await store.request_cancel(OWNER, job.id, at(11), purge=purge)
+    assert await store.expire(at(11), 10) == 1

@@ -233,6 +233,10 @@ class Walk:
                 await self.backend.store.request_cancel(other, model.new.id, self.now, purge=purge)
             return
         cancelling = self.backend.store.request_cancel(model.new.owner, model.new.id, self.now, purge=purge)
+        if self.expired(model):
+            with pytest.raises(JobNotFoundError):
+                await cancelling
+            return
         if model.status in (Status.COMPLETED, Status.FAILED) and not purge:
             with pytest.raises(JobStateError):
                 await cancelling
@@ -252,11 +256,7 @@ class Walk:
 
     async def expire(self) -> None:
         limit = self.chance.randint(1, 5)
-        over = [
-            job
-            for job in self.jobs.values()
-            if job.completed_at is not None and (self.now - job.completed_at).total_seconds() >= RETAIN_S
-        ]
+        over = [job for job in self.jobs.values() if self.expired(job)]
         assert await self.backend.store.expire(self.now, limit) == min(limit, len(over))
         for model in over:
             try:
@@ -297,6 +297,9 @@ class Walk:
             self.observe(job)
 
     # Looking
+
+    def expired(self, model: Modelled) -> bool:
+        return model.completed_at is not None and (self.now - model.completed_at).total_seconds() >= RETAIN_S
 
     def held(self, job_id: str, attempt: int) -> Modelled | None:
         """The job, if this attempt is its current one."""

@@ -1,0 +1,137 @@
+"""What only the embedded store can get wrong: its memory against its file, at moments that are made certain."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.errors import JobNotFoundError
+from server.jobs import Interrupted, JobFilter, Status
+from server.progress import Progress
+from server.sqlite import snapshots
+from server.sqlite.store import SqliteStore
+from tests.conformance.backends import SqliteBackend
+from tests.conformance.records import (
+    DONE,
+    OWNER,
+    at,
+    claim_one,
+    ended_job,
+    finish,
+    forget_ids,
+    insert_many,
+    new_job,
+    running_job,
+    tick,
+)
+from tests.conformance.test_random_walk import Walk
+
+
+@pytest.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[SqliteBackend]:
+    forget_ids()
+    made = SqliteBackend(tmp_path)
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def store(backend: SqliteBackend) -> SqliteStore:
+    return backend.store
+
+
+@pytest.mark.parametrize("seed", range(100, 104))
+async def test_the_record_says_the_same_when_memory_holds_next_to_nothing(
+    backend: SqliteBackend, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshots, "MAX_RECENT", 2)
+    await Walk(backend, seed).walk()
+
+
+async def test_memory_is_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "MAX_RECENT", 10)
+    monkeypatch.setattr(snapshots, "MAX_DEPARTED", 5)
+    jobs = await insert_many(store, 50)
+    assert len(store._snapshots._recent) == 10
+    for job in jobs:
+        assert await store.get(OWNER, job.id) == job
+    assert len(store._snapshots._recent) == 10
+    for job in jobs[:20]:
+        await store.request_cancel(OWNER, job.id, at(1), purge=True)
+    assert len(store._snapshots._departed) == 5
+    assert not store._snapshots._loading
+    assert not store._ending
+    assert store._inserting == 0
+
+
+async def test_what_is_asked_for_stays_longest(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(snapshots, "MAX_RECENT", 3)
+    first, *_ = await insert_many(store, 3)
+    await store.get(OWNER, first.id)
+    await insert_many(store, 2)
+    assert first.id in store._snapshots._recent
+
+
+async def test_a_list_is_not_older_than_the_file(store: SqliteStore) -> None:
+    """A reader sees a commit a moment before memory follows it."""
+    running = await running_job(store)
+    ended = await finish(store, running, DONE)
+    store._snapshots.put(running)
+    listed = await store.page(OWNER, JobFilter(statuses=frozenset({Status.COMPLETED})), 5, None)
+    assert listed.jobs == [ended]
+
+
+async def test_a_job_that_is_deleted_while_it_is_read_does_not_come_back(
+    backend: SqliteBackend, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = await ended_job(backend.store)
+    await backend.close()
+    store = await backend.open()
+    real = store._readers.one
+
+    async def one(sql: str, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
+        row = await real(sql, parameters)
+        if row is not None:
+            await store.request_cancel(OWNER, job.id, at(9), purge=True)
+        return row
+
+    monkeypatch.setattr(store._readers, "one", one)
+    for _ in range(2):
+        with pytest.raises(JobNotFoundError):
+            await store.get(OWNER, job.id)
+    assert not store._snapshots._loading
+
+
+async def test_a_cancelled_read_leaves_no_trace(backend: SqliteBackend) -> None:
+    job = await backend.store.insert(new_job())
+    await backend.close()
+    store = await backend.open()
+    reading = asyncio.create_task(store.get(OWNER, job.id))
+    await asyncio.sleep(0)
+    reading.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await reading
+    assert not store._snapshots._loading
+    assert await store.get(OWNER, job.id) == job
+
+
+async def test_progress_that_comes_late_to_the_disk_is_not_the_next_attempts(backend: SqliteBackend) -> None:
+    store = backend.store
+    job = await running_job(store)
+    await tick(store, job, 10.0)  # goes to the disk; those of the next half second stay in memory
+    await tick(store, job, 60.0)
+    ending = asyncio.create_task(finish(store, job, Interrupted()))
+    claiming = asyncio.create_task(claim_one(store, 2))
+    await asyncio.sleep(0)
+    store._write_ticks()  # stands behind the end and the claim
+    await ending
+    claim = await claiming
+    await store.check_writable()
+    await backend.crash()
+    recorded = await (await backend.open()).get(OWNER, job.id)
+    assert (recorded.attempt, recorded.progress) == (2, Progress())
+    assert recorded == replace(claim.job, retain_s=recorded.retain_s)
