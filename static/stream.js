@@ -17,6 +17,8 @@
 const FAILURES_BEFORE_POLLING = 3;
 /** A stream that neither opens nor fails: the browser's connections to this host are all taken. */
 const OPEN_DEADLINE_MS = 10_000;
+/** After this long without an event the server is asked whether it is still there. */
+const SILENCE_MS = 45_000;
 /** Pauses between tries of a refused stream. */
 const FIRST_RETRY_MS = 5_000;
 const LONGEST_RETRY_MS = 60_000;
@@ -38,6 +40,7 @@ export function keepStream(options, signal) {
 class Stream {
   #failures = 0;
   #triesSinceOpen = 0;
+  #heardMs = performance.now();
   /** @type {EventSource | null} */
   #source = null;
   /** @type {Connection} */
@@ -49,10 +52,14 @@ class Stream {
   constructor(options, signal) {
     this.options = options;
     this.signal = signal;
-    const check = () => void this.#checkNetwork();
-    for (const name of ["online", "offline"]) addEventListener(name, check);
+    const probe = () => void this.#probe();
+    const silence = setInterval(() => {
+      if (performance.now() - this.#heardMs > SILENCE_MS) probe();
+    }, SILENCE_MS / 3);
+    for (const name of ["online", "offline"]) addEventListener(name, probe);
     signal.addEventListener("abort", () => {
-      for (const name of ["online", "offline"]) removeEventListener(name, check);
+      clearInterval(silence);
+      for (const name of ["online", "offline"]) removeEventListener(name, probe);
       this.#close();
     }, { once: true });
   }
@@ -66,7 +73,9 @@ class Stream {
     source.onerror = () => this.#failed(source);
     const hear = (/** @type {MessageEvent} */ event) => {
       // A handler may have ended this in the same burst of events; late ones are nobody's business.
-      if (this.#source === source) this.options.onEvent(event.type, event);
+      if (this.#source !== source) return;
+      this.#heardMs = performance.now();
+      this.options.onEvent(event.type, event);
     };
     for (const name of ["message", ...(this.options.events ?? [])]) source.addEventListener(name, hear);
   }
@@ -75,6 +84,7 @@ class Stream {
     clearTimeout(this.#deadline);
     this.#failures = 0;
     this.#triesSinceOpen = 0;
+    this.#heardMs = performance.now();
     this.options.onOpen?.();
     this.#say("live");
   }
@@ -121,19 +131,18 @@ class Stream {
   }
 
   /**
-   * The browser's network came or went. A connection that was cut this way may stay silent for
-   * minutes before it fails, while a server on this machine is not touched at all: so ask.
+   * The network came or went, or nothing was heard for long. A connection that was cut without a word
+   * may look open for minutes, and a quiet one is no different (its comments are hidden from scripts);
+   * while a server on this machine does not mind that the network is gone. So ask.
    */
-  async #checkNetwork() {
+  async #probe() {
     const source = this.#source;
-    if (!source) return;
+    if (source?.readyState !== EventSource.OPEN) return;
+    this.#heardMs = performance.now();
     try {
       await this.options.poll(this.signal);
-      if (this.#source !== source || this.#connection !== "offline") return;
-      this.#close();
-      this.open();
     } catch {
-      if (this.#source === source && !this.signal.aborted) this.#say("offline");
+      if (this.#source === source && !this.signal.aborted) this.#giveUp(false);
     }
   }
 
