@@ -120,8 +120,11 @@ class RawStream:
         self._received = bytearray()
         self._text = bytearray()
         self.ended = False
-        head = self._until(b"\r\n\r\n")
-        reply = parse(head)
+        try:
+            reply = parse(self._until(b"\r\n\r\n"))
+        except BaseException:
+            self.close()
+            raise
         self.status, self.headers = reply.status, reply.headers
         self._chunked = reply.headers.get("Transfer-Encoding") == "chunked"
 

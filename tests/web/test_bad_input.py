@@ -173,6 +173,17 @@ def test_what_is_not_valid_is_a_422_with_a_pointer(server: ServerProcess, body: 
 
 
 @pytest.mark.parametrize(
+    ("number", "status"), [(2**63 - 1, 202), (2**63, 422), (-(2**63), 202), (-(2**63) - 1, 422), (10**18, 202)]
+)
+def test_integers_of_64_bits_are_kept_exactly(server: ServerProcess, number: int, status: int) -> None:
+    reply = post(server, b'{"points": [{"x": %d}]}' % number, "/jobs/nested-input")
+    assert reply.status == status
+    if status == 202:
+        job = server.wait_for(reply.json["jobId"])
+        assert job["input"]["points"][0]["x"] == job["result"]["points"][0]["x"] == number
+
+
+@pytest.mark.parametrize(
     ("field", "value"),
     [
         *(("type", value) for value in (5, None, ["noop"])),

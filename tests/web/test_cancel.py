@@ -25,8 +25,11 @@ def assert_gone(server: ServerProcess, job_id: str) -> None:
         assert_problem(server.request("GET", f"/jobs/{job_id}{path}"), 404, "not-found")
     assert_problem(server.request("DELETE", f"/jobs/{job_id}"), 404, "not-found")
     assert_problem(server.request("DELETE", f"/jobs/{job_id}?purge=true"), 404, "not-found")
-    listed = server.request("GET", "/jobs?limit=200").json["jobs"]
-    assert job_id not in [job["jobId"] for job in listed]
+
+
+def is_listed(server: ServerProcess, job_id: str) -> bool:
+    jobs = server.request("GET", "/jobs?limit=200").json["jobs"]
+    return job_id in [job["jobId"] for job in jobs]
 
 
 def test_a_queued_job_is_cancelled_at_once(server: ServerProcess) -> None:
@@ -75,6 +78,7 @@ def test_a_job_that_does_not_stop_is_a_202_after_two_seconds(server: ServerProce
     assert server.job(job_id)["cancelRequested"] is True
     eventually(lambda: server.request("GET", f"/jobs/{job_id}").status == 404)
     assert_gone(server, job_id)
+    assert not is_listed(server, job_id)
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "completed", "failed", "cancelled"])
@@ -92,6 +96,7 @@ def test_a_purged_job_is_gone_everywhere(server: ServerProcess, state: str) -> N
     reply = server.request("DELETE", f"/jobs/{job_id}?purge=true")
     assert (reply.status, reply.body) == (204, b"")
     assert_gone(server, job_id)
+    assert not is_listed(server, job_id)
 
 
 def test_purge_false_is_a_cancel(server: ServerProcess) -> None:
@@ -115,3 +120,4 @@ def test_a_job_past_its_retention_is_404(serving: Serving) -> None:
     server.wait_for(job_id, "completed")
     eventually(lambda: server.request("GET", f"/jobs/{job_id}").status == 404)
     assert_gone(server, job_id)
+    eventually(lambda: not is_listed(server, job_id))

@@ -98,18 +98,17 @@ def test_an_upload_that_was_under_way_is_no_job_or_a_durable_one(serving: Servin
 
 def test_new_work_is_refused_while_it_stops(serving: Serving) -> None:
     server = serving(":memory:", env={"HEADWAY_SHUTDOWN_GRACE_S": "2"})
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
     # A request whose body is still to come when the signal arrives is one that was being served.
     body = json.dumps({"type": "noop"}).encode()
     request = request_bytes("POST", "/jobs", [("Content-Type", "application/json")], body)
-    connection.sendall(request[:-1])
-    server.request("GET", "/healthz")
-    server.process.send_signal(signal.SIGTERM)
-    eventually(lambda: "stopping" in server.log())
-    with contextlib.suppress(ConnectionError):
-        connection.sendall(request[-1:])
-    reply = parse(connection.recv(65536))
-    connection.close()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        connection.sendall(request[:-1])
+        server.request("GET", "/healthz")
+        server.process.send_signal(signal.SIGTERM)
+        eventually(lambda: "stopping" in server.log())
+        with contextlib.suppress(ConnectionError):
+            connection.sendall(request[-1:])
+        reply = parse(connection.recv(65536))
     assert_problem(reply, 503, "stopping")
     assert int(reply.headers["Retry-After"]) >= 1
     assert exit_code(server) == 0

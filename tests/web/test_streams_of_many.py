@@ -182,6 +182,15 @@ def test_a_version_is_never_sent_twice(server: ServerProcess) -> None:
         assert [data_of(next(frames))["jobId"] for _ in range(2)] == [job_id, other]
 
 
+def test_log_lines_alone_are_no_new_state(server: ServerProcess) -> None:
+    with RawStream(server, "/jobs/progress?type=chatty") as stream:
+        frames = stream.frames()
+        snapshot(frames)
+        job_id = server.submit("chatty", {"steps": 3, "step_s": 0.5})
+        versions = [state["version"] for state in until(frames, job_id, "completed")]
+    assert versions == sorted(set(versions))
+
+
 @pytest.fixture(scope="module")
 def crowd(server: ServerProcess) -> list[str]:
     """201 queued jobs, oldest first."""
