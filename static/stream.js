@@ -206,8 +206,9 @@ export function retryAfterS(response, otherwiseS = 2) {
  * @param {AbortSignal} signal
  * @returns {Promise<void>}
  */
-function pause(ms, signal) {
+export function pause(ms, signal) {
   return new Promise((resolve) => {
+    if (signal.aborted) return resolve();
     const done = () => {
       clearTimeout(timer);
       signal.removeEventListener("abort", done);

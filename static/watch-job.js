@@ -1,6 +1,6 @@
 // Follows one job to its end, for this page or any other: the stream when it can be had, else polling.
 
-import { keepStream, request, retryAfterS, Unreachable } from "./stream.js";
+import { keepStream, pause, request, retryAfterS, Unreachable } from "./stream.js";
 
 /** @typedef {{name: string, sizeBytes: number, contentType: string, url: string}} OutputFile */
 /** @typedef {{type: string, title: string, detail: string | null, status: number | null}} JobError */
@@ -191,6 +191,9 @@ async function fetchEnded(statusUrl, signal) {
   return job;
 }
 
+/** For callers without a signal. */
+const never = new AbortController().signal;
+
 /** @param {URL} url @param {AbortSignal} [signal] */
 async function requestUntilAnswered(url, signal) {
   for (let pauseS = 1; ; pauseS = Math.min(pauseS * 2, 10)) {
@@ -201,7 +204,7 @@ async function requestUntilAnswered(url, signal) {
     } catch (problem) {
       if (!(problem instanceof Unreachable)) throw problem;
     }
-    await new Promise((resolve) => setTimeout(resolve, pauseS * 1000));
+    await pause(pauseS * 1000, signal ?? never);
     signal?.throwIfAborted();
   }
 }

@@ -104,12 +104,18 @@ def test_markup_in_a_message_or_a_label_stays_text(tab: Tab, server: PageServer)
     assert "onerror" in page.title()
 
 
-def test_a_failed_job_says_why_and_can_be_run_again(tab: Tab, server: PageServer) -> None:
+def test_a_failed_job_says_why(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     job_id = server.submit("doomed", {"pause_s": 0})
     page.locator(f"[data-job='{job_id}'] .job-name").click()
     expect(page.locator("#detail-error-title")).to_have_text("No pictures")
     expect(page.locator("#detail-error-text")).to_have_text("<img src=x onerror=alert(1)>")
+
+
+def test_a_failed_job_can_be_run_again_and_the_new_one_is_shown(tab: Tab, server: PageServer) -> None:
+    page = tab.open()
+    job_id = server.submit("doomed", {"pause_s": 0})
+    page.locator(f"[data-job='{job_id}'] .job-name").click()
     page.get_by_role("button", name="Run again Fail").click()
     expect(page).not_to_have_url(re.compile(job_id))
     expect(page.locator("#fact-retry-of-link")).to_have_attribute("href", f"#/jobs/{job_id}")
