@@ -1,6 +1,8 @@
 """The weather: the same each time, and physically sober."""
 
 import datetime as dt
+import json
+import re
 import statistics
 from random import Random
 
@@ -26,10 +28,18 @@ def test_the_same_city_and_day_have_the_same_weather(context: BlockingContext) -
     assert weather(context, Weather(city="Oslo", date=DAY)).temperature_c != first.temperature_c
 
 
-def test_the_result_is_camel_case_json(context: BlockingContext) -> None:
-    result = declared("weather").encode_output(weather(context, Weather(city="Bern", date=DAY)))
-    assert '"city":"Bern","date":"2026-07-01","temperatureC":' in result
-    assert '"summary":"' in result
+def test_the_result_is_a_city_a_day_a_temperature_and_words(context: BlockingContext) -> None:
+    result = json.loads(declared("weather").encode_output(weather(context, Weather(city="Bern", date=DAY))))
+    assert list(result) == ["city", "date", "temperatureC", "summary"]
+    assert (result["city"], result["date"]) == ("Bern", "2026-07-01")
+
+
+def test_the_log_tells_how_sure_the_forecast_is(context: BlockingContext) -> None:
+    forecast = weather(context, Weather(city="Bern", date=DAY))
+    (line,) = context._logs.take()
+    found = re.fullmatch(r"(-?[\d.]+) to (-?[\d.]+) °C in 8 of 10 paths, chance of rain \d+%", line.message)
+    assert found is not None
+    assert float(found[1]) < forecast.temperature_c < float(found[2])
 
 
 def test_progress_is_in_simulated_paths(context: BlockingContext) -> None:
