@@ -16,11 +16,14 @@ _LOGGED: Final = 5
 
 
 class CsvImport(BaseModel):
-    """A CSV file."""
+    """A CSV file whose rows are wanted in a database."""
 
     file: Upload = Field(
         title="CSV file",
-        description="Its first line names the columns; their types come from the first 1,000 rows.",
+        description=(
+            "A table of any size, in UTF-8, UTF-16 or Windows-1252. Its first line names the columns; their types "
+            "(INTEGER, REAL or TEXT) come from the first 1,000 rows."
+        ),
         json_schema_extra={"contentMediaType": "text/csv"},
     )
 

@@ -1,9 +1,11 @@
-"""How numbers are distributed: moments of a stream, and quantiles and a histogram of weighted values."""
+"""How numbers are distributed: moments of a stream, quantiles and a histogram, estimated and then exact."""
 
-from bisect import bisect_left
-from collections.abc import Sequence
-from itertools import accumulate
-from math import inf, isfinite, sqrt
+from array import array
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from itertools import accumulate, islice, pairwise
+from math import ceil, inf, isfinite, nan, sqrt
+from operator import ge, le
 
 
 class Moments:
@@ -51,17 +53,68 @@ class Moments:
         self.count = total
 
 
+class Shape:
+    """What needs a known mean, or the numbers in their order: skewness, and whether they rise or fall."""
+
+    def __init__(self, moments: Moments) -> None:
+        self._moments = moments
+        self._cubes = 0.0
+        self._last: float | None = None
+        self._rising = self._falling = True
+
+    def extend(self, numbers: Sequence[float]) -> None:
+        """Take the next numbers; there must be some, and a mean."""
+        mean = self._moments.mean or 0.0
+        distances = [number - mean for number in numbers]
+        self._cubes += sum([distance * distance * distance for distance in distances])
+        if self._rising or self._falling:
+            following = numbers if self._last is None else [self._last, *numbers]
+            self._rising = self._rising and all(map(le, following, islice(following, 1, None)))
+            self._falling = self._falling and all(map(ge, following, islice(following, 1, None)))
+            self._last = numbers[-1]
+
+    @property
+    def order(self) -> str | None:
+        """`ascending` or `descending`; None for neither, and for both."""
+        if self._rising == self._falling:
+            return None
+        return "ascending" if self._rising else "descending"
+
+    @property
+    def skewness(self) -> float | None:
+        """Third standardised moment; None where it is not defined, or beyond a float."""
+        moments = self._moments
+        if not moments.deviation:
+            return None
+        spread = moments.deviation * sqrt((moments.count - 1) / moments.count)
+        skewness = self._cubes / moments.count / spread / spread / spread if spread else nan
+        return skewness if isfinite(skewness) else None
+
+
 class Distribution:
     """Values in ascending order, each with the number of times it stands for."""
 
     def __init__(self, weighted: Sequence[tuple[float, int]]) -> None:
         self._values = [value for value, _ in weighted]
         self._ranks = list(accumulate(weight for _, weight in weighted))
+        self._by_value: tuple[list[float], list[float]] | None = None
 
     def quantile(self, share: float) -> float:
         """Return the smallest value that at least this share of all is not above; there must be values."""
         rank = share * self._ranks[-1]
         return self._values[min(bisect_left(self._ranks, rank), len(self._values) - 1)]
+
+    def ranks(self, numbers: Iterable[float]) -> list[float]:
+        """Return the rank of each number; of equal ones, of which there is no first, the middle one."""
+        values, middles = self._middles()
+        return [middles[bisect_left(values, number)] for number in numbers]
+
+    def _middles(self) -> tuple[list[float], list[float]]:
+        if self._by_value is None:
+            upto = dict(zip(self._values, self._ranks, strict=True))  # of equal values the last
+            middles = [(below + rank) / 2 for below, rank in pairwise([0, *upto.values()])]
+            self._by_value = [*upto], [*middles, float(self._ranks[-1])]
+        return self._by_value
 
     def histogram(self, bins: int, minimum: float, maximum: float) -> tuple[list[float], list[int]]:
         """Return the edges and the counts between them; the first and last bar take in the outliers.
@@ -86,3 +139,84 @@ class Distribution:
     def _rank_below(self, edge: float) -> int:
         position = bisect_left(self._values, edge)
         return self._ranks[position - 1] if position else 0
+
+
+class Refinement:
+    """A second look at numbers whose distribution is known roughly: exact bins and exact quantiles.
+
+    What a sketch says of a quantile narrows it down to a window of ranks. Only the numbers in these windows
+    are kept, and those below are counted: then the quantile is the one with the right rank.
+    """
+
+    def __init__(
+        self, rough: Distribution, moments: Moments, shares: Sequence[float], error: float, edges: Sequence[float]
+    ) -> None:
+        """`error`: how far off a rank of `rough` may be, as a share of all. The outer bins have no end."""
+        self._count = moments.count
+        self._shares = shares
+        self._edges = edges[1:-1]
+        self._bins = [0] * (len(edges) - 1)
+        self._windows = [
+            _Window(
+                rough.quantile(share - error) if share > error else moments.minimum,
+                rough.quantile(share + error) if share + error < 1 else moments.maximum,
+            )
+            for share in shares
+        ]
+
+        self.negative = self.zeros = 0
+
+    @property
+    def bins(self) -> list[int]:
+        """How many numbers lie between the edges."""
+        return self._bins
+
+    def extend(self, numbers: Sequence[float], room: int) -> None:
+        """Look at some numbers again. Windows that together want to keep more than `room` are given up."""
+        ordered = sorted(numbers)
+        cuts = [0, *[bisect_left(ordered, edge) for edge in self._edges], len(ordered)]
+        self._bins = [count + right - left for count, (left, right) in zip(self._bins, pairwise(cuts), strict=True)]
+        below_zero = bisect_left(ordered, 0.0)
+        self.negative += below_zero
+        self.zeros += bisect_right(ordered, 0.0, below_zero) - below_zero
+        for window in self._windows:
+            window.extend(ordered)
+        if sum(len(window.inside) for window in self._windows) > room:
+            self._windows = []
+
+    def quantiles(self) -> list[float] | None:
+        """Return the exact quantiles; None where a window was given up, or was the wrong one."""
+        ranks = (max(1, ceil(share * self._count)) for share in self._shares)
+        found = [window.value_at(rank) for window, rank in zip(self._windows, ranks, strict=False)]
+        exact = [value for value in found if value is not None]
+        return exact if len(exact) == len(self._shares) else None
+
+
+class _Window:
+    """The numbers strictly between two bounds, and how many lie below and on them."""
+
+    def __init__(self, low: float, high: float) -> None:
+        self._low, self._high = low, high
+        self._below = self._at_low = self._at_high = 0
+        self.inside = array("d")
+
+    def extend(self, ordered: Sequence[float]) -> None:
+        low = bisect_left(ordered, self._low)
+        above_low = bisect_right(ordered, self._low, low)
+        high = bisect_left(ordered, self._high, low)
+        self._below += low
+        self._at_low += above_low - low
+        self.inside.extend(ordered[above_low:high])
+        self._at_high += bisect_right(ordered, self._high, high) - high
+
+    def value_at(self, rank: int) -> float | None:
+        """Return the number of this rank (from 1), None if it lies outside."""
+        rank -= self._below
+        if rank < 1:
+            return None
+        if rank <= self._at_low:
+            return self._low
+        rank -= self._at_low
+        if rank <= len(self.inside):
+            return sorted(self.inside)[rank - 1]
+        return self._high if rank <= len(self.inside) + self._at_high else None

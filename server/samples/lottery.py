@@ -19,7 +19,7 @@ _SEEDS: Final = 2**53  # what a browser can read from JSON and send back
 
 
 class Lottery(BaseModel):
-    """How often to draw."""
+    """How many times to draw six balls of 49, and from which seed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"draws": 2_000_000, "seed": 42}]})
 

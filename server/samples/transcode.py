@@ -16,13 +16,13 @@ _CODECS: Final = {
 
 
 class Transcode(BaseModel):
-    """A video and what to make of it."""
+    """A video, and the format and height in which it is wanted."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"format": "mp4", "height": 480}]})
 
     file: Upload = Field(
         title="Video",
-        description="Anything that ffmpeg can read.",
+        description="Anything that ffmpeg can read: MP4, MOV, MKV, AVI, WebM and many more.",
         json_schema_extra={"contentMediaType": "video/*"},
     )
     format: Literal["mp4", "webm"] = Field(default="mp4", title="Format", description="mp4: H.264; webm: VP9.")

@@ -69,12 +69,12 @@ def test_quantiles_of_few_values_are_exact() -> None:
 
 @pytest.mark.parametrize("distinct", [0, 1, 1000, 2047, 20_000, 200_000])
 def test_the_number_of_distinct_values_is_within_four_standard_errors(distinct: int) -> None:
-    sketch = DistinctSketch(k=2048)
+    sketch = DistinctSketch(limit=2048)
     values = [f"value {number}" for number in range(distinct)]
     for start in range(0, distinct, 3000):
         sketch.extend(values[start : start + 3000])
         sketch.extend(values[: start + 10])  # seen before
-    exact = distinct < sketch.k
+    exact = distinct <= sketch.limit
     assert abs(sketch.estimate() - distinct) <= (0 if exact else 4 * sketch.relative_error * distinct)
 
 
