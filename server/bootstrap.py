@@ -9,12 +9,14 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from typing import Any
 
 import structlog
 from aiohttp import web
 
+from .control import Door, ask
 from .engine import EmbeddedEngine
-from .errors import SetupError
+from .errors import DirectoryOwnedError, SetupError
 from .executor import Executor
 from .files import DataDirectory
 from .handlers import Registry
@@ -22,11 +24,12 @@ from .hub import LocalHub
 from .retention import Retention
 from .samples import MODULES
 from .settings import Settings
+from .sqlite.keeping import SqliteRecordKeeper
 from .sqlite.store import SqliteStore
+from .upkeep import Upkeep
 from .watchdog import LoopWatchdog
 from .web.app import MAX_LINE_BYTES, make_app
 from .web.keys import STATE
-
 
 log = structlog.get_logger(__name__)
 
@@ -67,6 +70,9 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
         stack.push_async_callback(retention.stop)
         await engine.start()
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
+        door = Door(files.root, Upkeep(SqliteRecordKeeper(files.database, store), files).carry_out)
+        await door.open()
+        stack.push_async_callback(door.close)
         yield Rooms(make_app(store, hub, registry, files, settings), store, hub, engine, executor, files)
 
 
@@ -102,6 +108,23 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         log.warning("leaving handlers behind that do not stop", handlers=len(rooms.executor.abandoned))
         sys.stderr.flush()
         os._exit(0)
+
+
+async def operate(settings: Settings, command: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Carry out an operator's command: by the server that owns the directory, or here if none does.
+
+    Raises `SetupError`.
+    """
+    folder = DataDirectory.existing(settings.data_dir)
+    try:
+        files = DataDirectory.open(settings.data_dir)
+    except DirectoryOwnedError:
+        return await asyncio.to_thread(ask, folder, command, fields)
+    async with AsyncExitStack() as stack:
+        stack.callback(files.close)
+        store = await SqliteStore.open(files.database, LocalHub(), max_queued=settings.max_queued)
+        stack.push_async_callback(store.close)
+        return await Upkeep(SqliteRecordKeeper(files.database, store), files).carry_out(command, fields)
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> str:

@@ -1,15 +1,17 @@
 """The command line. aiohttp and the adapters are imported by the command that needs them, so `--help` is quick."""
 
 import asyncio
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
 
-from .errors import SetupError
+from .errors import HeadwayError, SetupError
+from .jobs import TERMINAL, Status
 from .settings import Settings
 
 app = typer.Typer(
@@ -45,23 +47,89 @@ def serve(
     log_format: Annotated[str | None, typer.Option(help="'console' or 'json'. [default: console]")] = None,
 ) -> None:
     """Serve jobs over HTTP until SIGTERM or Ctrl-C."""
-    given = {
-        "host": host,
-        "port": port,
-        "data_dir": data_dir,
-        "jobs": tuple(jobs) if jobs else None,
-        "max_running": max_running,
-        "log_format": log_format,
-    }
-    try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
-    except ValidationError as error:
-        first = error.errors(include_url=False)[0]
-        _fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+    settings = _settings(
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        jobs=tuple(jobs) if jobs else None,
+        max_running=max_running,
+        log_format=log_format,
+    )
     try:
         _run(settings)
     except SetupError as error:
         _fail(str(error))
+
+
+DataDir = Annotated[str | None, typer.Option(help="The server's data directory. [default: headway-data]")]
+
+
+@app.command()
+def purge(
+    older_than: Annotated[str, typer.Option(help="Ended at least so long ago: '90s', '12h', '30d'.")],
+    status: Annotated[
+        list[Status] | None, typer.Option(help="Only jobs that ended like this. Repeatable. [default: all that ended]")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say how many there are.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Delete ended jobs with their logs and files, also beside a running server."""
+    statuses = status or sorted(TERMINAL)
+    if not TERMINAL.issuperset(statuses):
+        _fail("--status: only completed, failed and cancelled jobs can be purged")
+    fields = {"older_than_s": _duration_s(older_than), "statuses": statuses, "dry_run": dry_run}
+    count = _operate(data_dir, "purge", fields)["jobs"]
+    print(f"{count:,} {'jobs would be' if dry_run else 'jobs were'} deleted")  # noqa: T201
+
+
+@app.command()
+def backup(
+    file: Annotated[Path, typer.Argument(help="A new file for the copy.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Write a consistent copy of the record to FILE, also beside a running server. Files of jobs are not in it."""
+    size = _operate(data_dir, "backup", {"path": str(file.resolve())})["bytes"]
+    print(f"{size:,} bytes written to {file}")  # noqa: T201
+
+
+@app.command()
+def doctor(data_dir: DataDir = None) -> None:
+    """Examine the record, the versions, the limits and the disk. Exit code 1 if something is wrong."""
+    found = _operate(data_dir, "doctor", {})
+    faults = found.pop("faults")
+    for name, value in found.items():
+        print(f"{name:>15}  {value:,}" if isinstance(value, int) else f"{name:>15}  {value}")  # noqa: T201
+    print(f"{'integrity':>15}  {'damaged' if faults else 'ok'}")  # noqa: T201
+    for fault in faults:
+        print(f"{'':>15}  {fault}")  # noqa: T201
+    raise SystemExit(1 if faults else 0)
+
+
+def _operate(data_dir: str | None, command: str, fields: dict[str, Any]) -> dict[str, Any]:
+    from .bootstrap import configure_logging, operate  # noqa: PLC0415 - see the module's first line
+
+    configure_logging("console")
+    try:
+        return asyncio.run(operate(_settings(data_dir=data_dir), command, fields))
+    except HeadwayError as error:
+        _fail(str(error))
+
+
+def _duration_s(text: str) -> float:
+    """Seconds of '90s', '15m', '12h' or '30d'."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if found is None:
+        _fail("--older-than: write a number and a unit, like 90s, 15m, 12h or 30d")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+
+
+def _settings(**given: Any) -> Settings:
+    """The settings, with the flags that were given; what is out of range is one line and exit 2."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        _fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
 
 
 def _run(settings: Settings) -> None:

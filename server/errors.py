@@ -9,6 +9,10 @@ class SetupError(HeadwayError):
     """The server cannot start as asked. The message is one line that says what to do."""
 
 
+class DirectoryOwnedError(SetupError):
+    """Another server owns the data directory."""
+
+
 class JobTypeError(HeadwayError):
     """A handler's declaration is wrong: raised by `@job` while the author's module is imported."""
 

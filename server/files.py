@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Self
 
 from .context import Directories
-from .errors import SetupError
+from .errors import DirectoryOwnedError, SetupError
 from .jobs import Job, OutputFile, is_job_id
 
 MEMORY = ":memory:"
@@ -60,7 +60,7 @@ class DataDirectory:
         except BlockingIOError as error:
             owner = os.pread(lock, 20, 0).decode("ascii", "replace").strip() or "?"
             os.close(lock)
-            raise SetupError(
+            raise DirectoryOwnedError(
                 f"another server (process {owner}) uses {root}: stop it, or choose another --data-dir"
             ) from error
         except OSError as error:  # a network file system, say
@@ -71,6 +71,14 @@ class DataDirectory:
         os.ftruncate(lock, 0)
         os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)
         return cls(root, lock, temporary=temporary)
+
+    @staticmethod
+    def existing(location: str) -> Path:
+        """The directory of a record that is there already. Raises `SetupError`."""
+        root = Path(location).expanduser().resolve()
+        if not (root / "headway.db").exists():
+            raise SetupError(f"{root} holds no record: name the server's --data-dir")
+        return root
 
     def close(self) -> None:
         """Give the directory up."""

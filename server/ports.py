@@ -12,9 +12,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 from typing import Protocol
 
-from .jobs import Claim, Counts, Job, JobFilter, LogLine, NewJob, NewLogLine, Outcome
+from .jobs import Claim, Counts, Job, JobFilter, LogLine, NewJob, NewLogLine, Outcome, Status
 from .progress import Progress
 
 
@@ -172,6 +173,26 @@ class JobStore(Protocol):
 
     async def check_writable(self) -> None:
         """Write something durably, or raise `StoreUnavailableError`."""
+        ...
+
+
+class RecordKeeper(Protocol):
+    """The record as its operator sees it, over all owners. Every method may run beside jobs and polls."""
+
+    async def count_ended(self, before: datetime, statuses: Sequence[Status]) -> int:
+        """How many jobs with one of these states ended by `before`."""
+        ...
+
+    async def delete_ended(self, before: datetime, statuses: Sequence[Status], limit: int) -> Sequence[str]:
+        """Delete at most `limit` of them, oldest first, and give space back; their ids."""
+        ...
+
+    async def copy_to(self, target: Path) -> None:
+        """Write a consistent copy of the record to a file that does not exist. Raises `StoreUnavailableError`."""
+        ...
+
+    async def find_faults(self) -> Sequence[str]:
+        """What is damaged, in words; nothing if all is well. May take long."""
         ...
 
 

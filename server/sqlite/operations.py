@@ -278,6 +278,16 @@ def expire(connection: sqlite3.Connection, now: datetime, limit: int) -> list[Ch
     return [Changed(job.status, job, deleted=True) for job in expired]
 
 
+def delete_ended(connection: sqlite3.Connection, job_ids: Sequence[str]) -> list[Changed]:
+    """Delete those of the jobs that have ended, and give the pages of the file back."""
+    rows = [connection.execute(SQL["get"], {"id": job_id}).fetchone() for job_id in job_ids]
+    ended = [job for row in rows if row is not None and (job := to_job(row)).terminal]
+    for job in ended:
+        _delete(connection, job.id)
+    connection.execute(SQL["incremental_vacuum"]).fetchall()
+    return [Changed(job.status, job, deleted=True) for job in ended]
+
+
 def _delete(connection: sqlite3.Connection, job_id: str) -> None:
     connection.execute(SQL["delete_history"], {"job_id": job_id})
     connection.execute(SQL["delete"], {"id": job_id})

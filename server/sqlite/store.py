@@ -51,7 +51,7 @@ from .readers import Readers
 from .rows import Parameters, Row, new_job, to_job, to_log_line
 from .snapshots import Snapshots
 from .statements import SQL
-from .writer import Writer
+from .writer import Operation, Writer
 
 READER_COUNT = 2
 TICKS_TO_DISK_EVERY_S = 0.5
@@ -103,6 +103,11 @@ class SqliteStore:
                 ) from error
             raise
         return store
+
+    @property
+    def readers(self) -> Readers:
+        """The connections that only read, for what stands beside the store."""
+        return self._readers
 
     async def close(self) -> None:
         """Bring everything to disk and close the file, the readers first: the writer checkpoints alone."""
@@ -238,15 +243,19 @@ class SqliteStore:
 
     async def expire(self, now: datetime, limit: int) -> int:
         operation = partial(operations.expire, now=now, limit=limit)
-        return len(await self._writer.write(operation, self._adopt_all))
+        return len(await self.change(operation))
 
     async def recover(self, now: datetime, max_recoveries: int) -> Recovery:
         line = NewLogLine(now, "warning", "the server stopped while this attempt ran")
         operation = partial(operations.recover, now=now, max_recoveries=max_recoveries, lines=[line])
-        moved = await self._writer.write(operation, self._adopt_all)
+        moved = await self.change(operation)
         return Recovery(
             requeued=[job for job in moved if not job.terminal], ended=[job for job in moved if job.terminal]
         )
+
+    async def change(self, operation: Operation[list[Changed]]) -> list[Job]:
+        """Carry out an operation that changes jobs; memory follows it. The jobs as they then are."""
+        return await self._writer.write(operation, self._adopt_all)
 
     async def check_writable(self) -> None:
         where = {"now": int(time.time() * 1000)}

@@ -69,7 +69,7 @@ def _compare(table: Table, port: int, request: bytes, answer: bytes, status: str
 
 
 def _median(found: list[dict[str, Any]], figure: str) -> float:
-    return median(one[figure] for one in found)
+    return median(float(one[figure]) for one in found)
 
 
 def load(port: int, request: bytes, *, connections: int = CONNECTIONS, seconds: float = SECONDS) -> dict[str, Any]:

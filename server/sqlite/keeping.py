@@ -1,0 +1,62 @@
+"""The record as its operator sees it: ended jobs deleted by age, a consistent copy, a look for damage."""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import aiosqlite
+
+from ..errors import StoreUnavailableError
+from ..jobs import Status, to_ms
+from . import operations
+from .rows import Parameters
+from .statements import SQL
+from .store import SqliteStore
+
+MAX_FAULTS = 20
+
+
+class SqliteRecordKeeper:
+    """The embedded `RecordKeeper`, beside a store that is open."""
+
+    def __init__(self, path: Path, store: SqliteStore) -> None:
+        self._path = path
+        self._store = store
+        self._readers = store.readers
+
+    async def count_ended(self, before: datetime, statuses: Sequence[Status]) -> int:
+        row = await self._readers.one(SQL["count_ended"], _ended(before, statuses))
+        return int(row[0]) if row else 0
+
+    async def delete_ended(self, before: datetime, statuses: Sequence[Status], limit: int) -> Sequence[str]:
+        # Found by a reader: looking may take long, and the writer has better things to do.
+        found = await self._readers.all(SQL["ended_before"], _ended(before, statuses) | {"limit": limit})
+        ids = [row[0] for row in found]
+        if not ids:
+            return []
+        deleted = await self._store.change(lambda connection: operations.delete_ended(connection, ids))
+        return [job.id for job in deleted]
+
+    async def copy_to(self, target: Path) -> None:
+        # A read transaction of its own (sqlite.org/lang_vacuum.html): it sees one moment and holds up nobody.
+        connection = await aiosqlite.connect(self._path, isolation_level=None)
+        try:
+            await connection.execute_fetchall("PRAGMA wal_autocheckpoint = 0")
+            await connection.execute_fetchall("VACUUM INTO ?", (str(target),))
+        except sqlite3.DatabaseError as error:
+            raise StoreUnavailableError(f"the record cannot be copied: {error}") from error
+        finally:
+            await connection.close()
+
+    async def find_faults(self) -> Sequence[str]:
+        try:
+            rows = await self._readers.all(f"PRAGMA integrity_check({MAX_FAULTS})", {})
+        except StoreUnavailableError as error:
+            return [str(error)]
+        return [str(row[0]) for row in rows if row[0] != "ok"]
+
+
+def _ended(before: datetime, statuses: Sequence[Status]) -> Parameters:
+    return {"before": to_ms(before), "statuses": json.dumps(list(statuses))}

@@ -1,0 +1,3 @@
+SELECT id FROM jobs
+WHERE completed_at <= :before AND status IN (SELECT value FROM json_each(:statuses))
+ORDER BY completed_at LIMIT :limit
