@@ -179,6 +179,11 @@ class JobStore(Protocol):
 class RecordKeeper(Protocol):
     """The record as its operator sees it, over all owners. Every method may run beside jobs and polls."""
 
+    @property
+    def engine(self) -> str:
+        """The database and its version, for people."""
+        ...
+
     async def count_ended(self, before: datetime, statuses: Sequence[Status]) -> int:
         """How many jobs with one of these states ended by `before`."""
         ...

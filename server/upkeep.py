@@ -5,7 +5,6 @@ import os
 import platform
 import resource
 import shutil
-import sqlite3
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -94,7 +93,7 @@ class Upkeep:
             "freeBytes": free_bytes,
             "openFilesLimit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             "python": platform.python_version(),
-            "sqlite": sqlite3.sqlite_version,
+            "engine": self._record.engine,
             "faults": faults,
         }
 

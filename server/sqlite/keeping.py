@@ -26,6 +26,10 @@ class SqliteRecordKeeper:
         self._store = store
         self._readers = store.readers
 
+    @property
+    def engine(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
     async def count_ended(self, before: datetime, statuses: Sequence[Status]) -> int:
         row = await self._readers.one(SQL["count_ended"], _ended(before, statuses))
         return int(row[0]) if row else 0
