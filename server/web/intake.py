@@ -4,6 +4,8 @@ import asyncio
 import json
 import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -27,6 +29,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
+from ..errors import StoreUnavailableError
 from ..jobs import UploadedFile
 from ..progress import clean_text
 from ..settings import DAY_S, Settings
@@ -363,16 +366,20 @@ async def _file_part(part: BodyPartReader, path: Path, most: int) -> UploadedFil
     """Stream a file to disk and sync it; blocking calls happen in a thread, a megabyte at a time."""
     size = 0
     pending = bytearray()
-    with await asyncio.to_thread(path.open, "xb", 0) as file:
+    with storing():
+        opened = await asyncio.to_thread(path.open, "xb", 0)
+    with opened as file:
         while chunk := await part.read_chunk(CHUNK_BYTES):
             size += len(chunk)
             if size > most:
                 raise _too_large(most)
             pending += chunk
             if len(pending) >= WRITE_BYTES:
-                await asyncio.to_thread(file.write, pending)
+                with storing():
+                    await asyncio.to_thread(_write, file, pending)
                 pending = bytearray()
-        await asyncio.to_thread(_write_and_sync, file, pending)
+        with storing():
+            await asyncio.to_thread(_write_and_sync, file, pending)
     content_type = part.headers.get("Content-Type", "application/octet-stream")
     return UploadedFile(
         field=part.name or "",
@@ -382,6 +389,25 @@ async def _file_part(part: BodyPartReader, path: Path, most: int) -> UploadedFil
     )
 
 
+def _write(file: FileIO, data: bytearray) -> None:
+    """All of it: an unbuffered file takes what fits when the disk is nearly full, and does not say so."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+
+
 def _write_and_sync(file: FileIO, rest: bytearray) -> None:
-    file.write(rest)
+    _write(file, rest)
     os.fsync(file.fileno())
+
+
+@contextmanager
+def storing() -> Iterator[None]:
+    """A disk that takes no upload is a store that cannot write.
+
+    Around file operations alone: a lost connection is an `OSError` too.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailableError(f"the upload cannot be stored: {error.strerror}") from error

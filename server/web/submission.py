@@ -24,6 +24,7 @@ from .intake import (
     query,
     read_json,
     read_multipart,
+    storing,
     validate,
 )
 from .keys import FILES, IDS, REGISTRY, SETTINGS, STATE, STORE
@@ -89,7 +90,8 @@ async def _received(request: web.Request, input_pointer: str) -> AsyncIterator[t
         if request.content_type != "multipart/form-data":
             body = Body(await read_json(request, settings))
         else:
-            incoming = await asyncio.to_thread(request.app[FILES].new_incoming)
+            with storing():
+                incoming = await asyncio.to_thread(request.app[FILES].new_incoming)
             body = await read_multipart(request, settings, incoming, input_pointer)
         reading.discard(request.content)
         yield body, incoming
@@ -125,9 +127,10 @@ async def _insert(
     _refuse_when_stopping(request)  # an upload may have taken a while
     files, store = request.app[FILES], request.app[STORE]
     new = _new_job(request, job_type, fields, options, body)
-    if incoming is not None and body.uploads:
-        await asyncio.to_thread(files.accept_incoming, incoming, new.id)
     try:
+        if incoming is not None and body.uploads:
+            with storing():
+                await asyncio.to_thread(files.accept_incoming, incoming, new.id)
         return await store.insert(new)
     except Exception:
         await asyncio.to_thread(files.remove_job, new.id)
