@@ -19,6 +19,7 @@ export class JobActions {
   #name = "";
   #asking = false;
   #busy = false;
+  #cancelling = false;
 
   /** @param {ActionOptions} options */
   constructor(options) {
@@ -49,7 +50,8 @@ export class JobActions {
     this.#job = job;
     this.#name = name;
     const ended = isTerminal(job);
-    const stopping = job.cancelRequested && !ended;
+    // Said from the click on: the server's own word comes with the next state.
+    const stopping = (job.cancelRequested || this.#cancelling) && !ended;
     const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     setHidden(this.cancel, ended || this.#asking);
     setText(this.cancel, stopping ? "Stopping…" : "Cancel");
@@ -78,13 +80,15 @@ export class JobActions {
 
   async #cancel() {
     const job = this.#job;
-    if (!job || job.cancelRequested) return;
+    if (!job || job.cancelRequested || this.#busy) return;
+    this.#cancelling = true;
     await this.#act(async () => {
-      // Said at once; the server's own word replaces it with the next state.
-      setText(this.cancel, "Stopping…");
+      this.#redraw();
       await cancelJob(job.jobId);
       await refetch(this.options.store, job.jobId);
     });
+    this.#cancelling = false;
+    this.#redraw();
   }
 
   async #retry() {

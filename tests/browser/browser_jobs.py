@@ -83,3 +83,13 @@ async def stumbles(ctx: Context) -> int:
 @job("moonlit", title="Wait for the moon", unavailable=lambda: "The moon is not full.")
 async def moonlit(ctx: Context) -> None:
     """Runs on no server."""
+
+
+@job("lingers", title="Stop slowly")
+async def lingers(ctx: Context) -> None:
+    """Tidies up for a while when it is cancelled."""
+    ctx.progress(percent=10, message="lingering")
+    try:
+        await asyncio.sleep(600)
+    finally:
+        await asyncio.sleep(2.5)

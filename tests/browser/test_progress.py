@@ -86,6 +86,36 @@ def test_a_cancel_is_answered_within_half_a_second_while_eight_jobs_run(tab: Tab
     expect(page.locator(".job[data-status=cancelled]")).to_have_count(1)
 
 
+def test_a_job_that_takes_its_time_to_stop_is_shown_as_stopping(tab: Tab, server: PageServer) -> None:
+    page = tab.open()
+    job_id = server.submit("lingers")
+    row = page.locator(f"[data-job='{job_id}']")
+    expect(row.locator(".job-activity")).to_have_text("lingering")
+    row.get_by_role("button", name="Cancel").click()
+    expect(row.locator(".badge")).to_have_text("■Stopping")
+    expect(row.get_by_role("button", name="Stopping")).to_have_attribute("aria-disabled", "true")
+    expect(row.locator(".badge")).to_contain_text("Cancelled")
+    expect(row.get_by_role("button", name="Delete")).to_be_visible()
+
+
+def test_a_cancel_that_comes_too_late_says_so(tab: Tab, server: PageServer) -> None:
+    tab.expected.append("409")
+    page = tab.open()
+    job_id = server.submit("steady", {"steps": 10_000})
+    row = page.locator(f"[data-job='{job_id}']")
+    problem = {"type": "/problems/conflict", "title": "The job's state does not allow this", "status": 409}
+    page.route(
+        f"**/jobs/{job_id}",
+        lambda route: (
+            route.fulfill(status=409, json=problem, content_type="application/problem+json")
+            if route.request.method == "DELETE"
+            else route.continue_()
+        ),
+    )
+    row.get_by_role("button", name="Cancel").click()
+    expect(row.get_by_role("status")).to_have_text("Too late: it had already ended.")
+
+
 def test_markup_in_a_message_or_a_label_stays_text(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     tab.choose("Go on steadily")
