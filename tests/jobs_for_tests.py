@@ -237,3 +237,11 @@ def odd_files(ctx: BlockingContext) -> None:
     (ctx.output_dir / "empty.txt").touch()
     (ctx.output_dir / 'a"b\\c;d%e\r\nX-Injected: yes.txt').write_text("odd", "utf-8")
     (ctx.output_dir / "日本語.csv").write_text("ä\n", "utf-8")
+
+
+@job("murmurs")
+async def murmurs(ctx: Context, input: Steps) -> None:
+    """Logs, one line after another, and reports no progress."""
+    for step in range(input.steps):
+        await asyncio.sleep(input.step_s)
+        ctx.log(f"line {step + 1}")

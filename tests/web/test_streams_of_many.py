@@ -183,10 +183,10 @@ def test_a_version_is_never_sent_twice(server: ServerProcess) -> None:
 
 
 def test_log_lines_alone_are_no_new_state(server: ServerProcess) -> None:
-    with RawStream(server, "/jobs/progress?type=chatty") as stream:
+    with RawStream(server, "/jobs/progress?type=murmurs") as stream:
         frames = stream.frames()
         snapshot(frames)
-        job_id = server.submit("chatty", {"steps": 3, "step_s": 0.5})
+        job_id = server.submit("murmurs", {"steps": 4, "step_s": 0.25})
         versions = [state["version"] for state in until(frames, job_id, "completed")]
     assert versions == sorted(set(versions))
 
