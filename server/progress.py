@@ -105,7 +105,7 @@ class Meter:
             percent = 100 * done / total if total else 0.0
         if percent is None:
             return
-        # The smallest nudge keeps 100 * 29 / 1000 from becoming 2.8: binary fractions fall just below.
+        # The smallest nudge keeps 100 * 0.29 from becoming 28.9: binary fractions fall just below.
         floored = math.floor(min(max(percent, 0.0), MAX_PERCENT_RUNNING) * 10 + 1e-9) / 10
         self._percent = max(floored, self._percent or 0.0)
 

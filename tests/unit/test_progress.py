@@ -37,7 +37,7 @@ def values(
         (0, 1000, 0.0),
         (1, 3, 33.3),
         (2, 3, 66.6),
-        (29, 1000, 2.9),  # 100 * 29 / 1000 is a little less in binary
+        (29, 1000, 2.9),
         (999, 1000, 99.9),
         (99_999, 100_000, 99.9),
         (1000, 1000, 99.9),
@@ -63,7 +63,9 @@ def test_a_percentage_that_is_said_wins_over_one_that_is_computed() -> None:
     assert Meter(0).read(values(1, 2, percent=12.34), 1).percent == 12.3
 
 
-@pytest.mark.parametrize(("said", "percent"), [(-3, 0.0), (0, 0.0), (99.99, 99.9), (100, 99.9), (1e18, 99.9)])
+@pytest.mark.parametrize(
+    ("said", "percent"), [(-3, 0.0), (0, 0.0), (100 * 0.29, 29.0), (99.99, 99.9), (100, 99.9), (1e18, 99.9)]
+)
 def test_a_percentage_stays_within_its_bounds(said: float, percent: float) -> None:
     assert Meter(0).read(values(percent=said), 1).percent == percent
 
