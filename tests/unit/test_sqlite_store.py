@@ -65,7 +65,6 @@ async def test_memory_is_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyP
     assert len(store._snapshots._departed) == 5
     assert not store._snapshots._loading
     assert not store._ending
-    assert store._inserting == 0
 
 
 async def test_what_is_asked_for_stays_longest(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
