@@ -1,7 +1,6 @@
 """Reading submissions: strict JSON, multipart with uploads, options. What is odd is refused, clearly."""
 
 import asyncio
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -10,7 +9,6 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from io import FileIO
-from math import isfinite
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 from urllib.parse import unquote_to_bytes
@@ -34,13 +32,13 @@ from ..jobs import UploadedFile
 from ..progress import clean_text
 from ..settings import DAY_S, Settings
 from .problems import Problem
+from .strict_json import parse_json, pointer_token
 
 CHUNK_BYTES = 256 * 1024
 WRITE_BYTES = 1024 * 1024
 MAX_LABEL_CHARS = 200
 MAX_FILENAME_CHARS = 255
 MAX_PARTS = 100
-MAX_INTEGER = 2**63 - 1
 LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """Beyond it a sum with the shortest duration could not be represented."""
 CODINGS = frozenset({"identity", "gzip", "deflate"})
@@ -147,15 +145,10 @@ def validate(model: type[Model], fields: Any, *, strict: bool | None = None) -> 
 def invalid(error: ValidationError, prefix: str = "") -> Problem:
     """Pydantic's errors as a problem. The offending values are left out: they may be secrets."""
     errors = [
-        (prefix + "".join(f"/{_token(part)}" for part in item["loc"]), item["msg"].removeprefix("Value error, "))
+        (prefix + "".join(f"/{pointer_token(part)}" for part in item["loc"]), item["msg"].removeprefix("Value error, "))
         for item in error.errors(include_url=False, include_context=False, include_input=False)
     ]
     return Problem("validation-failed", errors[0][1], errors=errors)
-
-
-def _token(part: int | str) -> str:
-    """One token of a JSON pointer (RFC 6901, 3)."""
-    return str(part).replace("~", "~0").replace("/", "~1")
 
 
 async def read_json(request: web.Request, settings: Settings) -> Any:
@@ -208,98 +201,6 @@ def _too_large(most: int) -> Problem:
     return Problem("too-large", f"At most {most:,} bytes are accepted.")
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class _Odd:
-    """Stands for a part of a JSON text that is well-formed, but cannot be held."""
-
-    why: str
-
-
-def parse_json(body: bytes, max_depth: int, prefix: str = "") -> Any:
-    """Strict JSON (RFC 8259, with RFC 7493's limits): well-formed or 400, within bounds or 422.
-
-    `prefix` is where the value stands in the JSON pointers of errors.
-    """
-    try:
-        value = json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_int=_integer, parse_constant=_Odd)
-    except UnicodeDecodeError:
-        raise Problem("malformed-request", "The body is not UTF-8.") from None
-    except RecursionError:
-        raise _too_deep(max_depth) from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno}, column {error.colno}"
-        raise Problem("malformed-request", f"The body is not JSON: {error.msg} ({where}).") from None
-    _check_bounds(value, max_depth, prefix)
-    return value
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Odd:
-    made = dict(pairs)
-    return made if len(made) == len(pairs) else _Odd("has the same name twice")
-
-
-def _integer(text: str) -> int | _Odd:
-    # Compared by length first: int() of a million digits is an attack (CVE-2020-10735).
-    if len(text) > 20 or not -MAX_INTEGER - 1 <= int(text) <= MAX_INTEGER:  # noqa: PLR2004 - a sign and 19 digits
-        return _Odd("is an integer beyond 64 bits")
-    return int(text)
-
-
-def _too_deep(max_depth: int) -> Problem:
-    return Problem("malformed-request", f"The body is nested deeper than {max_depth} levels.")
-
-
-def _check_bounds(value: Any, max_depth: int, prefix: str) -> None:
-    """Depth, lone surrogates, and what is odd: infinite numbers (1e999) too. Without recursion."""
-    level, depth, odd = [value], 0, None
-    while level:
-        depth += 1
-        deeper: list[Any] = []
-        for item in level:
-            if isinstance(item, dict | list) and depth > max_depth:
-                raise _too_deep(max_depth)
-            if isinstance(item, dict):
-                deeper += item.values()
-                deeper += item.keys()
-            elif isinstance(item, list):
-                deeper += item
-            elif isinstance(item, str):
-                _check_text(item)
-            elif isinstance(item, _Odd) or (isinstance(item, float) and not isfinite(item)):
-                odd = odd or item
-        level = deeper
-    if odd is not None:
-        raise _refused(value, odd, prefix)
-
-
-def _refused(value: Any, odd: _Odd | float, prefix: str) -> Problem:
-    why = "is a number beyond the range of a double" if isinstance(odd, float) else odd.why
-    if why in ("NaN", "Infinity", "-Infinity"):
-        why = f"is {why}, which is no JSON number"
-    return Problem("validation-failed", errors=[(_pointer_to(odd, value, prefix), why)])
-
-
-def _pointer_to(sought: Any, value: Any, prefix: str) -> str:
-    """The JSON pointer (RFC 6901) of a part of `value`."""
-    left = [(prefix, value)]
-    while left:
-        pointer, item = left.pop()
-        if item is sought:
-            return pointer
-        if isinstance(item, dict):
-            left += [(f"{pointer}/{_token(name)}", part) for name, part in item.items()]
-        elif isinstance(item, list):
-            left += [(f"{pointer}/{place}", part) for place, part in enumerate(item)]
-    return prefix
-
-
-def _check_text(text: str) -> None:
-    try:
-        text.encode("utf-8")
-    except UnicodeEncodeError:
-        raise Problem("malformed-request", "A string has half a surrogate pair.") from None
-
-
 async def read_multipart(request: web.Request, settings: Settings, incoming: Path, input_pointer: str) -> Body:
     """The parts of a `multipart/form-data` body (RFC 7578): texts as fields, files into `incoming`, durably.
 
@@ -334,7 +235,7 @@ def _part_name(part: BodyPartReader, body: Body) -> str:
     if not part.name:
         raise Problem("malformed-request", "Each part needs a name.")
     name = part.name
-    pointer = f"/{_token(name[:MAX_LABEL_CHARS])}"
+    pointer = f"/{pointer_token(name[:MAX_LABEL_CHARS])}"
     if not _FIELD.fullmatch(name):
         raise Problem("validation-failed", "A part's name is no field.", errors=[(pointer, "is no field")])
     if name in body.fields or name in body.uploads:

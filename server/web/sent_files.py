@@ -5,6 +5,7 @@ import os
 import re
 import stat
 from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
 from pathlib import Path
 
 from aiohttp import hdrs, web
@@ -22,19 +23,18 @@ async def send_file(request: web.Request, path: Path, headers: Mapping[str, str]
         raise Problem("not-found")
     etag = f"{found.st_mtime_ns:x}-{found.st_size:x}"  # as FileResponse makes it
     _check_preconditions(request, etag, found.st_mtime)
-    kept = request.headers.copy()
-    # aiohttp would answer with `name.gz` where that stands beside `name`: here it is another file.
-    kept.popall(hdrs.ACCEPT_ENCODING, None)
-    if _wants_range(request, etag, found.st_mtime):
-        _check_range(request.headers[hdrs.RANGE], found.st_size)
-    else:
-        kept.popall(hdrs.RANGE, None)
-        kept.popall(hdrs.IF_RANGE, None)
-    return _File(path, headers, kept)
+    # FileResponse is told the outcome alone. Left to itself it would send `name.gz` for `name` to who accepts gzip.
+    outcome: dict[str, str] = {}
+    if _not_modified(request, etag, found.st_mtime):
+        outcome[hdrs.IF_NONE_MATCH] = "*"
+    elif _wants_range(request, etag, found.st_mtime):
+        outcome[hdrs.RANGE] = request.headers[hdrs.RANGE]
+        _check_range(outcome[hdrs.RANGE], found.st_size)
+    return _File(path, headers, outcome)
 
 
 class _File(web.FileResponse):
-    """Is sent as if the request had had other headers."""
+    """Is sent as if the request had had these headers and no others."""
 
     def __init__(self, path: Path, headers: Mapping[str, str], request_headers: Mapping[str, str]) -> None:
         super().__init__(path, headers=headers)
@@ -59,31 +59,37 @@ def _check_preconditions(request: web.Request, etag: str, modified_s: float) -> 
     if held is not None:
         failed = not any(tag.value in (etag, "*") and not tag.is_weak for tag in held)
     else:
-        since = request.if_unmodified_since
-        failed = since is not None and modified_s > since.timestamp()
+        since_s = _date_s(request, hdrs.IF_UNMODIFIED_SINCE)
+        failed = since_s is not None and modified_s > since_s
     if failed:
         raise Problem("precondition-failed")
 
 
 def _wants_range(request: web.Request, etag: str, modified_s: float) -> bool:
-    """Whether `Range` counts: for GET, in bytes (14.2), of what has changed, if `If-Range` holds (13.1.5)."""
+    """Whether `Range` counts: for GET, in bytes (14.2), if `If-Range` holds (13.1.5)."""
     if request.method != hdrs.METH_GET or not request.headers.get(hdrs.RANGE, "").lower().startswith("bytes="):
-        return False
-    if _not_modified(request, etag, modified_s):
         return False
     condition = request.headers.get(hdrs.IF_RANGE)
     if condition is None or condition == f'"{etag}"':
         return True
-    date = request.if_range
-    return date is not None and modified_s <= date.timestamp()
+    date_s = _date_s(request, hdrs.IF_RANGE)
+    return date_s is not None and modified_s <= date_s
 
 
 def _not_modified(request: web.Request, etag: str, modified_s: float) -> bool:
     held = request.if_none_match
     if held is not None:
         return any(tag.value in (etag, "*") for tag in held)
-    since = request.if_modified_since
-    return since is not None and modified_s <= since.timestamp()
+    since_s = _date_s(request, hdrs.IF_MODIFIED_SINCE)
+    return since_s is not None and modified_s <= since_s
+
+
+def _date_s(request: web.Request, header: str) -> float | None:
+    """An HTTP date in seconds since 1970; `None` if there is none or it is odd (aiohttp raises for a huge year)."""
+    try:
+        return parsedate_to_datetime(request.headers[header]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return None
 
 
 def _check_range(given: str, size_bytes: int) -> None:

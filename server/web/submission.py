@@ -131,7 +131,7 @@ async def _insert(
         if incoming is not None and body.uploads:
             with storing():
                 await asyncio.to_thread(files.accept_incoming, incoming, new.id)
-        return await store.insert(new)
+        return await store.insert(new, job_type.max_queued)
     except Exception:
         await asyncio.to_thread(files.remove_job, new.id)
         raise

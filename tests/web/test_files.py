@@ -140,6 +140,19 @@ def test_if_range_gives_the_whole_file_when_it_is_another(
     assert (reply.status, reply.body) == (status, CSV[:3] if status == 206 else CSV)
 
 
+@pytest.mark.parametrize(
+    "header", ["If-Modified-Since", "If-Unmodified-Since", "If-Range", "If-Match", "If-None-Match", "X"]
+)
+@pytest.mark.parametrize(
+    "value",
+    ["\xff", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 01 Jan 2001 99:99:99 GMT", '"\xff"', "0", ","],
+)
+def test_odd_conditions_are_no_error(server: ServerProcess, csv_url: str, header: str, value: str) -> None:
+    for path in (csv_url, "/static/app.js", csv_url.partition("/files/")[0]):
+        reply = send(server, "GET", path, [(header, value), ("Range", "bytes=0-1")])
+        assert reply.status in (200, 206, 412), reply
+
+
 def test_a_file_beside_its_compressed_namesake_is_itself(server: ServerProcess, csv_url: str) -> None:
     reply = send(server, "GET", csv_url, [("Accept-Encoding", "gzip, br")])
     assert (reply.status, reply.body) == (200, CSV)
