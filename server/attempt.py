@@ -16,6 +16,7 @@ class StopReason(StrEnum):
 
     CANCEL = "cancel"
     TIMEOUT = "timeout"
+    STALLED = "stalled"
     SHUTDOWN = "shutdown"
 
 
@@ -32,7 +33,7 @@ class Raised:
 
     error: JobError
     final: bool = False
-    """Whether it was a `JobFailed`: no retry would mend it."""
+    """Whether no retry would mend it: a `JobFailed`, or one of the type's `no_retry`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,8 @@ class Attempt:
         self.meter = Meter(time.monotonic(), median_s=median_s)
         self.published = self.meter.initial()
         self.published_s = time.monotonic()
+        self.last_sign_s = time.monotonic()
+        """When the handler last gave a sign of life: a report, a log line, a checkpoint."""
         self.stop_reason: StopReason | None = None
         self.grace_s = 0.0
         self._stopping = asyncio.Event()
@@ -67,6 +70,13 @@ class Attempt:
         elif reason is StopReason.SHUTDOWN:
             self.grace_s = min(self.grace_s, grace_s)
 
+    def take_lines(self) -> list[NewLogLine]:
+        """The log lines since the last call."""
+        lines = self.logs.take()
+        if lines:
+            self.last_sign_s = time.monotonic()
+        return lines
+
     async def asked_to_stop(self) -> None:
         await self._stopping.wait()
 
@@ -75,7 +85,7 @@ class Attempt:
         values = self.reported.take()
         if values is None:
             return None
-        now_s = time.monotonic()
+        now_s = self.last_sign_s = time.monotonic()
         progress = self.meter.read(values, now_s)
         if progress == self.published and now_s - self.published_s < 1:
             return None

@@ -157,6 +157,7 @@ def main(descriptor: int) -> NoReturn:
 def _attempt(start: Message, reporter: Reporter) -> Message:
     """Run the handler: the final message."""
     listening = threading.Thread(target=reporter.run, name="headway-reporter", daemon=True)
+    job_type: JobType | None = None
     try:
         _hold(Path(start["lock"]))
         load_module(start["source"])
@@ -172,7 +173,8 @@ def _attempt(start: Message, reporter: Reporter) -> Message:
     except JobCancelled:
         return {"stopped": True}
     except BaseException as error:  # noqa: BLE001 - SystemExit too: the process is the handler's
-        return {"raised": describe(error), "traceback": traceback.format_exc()}
+        final = job_type is not None and isinstance(error, job_type.no_retry)
+        return {"raised": describe(error), "traceback": traceback.format_exc(), "final": final}
 
 
 def _context(start: Message, reporter: Reporter) -> BlockingContext:

@@ -56,10 +56,16 @@ class EmbeddedEngine:
         self._stopping = False
 
     async def start(self) -> None:
-        recovery = await self._store.recover(datetime.now(UTC), self._max_recoveries)
+        recovery = await self._store.recover(datetime.now(UTC), self._max_recoveries, self._recoveries_by_type())
         if recovery.requeued or recovery.ended:
             log.warning("recovered", requeued=len(recovery.requeued), ended=len(recovery.ended))
         self._main = asyncio.create_task(self._run(), name="engine")
+
+    def _recoveries_by_type(self) -> dict[str, int]:
+        """How many crashes a job may survive, for the types that say so."""
+        limits = {job_type.name: job_type.max_recoveries for job_type in self._registry}
+        limits |= {job_type.name: 0 for job_type in self._registry if job_type.on_interrupt == "fail"}
+        return {name: limit for name, limit in limits.items() if limit is not None}
 
     async def stop(self, grace_s: float) -> None:
         self._stopping = True
@@ -196,7 +202,7 @@ class EmbeddedEngine:
 
     async def _publish_logs(self) -> None:
         await asyncio.sleep(TICK_EVERY_S)
-        taken = [(attempt, lines) for attempt in self._running.values() if (lines := attempt.logs.take())]
+        taken = [(attempt, lines) for attempt in self._running.values() if (lines := attempt.take_lines())]
         if not taken:
             return
         batches = [LogBatch(attempt.job.id, attempt.job.attempt, lines) for attempt, lines in taken]

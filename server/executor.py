@@ -5,11 +5,13 @@ means is decided in `_classify`, in one place for both kinds of handler.
 """
 
 import asyncio
+import math
 import random
 import time
 import traceback
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, TypeVar
 
 import structlog
@@ -24,6 +26,7 @@ from .files import DataDirectory
 from .handlers import JobType, Registry, Upload
 from .isolation import Child
 from .jobs import (
+    INTERRUPTED,
     Cancelled,
     Completed,
     Failed,
@@ -92,7 +95,7 @@ class Executor:
             reported=attempt.reported,
             logs=attempt.logs,
             checkpoint_json=attempt.claim.checkpoint_json,
-            async_checkpoint=lambda text: self._store.checkpoint(job.id, job.attempt, text),
+            async_checkpoint=partial(self._store_checkpoint, attempt),
         )
         try:
             parsed = job_type.parse_input(from_json(attempt.claim.input_json), self._uploads(job))
@@ -111,7 +114,7 @@ class Executor:
         return _async_end(task, job_type)
 
     async def _perform_process(self, attempt: Attempt, job_type: JobType) -> End:
-        child = Child(self._start_message(attempt, job_type), attempt, self._checkpointer(attempt.job))
+        child = Child(self._start_message(attempt, job_type), attempt, partial(self._checkpoint_for_child, attempt))
         task = asyncio.create_task(child.run(), name=f"job:{attempt.job.type}:{attempt.job.id}")
         try:
             await self._until_stopped(attempt, task)
@@ -126,13 +129,28 @@ class Executor:
 
     async def _until_stopped(self, attempt: Attempt, task: asyncio.Task[Any]) -> None:
         """Until the handler ends, its time is up, or somebody asks it to stop."""
+        started_s = time.monotonic()
         asked = asyncio.create_task(attempt.asked_to_stop(), name="asked-to-stop")
         try:
-            await asyncio.wait({task, asked}, timeout=attempt.job.timeout_s, return_when=asyncio.FIRST_COMPLETED)
+            while not task.done() and attempt.stop_reason is None:
+                reason, left_s = self._next_limit(attempt, started_s)
+                if left_s is not None and left_s <= 0:
+                    attempt.stop(reason, self._cancel_grace_s)
+                await asyncio.wait({task, asked}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
         finally:
             asked.cancel()
-        if not task.done() and attempt.stop_reason is None:
-            attempt.stop(StopReason.TIMEOUT, self._cancel_grace_s)
+
+    def _next_limit(self, attempt: Attempt, started_s: float) -> tuple[StopReason, float | None]:
+        """Which limit comes first, and in how many seconds; `None` if there is no limit."""
+        now_s = time.monotonic()
+        timeout_s = attempt.job.timeout_s
+        job_type = self._registry.get(attempt.job.type)
+        stall_s = None if job_type is None else job_type.stall_timeout_s
+        run_left_s = math.inf if timeout_s is None else started_s + timeout_s - now_s
+        stall_left_s = math.inf if stall_s is None else attempt.last_sign_s + stall_s - now_s
+        reason = StopReason.TIMEOUT if run_left_s <= stall_left_s else StopReason.STALLED
+        left_s = min(run_left_s, stall_left_s)
+        return reason, None if left_s == math.inf else left_s
 
     def _abandon(self, attempt: Attempt, task: asyncio.Task[Any]) -> None:
         """Give up on a handler that does not end: its slot and its writes are lost to it."""
@@ -172,18 +190,20 @@ class Executor:
             ],
         }
 
-    def _checkpointer(self, job: Job) -> Callable[[str], Awaitable[str]]:
-        async def store(checkpoint_json: str) -> str:
-            try:
-                await self._store.checkpoint(job.id, job.attempt, checkpoint_json)
-            except ClaimLostError:
-                return "lost"
-            except StoreUnavailableError as error:
-                log.warning("a checkpoint could not be stored", reason=str(error))
-                return "failed"
-            return "stored"
+    async def _store_checkpoint(self, attempt: Attempt, checkpoint_json: str) -> None:
+        attempt.last_sign_s = time.monotonic()
+        await self._store.checkpoint(attempt.job.id, attempt.job.attempt, checkpoint_json)
 
-        return store
+    async def _checkpoint_for_child(self, attempt: Attempt, checkpoint_json: str) -> str:
+        """Store a child's checkpoint; the word to answer with."""
+        try:
+            await self._store_checkpoint(attempt, checkpoint_json)
+        except ClaimLostError:
+            return "lost"
+        except StoreUnavailableError as error:
+            log.warning("a checkpoint could not be stored", reason=str(error))
+            return "failed"
+        return "stored"
 
     # Classify
 
@@ -197,13 +217,20 @@ class Executor:
                 attempt.logs.add("error", _in_one_line(error))
                 return Failed(error, retryable=False)
             case _ if reason is StopReason.SHUTDOWN:
-                return Interrupted()
-            case _ if reason is StopReason.TIMEOUT:
+                return self._interrupted(attempt)
+            case _ if reason is StopReason.TIMEOUT or reason is StopReason.STALLED:
                 return self._failed(attempt, _timed_out(attempt))
             case Stopped():
                 return Cancelled()
             case Raised(error):
                 return self._failed(attempt, error)
+
+    def _interrupted(self, attempt: Attempt) -> Outcome:
+        """The server stops: the job waits for the next one, unless its type says that it must not run twice."""
+        job_type = self._registry.get(attempt.job.type)
+        if job_type is not None and job_type.on_interrupt == "fail":
+            return Failed(INTERRUPTED, retryable=False)
+        return Interrupted()
 
     async def _completed(self, attempt: Attempt, result_json: str) -> Outcome:
         if not self._files.directories(attempt.job).output.exists():
@@ -300,7 +327,7 @@ def _async_end(task: asyncio.Task[Any], job_type: JobType) -> End:
     if error is not None:
         text = "".join(traceback.format_exception(error))
         log.warning("the handler raised", type=job_type.name, traceback=text)
-        return Raised(_handler_error(describe(error)))
+        return Raised(_handler_error(describe(error)), final=isinstance(error, job_type.no_retry))
     try:
         encoded = job_type.encode_output(task.result())
         return Returned(encoded) if len(encoded) <= MAX_RESULT_BYTES else _raised(JobFailed(**result_too_large()))
@@ -310,19 +337,19 @@ def _async_end(task: asyncio.Task[Any], job_type: JobType) -> End:
         return Raised(_error("invalid-output", "The result cannot be written as JSON", describe(invalid)))
 
 
-def _process_end(final: Message) -> End:
-    match final:
+def _process_end(message: Message) -> End:
+    match message:
         case {"completed": result_json}:
             return Returned(result_json)
         case {"failed": [kind, title, detail, status]}:
             return Raised(JobError(kind, title, detail, status), final=True)
         case {"stopped": _}:
             return Stopped()
-        case {"raised": text, "traceback": trace}:
+        case {"raised": text, "traceback": trace, "final": final}:
             log.warning("the handler raised", traceback=trace)
-            return Raised(_handler_error(text))
+            return Raised(_handler_error(text), final=final)
         case _:
-            code = final.get("died")
+            code = message.get("died")
             how = f"by signal {-code}" if isinstance(code, int) and code < 0 else f"with exit code {code}"
             return Raised(_error("process-died", "The job's process ended unexpectedly", f"It ended {how}."))
 
@@ -341,6 +368,8 @@ def _in_one_line(error: JobError) -> str:
 
 
 def _timed_out(attempt: Attempt) -> JobError:
+    if attempt.stop_reason is StopReason.STALLED:
+        return _error("stalled", "The job showed no sign of progress", "It was stopped, as its type asks.")
     limit = attempt.job.timeout_s
     detail = None if limit is None else f"The limit is {limit:g} s."
     return _error("timeout", "The job took longer than it may", detail)

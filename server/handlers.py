@@ -11,7 +11,7 @@ import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, PydanticUserError, RootModel, TypeAdapter
 from pydantic_core import core_schema
@@ -66,8 +66,13 @@ class JobType:
     uploads: Mapping[str, bool]
     """The input's `Upload` fields; the value says whether the file must be there."""
     max_attempts: int
+    no_retry: tuple[type[BaseException], ...]
     timeout_s: float | None
+    stall_timeout_s: float | None
+    on_interrupt: Literal["requeue", "fail"]
+    max_recoveries: int | None
     concurrency: int | None
+    max_queued: int | None
     retain_s: float | None
     unavailable: Callable[[], str | None]
     source: str
@@ -137,14 +142,19 @@ class Registry:
         return cls(found.values())
 
 
-def job(
+def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
     name: str,
     *,
     title: str | None = None,
     description: str | None = None,
     max_attempts: int = 1,
+    no_retry: tuple[type[BaseException], ...] = (),
     timeout_s: float | None = None,
+    stall_timeout_s: float | None = None,
+    on_interrupt: Literal["requeue", "fail"] = "requeue",
+    max_recoveries: int | None = None,
     concurrency: int | None = None,
+    max_queued: int | None = None,
     retain_s: float | None = None,
     unavailable: Callable[[], str | None] | None = None,
 ) -> Callable[[Handler], Handler]:
@@ -154,17 +164,25 @@ def job(
     `def f(ctx: BlockingContext, input: Model)` runs in a process of its own: for work that computes.
     `Model` is a pydantic model, or absent; the return annotation types the result.
 
-    `title` and `description` (by default from the name and the docstring) are for people. A run that raises
-    is tried up to `max_attempts` times, and is stopped after `timeout_s` seconds. At most `concurrency` jobs
-    of the type run at once. A finished job is kept for `retain_s` seconds. `unavailable` returns the reason
-    why the type cannot run on this machine, or `None`.
+    `title` and `description` (by default from the name and the docstring) are for people.
+
+    - A run that raises is tried up to `max_attempts` times, but for the exceptions in `no_retry` and `JobFailed`.
+    - It is stopped after `timeout_s` seconds, or after `stall_timeout_s` seconds without any sign of progress
+      (a report, a log line, a checkpoint).
+    - When the server stops or crashes meanwhile, the job is started again, after crashes at most
+      `max_recoveries` times (by default the server's setting); with `on_interrupt="fail"` it has failed.
+    - At most `concurrency` jobs of the type run at once, and at most `max_queued` wait.
+    - A finished job is kept for `retain_s` seconds.
+    - `unavailable` returns the reason why the type cannot run on this machine, or `None`.
 
     Raises `JobTypeError` if the declaration cannot work.
     """
 
     def declare(handler: Handler) -> Handler:
         _check_name(name)
-        _check_limits(name, max_attempts, timeout_s, concurrency, retain_s)
+        _check_counts(name, max_attempts=max_attempts, concurrency=concurrency, max_queued=max_queued)
+        _check_durations(name, timeout_s=timeout_s, stall_timeout_s=stall_timeout_s, retain_s=retain_s)
+        _check_interrupts(name, on_interrupt, max_recoveries)
         input_type, returns = _signature(name, handler)
         doc = inspect.getdoc(handler) or ""
         job_type = JobType(
@@ -177,8 +195,13 @@ def job(
             output=_output_adapter(name, returns),
             uploads=_upload_fields(name, input_type),
             max_attempts=max_attempts,
+            no_retry=no_retry,
             timeout_s=timeout_s,
+            stall_timeout_s=stall_timeout_s,
+            on_interrupt=on_interrupt,
+            max_recoveries=max_recoveries,
             concurrency=concurrency,
+            max_queued=max_queued,
             retain_s=retain_s,
             unavailable=unavailable or (lambda: None),
             source=_current_source or handler.__module__,
@@ -276,15 +299,25 @@ def _check_name(name: str) -> None:
         raise JobTypeError(f"{name!r} cannot name a job type: use lower-case words joined by hyphens")
 
 
-def _check_limits(
-    name: str, max_attempts: int, timeout_s: float | None, concurrency: int | None, retain_s: float | None
-) -> None:
-    if max_attempts < 1 or (concurrency is not None and concurrency < 1):
-        raise JobTypeError(f"{name}: max_attempts and concurrency are at least 1")
-    if timeout_s is not None and not 0 < timeout_s < math.inf:
-        raise JobTypeError(f"{name}: timeout_s is a number of seconds above 0, or None for no limit")
+def _check_counts(name: str, **counts: int | None) -> None:
+    for what, count in counts.items():
+        if count is not None and count < 1:
+            raise JobTypeError(f"{name}: {what} is at least 1")
+
+
+def _check_durations(name: str, *, retain_s: float | None, **limits: float | None) -> None:
+    for what, limit_s in limits.items():
+        if limit_s is not None and not 0 < limit_s < math.inf:
+            raise JobTypeError(f"{name}: {what} is a number of seconds above 0, or None for no limit")
     if retain_s is not None and not 0 <= retain_s < math.inf:
         raise JobTypeError(f"{name}: retain_s is a number of seconds, not less than 0")
+
+
+def _check_interrupts(name: str, on_interrupt: str, max_recoveries: int | None) -> None:
+    if on_interrupt not in ("requeue", "fail"):
+        raise JobTypeError(f"{name}: on_interrupt is 'requeue' or 'fail'")
+    if max_recoveries is not None and max_recoveries < 0:
+        raise JobTypeError(f"{name}: max_recoveries is at least 0")
 
 
 def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] | None, Any]:

@@ -71,6 +71,14 @@ class JobError:
     status: int
 
 
+INTERRUPTED = JobError(
+    type="interrupted",
+    title="The server stopped while the job ran",
+    detail="It was started as often as its type allows.",
+    status=500,
+)
+
+
 @dataclass(frozen=True, slots=True)
 class OutputFile:
     """A downloadable file of a completed job. `name` is flat: no directory."""

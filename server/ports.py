@@ -77,8 +77,11 @@ class JobStore(Protocol):
     before them. Each write rings the hub for the jobs that it changed, after its commit.
     """
 
-    async def insert(self, new: NewJob) -> Job:
-        """Accept a job: record it as queued and enqueue it, in one step. Raises `QueueFullError`."""
+    async def insert(self, new: NewJob, max_queued_of_type: int | None = None) -> Job:
+        """Accept a job: record it as queued and enqueue it, in one step. Raises `QueueFullError`.
+
+        The limit of all jobs that wait is the store's; `max_queued_of_type` limits those of the job's type.
+        """
         ...
 
     async def get(self, caller: str, job_id: str) -> Job:
@@ -159,8 +162,11 @@ class JobStore(Protocol):
         """Delete at most `limit` jobs whose `expires_at` has passed; how many."""
         ...
 
-    async def recover(self, now: datetime, max_recoveries: int) -> Recovery:
-        """At start: requeue what was running, or end it if a cancel was recorded or it crashed too often."""
+    async def recover(self, now: datetime, max_recoveries: int, by_type: Mapping[str, int] = ...) -> Recovery:
+        """At start: requeue what was running, or end it if a cancel was recorded or it crashed too often.
+
+        `by_type` says otherwise than `max_recoveries` for some job types.
+        """
         ...
 
     def median_run_s(self, job_type: str) -> float | None:

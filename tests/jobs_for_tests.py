@@ -245,3 +245,36 @@ async def murmurs(ctx: Context, input: Steps) -> None:
     for step in range(input.steps):
         await asyncio.sleep(input.step_s)
         ctx.log(f"line {step + 1}")
+
+
+@job("stalls", stall_timeout_s=0.5)
+def stalls(ctx: BlockingContext, input: Steps) -> None:
+    """Reports `steps` times, then falls silent."""
+    for _ in ctx.track(range(input.steps)):
+        time.sleep(input.step_s)
+    time.sleep(600)
+
+
+@job("never-twice", on_interrupt="fail")
+async def never_twice(ctx: Context) -> None:
+    """Must not be started again."""
+    ctx.progress(message="once")
+    await asyncio.sleep(600)
+
+
+@job("picky", max_attempts=5, no_retry=(KeyError,))
+def picky(ctx: BlockingContext, input: Text) -> None:
+    """Knows which of its failures a retry would not mend."""
+    raise KeyError(input.text)
+
+
+@job("picky-async", max_attempts=5, no_retry=(KeyError,))
+async def picky_async(ctx: Context, input: Text) -> None:
+    raise KeyError(input.text)
+
+
+@job("short-queue", concurrency=1, max_queued=2)
+async def short_queue(ctx: Context, input: Steps) -> None:
+    """At most two of them wait."""
+    ctx.progress(message="running")
+    await asyncio.sleep(input.step_s)

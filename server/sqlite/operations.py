@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..jobs import (
+    INTERRUPTED,
     RECOVERY_VERSION_STEP,
     Cancelled,
     Claim,
@@ -17,7 +18,6 @@ from ..jobs import (
     Failed,
     Interrupted,
     Job,
-    JobError,
     NewJob,
     NewLogLine,
     Outcome,
@@ -41,13 +41,6 @@ from .rows import (
 from .statements import SQL
 
 ABOVE_ALL_PRIORITIES = 1 << 31
-
-INTERRUPTED = JobError(
-    type="interrupted",
-    title="The server stopped too often while this job ran",
-    detail="The job was started again after each crash, and the limit is reached.",
-    status=500,
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,11 +193,16 @@ def request_cancel(
 
 
 def recover(
-    connection: sqlite3.Connection, now: datetime, max_recoveries: int, lines: Sequence[NewLogLine]
+    connection: sqlite3.Connection,
+    now: datetime,
+    max_recoveries: int,
+    by_type: Mapping[str, int],
+    lines: Sequence[NewLogLine],
 ) -> list[Changed]:
     """Move every running job on: nobody runs it, since this process owns the file."""
     rows = connection.execute(SQL["running"]).fetchall()
-    return [_recover_one(connection, to_job(row), now, max_recoveries, lines) for row in rows]
+    jobs = [to_job(row) for row in rows]
+    return [_recover_one(connection, job, now, by_type.get(job.type, max_recoveries), lines) for job in jobs]
 
 
 def _recover_one(

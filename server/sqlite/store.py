@@ -14,8 +14,10 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from math import ceil
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import Self
 
 import structlog
@@ -60,6 +62,7 @@ QUEUE_POSITIONS = 1_000
 RUN_TIMES = 50
 RUN_TIMES_SCANNED = 2_000
 RETRY_WHEN_FULL_S = 10
+LONGEST_RETRY_S = 60
 
 log = structlog.get_logger(__name__)
 
@@ -75,7 +78,8 @@ class SqliteStore:
         self._snapshots = Snapshots()
         self._counts: Counter[tuple[str, str, Status]] = Counter()
         self._queued = 0
-        self._inserting = 0
+        self._queued_of: Counter[str] = Counter()
+        self._inserting: Counter[str] = Counter()
         self._unwritten: set[str] = set()
         self._ending: Counter[tuple[str, int]] = Counter()
         self._ticks_written_s = 0.0
@@ -124,14 +128,12 @@ class SqliteStore:
 
     # Writing
 
-    async def insert(self, new: NewJob) -> Job:
-        waiting = self._queued + self._inserting
-        if waiting >= self._max_queued:
-            raise QueueFullError(f"{waiting:,} jobs wait already", RETRY_WHEN_FULL_S)
+    async def insert(self, new: NewJob, max_queued_of_type: int | None = None) -> Job:
+        self._check_room(new.type, max_queued_of_type)
         job = new_job(new)
 
         def committed(_: None) -> Job:
-            self._inserting -= 1
+            self._inserting[new.type] -= 1
             self._count(job.owner, job.type, Status.QUEUED, 1)
             self._snapshots.put(job)
             self._hub.ring(Bell.CHANGED, job.id)
@@ -139,10 +141,21 @@ class SqliteStore:
             return job
 
         def failed() -> None:
-            self._inserting -= 1
+            self._inserting[new.type] -= 1
 
-        self._inserting += 1  # so that a burst within one commit cannot pass the limit
+        self._inserting[new.type] += 1  # so that a burst within one commit cannot pass the limit
         return await self._writer.write(lambda connection: operations.insert(connection, new), committed, failed)
+
+    def _check_room(self, job_type: str, most_of_type: int | None) -> None:
+        """Raises `QueueFullError` with the time in which a place gets free, as jobs of late have taken."""
+        waiting = self._queued + self._inserting.total()
+        of_type = self._queued_of[job_type] + self._inserting[job_type]
+        if waiting < self._max_queued and (most_of_type is None or of_type < most_of_type):
+            return
+        median_s = self.median_run_s(job_type)
+        retry_after_s = RETRY_WHEN_FULL_S if median_s is None else min(max(1, ceil(median_s)), LONGEST_RETRY_S)
+        which = f"{waiting:,} jobs" if waiting >= self._max_queued else f"{of_type:,} jobs of this type"
+        raise QueueFullError(f"{which} wait already", retry_after_s)
 
     async def claim(self, free: Mapping[str, int], limit: int, now: datetime) -> Claims:
         operation = partial(operations.claim, free=free, limit=limit, now=now, median_s=self.median_run_s)
@@ -245,9 +258,11 @@ class SqliteStore:
         operation = partial(operations.expire, now=now, limit=limit)
         return len(await self.change(operation))
 
-    async def recover(self, now: datetime, max_recoveries: int) -> Recovery:
+    async def recover(
+        self, now: datetime, max_recoveries: int, by_type: Mapping[str, int] = MappingProxyType({})
+    ) -> Recovery:
         line = NewLogLine(now, "warning", "the server stopped while this attempt ran")
-        operation = partial(operations.recover, now=now, max_recoveries=max_recoveries, lines=[line])
+        operation = partial(operations.recover, now=now, max_recoveries=max_recoveries, by_type=by_type, lines=[line])
         moved = await self.change(operation)
         return Recovery(
             requeued=[job for job in moved if not job.terminal], ended=[job for job in moved if job.terminal]
@@ -301,6 +316,7 @@ class SqliteStore:
         self._counts[owner, job_type, status] += step
         if status is Status.QUEUED:
             self._queued += step
+            self._queued_of[job_type] += step
 
     # Reading
 

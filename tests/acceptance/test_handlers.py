@@ -113,6 +113,33 @@ def test_a_time_limit_ends_both_kinds(serving: Serving) -> None:
         assert (job["status"], job["error"]["type"]) == ("failed", "timeout")
 
 
+def test_a_job_that_shows_no_progress_is_stopped(serving: Serving) -> None:
+    server = serving(":memory:", env={"HEADWAY_CANCEL_GRACE_S": "0.5"})
+    job_id = server.submit("stalls", {"steps": 4, "step_s": 0.3})
+    job = server.wait_for(job_id)
+    assert (job["status"], job["error"]["type"]) == ("failed", "stalled")
+    assert (job["done"], job["total"]) == (4, 4)  # each report began the wait anew
+
+
+@pytest.mark.parametrize("job_type", ["picky", "picky-async"])
+def test_an_exception_that_no_retry_would_mend_is_not_retried(shared_server: ServerProcess, job_type: str) -> None:
+    job = shared_server.wait_for(shared_server.submit(job_type, {"text": "gone"}))
+    assert (job["status"], job["attempt"], job["maxAttempts"]) == ("failed", 1, 5)
+    assert job["error"]["detail"] == "KeyError: 'gone'"
+
+
+def test_a_types_own_queue_is_bounded(shared_server: ServerProcess) -> None:
+    running = shared_server.submit("short-queue", {"step_s": 60})
+    shared_server.wait_for(running, "running")
+    waiting = [shared_server.submit("short-queue") for _ in range(2)]
+    reply = shared_server.request("POST", "/jobs/short-queue", {})
+    assert (reply.status, reply.json["type"]) == (503, "/problems/queue-full")
+    assert int(reply.headers["Retry-After"]) >= 1
+    assert shared_server.submit("noop")
+    for job_id in [*waiting, running]:
+        assert shared_server.request("DELETE", f"/jobs/{job_id}").status == 204
+
+
 def test_handlers_that_print_do_not_disturb_stdout(serving: Serving) -> None:
     server = serving()
     server.wait_for(server.submit("raises", {"text": "no traceback for clients"}))

@@ -121,6 +121,20 @@ def test_a_job_that_crashes_the_server_too_often_is_failed(serving: Serving, tmp
     assert (job["status"], job["error"]["type"], job["attempt"]) == ("failed", "interrupted", 3)
 
 
+@pytest.mark.parametrize("kill", [True, False], ids=["killed", "stopped"])
+def test_a_job_that_must_not_run_twice_has_failed_after_a_restart(serving: Serving, tmp_path: Path, kill: bool) -> None:
+    server = serving(tmp_path)
+    job_id = server.submit("never-twice")
+    next(state for state in server.states(job_id) if state["message"])
+    if kill:
+        server.kill()
+    else:
+        assert server.stop() == 0
+    server.restart()
+    job = server.job(job_id)
+    assert (job["status"], job["error"]["type"], job["attempt"]) == ("failed", "interrupted", 1)
+
+
 def _until_progress(server: ServerProcess, job_id: str, percent: float) -> int:
     """Until the job has come so far; the version that was seen last."""
     for state in server.states(job_id):
