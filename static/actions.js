@@ -32,14 +32,14 @@ export class JobActions {
     this.cancel = button("Cancel", () => void this.#cancel());
     this.retry = button("Run again", () => void this.#retry());
     this.remove = button("Delete…", () => this.#ask(true));
-    // "Keep" stands where "Delete…" was: a double click changes nothing.
+    // "Keep" stands where "Delete…" was, or, where lines break, the question: a double click changes nothing.
     this.confirm = button("Delete", () => void this.#delete(), "danger");
     this.keep = button("Keep", () => this.#ask(false));
     this.question = h("span", { class: "question" }, "Delete it with its files?");
     this.notice = h("p", { class: "action-notice", role: "status", hidden: true });
-    this.buttons = h("div", { class: "buttons" },
-      this.question, this.confirm, this.cancel, this.retry, this.remove, this.keep);
-    this.element = h("div", { class: "actions" }, this.notice, this.buttons);
+    this.answers = h("span", { class: "answers" }, this.confirm, this.keep);
+    this.element = h("div", { class: "actions" }, this.notice,
+      h("div", { class: "buttons" }, this.cancel, this.retry, this.remove, this.question, this.answers));
     this.element.addEventListener("keydown", (event) => {
       if (event.key === "Escape" && this.#asking) this.#ask(false);
     });
@@ -58,7 +58,7 @@ export class JobActions {
     setAttribute(this.cancel, "aria-disabled", (stopping || this.#busy) && "true");
     setHidden(this.retry, this.#asking || !(job.status === "failed" || job.status === "cancelled"));
     setHidden(this.remove, !ended || this.#asking);
-    for (const element of [this.question, this.confirm, this.keep]) setHidden(element, !this.#asking);
+    for (const element of [this.question, this.answers, this.confirm, this.keep]) setHidden(element, !this.#asking);
     for (const element of [this.cancel, this.retry, this.remove, this.confirm]) {
       setAttribute(element, "aria-label", `${(element.textContent ?? "").replace("…", "")} ${name}`);
     }

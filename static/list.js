@@ -11,7 +11,8 @@ import { byNewest } from "./store.js";
 const PAGE = 30;
 /** Rows made in one paint; two hundred at once would hold up the frame. The rest follows in the next. */
 const MOST_NEW_ROWS = 25;
-/** Every so many seconds the ages of ended jobs are brought up to date. */
+/** The age of an ended job is told in seconds while it is young; later it is brought up to date seldom. */
+const RECENT_MS = 120_000;
 const SLOW_TICK = 20;
 
 /** @type {Record<string, (job: Job) => boolean>} */
@@ -96,7 +97,10 @@ export class JobList {
     if (document.hidden) return;
     this.#ticks += 1;
     if (this.#ticks % SLOW_TICK === 0) return this.redraw();
-    for (const job of this.store.active()) this.#dirty.add(job.jobId);
+    const recently = serverNow() - RECENT_MS;
+    for (const job of this.store.all()) {
+      if (!isTerminal(job) || Date.parse(job.createdAt) > recently) this.#dirty.add(job.jobId);
+    }
     this.ask();
   }
 
