@@ -105,6 +105,17 @@ async def test_a_job_that_crashes_too_often_fails(backend: Backend) -> None:
     assert await backend.store.get(OWNER, job.id) == ended
 
 
+async def test_a_type_may_survive_more_or_fewer_crashes(backend: Backend) -> None:
+    jobs = [await running_job(backend.store, type=name) for name in ("never", "usual", "often")]
+    for round_ in range(3):
+        await reopened(backend, "crash")
+        await backend.store.recover(at(60), 1, {"never": 0, "often": 2})
+        now = [(await backend.store.get(OWNER, job.id)).status for job in jobs]
+        expected = [round_ < limit for limit in (0, 1, 2)]
+        assert [status is Status.QUEUED for status in now] == expected
+        await backend.store.claim({"never": 1, "usual": 1, "often": 1}, 3, at(60))
+
+
 async def test_what_was_to_be_cancelled_is_cancelled(backend: Backend, leave: str) -> None:
     job = await running_job(backend.store)
     seen = await backend.store.request_cancel(OWNER, job.id, at(3))

@@ -11,6 +11,7 @@ from server.ports import Bell, EventHub, JobStore
 from server.progress import Progress
 from tests.conformance.backends import Backend
 from tests.conformance.records import (
+    DONE,
     OWNER,
     STRANGER,
     UNKNOWN_ID,
@@ -114,6 +115,40 @@ async def test_a_burst_cannot_pass_the_queues_limit(backend: Backend) -> None:
     assert len(answers) - len(refused) == 10
     assert all(error.retry_after_s >= 1 for error in refused)
     assert (await store.counts(OWNER)).by_type == {"report": {Status.QUEUED: 10}}
+
+
+async def test_a_type_may_have_a_limit_of_its_own(store: JobStore) -> None:
+    answers = await asyncio.gather(
+        *(store.insert(new_job(type=name), max_queued_of_type=3) for name in ("a", "b") * 10), return_exceptions=True
+    )
+    assert sum(isinstance(answer, QueueFullError) for answer in answers) == 14
+    assert (await store.counts(OWNER)).by_type == {"a": {Status.QUEUED: 3}, "b": {Status.QUEUED: 3}}
+    with pytest.raises(QueueFullError):
+        await store.insert(new_job(type="a"), max_queued_of_type=3)
+    await store.insert(new_job(type="a"))
+    await store.claim({"a": 2}, 2, at(1))
+    await store.insert(new_job(type="a"), max_queued_of_type=3)
+
+
+async def test_who_is_refused_is_told_when_to_come_again(backend: Backend) -> None:
+    """As soon as the jobs of its type have usually ended: not at once, and not only tomorrow."""
+    await backend.close()
+    store = await backend.open(max_queued=0)
+    with pytest.raises(QueueFullError) as unknown:
+        await store.insert(new_job())
+    await backend.close()
+    store = await backend.open(max_queued=1)
+    told = [unknown.value.retry_after_s]
+    for run_s in (0.2, 25, 90_000):
+        job_type = f"type-{run_s}".replace(".", "-")
+        await ended_job(store, DONE, run_s, type=job_type)
+        waiting = await store.insert(new_job(type=job_type))
+        with pytest.raises(QueueFullError) as refused:
+            await store.insert(new_job(type=job_type))
+        told.append(refused.value.retry_after_s)
+        await store.request_cancel(OWNER, waiting.id, at(1), purge=True)
+    assert all(1 <= seconds <= 60 for seconds in told)
+    assert (told[1], told[2]) == (1, 25)
 
 
 async def test_a_place_in_the_queue_is_counted_once(backend: Backend) -> None:
