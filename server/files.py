@@ -115,6 +115,16 @@ class DataDirectory:
         sync_directory(own)
         sync_directory(own.parent)
 
+    def link_inputs(self, job: Job, new_id: str) -> None:
+        """Give a job that repeats `job` the same uploads, durably: the same files under a second name."""
+        inputs = self.job(new_id) / "inputs"
+        inputs.mkdir(parents=True)
+        for upload in job.uploads:
+            os.link(self.input(job.id, upload.field), inputs / upload.field)
+        sync_directory(inputs)
+        sync_directory(inputs.parent)
+        sync_directory(inputs.parent.parent)
+
     def publish_output(self, job: Job) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
         """Make the attempt's output the job's files, durably. Returns them and the names that are left out.
 

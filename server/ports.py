@@ -158,6 +158,13 @@ class JobStore(Protocol):
         """
         ...
 
+    async def delete_result(self, caller: str, job_id: str, now: datetime) -> Job:
+        """Forget the result and the output files of a job that has ended, and keep its record.
+
+        Raises `JobNotFoundError`, and `JobStateError` before the end.
+        """
+        ...
+
     async def expire(self, now: datetime, limit: int) -> int:
         """Delete at most `limit` jobs whose `expires_at` has passed; how many."""
         ...

@@ -278,3 +278,11 @@ async def short_queue(ctx: Context, input: Steps) -> None:
     """At most two of them wait."""
     ctx.progress(message="running")
     await asyncio.sleep(input.step_s)
+
+
+@job("waits-with-upload")
+def waits_with_upload(ctx: BlockingContext, input: Document) -> str:
+    """Takes a moment before it reads, so that it can be cancelled."""
+    if ctx.attempt == 1:
+        time.sleep(0.3)
+    return input.document.path.read_text("utf-8")

@@ -192,6 +192,13 @@ def request_cancel(
     return Changed(job.status, job, deleted=purge)
 
 
+def delete_result(connection: sqlite3.Connection, caller: str, job_id: str, version: int, now: datetime) -> Job | None:
+    """Forget an ended job's result; `None` if there is no such job, or it has not ended."""
+    where = {"id": job_id, "owner": caller, "now": to_ms(now), "version": version}
+    row = connection.execute(SQL["delete_result"], where).fetchone()
+    return None if row is None else to_job(row)
+
+
 def recover(
     connection: sqlite3.Connection,
     now: datetime,

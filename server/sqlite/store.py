@@ -254,6 +254,23 @@ class SqliteStore:
             raise JobStateError(f"the job has {changed.before} already")
         return changed.job
 
+    async def delete_result(self, caller: str, job_id: str, now: datetime) -> Job:
+        def operation(connection: sqlite3.Connection) -> Job | None:
+            version = self._snapshots.version(job_id)
+            return operations.delete_result(connection, caller, job_id, version, now)
+
+        def committed(job: Job | None) -> Job | None:
+            if job is not None:
+                self._snapshots.put(job)
+                self._hub.ring(Bell.CHANGED, job_id)
+            return job
+
+        job = await self._writer.write(operation, committed)
+        if job is None:
+            held = await self.get(caller, job_id)
+            raise JobStateError(f"the job is {held.status}")
+        return job
+
     async def expire(self, now: datetime, limit: int) -> int:
         operation = partial(operations.expire, now=now, limit=limit)
         return len(await self.change(operation))

@@ -10,7 +10,7 @@ from ..handlers import Registry
 from ..jobs import JobIds
 from ..ports import EventHub, JobStore
 from ..settings import Settings
-from . import endpoints, pages, stream
+from . import ended, endpoints, pages, stream
 from .keys import ENCODER, FILES, HUB, IDS, REGISTRY, SETTINGS, STATE, STORE, STREAMS, ServerState
 from .open_streams import OpenStreams
 from .openapi import openapi
@@ -68,6 +68,8 @@ def _add_routes(app: web.Application) -> None:
     router.add_get("/jobs/{id}/progress", stream.job_stream, expect_handler=_expect)
     router.add_post("/jobs", endpoints.create_job, expect_handler=_expect)
     router.add_post("/jobs/{id}", endpoints.create_typed_job, expect_handler=_expect)
+    router.add_post("/jobs/{id}/retry", ended.retry_job, expect_handler=_expect)
+    router.add_delete("/jobs/{id}/result", ended.delete_result, expect_handler=_expect)
     router.add_delete("/jobs/{id}", endpoints.delete_job, expect_handler=_expect)
 
 

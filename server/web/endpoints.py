@@ -90,15 +90,15 @@ class FileQuery(_Query):
 
 async def create_job(request: web.Request) -> web.Response:
     """`POST /jobs`"""
-    return await _accepted(request, await submit_envelope(request))
+    return await accepted(request, await submit_envelope(request))
 
 
 async def create_typed_job(request: web.Request) -> web.Response:
     """`POST /jobs/{type}`"""
-    return await _accepted(request, await submit_typed(request))
+    return await accepted(request, await submit_typed(request))
 
 
-async def _accepted(request: web.Request, job: Job) -> web.Response:
+async def accepted(request: web.Request, job: Job) -> web.Response:
     """202: accepted, durable, and where to look (RFC 9110, 15.3.3)."""
     position = await request.app[STORE].queue_position(job, datetime.now(UTC))
     body = request.app[ENCODER].job(job, position)

@@ -154,9 +154,28 @@ def _paths(registry: Registry, schemas: Schema) -> Schema:
             "Read a job's log", {200: _answer("Lines, oldest first", logs_schema)}, 404, 422,
             params=["id"], query=LogsQuery,
         ),
-        "/jobs/{id}/result": get(
-            "Read a job's result", {200: _answer("What the handler returned", {})}, 404, 409, 410, 422, params=["id"]
+        "/jobs/{id}/retry": _operation(
+            "post",
+            "Repeat a failed or cancelled job as a new one",
+            {202: _answer("Accepted, durably", job, "Location", "Retry-After")},
+            404, 409, 422, 503,
+            params=["id"],
         ),
+        "/jobs/{id}/result": {
+            **get(
+                "Read a job's result",
+                {200: _answer("What the handler returned", {})},
+                404, 409, 410, 422,
+                params=["id"],
+            ),
+            **_operation(
+                "delete",
+                "Delete result and output files, keep the record",
+                {204: {"description": "Deleted"}},
+                404, 409, 422, 503,
+                params=["id"],
+            ),
+        },
         "/jobs/{id}/files/{name}": get(
             "Download an output file", {200: file, 206: file, 304: {"description": "The file is the same"}},
             404, 412, 416, 422, params=["id", "name"], headers=["Range", "If-Range", "If-None-Match"], query=FileQuery,

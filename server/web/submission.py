@@ -2,7 +2,7 @@
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -125,15 +125,27 @@ async def _insert(
     """Validate the input, make the uploads the job's, insert its row: only then is the job accepted."""
     _check_input(job_type, fields, body, prefix)
     _refuse_when_stopping(request)  # an upload may have taken a while
-    files, store = request.app[FILES], request.app[STORE]
     new = _new_job(request, job_type, fields, options, body)
+
+    def accept() -> None:
+        if incoming is not None:
+            request.app[FILES].accept_incoming(incoming, new.id)
+
+    return await insert_new(request, job_type, new, accept if body.uploads else None)
+
+
+async def insert_new(
+    request: web.Request, job_type: JobType, new: NewJob, place_files: Callable[[], None] | None
+) -> Job:
+    """Files before the row: `place_files` puts the inputs where the job finds them, and they go if it is refused."""
     try:
-        if incoming is not None and body.uploads:
+        if place_files is not None:
             with storing():
-                await asyncio.to_thread(files.accept_incoming, incoming, new.id)
-        return await store.insert(new, job_type.max_queued)
+                await asyncio.to_thread(place_files)
+        return await request.app[STORE].insert(new, job_type.max_queued)
     except Exception:
-        await asyncio.to_thread(files.remove_job, new.id)
+        if place_files is not None:
+            await asyncio.to_thread(request.app[FILES].remove_job, new.id)
         raise
 
 

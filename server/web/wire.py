@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
-from ..jobs import Job, LogLine, Status
+from ..jobs import Job, LogLine
 from ..ports import Documents
 
 INLINE_RESULT_BYTES = 64 * 1024
@@ -122,7 +122,7 @@ def job_fields(job: Job, queue_position: int | None) -> dict[str, Any]:
         "expiresAt": instant(job.expires_at),
         "statusUrl": status_url,
         "progressUrl": f"{status_url}/progress",
-        "resultUrl": f"{status_url}/result" if job.status is Status.COMPLETED else None,
+        "resultUrl": None if job.result_bytes is None else f"{status_url}/result",
         "files": [
             {
                 "name": file.name,
