@@ -122,9 +122,13 @@ class Column:
         return [None if number is None else next(following) for number in numbers]
 
     def numbers_rows(self, rows: int) -> bool:
-        """Say after `turn` whether the column tells all rows apart and measures nothing."""
+        """Say after `turn` whether the column tells all rows apart, as far as is known, and measures nothing."""
         settled = self._settled
-        return settled is not None and settled.kind.type in ("integer", "text") and settled.distinct >= rows > 1
+        return (
+            settled is not None
+            and settled.kind.type in ("integer", "text")
+            and settled.distinct >= rows * (1 - settled.distinct_error)
+        )
 
     def count(self, cells: Sequence[str]) -> list[float | None]:
         """Take the cells of one batch again; return them as numbers, if they are, None for each that is not."""
@@ -211,6 +215,7 @@ class _Sketches:
             window=self._window,
             distinct=distinct,
             distinct_exact=self._distinct.exact,
+            distinct_error=0.0 if self._distinct.exact else 3 * self._distinct.relative_error,
             top=top,
             folded=self._distinct.limit // 2,
         )

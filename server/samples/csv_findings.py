@@ -116,7 +116,9 @@ class Report(Wire):
     rows: int
     duplicates: Duplicates = Field(description="Rows that repeat an earlier one, cell by cell")
     near_duplicates: Duplicates | None = Field(
-        default=None, description="The same without the first column, if that is different in each row"
+        default=None,
+        description="The same without the first column, if that is different in each row, and without regard to case "
+        "and blanks at the ends of cells",
     )
     ragged_rows: int = Field(description="Rows with more or fewer cells than the header")
     columns: list[ColumnReport]

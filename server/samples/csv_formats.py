@@ -60,6 +60,11 @@ def _compressed(shape: str) -> str:
     return _WORD.sub("a+", _LONG_RUN.sub(r"\1+", shape))
 
 
+def folded(value: str) -> str:
+    """Return the value without what people do not see as a difference: case, and blanks at the ends."""
+    return value.strip().casefold()
+
+
 class Formats:
     """How often each format occurred, with an example; bounded as `TopValues` is."""
 

@@ -110,7 +110,7 @@ def _duplicates_in_words(found: Duplicates, rows: int) -> str:
     if not found.rows:
         return ""
     repeat = "repeats" if found.rows == 1 else "repeat"
-    but = f" in everything but “{escape(found.key)}”" if found.key else ""
+    but = f" in everything but “{escape(found.key)}”, case and blanks" if found.key else ""
     about = "" if found.exact else "≈ "
     return f"{about}{counted(found.rows, 'row')} ({percentage(found.rows, rows)}) {repeat} an earlier one{but}"
 

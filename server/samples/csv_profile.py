@@ -6,6 +6,7 @@ from typing import Final
 
 from .csv_column import Budget, Column
 from .csv_findings import ColumnReport, Correlation, Duplicates
+from .csv_formats import folded
 from .csv_rows import Correlations, Numbers, Repetitions, strongest
 
 _COUNTABLE: Final = 100_000
@@ -36,7 +37,7 @@ class Profile:
         self._repetitions.add(map(tuple, records))
         across = list(_across(records, width))
         if width > _CELLS_BESIDE_A_KEY:  # whether there is a key is not known yet
-            self._but_first.add(zip(*across[1:], strict=True))
+            self._but_first.add(_folded_rows(across[1:]))
         for column, cells in zip(self._columns, across, strict=True):
             column.add(cells)
 
@@ -59,13 +60,14 @@ class Profile:
 
     def count(self, records: Sequence[Sequence[str]], numbers: Sequence[int]) -> None:
         """Take a batch again."""
-        self._repetitions.look(map(tuple, records), numbers)
+        self._repetitions.look(map(tuple, records), records, numbers)
         across = list(_across(records, len(self._columns)))
         if self._numbered:
             # Without the rows that are already known to be repeated as a whole.
             fresh = [not self._repetitions.knows(tuple(record)) for record in records]
-            rows = compress(zip(*across[1:], strict=True), fresh)
-            self._but_first.look(rows, compress(numbers, fresh))
+            rows = compress(_folded_rows(across[1:]), fresh)
+            written = compress(zip(*across[1:], strict=True), fresh)
+            self._but_first.look(rows, written, compress(numbers, fresh))
         measured: list[Numbers] = []
         for column, cells in zip(self._columns, across, strict=True):
             values = column.count(cells)
@@ -87,7 +89,7 @@ class Profile:
             return None
         found, key = self._but_first, self._columns[0].name
         rows = max(0, found.rows - self._repetitions.rows)
-        return Duplicates(rows=rows, exact=found.exact, examples=found.examples(), key=key)
+        return Duplicates(rows=rows, exact=found.exact and self._repetitions.exact, examples=found.examples(), key=key)
 
     def correlations(self) -> list[Correlation]:
         """Return the closest ones."""
@@ -96,6 +98,11 @@ class Profile:
     def columns(self) -> list[ColumnReport]:
         """Say what was found, column by column."""
         return [column.report() for column in self._columns]
+
+
+def _folded_rows(across: Sequence[Sequence[str]]) -> "zip[tuple[str, ...]]":
+    """Turn columns into rows in which neither case nor blanks at the ends of a cell tell values apart."""
+    return zip(*[map(folded, cells) for cells in across], strict=True)
 
 
 def _across(records: Sequence[Sequence[str]], width: int) -> "zip[tuple[str, ...]]":

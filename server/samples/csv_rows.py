@@ -44,12 +44,13 @@ class Repetitions:
         self._hashes = self._seen.repeated
         self._seen = DistinctSketch()
 
-    def look(self, rows: Iterable[Row], numbers: Iterable[int]) -> None:
-        """Take rows again, with the lines that they begin on."""
+    def look(self, rows: Iterable[Row], written: Iterable[Sequence[str]], numbers: Iterable[int]) -> None:
+        """Take rows again: as they are compared, as they are to be shown, and the lines that they begin on."""
         if self._hashes:
             known = self._hashes.__contains__
-            for row, number in [pair for pair in zip(rows, numbers, strict=True) if known(hash(pair[0]))]:
-                self._note(row, number)
+            for row, cells, number in zip(rows, written, numbers, strict=True):
+                if known(hash(row)):
+                    self._note(hash(row), cells, number)
 
     def knows(self, row: Row) -> bool:
         """Say after `turn` whether the row is among the repeated ones that are remembered."""
@@ -60,11 +61,11 @@ class Repetitions:
         found = [row for row in self._found.values() if row.count > 1]
         return sorted(found, key=lambda row: -row.count)[:_EXAMPLES]
 
-    def _note(self, row: Row, number: int) -> None:
-        found = self._found.get(hash(row))
+    def _note(self, hashed: int, row: Sequence[str], number: int) -> None:
+        found = self._found.get(hashed)
         if found is None:
             cells = [cell if len(cell) <= _SHOWN_CHARS else cell[:_SHOWN_CHARS] + "…" for cell in row[:_SHOWN_CELLS]]
-            found = self._found[hash(row)] = Repeated(cells=cells, count=0, lines=[])
+            found = self._found[hashed] = Repeated(cells=cells, count=0, lines=[])
         found.count += 1
         if len(found.lines) < _LINES:
             found.lines.append(number)

@@ -7,7 +7,7 @@ from itertools import islice
 from typing import Final
 
 from .csv_findings import ColumnReport, Format, Histogram, Quantiles, TopValue
-from .csv_formats import Formats
+from .csv_formats import Formats, folded
 from .csv_kinds import Kind, Words, choose_kind, tolerable
 from .distribution import Distribution, Moments, Refinement
 from .sketches import DistinctSketch, TopValues
@@ -27,6 +27,7 @@ class Counted:
     def __init__(self, counts: Counter[str], delimiter: str) -> None:
         self.kind = choose_kind(list(counts), delimiter)
         self.distinct = len(counts)
+        self.distinct_error = 0.0
         self.moments = Moments()
         self._counts = counts
         self._numbers = dict(zip(counts, self.kind.read_each(list(counts)), strict=True))
@@ -58,7 +59,7 @@ class Counted:
         formats.extend_counted(self._counts)
         _describe_formats(formats, report)
         if isinstance(self.kind, Words):
-            report.distinct_folded = len(set(map(_folded, self._counts)))
+            report.distinct_folded = len(set(map(folded, self._counts)))
             return
         _describe_misfits(self._misfits, (value for value, n in self._numbers.items() if n is None), report)
         if self.measured and (numbers := self.rough) is not None:
@@ -82,6 +83,8 @@ class Sketched:
     """How many numbers may be kept to find exact quantiles."""
     distinct: int
     distinct_exact: bool
+    distinct_error: float
+    """By what share `distinct` may be off, practically always."""
     top: TopValues
     folded: int
     """How many different values may be remembered in lower case."""
@@ -94,6 +97,7 @@ class Recounted:
         """Count all different values if they are `countable`; keep about that many `formats`."""
         self.kind = found.kind
         self.distinct = found.distinct
+        self.distinct_error = found.distinct_error
         self.moments = found.moments
         self.rough = found.rough
         self._found = found
@@ -124,7 +128,7 @@ class Recounted:
         self._counts.update(values if self._whole else filter(self._candidates.__contains__, values))
         self._formats.extend(values)
         if self._refined is None:
-            self._folded.extend(map(_folded, values))
+            self._folded.extend(map(folded, values))
             return []
         try:
             numbers = self.kind.read(values)
@@ -162,10 +166,6 @@ def fitting(kind: Kind, values: Sequence[str]) -> list[float]:
         return kind.read(values)
     except ValueError:
         return [number for number in kind.read_each(values) if number is not None]
-
-
-def _folded(value: str) -> str:
-    return value.strip().casefold()
 
 
 def _is_measured(kind: Kind) -> bool:

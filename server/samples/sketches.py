@@ -129,11 +129,11 @@ class DistinctSketch:
     def _settle(self) -> None:
         """Keep each hash once, and no more of them than `limit`."""
         for place, slot in enumerate(self._slots):
-            once = array("q", sorted(set(slot)))
+            once = array("q", set(slot))
             if len(once) < len(slot) and len(self.repeated) < self._name_repeated:
                 ordered = sorted(slot)
                 again = (hashed for hashed, following in pairwise(ordered) if hashed == following)
-                self.repeated.update(islice(again, self._name_repeated - len(self.repeated)))
+                self.repeated.update(islice(dict.fromkeys(again), self._name_repeated - len(self.repeated)))
             self._repeats[place] += len(slot) - len(once)
             self._slots[place] = once
         self._held = sum(map(len, self._slots))
@@ -150,8 +150,9 @@ class DistinctSketch:
         """Cut the range into slots of a few thousand hashes: then sorting one takes little memory."""
         start, slots = -_HASHES // 2, max(2, min(128, self.limit // 64))
         self._starts = [start + (self._end - start) * place // slots for place in range(slots)]
-        cuts = [bisect_left(hashes, start) for start in self._starts]
-        self._slots = [hashes[cut:end] for cut, end in pairwise([*cuts, len(hashes)])]
+        ordered = array("q", sorted(hashes))
+        cuts = [bisect_left(ordered, start) for start in self._starts]
+        self._slots = [ordered[cut:end] for cut, end in pairwise([*cuts, len(hashes)])]
         self._repeats = [repeats * len(slot) // max(1, len(hashes)) for slot in self._slots]
 
 

@@ -5,6 +5,7 @@ import html.parser
 import io
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from random import Random
 
 import pytest
@@ -13,6 +14,7 @@ from hypothesis import strategies as st
 
 from server import BlockingContext, JobCancelled, JobFailed, Upload
 from server.handlers import declared
+from server.samples import csv_profile
 from server.samples.csv_column import Budget, Column
 from server.samples.csv_findings import ColumnReport, Report
 from server.samples.csv_profile import Profile, column_names
@@ -126,6 +128,65 @@ def test_a_column_of_numbers_that_turns_into_words_is_text() -> None:
     assert column.distinct == 40_000
 
 
+def test_a_column_of_many_values_is_exact_after_the_second_pass() -> None:
+    chance = Random(3)
+    values = [chance.lognormvariate(3, 1) for _ in range(50_000)]
+    column = column_of(*(f"{value:.9f}" for value in values))
+    ordered = sorted(float(f"{value:.9f}") for value in values)
+    assert (column.distinct, column.distinct_exact) == (50_000, True)
+    assert column.quantiles is not None
+    assert column.histogram is not None
+    assert column.quantiles_exact
+    assert column.quantiles.p05 == ordered[2_499]
+    assert column.quantiles.p95 == ordered[47_499]
+    edges = [float(edge) for edge in column.histogram.edges]
+    assert column.histogram.counts[3] == sum(edges[3] <= value < edges[4] for value in ordered)
+
+
+@pytest.mark.parametrize("countable", [100_000, 0], ids=["all", "candidates"])
+def test_the_most_frequent_of_many_values_have_exact_counts(countable: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_profile, "_COUNTABLE", countable)
+    often = {f"often {number}": 1_000 + number for number in range(12)}
+    values = [f"once {number}" for number in range(30_000)]
+    values += [value for value, count in often.items() for _ in range(count)]
+    Random(1).shuffle(values)
+    column = column_of(*values)
+    assert [(top.value, top.count) for top in column.top] == [*reversed(often.items())][:10]
+    assert (column.top_exact, column.top_rest) == (True, 1_001)
+
+
+def test_values_that_are_not_surely_the_most_frequent_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_profile, "_COUNTABLE", 0)
+    column = column_of(*(f"value {number % 20_000}" for number in range(60_000)))
+    assert (column.top, column.top_exact) == ([], False)
+    assert column.top_rest >= 3
+
+
+def test_of_values_that_are_all_different_none_comes_twice() -> None:
+    assert column_of(*(f"value {number}" for number in range(20_000))).top_rest == 1
+
+
+def test_a_frequent_misfit_that_comes_first_does_not_make_numbers_text() -> None:
+    values = ["?" if number % 150 == 0 else str(number) for number in range(30_000)]
+    column = column_of(*values)
+    assert (column.type, column.misfits) == ("integer", 200)
+
+
+@pytest.mark.parametrize("count", [50, 20_000])
+def test_texts_that_differ_in_case_or_blanks_alone_are_told(count: int) -> None:
+    column = column_of(*(f"Value {number}" for number in range(count)), *(f"value {n} " for n in range(0, count, 2)))
+    assert (column.distinct, column.distinct_folded, column.padded) == (count * 3 // 2, count, count // 2)
+    assert (column.shortest, column.longest) == (7, len(f"value {count - 2} "))
+
+
+@pytest.mark.parametrize("count", [50, 20_000])
+def test_every_column_tells_how_it_is_written(count: int) -> None:
+    column = column_of(*(f"AB-{number:05}" for number in range(count)), "n.a.")
+    assert [(format.format, format.count) for format in column.formats] == [("AA-9+", count), ("a.a.", 1)]
+    assert column.formats[0].example.startswith("AB-0")
+    assert column.formats_exact
+
+
 def test_long_values_are_kept_apart_by_their_hashes() -> None:
     column = column_of("x" * 5_000 + "a", "x" * 5_000 + "b", "x" * 5_000 + "b")
     assert (column.distinct, column.longest) == (2, 5_001)
@@ -160,6 +221,26 @@ def test_progress_is_in_bytes_and_ends_at_the_files_size(
     assert context._reported.unit == "bytes"
     assert context._reported.message == "100,000 rows"
     assert len(set(seen)) >= 6
+
+
+def test_percent_rises_evenly_over_both_passes(
+    context: BlockingContext, upload: MakeUpload, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[tuple[float, str]] = []
+    progress = context.progress
+
+    def noting(*args: float, **said: float | str) -> None:
+        progress(*args, **said)  # type: ignore[arg-type]
+        seen.append((context._reported.percent or 0, context._reported.step))
+
+    monkeypatch.setattr(context, "progress", noting)
+    report_on(context, upload("number,text\n" + "".join(f"{number},some text\n" for number in range(100_000))))
+    percents = [percent for percent, _ in seen]
+    assert percents == sorted(percents)
+    assert percents[-1] == 100
+    assert max(right - left for left, right in pairwise(percents)) < 5
+    assert {step for percent, step in seen if 0 < percent < 50} == {"reading, 1 of 2"}
+    assert {step for percent, step in seen if 50 < percent < 100} == {"counting, 2 of 2"}
 
 
 def test_a_cancelled_report_stops_at_the_next_batch(context: BlockingContext, upload: MakeUpload) -> None:
@@ -245,3 +326,17 @@ def test_whatever_the_cells_the_report_is_proper_json(
         report = report_on(context, upload(text.getvalue()))
     encoded = json.loads(declared("csv-report").encode_output(report), parse_constant=pytest.fail)
     assert encoded["rows"] == sum(1 for row in table if row)
+
+
+def test_the_page_shows_formats_duplicates_and_what_moves_together(
+    context: BlockingContext, upload: MakeUpload
+) -> None:
+    rows = [f"{number},Porto {number % 7},{number * 2},{number * 4}" for number in range(100)]
+    report_on(context, upload("\n".join(["id,city,x,y", *rows, rows[3], rows[4].replace("4,", "999,", 1)])))
+    page = Tags()
+    page.feed((context.output_dir / "report.html").read_text(encoding="utf-8"))
+    assert "1 row (1.0 %) repeats an earlier one" in page.text
+    assert "repeats an earlier one in everything but “id”" in page.text
+    assert "Aa+ 9" in page.text
+    assert "5, 102" in page.text
+    assert "Pearson" in page.text

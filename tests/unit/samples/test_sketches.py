@@ -5,7 +5,7 @@ from itertools import pairwise
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from server.samples.distribution import Distribution, Moments
@@ -54,6 +54,7 @@ def test_a_quantile_sketch_stays_small() -> None:
     assert len(sketch.weighted()) < 4 * 256 + 64 * 12
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(1, 10_000)), max_size=200))
 def test_the_weights_of_a_quantile_sketch_add_up_to_what_went_in(weighted: list[tuple[float, int]]) -> None:
     sketch = QuantileSketch(k=64)
@@ -78,6 +79,33 @@ def test_the_number_of_distinct_values_is_within_four_standard_errors(distinct: 
     assert abs(sketch.estimate() - distinct) <= (0 if exact else 4 * sketch.relative_error * distinct)
 
 
+def test_repetitions_are_counted_exactly_up_to_the_limit_and_their_hashes_named() -> None:
+    sketch = DistinctSketch(limit=1000, name_repeated=2)
+    for start in range(0, 900, 100):
+        sketch.extend(range(start, start + 100))
+    sketch.extend([5, 5, 17])
+    assert (sketch.estimate(), sketch.repeats(), sketch.exact) == (900, 3, True)
+    assert sketch.repeated == {5, 17}
+
+
+def test_repetitions_beyond_the_limit_are_estimated_and_none_is_made_up() -> None:
+    sketch, fresh = DistinctSketch(limit=1000), DistinctSketch(limit=1000)
+    for start in range(0, 100_000, 1000):
+        values = [f"value {number}" for number in range(start, start + 1000)]
+        fresh.extend(values)
+        sketch.extend(values + values[:250])
+    assert (fresh.repeats(), fresh.exact) == (0, False)
+    assert sketch.repeats() == pytest.approx(25_000, rel=0.3)
+
+
+def test_a_distinct_sketch_stays_small_however_many_values_come() -> None:
+    sketch = DistinctSketch(limit=128)
+    for start in range(0, 1_000_000, 5_000):
+        sketch.extend([f"value {number}" for number in range(start, start + 5_000)])
+        assert sum(map(len, sketch._slots)) <= 1.5 * 128
+    assert abs(sketch.estimate() - 1_000_000) <= 4 * sketch.relative_error * 1_000_000
+
+
 def test_counts_are_exact_while_there_are_few_different_values() -> None:
     top = TopValues(exact_limit=3, keep=2)
     top.extend(["a", "b", "a"])
@@ -86,6 +114,7 @@ def test_counts_are_exact_while_there_are_few_different_values() -> None:
     assert list(top.most_common(2)) == [("a", 3), ("b", 1)]
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.sampled_from("aaaabbbccdefghijklmnopqrstuvwxyz"), max_size=60), max_size=12))
 def test_no_frequent_value_is_missed_and_no_count_is_off_by_more_than_the_shortfall(
     batches: list[list[str]],
@@ -102,6 +131,7 @@ def test_no_frequent_value_is_missed_and_no_count_is_off_by_more_than_the_shortf
         assert max(truth[value] for value in truth) == max(truth[value] for value in listed)
 
 
+@settings(deadline=None)
 @given(st.lists(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=30), min_size=1, max_size=8))
 def test_moments_do_not_depend_on_the_batches(batches: list[list[float]]) -> None:
     merged, one = Moments(), Moments()
