@@ -316,7 +316,8 @@ def test_a_result_is_a_conflict_before_the_end(server: ServerProcess) -> None:
     assert_problem(reply, 409, "not-finished")
     assert int(reply.headers["Retry-After"]) >= 1
     assert server.request("DELETE", f"/jobs/{job_id}").status == 204
-    assert_problem(server.request("GET", f"/jobs/{job_id}/result"), 410, "gone")
+    problem = assert_problem(server.request("GET", f"/jobs/{job_id}/result"), 410, "gone")
+    assert problem["detail"] == "The job was cancelled."
 
 
 def test_the_result_of_a_failed_job_is_an_http_error(server: ServerProcess, failed_id: str) -> None:

@@ -48,7 +48,7 @@ def test_a_reader_that_does_not_read_does_not_hold_it_up(serving: Serving) -> No
     ):
         frames = reader.frames()
         received = 0
-        while received < 8_000_000:  # more than a kernel holds for the one who does not read
+        while received < 6_000_000:  # more than a kernel holds for the one who does not read
             received += len(next(frames))
         server.process.send_signal(signal.SIGTERM)
         signalled_s = time.monotonic()
@@ -56,7 +56,7 @@ def test_a_reader_that_does_not_read_does_not_hold_it_up(serving: Serving) -> No
         assert reader.ended
         assert time.monotonic() - signalled_s < 1
         assert exit_code(server) == 0
-        assert time.monotonic() - signalled_s < 4
+        assert time.monotonic() - signalled_s < 2  # it was cut: aiohttp alone would wait longer
         stalled.close()
 
 

@@ -389,7 +389,7 @@ def test_a_slow_reader_skips_states_and_delays_nobody(serving: Serving) -> None:
         RawStream(server, "/jobs/progress", receive_buffer=4096) as slow,
         RawStream(server, "/jobs/progress") as quick,
     ):
-        quick_versions = list(itertools.islice(versions_of(jobs[0], quick.frames()), 80))
+        quick_versions = list(itertools.islice(versions_of(jobs[0], quick.frames()), 60))
         steps = [after - before for before, after in itertools.pairwise(quick_versions)]
         newest = server.job(jobs[0])["version"]
         slow_versions = []
