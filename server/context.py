@@ -179,6 +179,7 @@ class _JobContext:
         if total is None and isinstance(items, Sized):
             total = len(items)
         self._reported.total = total
+        self._reported.percent = None  # from here on, done of total says it
         self.progress(done=0, unit=unit, message=message, step=step)
 
 

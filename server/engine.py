@@ -53,6 +53,7 @@ class EmbeddedEngine:
         self._tasks: asyncio.TaskGroup | None = None
         self._main: asyncio.Task[None] | None = None
         self._slot_free = asyncio.Event()
+        self._claiming = asyncio.Lock()
         self._stopping = False
 
     async def start(self) -> None:
@@ -72,7 +73,8 @@ class EmbeddedEngine:
         self._slot_free.set()
         for attempt in self._running.values():
             attempt.stop(StopReason.SHUTDOWN, grace_s)
-        attempts = list(self._attempts)
+        async with self._claiming:  # a claim that is under way brings attempts that must be stopped too
+            attempts = list(self._attempts)
         if attempts:
             await asyncio.wait(attempts, timeout=grace_s + CALM_DOWN_S)
         if self._main is not None:
@@ -109,7 +111,8 @@ class EmbeddedEngine:
     async def _claim_when_due(self) -> None:
         """Fill free slots, then wait until a job comes, falls due, or ends."""
         self._slot_free.clear()
-        wait_s = CLAIM_AT_LEAST_EVERY_S if self._stopping else await self._claim()
+        async with self._claiming:
+            wait_s = CLAIM_AT_LEAST_EVERY_S if self._stopping else await self._claim()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._slot_free.wait()

@@ -47,6 +47,13 @@ RECORD_AGAIN_AFTER_S = 0.5
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 
+STOPPED_BY_ITSELF = JobError(
+    type="handler-error",
+    title="The job's handler was cancelled from inside",
+    detail="Nobody asked the job to stop: something that it waited for was cancelled.",
+    status=500,
+)
+
 
 class Executor:
     """Runs attempts. One for the server; `execute` may run many times at once."""
@@ -220,8 +227,10 @@ class Executor:
                 return self._interrupted(attempt)
             case _ if reason is StopReason.TIMEOUT or reason is StopReason.STALLED:
                 return self._failed(attempt, _timed_out(attempt))
-            case Stopped():
+            case Stopped() if reason is StopReason.CANCEL:
                 return Cancelled()
+            case Stopped():
+                return self._failed(attempt, STOPPED_BY_ITSELF)
             case Raised(error):
                 return self._failed(attempt, error)
 

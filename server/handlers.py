@@ -183,6 +183,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
         _check_counts(name, max_attempts=max_attempts, concurrency=concurrency, max_queued=max_queued)
         _check_durations(name, timeout_s=timeout_s, stall_timeout_s=stall_timeout_s, retain_s=retain_s)
         _check_interrupts(name, on_interrupt, max_recoveries)
+        _check_no_retry(name, no_retry)
         input_type, returns = _signature(name, handler)
         doc = inspect.getdoc(handler) or ""
         job_type = JobType(
@@ -318,6 +319,12 @@ def _check_interrupts(name: str, on_interrupt: str, max_recoveries: int | None) 
         raise JobTypeError(f"{name}: on_interrupt is 'requeue' or 'fail'")
     if max_recoveries is not None and max_recoveries < 0:
         raise JobTypeError(f"{name}: max_recoveries is at least 0")
+
+
+def _check_no_retry(name: str, no_retry: object) -> None:
+    listed = no_retry if isinstance(no_retry, tuple) else (None,)
+    if not all(isinstance(each, type) and issubclass(each, BaseException) for each in listed):
+        raise JobTypeError(f"{name}: no_retry is a tuple of exception classes")
 
 
 def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] | None, Any]:

@@ -21,7 +21,7 @@ from .child import LENGTH, Message, encode_frame
 from .jobs import NewLogLine
 
 BOOT = "import json, sys; sys.path[:] = json.loads(sys.argv[1]);from server.child import main; main(int(sys.argv[2]))"
-LEASH = 'read -r _ || kill -KILL -- "-$1"'
+LEASH = 'read -r _ || kill -KILL "-$1"'  # without `--`, which dash's kill takes for a process
 EXIT_WAIT_S = 2.0
 
 

@@ -3,13 +3,14 @@
 import asyncio
 import contextlib
 import os
+import re
 import subprocess
 import time
 from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from server import BlockingContext, Context, JobFailed, Upload, job
+from server import BlockingContext, Context, JobCancelled, JobFailed, Upload, job
 
 
 class Steps(BaseModel):
@@ -286,3 +287,24 @@ def waits_with_upload(ctx: BlockingContext, input: Document) -> str:
     if ctx.attempt == 1:
         time.sleep(0.3)
     return input.document.path.read_text("utf-8")
+
+
+@job("holds-the-interpreter")
+def holds_the_interpreter(ctx: BlockingContext) -> None:
+    """Stays in C code that lets no other thread run."""
+    ctx.progress(message=f"pid {os.getpid()}")
+    time.sleep(0.5)  # until that is reported
+    re.match(r"(a+)+$", "a" * 40 + "b")
+
+
+@job("cancels-itself")
+async def cancels_itself(ctx: Context) -> None:
+    """Awaits something that is cancelled."""
+    inner = asyncio.ensure_future(asyncio.sleep(60))
+    inner.cancel()
+    await inner
+
+
+@job("cancels-itself-process")
+def cancels_itself_process(ctx: BlockingContext) -> None:
+    raise JobCancelled

@@ -5,6 +5,7 @@ import signal
 import time
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -160,6 +161,23 @@ def test_no_child_outlives_a_killed_server_by_a_second(serving: Serving) -> None
     assert time.monotonic() - killed_s < 1
 
 
+def test_not_even_a_child_that_holds_its_interpreter_outlives_a_killed_server(serving: Serving) -> None:
+    server = serving()
+    job_id = server.submit("holds-the-interpreter")
+    pid = _pid(server, job_id)
+    eventually(lambda: _cpu_s(pid) > 1.0)  # by then it is in the expression
+    server.kill()
+    killed_s = time.monotonic()
+    eventually(lambda: not alive(pid), "the child outlived the server")
+    assert time.monotonic() - killed_s < 1
+
+
+@pytest.mark.parametrize("job_type", ["cancels-itself", "cancels-itself-process"])
+def test_a_handler_that_nobody_cancelled_has_failed(shared_server: ServerProcess, job_type: str) -> None:
+    job = shared_server.wait_for(shared_server.submit(job_type))
+    assert (job["status"], job["cancelRequested"], job["error"]["type"]) == ("failed", False, "handler-error")
+
+
 def test_a_type_runs_no_more_jobs_at_once_than_it_allows(shared_server: ServerProcess) -> None:
     ids = [shared_server.submit("one-at-a-time", {"steps": 2, "step_s": 0.05}) for _ in range(3)]
     spans = []
@@ -191,3 +209,9 @@ def _until_message(server: ServerProcess, job_id: str) -> str:
 def _pid(server: ServerProcess, job_id: str) -> int:
     """The process that the handler named in its message."""
     return int(_until_message(server, job_id).removeprefix("pid "))
+
+
+def _cpu_s(pid: int) -> float:
+    """Processor time that a process has used."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
