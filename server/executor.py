@@ -214,7 +214,7 @@ class Executor:
 
     # Classify
 
-    async def _classify(self, attempt: Attempt, end: End) -> Outcome:
+    async def _classify(self, attempt: Attempt, end: End) -> Outcome:  # noqa: PLR0911 - one clear match
         """What the end means for the job. Output becomes durable before the row that names it."""
         reason = attempt.stop_reason
         match end:
