@@ -353,11 +353,14 @@ def test_head_answers_like_get_without_a_body(server: ServerProcess, completed_i
     assert head.headers | {"Date": ""} == get.headers | {"Date": ""}
 
 
+MEANT = {("DELETE", "/jobs/{id}/result")}
 OTHER = [
     (method, path)
     for method in ("PUT", "PATCH", "OPTIONS", "TRACE", "DELETE", "POST")
     for path in READABLE
-    if method not in ("DELETE", "POST") or not path.startswith("/jobs") or path.count("/") > 2  # a job or a type
+    # Below /jobs a POST or DELETE names a type or a job.
+    if (method not in ("DELETE", "POST") or not path.startswith("/jobs") or path.count("/") > 2)
+    and (method, path) not in MEANT
 ]
 
 
