@@ -52,7 +52,8 @@ code { font: 12px ui-monospace, monospace; background: var(--tint); border-radiu
 .soft { color: var(--soft); }
 h2.part { margin: 32px 0 8px; font-size: 18px; }
 .part + p { margin-top: 0; }
-.scroll .wrap { white-space: normal; overflow-wrap: anywhere; max-width: none; min-width: 220px; }
+.scroll .wrap { white-space: normal; overflow-wrap: anywhere; max-width: none; min-width: 200px; }
+.scroll .lines { white-space: normal; min-width: 76px; }
 svg { display: block; width: 100%; height: auto; margin-top: 12px; }
 svg rect { fill: var(--bar); } svg .base { fill: var(--line); } svg .tint { fill: var(--tint); }
 svg text { fill: var(--soft); font: 11px system-ui, sans-serif; } svg .value { fill: var(--ink); }
@@ -215,7 +216,7 @@ def _repeated(found: Duplicates, title: str) -> str:
     if not found.examples:
         return ""
     rows = "".join(
-        f'<tr><td class="n">{row.count:,}</td><td>{", ".join(map(str, row.lines))}'
+        f'<tr><td class="n">{row.count:,}</td><td class="lines">{", ".join(map(str, row.lines))}'
         f"{', …' if len(row.lines) < row.count else ''}</td>"
         f'<td class="wrap">{" ".join(_code(_cut(cell, _CELL_CHARS)) for cell in row.cells)}</td></tr>'
         for row in found.examples

@@ -157,19 +157,25 @@ def test_the_most_frequent_of_many_values_have_exact_counts(countable: int, monk
 
 def test_values_that_are_not_surely_the_most_frequent_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_profile, "_COUNTABLE", 0)
-    column = column_of(*(f"value {number % 20_000}" for number in range(60_000)))
+    values = [f"value {number % 20_000}" for number in range(60_000)]
+    column = column_of(*values, batch=100)
     assert (column.top, column.top_exact) == ([], False)
     assert column.top_rest >= 3
+    monkeypatch.setattr(csv_profile, "_COUNTABLE", 20_000)
+    column = column_of(*values, "value 7")
+    assert (column.top[0].value, column.top[0].count, column.top_rest, column.top_exact) == ("value 7", 4, 3, True)
 
 
-def test_of_values_that_are_all_different_none_comes_twice() -> None:
-    assert column_of(*(f"value {number}" for number in range(20_000))).top_rest == 1
+def test_of_values_that_are_all_different_none_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(csv_profile, "_COUNTABLE", 0)
+    assert column_of(*(f"value {number}" for number in range(40_000)), batch=1_000).top_rest == 1
 
 
 def test_a_frequent_misfit_that_comes_first_does_not_make_numbers_text() -> None:
     values = ["?" if number % 150 == 0 else str(number) for number in range(30_000)]
     column = column_of(*values)
     assert (column.type, column.misfits) == ("integer", 200)
+    assert column_of(*["?"] * 1_500, *values).type == "text"
 
 
 @pytest.mark.parametrize("count", [50, 20_000])
