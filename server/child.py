@@ -13,8 +13,10 @@ import socket
 import struct
 import sys
 import threading
+import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -26,6 +28,8 @@ from .handlers import JobType, Upload, declared, load_module
 from .progress import Reported
 
 FLUSH_EVERY_S = 0.1
+QUIET_AFTER_S = 0.2
+"""A handler that has reported nothing for so long has its reports sent by the other thread."""
 NICENESS = 10
 MAX_RESULT_BYTES = 16 * 1024 * 1024
 LENGTH = struct.Struct("!I")
@@ -72,11 +76,44 @@ class Channel:
         return chunks
 
 
+class Interruption:
+    """SIGTERM as an exception in the handler's thread, but never in the middle of a message to the server."""
+
+    def __init__(self) -> None:
+        self._held = False
+        self._pending = False
+
+    def heard(self, _signal: int, _frame: object) -> None:
+        if self._held:
+            self._pending = True
+        else:
+            raise JobCancelled
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """For the handler's thread while it speaks to the server."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._pending:
+            self._pending = False
+            raise JobCancelled
+
+
 class Reporter:
-    """Carries progress and log lines to the server ten times a second, and its words to the handler."""
+    """Carries progress and log lines to the server ten times a second, and its words to the handler.
+
+    A handler that reports often carries its reports itself: beside one that reads files in small pieces, another
+    thread would hardly get the interpreter, since it goes from hand to hand without ever being free.
+    """
 
     def __init__(self, channel: Channel) -> None:
         self._channel = channel
+        self.interruption = Interruption()
+        self._flushed_s = time.monotonic()
+        self._flushing = threading.Lock()
         self.reported = Reported()
         self.logs = LogBuffer()
         self.context: BlockingContext | None = None
@@ -92,10 +129,26 @@ class Reporter:
                     os.killpg(os.getpgrp(), signal.SIGKILL)
                     return
                 self._hear(message)
-            with suppress(OSError):  # the server is gone: the next receive says so
+            if time.monotonic() - self._flushed_s > QUIET_AFTER_S:
+                with suppress(OSError):  # the server is gone: the next receive says so
+                    self.flush()
+
+    def nudge(self) -> None:
+        """Called with every report, by the handler's thread."""
+        if time.monotonic() - self._flushed_s > FLUSH_EVERY_S:
+            with suppress(OSError), self.interruption.held():
                 self.flush()
 
     def flush(self, *, final: bool = False) -> None:
+        if not self._flushing.acquire(blocking=final):
+            return  # another thread is at it
+        try:
+            self._flushed_s = time.monotonic()
+            self._flush(final=final)
+        finally:
+            self._flushing.release()
+
+    def _flush(self, *, final: bool) -> None:
         message: Message = {}
         if values := self.reported.take():
             message["progress"] = [_plain(value) for value in values]
@@ -106,8 +159,9 @@ class Reporter:
 
     def checkpoint(self, checkpoint_json: str) -> None:
         """Hand a checkpoint over and wait until it is durable."""
-        with self._answered:
+        with self.interruption.held():
             self._channel.send({"checkpoint": checkpoint_json})
+        with self._answered:
             self._answered.wait_for(lambda: self._answers)
             answer = self._answers.pop()
         if answer["answer"] == "lost":
@@ -139,10 +193,10 @@ def main(descriptor: int) -> NoReturn:
     start = channel.receive()
     if start is None:
         os._exit(0)
-    signal.signal(signal.SIGTERM, _interrupt)
+    reporter = Reporter(channel)
+    signal.signal(signal.SIGTERM, reporter.interruption.heard)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _be_modest()
-    reporter = Reporter(channel)
     final = _attempt(start, reporter)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(OSError):
@@ -186,6 +240,7 @@ def _context(start: Message, reporter: Reporter) -> BlockingContext:
         logs=reporter.logs,
         checkpoint_json=start["checkpoint"],
         sync_checkpoint=reporter.checkpoint,
+        nudge=reporter.nudge,
     )
 
 
@@ -249,10 +304,6 @@ def describe(error: BaseException) -> str:
     """An exception in one line, for clients: its class and message, never a traceback."""
     text = " ".join(str(error).split())
     return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
-
-
-def _interrupt(_signal: int, _frame: object) -> None:
-    raise JobCancelled
 
 
 def _be_modest() -> None:

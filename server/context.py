@@ -99,6 +99,9 @@ def _line(level: str, message: str) -> NewLogLine:
 class _JobContext:
     """What both contexts have in common. Made by the server, one for each attempt."""
 
+    _nudge: Callable[[], None] | None = None
+    """Called with every report, where somebody wants to know."""
+
     def __init__(
         self,
         *,
@@ -130,7 +133,7 @@ class _JobContext:
         step: str | None = None,
         unit: str | None = None,
     ) -> None:
-        """Say how far the work is. What is left out stays as it was. Only writes memory.
+        """Say how far the work is. What is left out stays as it was. Cheap: it is sent on ten times a second.
 
         `done` of `total` in `unit` give the percentage; `percent` (0-100) is for work that has no units.
         """
@@ -148,6 +151,8 @@ class _JobContext:
         if unit is not None:
             reported.unit = unit
         reported.changed = True
+        if self._nudge is not None:
+            self._nudge()
 
     def log(self, message: str, level: str = "info") -> None:
         """Add a line to the job's log. `level`: `debug`, `info`, `warning` or `error`."""
@@ -189,11 +194,17 @@ def _made(directory: Path) -> Path:
 
 
 class BlockingContext(_JobContext):
-    """The context of a `def` handler. `sync_checkpoint` stores JSON text durably, or raises."""
+    """The context of a `def` handler.
 
-    def __init__(self, *, sync_checkpoint: Callable[[str], None], **common: Any) -> None:
+    `sync_checkpoint` stores JSON text durably, or raises; `nudge` is called with every report.
+    """
+
+    def __init__(
+        self, *, sync_checkpoint: Callable[[str], None], nudge: Callable[[], None] = lambda: None, **common: Any
+    ) -> None:
         super().__init__(**common)
         self._sync_checkpoint = sync_checkpoint
+        self._nudge: Callable[[], None] = nudge
 
     def raise_if_cancelled(self) -> None:
         """Stop here if this attempt has been asked to stop."""
@@ -212,12 +223,14 @@ class BlockingContext(_JobContext):
         """Iterate over `items` and report each one that is done; stops when the job is cancelled."""
         self._start_tracking(items, total, unit, message, step)
         reported = self._reported
+        nudge = self._nudge
         for done, item in enumerate(items, 1):
             if self._cancelled:
                 raise JobCancelled
             yield item
             reported.done = done
             reported.changed = True
+            nudge()
 
     def checkpoint(self, value: Any) -> None:
         """Store `value` (anything JSON can hold) durably; after a crash `resumed` has it."""

@@ -14,12 +14,16 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, PydanticUserError, RootModel, TypeAdapter
-from pydantic_core import core_schema
+from pydantic_core import core_schema, to_json
 
 from .errors import JobTypeError, SetupError
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _MAX_NAME_CHARS = 64
+UPLOADS = "headway_uploads"
+UPLOADED = "uploaded"
+INPUT_PART = "input"
+"""The multipart part that holds the input's other fields as JSON."""
 _RESERVED = frozenset({"progress", "stats"})  # GET /jobs/progress and /jobs/stats
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -42,14 +46,24 @@ class Upload:
 
     @classmethod
     def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> core_schema.CoreSchema:
-        # Only an instance made by the server is valid: no JSON can name a path on this machine.
-        return core_schema.is_instance_schema(cls)
+        return core_schema.json_or_python_schema(
+            json_schema=core_schema.with_info_plain_validator_function(_uploaded),
+            python_schema=core_schema.is_instance_schema(cls),
+        )
 
     @classmethod
     def __get_pydantic_json_schema__(
         cls, schema: core_schema.CoreSchema, handler: GetJsonSchemaHandler
     ) -> dict[str, Any]:
         return {"type": "string", "format": "binary"}
+
+
+def _uploaded(value: Any, info: core_schema.ValidationInfo[Any]) -> Upload:
+    """The file that came for this field: only the server puts one there, no JSON can name a path on this machine."""
+    uploads: dict[str, Upload] = (info.context or {}).get(UPLOADS, {})
+    if value != UPLOADED or info.field_name not in uploads:
+        raise ValueError("must be a file part")
+    return uploads[info.field_name]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,7 +97,10 @@ class JobType:
         if self.input_type is None:
             _NoInput.model_validate(dict(fields))
             return None
-        return self.input_type.model_validate({**fields, **uploads}, extra="forbid" if self._closed else None)
+        # As JSON and strictly, which is what the published schema says: "5" is no integer, "2026-03-31" is a date.
+        text = to_json({**fields, **dict.fromkeys(uploads, UPLOADED)})
+        extra: Literal["forbid"] | None = "forbid" if self._closed else None
+        return self.input_type.model_validate_json(text, strict=True, extra=extra, context={UPLOADS: dict(uploads)})
 
     @property
     def _closed(self) -> bool:
@@ -367,6 +384,8 @@ def _upload_fields(name: str, input_type: type[BaseModel] | None) -> dict[str, b
     for key, info in (input_type.model_fields if input_type else {}).items():
         is_union = typing.get_origin(info.annotation) in (typing.Union, types.UnionType)
         choices = set(typing.get_args(info.annotation)) if is_union else {info.annotation}
+        if Upload in choices and key == INPUT_PART:
+            raise JobTypeError(f"{name}: a file field cannot be called {key!r}: so is the part with all other fields")
         if Upload in choices and choices <= {Upload, type(None)} and info.validation_alias in (None, key):
             uploads[key] = info.is_required()
         elif _mentions_upload(info.annotation, set()):

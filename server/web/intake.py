@@ -28,6 +28,7 @@ from pydantic import (
 from pydantic.alias_generators import to_camel
 
 from ..errors import StoreUnavailableError
+from ..handlers import INPUT_PART
 from ..jobs import UploadedFile
 from ..progress import clean_text
 from ..settings import DAY_S, Settings
@@ -217,7 +218,7 @@ async def read_multipart(request: web.Request, settings: Settings, incoming: Pat
             if not isinstance(part, BodyPartReader):
                 raise Problem("malformed-request", "A part must not hold parts.")
             name = _part_name(part, body)
-            if part.filename is None:
+            if part.filename is None or name == INPUT_PART:
                 text = await _text_part(part, settings.max_body_bytes, left_for_texts)
                 left_for_texts -= len(text)
                 body.fields[name] = _text_value(part, text, settings, input_pointer)
@@ -254,7 +255,7 @@ async def _text_part(part: BodyPartReader, most: int, left: int) -> bytes:
 
 
 def _text_value(part: BodyPartReader, text: bytes, settings: Settings, input_pointer: str) -> Any:
-    if part.name == "input":
+    if part.name == INPUT_PART:
         _check_charset(part.get_charset("utf-8"))
         return parse_json(text, settings.max_json_depth, input_pointer)
     try:

@@ -110,6 +110,12 @@ def test_a_file_name_is_text_and_never_a_path(server: ServerProcess) -> None:
     assert server.wait_for(job_id)["result"]["filename"].endswith("passwd")
 
 
+def test_the_input_may_come_as_a_file_as_form_data_makes_one_of_a_blob(server: ServerProcess) -> None:
+    parts = (part("document", b"hello", "a.txt"), part("input", b'{"copies": 3}', "blob"))
+    job_id = assert_accepted(post_form(server, "/jobs/reads-upload", *parts))["jobId"]
+    assert server.wait_for(job_id)["result"]["copies"] == 3
+
+
 def test_a_file_of_no_bytes_and_no_name_is_a_file(server: ServerProcess) -> None:
     job_id = assert_accepted(post_form(server, "/jobs/reads-upload", part("document", b"", "")))["jobId"]
     assert server.wait_for(job_id)["result"]["sizeBytes"] == 0
@@ -124,7 +130,7 @@ def test_a_file_of_no_bytes_and_no_name_is_a_file(server: ServerProcess) -> None
         ((DOCUMENT, part("other", b"x", "x.txt")), "/other"),
         ((DOCUMENT, part("label", b"x")), "/label"),
         ((part("document", b"as text"),), "/document"),
-        ((DOCUMENT, part("input", b"{}", "input.json")), "/input"),
+        ((DOCUMENT, part("input", b'{"copies": "2"}')), "/copies"),
         ((DOCUMENT, part("input", b"[]")), ""),
         ((DOCUMENT, part("input", b'{"copies": NaN}')), "/copies"),
         ((DOCUMENT, part("input", b'{"copies": "many"}')), "/copies"),
