@@ -129,7 +129,7 @@ class SqliteStore:
     # Writing
 
     async def insert(self, new: NewJob, max_queued_of_type: int | None = None) -> Job:
-        self._check_room(new.type, max_queued_of_type)
+        self.check_room(new.type, max_queued_of_type)
         job = new_job(new)
 
         def committed(_: None) -> Job:
@@ -146,11 +146,10 @@ class SqliteStore:
         self._inserting[new.type] += 1  # so that a burst within one commit cannot pass the limit
         return await self._writer.write(lambda connection: operations.insert(connection, new), committed, failed)
 
-    def _check_room(self, job_type: str, most_of_type: int | None) -> None:
-        """Raises `QueueFullError` with the time in which a place gets free, as jobs of late have taken."""
+    def check_room(self, job_type: str, max_queued_of_type: int | None = None) -> None:
         waiting = self._queued + self._inserting.total()
         of_type = self._queued_of[job_type] + self._inserting[job_type]
-        if waiting < self._max_queued and (most_of_type is None or of_type < most_of_type):
+        if waiting < self._max_queued and (max_queued_of_type is None or of_type < max_queued_of_type):
             return
         median_s = self.median_run_s(job_type)
         retry_after_s = RETRY_WHEN_FULL_S if median_s is None else min(max(1, ceil(median_s)), LONGEST_RETRY_S)

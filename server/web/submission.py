@@ -35,6 +35,7 @@ async def submit_typed(request: web.Request) -> Job:
     """The body is the input, the options are query parameters."""
     job_type = find_type(request, request.match_info["id"])
     options = query(request, SubmitOptions)
+    request.app[STORE].check_room(job_type.name, job_type.max_queued)  # before an upload is read for nothing
     async with _received(request, "") as (body, incoming):
         fields = body.fields
         if body.uploads or incoming is not None:
