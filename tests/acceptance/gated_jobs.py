@@ -1,0 +1,64 @@
+"""Job types that wait for the test: they go on when a file appears, and say in a file what they did."""
+
+import asyncio
+import os
+import time
+from pathlib import Path
+
+from pydantic import BaseModel
+
+from server import BlockingContext, Context, Upload, job
+
+
+class Gate(BaseModel):
+    """Where the test opens the gate, and where the handler leaves its trace."""
+
+    gate: Path
+    trace: Path | None = None
+
+
+class Attachment(BaseModel):
+    attachment: Upload
+    seconds: float = 0.0
+
+
+def _leave_trace(trace: Path | None, job_id: str, attempt: int) -> None:
+    """The side effect: a line in a file that no crash of the server takes back."""
+    if trace is None:
+        return
+    with trace.open("a") as file:
+        file.write(f"{job_id} {attempt}\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@job("gated-async")
+async def gated_async(ctx: Context, input: Gate) -> int:
+    """Reports until the gate is open; then its effect, and the end."""
+    waited = 0
+    while not input.gate.exists():
+        waited += 1
+        ctx.progress(done=waited, message="waiting")
+        await asyncio.sleep(0.02)
+    _leave_trace(input.trace, ctx.job_id, ctx.attempt)
+    return ctx.attempt
+
+
+@job("gated-process")
+def gated_process(ctx: BlockingContext, input: Gate) -> int:
+    waited = 0
+    while not input.gate.exists():
+        waited += 1
+        ctx.progress(done=waited, message="waiting")
+        time.sleep(0.02)
+    _leave_trace(input.trace, ctx.job_id, ctx.attempt)
+    return ctx.attempt
+
+
+@job("takes-an-attachment")
+async def takes_an_attachment(ctx: Context, input: Attachment) -> int:
+    """Has an upload, leaves a work file and an output file, and ends after `seconds`."""
+    (ctx.work_dir / "left").write_text("work")
+    (ctx.output_dir / "copy.txt").write_text("output")
+    await asyncio.sleep(input.seconds)
+    return input.attachment.size_bytes
