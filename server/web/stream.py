@@ -122,10 +122,10 @@ async def _greet(request: web.Request, response: EventStream) -> None:
     await response.write(b"retry: %d\n: connected\n\n" % retry_ms)
 
 
-class _JobStream:
-    """One watcher of one job."""
+class _Watcher:
+    """What a stream of one job and a stream of many have in common: it waits for bells, and is never quiet for long."""
 
-    def __init__(self, request: web.Request, response: EventStream, listener: Listener, job_id: str) -> None:
+    def __init__(self, request: web.Request, response: EventStream, listener: Listener) -> None:
         self._store: JobStore = request.app[STORE]
         self._hub: EventHub = request.app[HUB]
         self._encoder: Encoder = request.app[ENCODER]
@@ -133,6 +133,22 @@ class _JobStream:
         self._caller = caller(request)
         self._response = response
         self._listener = listener
+
+    async def _rung(self) -> frozenset[str]:
+        """The jobs that rang; nothing when it is time to say something anyway."""
+        idle_s = time.monotonic() - self._response.written_s
+        return await self._listener.wait(max(0.0, self._heartbeat_s - idle_s))
+
+    async def _keep_alive(self) -> None:
+        if time.monotonic() - self._response.written_s >= self._heartbeat_s:
+            await self._response.write(KEEP_ALIVE)
+
+
+class _JobStream(_Watcher):
+    """One watcher of one job."""
+
+    def __init__(self, request: web.Request, response: EventStream, listener: Listener, job_id: str) -> None:
+        super().__init__(request, response, listener)
         self._job_id = job_id
         self._cursor = 0
         self._version = 0
@@ -157,12 +173,9 @@ class _JobStream:
     async def follow(self) -> None:
         """Until the job has ended or is gone, or the server stops."""
         while not self._ended and not self._hub.closed:
-            idle_s = time.monotonic() - self._response.written_s
-            rung = await self._listener.wait(max(0.0, self._heartbeat_s - idle_s))
-            if rung:
+            if await self._rung():
                 await self._catch_up()
-            if time.monotonic() - self._response.written_s >= self._heartbeat_s:
-                await self._response.write(KEEP_ALIVE)
+            await self._keep_alive()
 
     async def _catch_up(self) -> None:
         job = await self._current()
@@ -237,17 +250,11 @@ class _ManyQuery(FilterQuery, LastEventQuery):
     """A reconnect may name its last event; there are no ids here, so it is a fresh start."""
 
 
-class _JobsStream:
+class _JobsStream(_Watcher):
     """One watcher of many jobs."""
 
     def __init__(self, request: web.Request, response: EventStream, listener: Listener, filter: JobFilter) -> None:
-        self._store: JobStore = request.app[STORE]
-        self._hub: EventHub = request.app[HUB]
-        self._encoder: Encoder = request.app[ENCODER]
-        self._heartbeat_s = request.app[SETTINGS].heartbeat_s
-        self._caller = caller(request)
-        self._response = response
-        self._listener = listener
+        super().__init__(request, response, listener)
         self._filter = filter
         self._versions: dict[str, int] = {}
 
@@ -255,14 +262,11 @@ class _JobsStream:
         """The snapshot, `ready`, then what changes: one write for all that changed since the last."""
         await self._snapshot()
         while not self._hub.closed:
-            idle_s = time.monotonic() - self._response.written_s
-            rung = await self._listener.wait(max(0.0, self._heartbeat_s - idle_s))
-            frames = b"".join([await self._frame(job_id) for job_id in sorted(rung)])
+            frames = b"".join([await self._frame(job_id) for job_id in sorted(await self._rung())])
             if frames:
                 await self._response.write(frames)
                 await asyncio.sleep(MANY_AT_MOST_EVERY_S)
-            elif time.monotonic() - self._response.written_s >= self._heartbeat_s:
-                await self._response.write(KEEP_ALIVE)
+            await self._keep_alive()
 
     async def _snapshot(self) -> None:
         now = datetime.now(UTC)
