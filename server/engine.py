@@ -8,12 +8,12 @@ import asyncio
 import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from datetime import UTC, datetime
 from functools import partial
 
 import structlog
 
 from .attempt import Attempt, StopReason
+from .clock import utc_now
 from .errors import HeadwayError, JobNotFoundError
 from .executor import Executor
 from .handlers import Registry
@@ -57,7 +57,7 @@ class EmbeddedEngine:
         self._stopping = False
 
     async def start(self) -> None:
-        recovery = await self._store.recover(datetime.now(UTC), self._max_recoveries, self._recoveries_by_type())
+        recovery = await self._store.recover(utc_now(), self._max_recoveries, self._recoveries_by_type())
         if recovery.requeued or recovery.ended:
             log.warning("recovered", requeued=len(recovery.requeued), ended=len(recovery.ended))
         self._main = asyncio.create_task(self._run(), name="engine")
@@ -123,13 +123,13 @@ class EmbeddedEngine:
         free = self._free_slots() if limit > 0 else {}
         if not free:
             return CLAIM_AT_LEAST_EVERY_S
-        now = datetime.now(UTC)
+        now = utc_now()
         claimed = await self._store.claim(free, limit, now)
         for claim in claimed.claims:
             await self._begin(claim)
         if claimed.next_run_at is None:
             return CLAIM_AT_LEAST_EVERY_S
-        due_s = (claimed.next_run_at - datetime.now(UTC)).total_seconds()
+        due_s = (claimed.next_run_at - utc_now()).total_seconds()
         return min(max(due_s, 0.001), CLAIM_AT_LEAST_EVERY_S)
 
     def _free_slots(self) -> dict[str, int]:
@@ -201,7 +201,7 @@ class EmbeddedEngine:
             for attempt in self._running.values()
             if (progress := attempt.read_progress()) is not None
         ]
-        await self._store.tick(ticks, datetime.now(UTC))
+        await self._store.tick(ticks, utc_now())
 
     async def _publish_logs(self) -> None:
         await asyncio.sleep(TICK_EVERY_S)

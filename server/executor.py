@@ -10,7 +10,7 @@ import random
 import time
 import traceback
 from collections.abc import Awaitable
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, TypeVar
 
@@ -20,6 +20,7 @@ from pydantic_core import from_json
 
 from .attempt import Attempt, End, Raised, Returned, Stopped, StopReason
 from .child import MAX_RESULT_BYTES, Message, describe, invalid_input, invalid_output, result_too_large
+from .clock import utc_now
 from .context import Context
 from .errors import ClaimLostError, JobFailed, JobNotFoundError, StoreUnavailableError
 from .files import DataDirectory
@@ -389,5 +390,5 @@ def _error(kind: str, title: str, detail: str | None) -> JobError:
 
 
 def _now() -> datetime:
-    now = datetime.now(UTC)
+    now = utc_now()
     return now.replace(microsecond=now.microsecond // 1000 * 1000)

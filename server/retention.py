@@ -2,10 +2,10 @@
 
 import asyncio
 import itertools
-from datetime import UTC, datetime
 
 import structlog
 
+from .clock import utc_now
 from .errors import HeadwayError
 from .files import DataDirectory
 from .ports import Bell, EventHub, JobStore, Listener
@@ -47,7 +47,7 @@ class Retention:
     async def _expire_loop(self) -> None:
         while True:
             try:
-                expired = await self._store.expire(datetime.now(UTC), EXPIRE_BATCH)
+                expired = await self._store.expire(utc_now(), EXPIRE_BATCH)
             except HeadwayError as error:
                 log.warning("expired jobs could not be deleted", reason=str(error))
                 expired = 0

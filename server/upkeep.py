@@ -5,12 +5,13 @@ import os
 import platform
 import resource
 import shutil
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, Field, ValidationError
 
+from .clock import utc_now
 from .errors import SetupError
 from .files import DataDirectory, sync_directory
 from .jobs import Status
@@ -58,7 +59,7 @@ class Upkeep:
 
     async def _purge(self, order: PurgeOrder) -> int:
         """Delete the jobs, a batch at a time; how many there were (with `dry_run`: would be)."""
-        before = datetime.now(UTC) - timedelta(seconds=order.older_than_s)
+        before = utc_now() - timedelta(seconds=order.older_than_s)
         if order.dry_run:
             return await self._record.count_ended(before, order.statuses)
         purged = 0
@@ -84,7 +85,7 @@ class Upkeep:
         free_bytes = shutil.disk_usage(self._files.root).free
         if free_bytes < LOW_SPACE_BYTES:
             faults.append(f"only {free_bytes // 1024 // 1024} MiB are free on the disk of {self._files.root}")
-        now = datetime.now(UTC)
+        now = utc_now()
         ended = [Status.COMPLETED, Status.FAILED, Status.CANCELLED]
         return {
             "dataDir": str(self._files.root),

@@ -36,8 +36,10 @@ class Reply:
 class ServerProcess:
     """`run.py serve` on a free port. A context manager: at its end the process is gone."""
 
+    script = ROOT / "run.py"
+
     def __init__(self, data_dir: str | Path = ":memory:", *arguments: str, env: dict[str, str] | None = None) -> None:
-        self._command = [sys.executable, str(ROOT / "run.py"), "--port", "0", "--data-dir", str(data_dir), *arguments]
+        self._command = [sys.executable, str(self.script), "--port", "0", "--data-dir", str(data_dir), *arguments]
         self._env = {**os.environ, **(env or {})}
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self.process: subprocess.Popen[bytes]

@@ -41,6 +41,7 @@ from .rows import (
 from .statements import SQL
 
 ABOVE_ALL_PRIORITIES = 1 << 31
+NO_BACKOFF_IS_LONGER_MS = 10 * 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,6 +208,8 @@ def recover(
     lines: Sequence[NewLogLine],
 ) -> list[Changed]:
     """Move every running job on: nobody runs it, since this process owns the file."""
+    latest_ms = to_ms(now) + NO_BACKOFF_IS_LONGER_MS
+    connection.execute(SQL["due_again"], {"now": to_ms(now), "latest": latest_ms})
     rows = connection.execute(SQL["running"]).fetchall()
     jobs = [to_job(row) for row in rows]
     return [_recover_one(connection, job, now, by_type.get(job.type, max_recoveries), lines) for job in jobs]

@@ -2,10 +2,10 @@
 
 import asyncio
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from aiohttp import web
 
+from ..clock import utc_now
 from ..jobs import Job, NewJob, Status
 from .auth import caller
 from .endpoints import accepted, find_job
@@ -35,7 +35,7 @@ async def retry_job(request: web.Request) -> web.Response:
 
 
 def _repetition(request: web.Request, job: Job, input_json: str) -> NewJob:
-    job_id, created_at = request.app[IDS].new(datetime.now(UTC))
+    job_id, created_at = request.app[IDS].new(utc_now())
     return NewJob(
         id=job_id,
         owner=caller(request),
@@ -59,6 +59,6 @@ async def delete_result(request: web.Request) -> web.Response:
     job = await find_job(request)
     if not job.terminal:
         raise Problem("not-finished", f"The job is {job.status}.", retry_after_s=retry_after_s(job))
-    await request.app[STORE].delete_result(job.owner, job.id, datetime.now(UTC))
+    await request.app[STORE].delete_result(job.owner, job.id, utc_now())
     await asyncio.to_thread(request.app[FILES].discard_output, replace(job, files=()))
     return web.Response(status=204)

@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-from datetime import UTC, datetime
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
+from ..clock import utc_now
 from ..errors import JobNotFoundError, StoreUnavailableError
 from ..handlers import JobType
 from ..jobs import Job, JobFilter, Status, is_job_id
@@ -100,7 +100,7 @@ async def create_typed_job(request: web.Request) -> web.Response:
 
 async def accepted(request: web.Request, job: Job) -> web.Response:
     """202: accepted, durable, and where to look (RFC 9110, 15.3.3)."""
-    position = await request.app[STORE].queue_position(job, datetime.now(UTC))
+    position = await request.app[STORE].queue_position(job, utc_now())
     body = request.app[ENCODER].job(job, position)
     headers = {"Location": f"/jobs/{job.id}", "Retry-After": str(retry_after_s(job)), **PRIVATE}
     return _json(body, status=202, headers=headers)
@@ -119,7 +119,7 @@ async def read_job(request: web.Request) -> web.Response:
     tail = encoder.tail(job)
     if tail is None:
         tail = encoder.make_tail(job, await store.documents(job.owner, job.id))
-    body = encoder.detail(job, await store.queue_position(job, datetime.now(UTC)), tail)
+    body = encoder.detail(job, await store.queue_position(job, utc_now()), tail)
     return _json(body, status=200 if job.terminal else 202, headers=headers)
 
 
@@ -139,7 +139,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     except ValueError:
         errors = [("/cursor", "is not a cursor of this list")]
         raise Problem("validation-failed", "The cursor is unknown.", errors=errors) from None
-    now = datetime.now(UTC)
+    now = utc_now()
     jobs = [job_fields(job, await store.queue_position(job, now)) for job in page.jobs]
     headers = dict(PRIVATE)
     if page.next_cursor is not None:
@@ -224,7 +224,7 @@ async def delete_job(request: web.Request) -> web.Response:
     store, hub = request.app[STORE], request.app[HUB]
     listener = hub.listen(Bell.CHANGED, job_id)
     try:
-        job = await store.request_cancel(caller(request), job_id, datetime.now(UTC), purge=wanted.purge)
+        job = await store.request_cancel(caller(request), job_id, utc_now(), purge=wanted.purge)
         deadline_s = asyncio.get_running_loop().time() + CANCEL_WAIT_S
         while not job.terminal and not hub.closed:
             left_s = deadline_s - asyncio.get_running_loop().time()
@@ -288,7 +288,7 @@ async def readyz(request: web.Request) -> web.Response:
 async def find_job(request: web.Request) -> Job:
     """The job that the path names. Raises `JobNotFoundError`, from the instant at which it expires."""
     job = await request.app[STORE].get(caller(request), _job_id(request))
-    if job.expires_at is not None and job.expires_at <= datetime.now(UTC):
+    if job.expires_at is not None and job.expires_at <= utc_now():
         raise JobNotFoundError(job.id)
     return job
 

@@ -9,13 +9,14 @@ import random
 import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp_sse import EventSourceResponse
 from pydantic_core import to_json
 
+from ..clock import utc_now
 from ..errors import JobNotFoundError
 from ..jobs import Job, JobFilter, LogLine
 from ..ports import Bell, EventHub, JobStore, Listener
@@ -214,7 +215,7 @@ class _JobStream(_Watcher):
         if job.version <= self._version:
             return
         self._version = job.version
-        position = await self._store.queue_position(job, datetime.now(UTC))
+        position = await self._store.queue_position(job, utc_now())
         data = self._encoder.job(job, position)
         prefix = b"id: %d\n" % self._cursor if with_id else b""
         await self._response.write(b"%sdata: %s\n\n" % (prefix, data))
@@ -269,7 +270,7 @@ class _JobsStream(_Watcher):
             await self._keep_alive()
 
     async def _snapshot(self) -> None:
-        now = datetime.now(UTC)
+        now = utc_now()
         jobs = await self._store.active(self._caller, self._filter, MANY_SNAPSHOT, now - MANY_ENDED_WITHIN)
         frames = [await self._state(job, now) for job in jobs]
         frames.append(b'event: ready\ndata: {"total":%d}\n\n' % len(jobs))
@@ -286,7 +287,7 @@ class _JobsStream(_Watcher):
             return b""
         if held is not None and job.version <= held:
             return b""
-        return await self._state(job, datetime.now(UTC))
+        return await self._state(job, utc_now())
 
     def _departed(self, job_id: str) -> bytes:
         """A job that is gone: its last state if that was not sent, then `gone`."""

@@ -4,7 +4,6 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ from aiohttp import web
 from pydantic import ValidationError
 from pydantic_core import to_json
 
+from ..clock import utc_now
 from ..handlers import JobType, Upload
 from ..jobs import Job, NewJob
 from .auth import caller
@@ -173,7 +173,7 @@ def _new_job(
     request: web.Request, job_type: JobType, fields: dict[str, Any], options: SubmitOptions, body: Body
 ) -> NewJob:
     settings = request.app[SETTINGS]
-    job_id, created_at = request.app[IDS].new(datetime.now(UTC))
+    job_id, created_at = request.app[IDS].new(utc_now())
     retain_s = job_type.retain_s if options.retain_seconds is None else options.retain_seconds
     return NewJob(
         id=job_id,
