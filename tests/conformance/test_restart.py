@@ -209,6 +209,6 @@ async def test_what_was_answered_before_kill_9_is_there(tmp_path: Path) -> None:
         assert (await store.page(OWNER, JobFilter(statuses=frozenset({Status.COMPLETED})), 1, None)).jobs[
             0
         ].progress == Progress(percent=100)
-        await finish(store, await running_job(store, 9))
+        await finish(store, await running_job(store, 9, type="import"))
     finally:
         await store.close()
