@@ -5,7 +5,7 @@ import json
 import sys
 from typing import TYPE_CHECKING
 
-from . import against_bare, busy, carried, context, watched
+from . import against_bare, busy, carried, context, growth, watched
 
 if TYPE_CHECKING:
     from .report import Table
@@ -17,6 +17,7 @@ BENCHMARKS = {
     "submit": against_bare.run_submit,
     "poll": against_bare.run_poll,
     "jobs": carried.run,
+    "growth": growth.run,
 }
 
 

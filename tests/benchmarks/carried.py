@@ -32,9 +32,7 @@ def run(rounds: int) -> Table:
             ours.append((completed - before) / (time.perf_counter() - started_s))
     table.add(server="headway", per_second=median(ours))
     table.add(server="bare POST", per_second=median(theirs))
-    table.add(
-        server="headway/bare", per_second=median(one / other for one, other in zip(ours, theirs, strict=True))
-    )
+    table.add(server="headway/bare", per_second=median(one / other for one, other in zip(ours, theirs, strict=True)))
     return table
 
 

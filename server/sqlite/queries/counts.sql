@@ -1,1 +1,1 @@
-SELECT owner, type, status, count(*) FROM jobs GROUP BY owner, type, status
+SELECT owner, type, status, jobs FROM counts WHERE jobs > 0
