@@ -10,7 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
-from .errors import HeadwayError, SetupError
+from .errors import HeadwayError
 from .jobs import TERMINAL, Status
 from .settings import Settings
 
@@ -57,7 +57,7 @@ def serve(
     )
     try:
         _run(settings)
-    except SetupError as error:
+    except HeadwayError as error:  # a store that cannot write at the start, say
         _fail(str(error))
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from ..errors import SetupError
 
 APPLICATION_ID = 0x48445759  # "HDWY"
+TABLES = frozenset({"jobs", "history", "probe"})
 BUSY_TIMEOUT_MS = 2_000
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 
@@ -62,11 +63,14 @@ def _only_looking(path: Path) -> sqlite3.Connection:
 def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
     application_id = connection.execute("PRAGMA application_id").fetchone()[0]
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0]
+    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
     if application_id != APPLICATION_ID and (tables or application_id):
         raise SetupError(f"{path} is an SQLite file of another program: choose another --data-dir")
     if version > len(_migrations()):
         raise SetupError(f"{path} was written by a newer Headway (schema {version}): upgrade this one")
+    if version and (missing := TABLES - tables):
+        lost = ", ".join(sorted(missing))
+        raise SetupError(f"{path} is damaged (it lacks {lost}): restore a backup or choose another --data-dir")
 
 
 def _migrate(connection: sqlite3.Connection) -> None:

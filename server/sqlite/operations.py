@@ -41,6 +41,8 @@ from .rows import (
 from .statements import SQL
 
 ABOVE_ALL_PRIORITIES = 1 << 31
+PROBED_BYTES = 64 * 1024
+NO_JOB = ""
 NO_BACKOFF_IS_LONGER_MS = 10 * 60 * 1000
 
 
@@ -294,6 +296,13 @@ def delete_ended(connection: sqlite3.Connection, job_ids: Sequence[str]) -> list
         _delete(connection, job.id)
     connection.execute(SQL["incremental_vacuum"]).fetchall()
     return [Changed(job.status, job, deleted=True) for job in ended]
+
+
+def probe(connection: sqlite3.Connection, now: datetime) -> None:
+    """Write, and find room for what a submission may need; the room is free again in the same transaction."""
+    connection.execute(SQL["probe"], {"now": to_ms(now)})
+    connection.execute(SQL["insert_history"], _history(NO_JOB, 0, now, "log", "info", "." * PROBED_BYTES))
+    connection.execute(SQL["delete_history"], {"job_id": NO_JOB})
 
 
 def _delete(connection: sqlite3.Connection, job_id: str) -> None:

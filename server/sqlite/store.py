@@ -22,6 +22,7 @@ from typing import Self
 
 import structlog
 
+from ..clock import utc_now
 from ..errors import (
     ClaimLostError,
     JobNotFoundError,
@@ -289,8 +290,7 @@ class SqliteStore:
         return await self._writer.write(operation, self._adopt_all)
 
     async def check_writable(self) -> None:
-        where = {"now": int(time.time() * 1000)}
-        await self._writer.write(lambda connection: connection.execute(SQL["probe"], where).rowcount, bool)
+        await self._writer.write(partial(operations.probe, now=utc_now()), lambda _: None)
 
     # Memory follows the disk
 
