@@ -1,0 +1,70 @@
+"""A hundred thousand jobs wait, and the server starts: soon, with the right ones first, and small."""
+
+import os
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+
+from server.jobs import JobIds, from_ms
+from tests.conftest import TEST_JOBS
+from tests.process import ServerProcess
+
+QUEUED = 100_000
+READY_WITHIN_S = 10.0
+"""The promise is 3 s; a busy machine may take longer, a server that reads the queue at its start would."""
+MEMORY_BYTES = 200 * 1024 * 1024
+SUBMITTED_MS = 1_772_366_400_000
+
+
+def test_100_000_queued_jobs_and_a_restart(tmp_path: Path) -> None:
+    arguments = ("--jobs", str(TEST_JOBS), "--max-running", "1")
+    with ServerProcess(tmp_path, *arguments, env={"HEADWAY_MAX_QUEUED": str(2 * QUEUED)}) as server:
+        assert server.stop() == 0
+        expected = _queue_many(tmp_path / "headway.db")
+        started_s = time.monotonic()
+        server.restart()
+        assert server.request("GET", "/readyz").status == 200
+        ready_s = time.monotonic() - started_s
+        print(f"\nready after {ready_s:.2f} s with {QUEUED:,} queued jobs")  # noqa: T201 - a figure to look at
+        assert ready_s < READY_WITHIN_S
+        assert server.request("GET", "/jobs/stats").json["byStatus"]["queued"] > QUEUED - 1000
+        # The first to be claimed are those of the highest priority, the oldest of them first.
+        for job_id in expected:
+            assert server.wait_for(job_id)["status"] == "completed"
+        started = [server.job(job_id)["startedAt"] for job_id in expected]
+        assert started == sorted(started)
+        assert started[-1] <= min(_started_of_others(server, set(expected)), default=started[-1])
+        assert server.request("GET", "/jobs?status=queued&limit=200").status == 200
+        assert server.wait_for(server.submit("noop", query="?priority=100"))["status"] == "completed"
+        assert _memory_bytes(server) < MEMORY_BYTES
+
+
+def _queue_many(database: Path) -> list[str]:
+    """Insert the jobs in the schema's own terms; the ids that are to be claimed first, in order."""
+    ids = JobIds()
+    urgent: list[tuple[int, str]] = []
+    rows = []
+    for number in range(QUEUED):
+        job_id, _ = ids.new(from_ms(SUBMITTED_MS + number))
+        created_ms = SUBMITTED_MS + number
+        priority = 50 if number % 10_000 == 77 else number % 3
+        # The later it was submitted, the earlier it was due: age counts, not the order of the rows.
+        run_ms = created_ms - number if priority == 50 else created_ms
+        if priority == 50:
+            urgent.append((run_ms, job_id))
+        rows.append((job_id, "local", "noop", "queued", priority, created_ms, run_ms, created_ms, 1, 3600.0, "{}"))
+    columns = "id, owner, type, status, priority, created_at, run_at, updated_at, max_attempts, retain_s, input"
+    with closing(sqlite3.connect(database)) as connection, connection:
+        connection.executemany(f"INSERT INTO jobs ({columns}) VALUES ({','.join('?' * 11)})", rows)  # noqa: S608
+    return [job_id for _, job_id in sorted(urgent)]
+
+
+def _started_of_others(server: ServerProcess, expected: set[str]) -> list[str]:
+    jobs = server.request("GET", "/jobs?status=completed&limit=200").json["jobs"]
+    return [job["startedAt"] for job in jobs if job["jobId"] not in expected]
+
+
+def _memory_bytes(server: ServerProcess) -> int:
+    pages = int(Path(f"/proc/{server.process.pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
