@@ -1,5 +1,6 @@
 """Opening the file: pragmas, identity, migrations. Sources: sqlite.org/pragma.html and /wal.html."""
 
+import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
@@ -7,7 +8,6 @@ from pathlib import Path
 from ..errors import SetupError
 
 APPLICATION_ID = 0x48445759  # "HDWY"
-TABLES = frozenset({"jobs", "history", "probe"})
 BUSY_TIMEOUT_MS = 2_000
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 
@@ -68,9 +68,15 @@ def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
         raise SetupError(f"{path} is an SQLite file of another program: choose another --data-dir")
     if version > len(_migrations()):
         raise SetupError(f"{path} was written by a newer Headway (schema {version}): upgrade this one")
-    if version and (missing := TABLES - tables):
+    if missing := _tables_of(version) - tables:
         lost = ", ".join(sorted(missing))
         raise SetupError(f"{path} is damaged (it lacks {lost}): restore a backup or choose another --data-dir")
+
+
+def _tables_of(version: int) -> set[str]:
+    """The tables that a file of this version must have; none was ever dropped."""
+    scripts = [file.read_text("utf-8") for file in _migrations()[:version]]
+    return {name for script in scripts for name in re.findall(r"^CREATE TABLE (\w+)", script, re.MULTILINE)}
 
 
 def _migrate(connection: sqlite3.Connection) -> None:
