@@ -1,6 +1,7 @@
 """The application: its routes, what every answer carries, and how it starts and ends."""
 
 from collections.abc import AsyncIterator
+from functools import partial
 
 from aiohttp import hdrs, web
 from aiohttp.log import server_logger
@@ -46,31 +47,34 @@ def make_app(
 
 
 def _add_routes(app: web.Application) -> None:
-    """Fixed paths before those with a parameter: the first match wins."""
-    get = [
-        ("/", pages.index),
-        ("/static/{path:.+}", pages.static_file),
-        ("/healthz", endpoints.healthz),
-        ("/readyz", endpoints.readyz),
-        ("/openapi.json", openapi),
-        ("/job-types", endpoints.job_types),
-        ("/jobs", endpoints.list_jobs),
-        ("/jobs/stats", endpoints.stats),
-        ("/jobs/{id}", endpoints.read_job),
-        ("/jobs/{id}/logs", endpoints.read_logs),
-        ("/jobs/{id}/result", endpoints.read_result),
-        ("/jobs/{id}/files/{name}", endpoints.read_file),
+    """The first match wins: fixed paths before those with a parameter, those that are asked for most before others.
+
+    Routes of one path stand together: aiohttp then makes them one resource, and looks at it once.
+    """
+    routes = [
+        ("GET", "/jobs/progress", stream.jobs_stream),
+        ("GET", "/jobs/stats", endpoints.stats),
+        ("GET", "/jobs/{id}", endpoints.read_job),
+        ("POST", "/jobs/{id}", endpoints.create_typed_job),
+        ("DELETE", "/jobs/{id}", endpoints.delete_job),
+        ("GET", "/jobs/{id}/progress", stream.job_stream),
+        ("GET", "/jobs/{id}/result", endpoints.read_result),
+        ("DELETE", "/jobs/{id}/result", ended.delete_result),
+        ("GET", "/jobs/{id}/logs", endpoints.read_logs),
+        ("GET", "/jobs/{id}/files/{name}", endpoints.read_file),
+        ("POST", "/jobs/{id}/retry", ended.retry_job),
+        ("GET", "/jobs", endpoints.list_jobs),
+        ("POST", "/jobs", endpoints.create_job),
+        ("GET", "/job-types", endpoints.job_types),
+        ("GET", "/healthz", endpoints.healthz),
+        ("GET", "/readyz", endpoints.readyz),
+        ("GET", "/openapi.json", openapi),
+        ("GET", "/", pages.index),
+        ("GET", "/static/{path:.+}", pages.static_file),
     ]
-    router = app.router
-    router.add_get("/jobs/progress", stream.jobs_stream, expect_handler=_expect)
-    for path, endpoint in get:
-        router.add_get(path, endpoint, expect_handler=_expect)
-    router.add_get("/jobs/{id}/progress", stream.job_stream, expect_handler=_expect)
-    router.add_post("/jobs", endpoints.create_job, expect_handler=_expect)
-    router.add_post("/jobs/{id}", endpoints.create_typed_job, expect_handler=_expect)
-    router.add_post("/jobs/{id}/retry", ended.retry_job, expect_handler=_expect)
-    router.add_delete("/jobs/{id}/result", ended.delete_result, expect_handler=_expect)
-    router.add_delete("/jobs/{id}", endpoints.delete_job, expect_handler=_expect)
+    for method, path, endpoint in routes:
+        add = app.router.add_get if method == "GET" else partial(app.router.add_route, method)
+        add(path, endpoint, expect_handler=_expect)
 
 
 async def _expect(request: web.Request) -> web.StreamResponse | None:

@@ -182,9 +182,15 @@ async def _read_body(request: web.Request, most: int) -> bytes:
     """The body, decompressed, up to `most` bytes."""
     if (request.content_length or 0) > most:
         raise _too_large(most)
-    chunks = bytearray()
+    content = request.content
     try:
-        async for chunk in request.content.iter_chunked(CHUNK_BYTES):
+        if content.is_eof():  # a small body has come with its head
+            body = content.read_nowait()
+            if len(body) <= most:
+                return body
+            raise _too_large(most)
+        chunks = bytearray()
+        async for chunk in content.iter_chunked(CHUNK_BYTES):
             chunks += chunk
             if len(chunks) > most:
                 raise _too_large(most)

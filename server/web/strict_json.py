@@ -28,7 +28,7 @@ def parse_json(body: bytes, max_depth: int, prefix: str = "") -> Any:
     `prefix` is where the value stands in the JSON pointers of errors.
     """
     try:
-        value = json.loads(body.decode("utf-8"), object_pairs_hook=_object, parse_int=_integer, parse_constant=_Odd)
+        value = _DECODER.decode(body.decode("utf-8"))
     except UnicodeDecodeError:
         raise Problem("malformed-request", "The body is not UTF-8.") from None
     except RecursionError:
@@ -50,6 +50,9 @@ def _integer(text: str) -> int | _Odd:
     if len(text) > 20 or not -MAX_INTEGER - 1 <= int(text) <= MAX_INTEGER:  # noqa: PLR2004 - a sign and 19 digits
         return _Odd("is an integer beyond 64 bits")
     return int(text)
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_Odd)
 
 
 def _too_deep(max_depth: int) -> Problem:

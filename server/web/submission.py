@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from ..clock import utc_now
-from ..handlers import JobType, Upload
+from ..handlers import INPUT_PART, JobType, Upload
 from ..jobs import Job, NewJob
 from .auth import caller
 from .intake import (
@@ -36,22 +36,33 @@ async def submit_typed(request: web.Request) -> Job:
     job_type = find_type(request, request.match_info["id"])
     options = query(request, SubmitOptions)
     request.app[STORE].check_room(job_type.name, job_type.max_queued)  # before an upload is read for nothing
-    async with _received(request, "") as (body, incoming):
-        fields = body.fields
-        if body.uploads or incoming is not None:
-            _only(body, {"input"})
-            fields = body.fields.get("input", {})
+    if not _is_form(request):
+        body = await _json_body(request)
+        return await _insert(request, job_type, _object(body.fields, ""), options, body, None, "")
+    async with _received_form(request, "") as (body, incoming):
+        _only(body, {INPUT_PART})
+        fields = body.fields.get(INPUT_PART, {})
         return await _insert(request, job_type, _object(fields, ""), options, body, incoming, "")
 
 
 async def submit_envelope(request: web.Request) -> Job:
     """Type, input and options stand in the body; in a multipart body each in a part of its own."""
     query(request, NoQuery)
-    async with _received(request, "/input") as (body, incoming):
-        strict = None if incoming is None else False
-        envelope = validate(Envelope, _object(body.fields, ""), strict=strict)
-        job_type = find_type(request, envelope.type)
-        return await _insert(request, job_type, envelope.input, envelope, body, incoming, "/input")
+    if not _is_form(request):
+        return await _submit_enveloped(request, await _json_body(request), None)
+    async with _received_form(request, "/input") as (body, incoming):
+        return await _submit_enveloped(request, body, incoming)
+
+
+async def _submit_enveloped(request: web.Request, body: Body, incoming: Path | None) -> Job:
+    strict = None if incoming is None else False  # a form's parts are text, whatever they stand for
+    envelope = validate(Envelope, _object(body.fields, ""), strict=strict)
+    job_type = find_type(request, envelope.type)
+    return await _insert(request, job_type, envelope.input, envelope, body, incoming, "/input")
+
+
+def _is_form(request: web.Request) -> bool:
+    return request.content_type == "multipart/form-data"
 
 
 def find_type(request: web.Request, name: str) -> JobType:
@@ -81,25 +92,31 @@ async def refuse_unread(app: web.Application) -> None:
         content.set_exception(_stopping())
 
 
+async def _json_body(request: web.Request) -> Body:
+    settings, reading = request.app[SETTINGS], request.app[STATE].reading
+    if request.content.is_eof():
+        return Body(await read_json(request, settings))
+    reading.add(request.content)
+    try:
+        return Body(await read_json(request, settings))
+    finally:
+        reading.discard(request.content)
+
+
 @asynccontextmanager
-async def _received(request: web.Request, input_pointer: str) -> AsyncIterator[tuple[Body, Path | None]]:
-    """The body, and the directory of its uploads; what was not accepted is removed at the end."""
+async def _received_form(request: web.Request, input_pointer: str) -> AsyncIterator[tuple[Body, Path]]:
+    """A form's body, and the directory of its uploads; what was not accepted is removed at the end."""
     settings, reading = request.app[SETTINGS], request.app[STATE].reading
     reading.add(request.content)
-    incoming = None
+    with storing():
+        incoming = await asyncio.to_thread(request.app[FILES].new_incoming)
     try:
-        if request.content_type != "multipart/form-data":
-            body = Body(await read_json(request, settings))
-        else:
-            with storing():
-                incoming = await asyncio.to_thread(request.app[FILES].new_incoming)
-            body = await read_multipart(request, settings, incoming, input_pointer)
+        body = await read_multipart(request, settings, incoming, input_pointer)
         reading.discard(request.content)
         yield body, incoming
     finally:
         reading.discard(request.content)
-        if incoming is not None:
-            await asyncio.to_thread(shutil.rmtree, incoming, True)
+        await asyncio.to_thread(shutil.rmtree, incoming, True)
 
 
 def _only(body: Body, allowed: set[str]) -> None:
