@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import gc
 import logging
 import os
 import signal
@@ -30,6 +31,8 @@ from .upkeep import Upkeep
 from .watchdog import LoopWatchdog
 from .web.app import MAX_LINE_BYTES, make_app
 from .web.keys import STATE
+
+GC_THRESHOLDS = (5_000, 20, 100)
 
 log = structlog.get_logger(__name__)
 
@@ -93,6 +96,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         await runner.setup()
         try:
             address = await _listen(runner, settings)
+            _calm_garbage_collection()
             watchdog.start()
             announce(address)
             log.info("serving", address=address, data_dir=str(rooms.files.root), job_types=len(list(registry)))
@@ -108,6 +112,16 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         log.warning("leaving handlers behind that do not stop", handlers=len(rooms.executor.abandoned))
         sys.stderr.flush()
         os._exit(0)
+
+
+def _calm_garbage_collection() -> None:
+    """Leave what start-up made out of every collection, and collect a little less often.
+
+    Measured on submissions: about a tenth more. Much higher thresholds cost again what the caches hold.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)
 
 
 async def operate(settings: Settings, command: str, fields: dict[str, Any]) -> dict[str, Any]:
