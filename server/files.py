@@ -90,6 +90,11 @@ class DataDirectory:
     def database(self) -> Path:
         return self.root / "headway.db"
 
+    def free_bytes(self) -> int:
+        """What the disk still takes from this user (statvfs(3): blocks for others than root)."""
+        disk = os.statvfs(self.root)
+        return disk.f_bavail * disk.f_frsize
+
     def job(self, job_id: str) -> Path:
         """The job's own directory; it may not exist."""
         return self.root / "jobs" / job_id

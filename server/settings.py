@@ -29,5 +29,7 @@ class Settings(BaseSettings):
 
     max_body_bytes: Annotated[int, Field(ge=1)] = 1024 * 1024
     max_upload_bytes: Annotated[int, Field(ge=1)] = 4 * 1024 * 1024 * 1024
+    body_timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    min_free_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
     max_json_depth: Annotated[int, Field(ge=1, le=200)] = 32
     heartbeat_s: Annotated[float, Field(gt=0, le=15)] = 12.0

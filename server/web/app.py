@@ -13,6 +13,7 @@ from ..ports import EventHub, JobStore
 from ..settings import Settings
 from . import ended, endpoints, pages, stream
 from .keys import ENCODER, FILES, HUB, IDS, REGISTRY, SETTINGS, STATE, STORE, STREAMS, ServerState
+from .limits import patience
 from .open_streams import OpenStreams
 from .openapi import openapi
 from .problems import ClientFaults, Problem, problem_middleware
@@ -37,7 +38,7 @@ def make_app(
     app[ENCODER] = Encoder()
     app[STATE] = ServerState()
     app[STREAMS] = OpenStreams()
-    app.cleanup_ctx.append(_streams)
+    app.cleanup_ctx.extend([_streams, patience])
     app.on_shutdown.extend([refuse_unread, _end_streams])
     app.on_response_prepare.append(_harden)
     _add_routes(app)

@@ -11,6 +11,7 @@ from .auth import caller
 from .endpoints import accepted, find_job
 from .intake import NoQuery, query
 from .keys import FILES, IDS, STORE
+from .limits import refuse_when_disk_is_full
 from .problems import Problem
 from .submission import find_type, insert_new
 from .wire import retry_after_s
@@ -25,6 +26,7 @@ async def retry_job(request: web.Request) -> web.Response:
     if job.status not in REPEATABLE:
         raise Problem("conflict", f"Only a failed or cancelled job can be repeated; this one is {job.status}.")
     job_type = find_type(request, job.type)
+    refuse_when_disk_is_full(request)
     documents = await request.app[STORE].documents(job.owner, job.id)
     new = _repetition(request, job, documents.input_json)
 

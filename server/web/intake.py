@@ -3,11 +3,11 @@
 import asyncio
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from io import FileIO
 from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
@@ -32,6 +32,8 @@ from ..handlers import INPUT_PART
 from ..jobs import UploadedFile
 from ..progress import clean_text
 from ..settings import DAY_S, Settings
+from .keys import FILES
+from .limits import check_space
 from .problems import Problem
 from .strict_json import parse_json, pointer_token
 
@@ -217,6 +219,7 @@ async def read_multipart(request: web.Request, settings: Settings, incoming: Pat
     """
     check_coding(request)
     body = Body(fields={})
+    room = partial(check_space, request.app[FILES], settings)
     left, left_for_texts = settings.max_upload_bytes, settings.max_body_bytes
     try:
         reader = await request.multipart()
@@ -229,7 +232,7 @@ async def read_multipart(request: web.Request, settings: Settings, incoming: Pat
                 left_for_texts -= len(text)
                 body.fields[name] = _text_value(part, text, settings, input_pointer)
             else:
-                body.uploads[name] = upload = await _file_part(part, incoming / name, left)
+                body.uploads[name] = upload = await _file_part(part, incoming / name, left, room)
                 left -= upload.size_bytes
     except (ValueError, AssertionError, web.RequestPayloadError, HttpProcessingError) as error:
         raise Problem("malformed-request", f"The multipart body cannot be read: {_in_one_line(error)}") from None
@@ -270,7 +273,7 @@ def _text_value(part: BodyPartReader, text: bytes, settings: Settings, input_poi
         raise Problem("malformed-request", f"The part {part.name} is not UTF-8.") from None
 
 
-async def _file_part(part: BodyPartReader, path: Path, most: int) -> UploadedFile:
+async def _file_part(part: BodyPartReader, path: Path, most: int, room: Callable[[int], None]) -> UploadedFile:
     """Stream a file to disk and sync it; blocking calls happen in a thread, a megabyte at a time."""
     size = 0
     pending = bytearray()
@@ -283,9 +286,11 @@ async def _file_part(part: BodyPartReader, path: Path, most: int) -> UploadedFil
                 raise _too_large(most)
             pending += chunk
             if len(pending) >= WRITE_BYTES:
+                room(len(pending))
                 with storing():
                     await asyncio.to_thread(_write, file, pending)
                 pending = bytearray()
+        room(len(pending))
         with storing():
             await asyncio.to_thread(_write_and_sync, file, pending)
     content_type = part.headers.get("Content-Type", "application/octet-stream")

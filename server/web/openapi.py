@@ -48,6 +48,8 @@ def describe(registry: Registry, settings: Settings) -> Schema:
         "x-limits": {
             "maxBodyBytes": settings.max_body_bytes,
             "maxUploadBytes": settings.max_upload_bytes,
+            "bodyTimeoutSeconds": settings.body_timeout_s,
+            "minFreeBytes": settings.min_free_bytes,
             "maxJsonDepth": settings.max_json_depth,
             "maxParts": MAX_PARTS,
             "maxLabelChars": MAX_LABEL_CHARS,
@@ -302,7 +304,7 @@ def _submission(
         "description": description,
         "parameters": _query_parameters(options),
         "requestBody": {"content": content},
-        "responses": _responses(answers, 400, 404, 413, 415, 422, 503),
+        "responses": _responses(answers, 400, 404, 408, 413, 415, 422, 503),
     }
 
 

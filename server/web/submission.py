@@ -28,6 +28,7 @@ from .intake import (
     validate,
 )
 from .keys import FILES, IDS, REGISTRY, SETTINGS, STATE, STORE
+from .limits import refuse_when_disk_is_full
 from .problems import Problem
 
 
@@ -35,6 +36,7 @@ async def submit_typed(request: web.Request) -> Job:
     """The body is the input, the options are query parameters."""
     job_type = find_type(request, request.match_info["id"])
     options = query(request, SubmitOptions)
+    refuse_when_disk_is_full(request)
     request.app[STORE].check_room(job_type.name, job_type.max_queued)  # before an upload is read for nothing
     if not _is_form(request):
         body = await _json_body(request)
@@ -48,6 +50,7 @@ async def submit_typed(request: web.Request) -> Job:
 async def submit_envelope(request: web.Request) -> Job:
     """Type, input and options stand in the body; in a multipart body each in a part of its own."""
     query(request, NoQuery)
+    refuse_when_disk_is_full(request)
     if not _is_form(request):
         return await _submit_enveloped(request, await _json_body(request), None)
     async with _received_form(request, "/input") as (body, incoming):

@@ -36,8 +36,9 @@ class _Limited:
 def _limit_pages(pages: Path) -> None:
     from server.sqlite import store  # noqa: PLC0415 - only the server that is to fail
 
-    open_writer = store.open_writer
-    store.open_writer = lambda path: _Limited(open_writer(path), pages)  # type: ignore[assignment,return-value]
+    room = vars(store)
+    open_writer = room["open_writer"]
+    room["open_writer"] = lambda path: _Limited(open_writer(path), pages)
 
 
 def _bend_the_clock(offset: Path) -> None:

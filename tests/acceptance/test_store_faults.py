@@ -76,7 +76,7 @@ def a_full_disk(folder: Path) -> Iterator[Faulty]:
         ballast.unlink()
 
     try:
-        with _serving(disk / "data", HEADWAY_RETAIN_S="60") as server:
+        with _serving(disk / "data", HEADWAY_MIN_FREE_BYTES="0") as server:
             yield Faulty(server, disk / "data", filled)
     finally:
         subprocess.run(["umount", str(disk)], check=True)

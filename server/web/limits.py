@@ -1,0 +1,65 @@
+"""Limits that a submission meets before anything is accepted: space left on the disk, and time for its body."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator
+
+import structlog
+from aiohttp import StreamReader, web
+
+from ..files import DataDirectory
+from ..settings import Settings
+from .keys import FILES, SETTINGS, STATE
+from .problems import Problem
+
+FULL_DISK_RETRY_S = 60
+LOOKS_PER_LIMIT = 10
+LONGEST_LOOK_S = 1.0
+
+log = structlog.get_logger(__name__)
+
+
+def refuse_when_disk_is_full(request: web.Request) -> None:
+    """Raises `Problem` if this body, as far as its length is known, would leave less space than is to be left."""
+    check_space(request.app[FILES], request.app[SETTINGS], request.content_length or 0)
+
+
+def check_space(files: DataDirectory, settings: Settings, more_bytes: int) -> None:
+    """Raises `Problem` if `more_bytes` would leave less space than is to be left."""
+    if settings.min_free_bytes and files.free_bytes() - more_bytes < settings.min_free_bytes:
+        detail = f"The server keeps {settings.min_free_bytes:,} bytes of its disk free."
+        raise Problem("disk-full", detail, retry_after_s=FULL_DISK_RETRY_S)
+
+
+async def patience(app: web.Application) -> AsyncIterator[None]:
+    """While the application runs: gives up bodies of which nothing more comes (`body_timeout_s`)."""
+    watch = asyncio.create_task(_give_up_stalled(app), name="stalled-bodies")
+    yield
+    watch.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await watch
+
+
+async def _give_up_stalled(app: web.Application) -> None:
+    """Look at the bodies that are being read; however slow one is, a byte now and then keeps it.
+
+    One task for all of them: a timer for each read would cost more than the read.
+    """
+    limit_s = app[SETTINGS].body_timeout_s
+    loop = asyncio.get_running_loop()
+    seen: dict[StreamReader, tuple[int, float]] = {}
+    while True:
+        await asyncio.sleep(min(LONGEST_LOOK_S, limit_s / LOOKS_PER_LIMIT))
+        now_s = loop.time()
+        seen = {content: _progress(content, seen.get(content), now_s) for content in app[STATE].reading}
+        for content, (_, since_s) in seen.items():
+            if now_s - since_s >= limit_s:
+                log.info("a body was given up, nothing more of it came", received_bytes=content.total_bytes)
+                content.set_exception(Problem("body-timeout", f"Nothing came for {limit_s:g} s."))
+
+
+def _progress(content: StreamReader, before: tuple[int, float] | None, now_s: float) -> tuple[int, float]:
+    """How much has come, and since when it is not more."""
+    if before is None or content.total_bytes != before[0]:
+        return content.total_bytes, now_s
+    return before
