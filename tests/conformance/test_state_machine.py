@@ -18,7 +18,7 @@ from tests.conformance.backends import SqliteBackend
 from tests.conformance.records import forget_ids
 from tests.conformance.test_random_walk import Walk
 
-EXAMPLES = 50
+EXAMPLES = 80
 STEPS = 30
 SEEDS = st.integers(min_value=0, max_value=2**16)
 """Which job, which outcome: drawn by the walk itself from a seed that Hypothesis chooses and shrinks."""
@@ -72,6 +72,12 @@ class Lives(RuleBasedStateMachine):
     @rule(seed=SEEDS)
     def begin(self, seed: int) -> None:
         self._step("submit", seed, Straight)
+        self._step("claim", seed, Straight)
+
+    @precondition(lambda self: self._walk.claimed)
+    @rule(seed=SEEDS)
+    def crash_and_go_on(self, seed: int) -> None:
+        self._step("crash", seed)
         self._step("claim", seed, Straight)
 
     @precondition(lambda self: self._walk.jobs)
