@@ -190,6 +190,9 @@ def _plain(value: Any) -> Any:
 
 def main(descriptor: int) -> NoReturn:
     """The child's whole life. Ends by `os._exit`: threads that the handler left behind do not hold it up."""
+    # A group to be killed as one, which Ctrl-C in the terminal does not reach. Not a session: Linux weighs whole
+    # sessions against each other (autogroups), and then how this task is scheduled would not matter to the server.
+    os.setpgid(0, 0)
     channel = Channel(descriptor)
     start = channel.receive()
     if start is None:
@@ -308,12 +311,16 @@ def describe(error: BaseException) -> str:
 
 
 def _be_modest() -> None:
-    """Give way to the server, which has people waiting: on a busy machine polls stay quick."""
+    """Give way to the server, which has people waiting: on a busy machine polls stay quick.
+
+    Linux lets a waking task wait until the running one has had its slice of some milliseconds, however nice that
+    is; only an idle-class task gives way at once (sched(7)). It still has all the time that nobody else wants.
+    """
     with suppress(OSError):
         os.nice(NICENESS)
-    if hasattr(os, "SCHED_BATCH"):
+    if hasattr(os, "SCHED_IDLE"):
         with suppress(OSError):
-            os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+            os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
 def _hold(path: Path) -> None:

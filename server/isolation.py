@@ -86,9 +86,14 @@ class Child:
 
     def kill(self) -> None:
         """End the child and everything it started."""
-        if self._process is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, signal.SIGKILL)
+        if self._process is None:
+            return
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except (ProcessLookupError, PermissionError):
+            if self._process.returncode is None:  # it has not come as far as to make its group
+                with suppress(ProcessLookupError):
+                    self._process.kill()
 
     async def _spawn(self, theirs: socket.socket) -> asyncio.subprocess.Process:
         return await asyncio.create_subprocess_exec(
@@ -100,7 +105,6 @@ class Child:
             stdin=asyncio.subprocess.DEVNULL,
             stdout=2,  # what a handler prints is log, the server's stdout is not
             pass_fds=(theirs.fileno(),),
-            start_new_session=True,  # a group of its own to kill; Ctrl-C in the terminal does not reach it
         )
 
     async def _relay(self, reader: asyncio.StreamReader) -> Message | None:
