@@ -86,7 +86,8 @@ class JobStore(Protocol):
 
     def check_room(self, job_type: str, max_queued_of_type: int | None = None) -> None:
         """Raises `QueueFullError` if `insert` would now, with the time in which a place gets free, as jobs of
-        late have taken. For a look before an upload is read; never blocks."""
+        late have taken. For a look before an upload is read; never blocks.
+        """
         ...
 
     async def get(self, caller: str, job_id: str) -> Job:
