@@ -54,10 +54,12 @@ class Lives(RuleBasedStateMachine):
         self._walk = Walk(self._backend, 0)
 
     def teardown(self) -> None:
-        self._do(self._walk.look_at_everything())
-        self._do(self._backend.close())
-        self._loop.close()
-        self._folder.cleanup()
+        try:
+            self._do(self._walk.look_at_everything())
+        finally:
+            self._do(self._backend.close())
+            self._loop.close()
+            self._folder.cleanup()
 
     def _do(self, awaitable: Awaitable[Any]) -> None:
         async def carried_out() -> None:
