@@ -58,7 +58,7 @@ def _run_report(page: Page) -> tuple[str, float]:
     page.evaluate("window.countFrames()")
     page.get_by_role("button", name="Start job").click()
     job_id = str(page.get_by_role("link", name="See the job").get_attribute("href")).removeprefix("#/jobs/")
-    expect(page.locator(f"[data-job='{job_id}'] .badge")).to_have_text("✓Completed", timeout=60_000)
+    expect(page.locator(f"[data-job='{job_id}'] .badge")).to_have_text("✓Completed", timeout=150_000)
     return job_id, page.evaluate("Math.max(...window.gaps)")
 
 
