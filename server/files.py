@@ -16,8 +16,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Iterable, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
 
@@ -195,13 +194,6 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-def remove_quietly(directories: Iterable[Path]) -> None:
-    """Delete directories that nobody needs; what cannot be deleted is swept at the next start."""
-    for directory in directories:
-        with suppress(OSError):
-            shutil.rmtree(directory)
 
 
 def _is_text(name: str) -> bool:

@@ -1,7 +1,6 @@
 """What can be done with a job that has ended: repeat it, or delete its result and keep its record."""
 
 import asyncio
-from dataclasses import replace
 
 from aiohttp import web
 
@@ -62,5 +61,5 @@ async def delete_result(request: web.Request) -> web.Response:
     if not job.terminal:
         raise Problem("not-finished", f"The job is {job.status}.", retry_after_s=retry_after_s(job))
     await request.app[STORE].delete_result(job.owner, job.id, utc_now())
-    await asyncio.to_thread(request.app[FILES].discard_output, replace(job, files=()))
+    await asyncio.to_thread(request.app[FILES].discard_output, job)
     return web.Response(status=204)
