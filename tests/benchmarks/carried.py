@@ -1,5 +1,6 @@
 """No-op jobs carried from POST to completed, a second, against what a bare handler answers at all."""
 
+import tempfile
 import time
 from statistics import median
 
@@ -17,7 +18,10 @@ def run(rounds: int) -> Table:
     ours: list[float] = []
     theirs: list[float] = []
     for _ in range(rounds):
-        with ServerProcess(ROOT / ".benchmark-data", "--jobs", str(JOBS), "--max-running", "64") as server:
+        with (
+            tempfile.TemporaryDirectory(dir=ROOT) as folder,
+            ServerProcess(folder, "--jobs", str(JOBS), "--max-running", "64") as server,
+        ):
             pin(server.process.pid, 0)
             answer = server.request("POST", "/jobs/noop", {}).body
             with bare(answer) as port:
