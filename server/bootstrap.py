@@ -67,6 +67,7 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
             max_running=settings.max_running,
             max_recoveries=settings.max_recoveries,
             cancel_grace_s=settings.cancel_grace_s,
+            tick_s=settings.tick_s,
         )
         retention = Retention(store, hub, files)
         await retention.start()

@@ -20,7 +20,6 @@ from .handlers import Registry
 from .jobs import Claim
 from .ports import Bell, EventHub, JobStore, Listener, LogBatch, Tick
 
-TICK_EVERY_S = 0.1
 CLAIM_AT_LEAST_EVERY_S = 5.0
 CALM_DOWN_S = 1.0
 
@@ -40,7 +39,9 @@ class EmbeddedEngine:
         max_running: int,
         max_recoveries: int,
         cancel_grace_s: float,
+        tick_s: float,
     ) -> None:
+        """`tick_s`: how often progress and log lines are published; 0: each time the loop comes round."""
         self._store = store
         self._hub = hub
         self._registry = registry
@@ -48,6 +49,7 @@ class EmbeddedEngine:
         self._max_running = max_running
         self._max_recoveries = max_recoveries
         self._cancel_grace_s = cancel_grace_s
+        self._tick_s = tick_s
         self._running: dict[str, Attempt] = {}
         self._attempts: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -195,7 +197,7 @@ class EmbeddedEngine:
     # Progress and logs
 
     async def _publish_progress(self) -> None:
-        await asyncio.sleep(TICK_EVERY_S)
+        await asyncio.sleep(self._tick_s)
         ticks = [
             Tick(attempt.job.id, attempt.job.attempt, progress)
             for attempt in self._running.values()
@@ -204,7 +206,7 @@ class EmbeddedEngine:
         await self._store.tick(ticks, utc_now())
 
     async def _publish_logs(self) -> None:
-        await asyncio.sleep(TICK_EVERY_S)
+        await asyncio.sleep(self._tick_s)
         taken = [(attempt, lines) for attempt in self._running.values() if (lines := attempt.take_lines())]
         if not taken:
             return

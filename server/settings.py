@@ -32,4 +32,5 @@ class Settings(BaseSettings):
     body_timeout_s: Annotated[float, Field(gt=0)] = 30.0
     min_free_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
     max_json_depth: Annotated[int, Field(ge=1, le=200)] = 32
+    tick_s: Annotated[float, Field(ge=0, le=10)] = 0.1
     heartbeat_s: Annotated[float, Field(gt=0, le=15)] = 12.0

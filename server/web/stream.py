@@ -32,7 +32,6 @@ LOG_PAGE = 500
 RETRY_MS = (1_000, 4_000)
 MANY_SNAPSHOT = 200
 MANY_ENDED_WITHIN = timedelta(seconds=60)
-MANY_AT_MOST_EVERY_S = 0.1
 KEEP_ALIVE = b": keep-alive\n\n"
 
 
@@ -131,6 +130,7 @@ class _Watcher:
         self._hub: EventHub = request.app[HUB]
         self._encoder: Encoder = request.app[ENCODER]
         self._heartbeat_s = request.app[SETTINGS].heartbeat_s
+        self._tick_s = request.app[SETTINGS].tick_s
         self._caller = caller(request)
         self._response = response
         self._listener = listener
@@ -266,7 +266,7 @@ class _JobsStream(_Watcher):
             frames = b"".join([await self._frame(job_id) for job_id in sorted(await self._rung())])
             if frames:
                 await self._response.write(frames)
-                await asyncio.sleep(MANY_AT_MOST_EVERY_S)
+                await asyncio.sleep(self._tick_s)
             await self._keep_alive()
 
     async def _snapshot(self) -> None:

@@ -144,6 +144,12 @@ def test_a_silent_stream_says_something_at_its_heartbeat(serving: Serving) -> No
 # State and history
 
 
+def test_the_limit_of_ticks_can_be_lifted(serving: Serving) -> None:
+    server = serving(":memory:", env={"HEADWAY_TICK_S": "0"})
+    ended = server.wait_for(server.submit("steps-async", {"steps": 300, "step_s": 0.001}))
+    assert ended["version"] >= 300  # each step was published; ten a second would be a handful
+
+
 def test_states_tell_the_life_of_a_job(server: ServerProcess) -> None:
     job_id = server.submit("steps-async", {"steps": 8, "step_s": 0.15})
     states, ids = [], []
