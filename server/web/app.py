@@ -15,7 +15,7 @@ from . import ended, endpoints, pages, stream
 from .keys import ENCODER, FILES, HUB, IDS, REGISTRY, SETTINGS, STATE, STORE, STREAMS, ServerState
 from .limits import patience
 from .open_streams import OpenStreams
-from .openapi import openapi
+from .openapi import DESCRIPTION, Description, openapi
 from .problems import ClientFaults, Problem, problem_middleware
 from .submission import refuse_unread
 from .wire import Encoder
@@ -38,6 +38,7 @@ def make_app(
     app[ENCODER] = Encoder()
     app[STATE] = ServerState()
     app[STREAMS] = OpenStreams()
+    app[DESCRIPTION] = Description(registry, settings)
     app.cleanup_ctx.extend([_streams, patience])
     app.on_shutdown.extend([refuse_unread, _end_streams])
     app.on_response_prepare.append(_harden)

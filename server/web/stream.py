@@ -232,7 +232,7 @@ def _gone(job_id: str) -> bytes:
 
 async def jobs_stream(request: web.Request) -> web.StreamResponse:
     """`GET /jobs/progress`: one stream for many jobs."""
-    wanted = query(request, _ManyQuery)
+    wanted = query(request, ManyQuery)
     _refuse_when_stopping(request)
     if request.method == hdrs.METH_HEAD:
         return EventStream()
@@ -247,7 +247,7 @@ async def jobs_stream(request: web.Request) -> web.StreamResponse:
         listener.close()
 
 
-class _ManyQuery(FilterQuery, LastEventQuery):
+class ManyQuery(FilterQuery, LastEventQuery):
     """A reconnect may name its last event; there are no ids here, so it is a fresh start."""
 
 

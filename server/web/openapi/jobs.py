@@ -1,0 +1,127 @@
+"""Jobs: read, list, count, cancel, repeat and delete them."""
+
+from ..endpoints import ListQuery, LogsQuery, PurgeQuery
+from ..intake import NoQuery
+from ..wire import JobDetail, JobView, LogLineView
+from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, link, or_null, ref
+
+JOB_LINKS = {
+    "read": link("readJob", "Poll it", id="$response.body#/jobId"),
+    "watch": link("watchJob", "Listen to it", id="$response.body#/jobId"),
+    "logs": link("readLogs", "Its log", id="$response.body#/jobId"),
+    "result": link("readResult", "What it returned", id="$response.body#/jobId"),
+    "cancel": link("deleteJob", "Cancel it", id="$response.body#/jobId"),
+    "retry": link("retryJob", "Repeat it, if it failed", id="$response.body#/jobId"),
+    "deleteResult": link("deleteResult", "Delete its result", id="$response.body#/jobId"),
+}
+"""Where the representation of a job leads."""
+
+ACCEPTED = Answer(
+    description="Accepted, durably: the job survives a crash from here on",
+    content=json_content(ref(JobView)),
+    headers=("Location", "Retry-After"),
+    links=JOB_LINKS,
+)
+
+COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
+
+OPERATIONS: Operations = {
+    ("GET", "/jobs"): Operation(
+        id="listJobs",
+        tag="jobs",
+        summary="List jobs",
+        description="Newest first, in pages: `nextCursor` of one is `cursor` of the next.",
+        query=ListQuery,
+        answers={
+            200: Answer(
+                description="A page",
+                content=json_content(closed_object(jobs=array(ref(JobView)), nextCursor=or_null("string"))),
+                sometimes=("Link",),
+                links={"next": link("listJobs", "The next page", cursor="$response.body#/nextCursor")},
+            )
+        },
+    ),
+    ("GET", "/jobs/stats"): Operation(
+        id="countJobs",
+        tag="jobs",
+        summary="Count jobs by status and type",
+        query=NoQuery,
+        answers={
+            200: Answer(
+                description="The counts",
+                content=json_content(
+                    closed_object(
+                        total={"type": "integer"},
+                        byStatus=COUNTS,
+                        byType={"type": "object", "additionalProperties": COUNTS},
+                    )
+                ),
+            )
+        },
+    ),
+    ("GET", "/jobs/{id}"): Operation(
+        id="readJob",
+        tag="jobs",
+        summary="Read a job",
+        description="202 while it is in progress, 200 once it has ended: a failure was read successfully, too.",
+        query=NoQuery,
+        headers=("If-None-Match",),
+        answers={
+            200: Answer(
+                description="The job has ended", content=json_content(ref(JobDetail)), headers=("ETag",),
+                links=JOB_LINKS,
+            ),
+            202: Answer(
+                description="The job is in progress", content=json_content(ref(JobDetail)),
+                headers=("ETag", "Retry-After"), links=JOB_LINKS,
+            ),
+            304: Answer(description="The version is the same", headers=("ETag",), sometimes=("Retry-After",)),
+        },
+        problems=("not-found",),
+    ),
+    ("DELETE", "/jobs/{id}"): Operation(
+        id="deleteJob",
+        tag="jobs",
+        summary="Cancel a job, or with `purge` delete it",
+        description=(
+            "What is asked for is recorded durably first. A cancel that is recorded before the job's end decides: "
+            "it is cancelled, whatever its handler returns."
+        ),
+        query=PurgeQuery,
+        answers={
+            202: Answer(
+                description="Recorded; the job is still stopping",
+                content=json_content(ref(JobView)),
+                headers=("Location", "Retry-After"),
+                links={"read": JOB_LINKS["read"]},
+            ),
+            204: Answer(description="The job is cancelled, or deleted"),
+        },
+        problems=("not-found", "conflict", "store-unavailable"),
+    ),
+    ("POST", "/jobs/{id}/retry"): Operation(
+        id="retryJob",
+        tag="jobs",
+        summary="Repeat a failed or cancelled job as a new one",
+        description="With the same inputs, uploads included; the new job's `retryOf` names this one.",
+        query=NoQuery,
+        answers={202: ACCEPTED},
+        problems=(
+            "not-found", "conflict", "queue-full", "disk-full", "store-unavailable", "stopping",
+            "job-type-unavailable",
+        ),
+    ),
+    ("GET", "/jobs/{id}/logs"): Operation(
+        id="readLogs",
+        tag="jobs",
+        summary="Read a job's log",
+        query=LogsQuery,
+        answers={
+            200: Answer(
+                description="Lines, oldest first",
+                content=json_content(closed_object(lines=array(ref(LogLineView)), nextAfter=or_null("integer"))),
+            )
+        },
+        problems=("not-found",),
+    ),
+}  # fmt: skip

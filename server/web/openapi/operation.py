@@ -1,0 +1,225 @@
+"""The words in which an operation is described, and how they become OpenAPI 3.1."""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import BaseModel
+
+from ..problems import KINDS
+
+Schema = dict[str, Any]
+Operations = Mapping[tuple[str, str], "Operation"]
+"""By method and path, as the routes have them."""
+
+REF = "#/components/schemas/{model}"
+JSON = "application/json"
+PROBLEM = "application/problem+json"
+
+ALWAYS = ("expectation-failed",)
+"""The problems that every operation knows."""
+OF_QUERIES = ("malformed-request", "validation-failed")
+"""The problems of every operation that looks at its query."""
+
+_PARAMETER = re.compile(r"{(\w+)}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What comes back with one status."""
+
+    description: str
+    content: Mapping[str, Schema] | None = None
+    """By media type; `None`: no body."""
+    headers: Sequence[str] = ()
+    """Names in `RESPONSE_HEADERS` that are always there."""
+    sometimes: Sequence[str] = ()
+    """Those that are there at times; their descriptions say when."""
+    links: Mapping[str, Schema] = field(default_factory=dict)
+
+    def described(self) -> Schema:
+        answer: Schema = {"description": self.description, "headers": _response_headers(self.headers, self.sometimes)}
+        if self.content is not None:
+            answer["content"] = dict(self.content)
+        if self.links:
+            answer["links"] = dict(self.links)
+        return answer
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """What one method of one path does."""
+
+    id: str
+    tag: str
+    summary: str
+    description: str = ""
+    query: type[BaseModel] | None = None
+    """The query parameters; `None`: the query is not looked at."""
+    headers: Sequence[str] = ()
+    """Names in `REQUEST_HEADERS`."""
+    content: Mapping[str, Schema] | None = None
+    """The body by media type; `None`: none is read."""
+    content_required: bool = False
+    answers: Mapping[int, Answer]
+    problems: Sequence[str] = ()
+    """Kinds of problems beyond `ALWAYS` and `OF_QUERIES`."""
+    problem_headers: Mapping[int, Sequence[str]] = field(default_factory=dict)
+    """Headers that the problem with a status always has."""
+
+    def described(self, path: str) -> Schema:
+        """The operation object (OpenAPI 3.1, 4.8.10)."""
+        operation: Schema = {
+            "operationId": self.id,
+            "tags": [self.tag],
+            "summary": self.summary,
+            "parameters": [
+                *(_path_parameter(name) for name in _PARAMETER.findall(path)),
+                *_query_parameters(self.query),
+                *({"$ref": f"#/components/parameters/{name}"} for name in self.headers),
+            ],
+            "responses": self._responses(),
+        }
+        if self.description:
+            operation["description"] = self.description
+        if self.content is not None:
+            operation["requestBody"] = {"required": self.content_required, "content": dict(self.content)}
+        return operation
+
+    def _responses(self) -> Schema:
+        responses = {str(status): answer.described() for status, answer in self.answers.items()}
+        by_status: dict[int, list[str]] = {}
+        for kind in dict.fromkeys([*self.problems, *(OF_QUERIES if self.query else ()), *ALWAYS]):
+            by_status.setdefault(KINDS[kind][0], []).append(kind)
+        for status, kinds in sorted(by_status.items()):
+            responses[str(status)] = _problem(kinds, self.problem_headers.get(status, ()))
+        return responses
+
+
+def _problem(kinds: Sequence[str], headers: Sequence[str]) -> Schema:
+    # A reference may have siblings in JSON Schema 2020-12: the shape is one for all, the types are this answer's.
+    types = [f"/problems/{kind}" for kind in kinds]
+    schema = {"$ref": REF.format(model="Problem"), "properties": {"type": {"enum": types}}}
+    return {
+        "description": "; ".join(KINDS[kind][1] for kind in kinds),
+        "headers": _response_headers(headers, ()),
+        "content": {PROBLEM: {"schema": schema}},
+    }
+
+
+def _response_headers(always: Sequence[str], sometimes: Sequence[str]) -> Schema:
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in always}
+    return headers | {name: {**RESPONSE_HEADERS[name], "required": False} for name in sometimes}
+
+
+def _path_parameter(name: str) -> Schema:
+    return {"name": name, "in": "path", "required": True, **PATH_PARAMETERS[name]}
+
+
+def _query_parameters(model: type[BaseModel] | None) -> list[Schema]:
+    """Comma-separated alternatives are arrays without `explode`."""
+    if model is None:
+        return []
+    schema = model.model_json_schema(ref_template=REF)
+    found: list[Schema] = []
+    for name, value in schema.get("properties", {}).items():
+        inlined = _inlined(value, schema.get("$defs", {}))
+        parameter: Schema = {"name": name, "in": "query", "schema": inlined}
+        if "description" in inlined:
+            parameter["description"] = inlined.pop("description")
+        if value.get("type") == "array":
+            parameter |= {"style": "form", "explode": False}
+        found.append(parameter)
+    return found
+
+
+def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
+    if isinstance(schema, list):
+        return [_inlined(item, definitions) for item in schema]
+    if not isinstance(schema, dict):
+        return schema
+    if "$ref" in schema:
+        return definitions[schema["$ref"].rsplit("/", 1)[1]]
+    return {key: _inlined(value, definitions) for key, value in schema.items()}
+
+
+# Pieces that the areas' descriptions are made of
+
+
+def ref(model: type[BaseModel]) -> Schema:
+    return {"$ref": REF.format(model=model.__name__)}
+
+
+def json_content(schema: Schema, example: Any = None) -> dict[str, Schema]:
+    """As JSON, with an example if there is one."""
+    return {JSON: {"schema": schema} if example is None else {"schema": schema, "example": example}}
+
+
+def array(items: Schema) -> Schema:
+    return {"type": "array", "items": items}
+
+
+def closed_object(**properties: Any) -> Schema:
+    """An object with all these properties and no others."""
+    return {
+        "type": "object",
+        "properties": properties,
+        "required": sorted(properties),
+        "additionalProperties": False,
+    }
+
+
+def or_null(of_type: str) -> Schema:
+    return {"type": [of_type, "null"]}
+
+
+def link(operation_id: str, description: str, **parameters: str) -> Schema:
+    """Where an answer leads (OpenAPI 3.1, 4.8.20)."""
+    return {"operationId": operation_id, "description": description, "parameters": parameters}
+
+
+PATH_PARAMETERS: Mapping[str, Schema] = {
+    "id": {"description": "A job's id. What is no id is 404.", "schema": {"type": "string"}},
+    "name": {"description": "The name of one of the job's `files`.", "schema": {"type": "string"}},
+    "path": {"description": "A file of the page.", "schema": {"type": "string"}},
+}
+
+REQUEST_HEADERS: Mapping[str, Schema] = {
+    "If-None-Match": {
+        "description": "ETags that the client holds: if one of them is still the newest, the answer is 304.",
+        "schema": {"type": "string"},
+    },
+    "If-Match": {
+        "description": "ETags: if none of them is the file's, the answer is 412.",
+        "schema": {"type": "string"},
+    },
+    "If-Modified-Since": {"description": "An HTTP date.", "schema": {"type": "string"}},
+    "If-Unmodified-Since": {"description": "An HTTP date.", "schema": {"type": "string"}},
+    "Last-Event-ID": {
+        "description": "The last event that the client has: what it missed follows. EventSource sends it by itself.",
+        "schema": {"type": "string"},
+    },
+    "Range": {
+        "description": "One range of bytes (RFC 9110, 14.2); other units are ignored.",
+        "schema": {"type": "string"},
+    },
+    "If-Range": {"description": "The ETag for which the range counts.", "schema": {"type": "string"}},
+}
+
+RESPONSE_HEADERS: Mapping[str, Schema] = {
+    "Accept-Ranges": {"description": "`bytes`", "schema": {"const": "bytes"}},
+    "Content-Disposition": {
+        "description": "The file's name (RFC 6266), and whether it is to be saved or shown.",
+        "schema": {"type": "string"},
+    },
+    "Content-Range": {"description": "Which bytes these are, of how many.", "schema": {"type": "string"}},
+    "ETag": {"description": "For `If-None-Match`.", "schema": {"type": "string", "pattern": '^(W/)?"[^"]*"$'}},
+    "Last-Modified": {"description": "An HTTP date.", "schema": {"type": "string"}},
+    "Link": {"description": 'The next page, `rel="next"` (RFC 8288), if there is one.', "schema": {"type": "string"}},
+    "Location": {"description": "Where the job is.", "schema": {"type": "string", "format": "uri-reference"}},
+    "Retry-After": {
+        "description": "Seconds after which to ask again; only while the job is in progress.",
+        "schema": {"type": "integer", "minimum": 1},
+    },
+}

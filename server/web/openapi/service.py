@@ -1,0 +1,81 @@
+"""The service: job types, health, this document, the page."""
+
+from ..intake import NoQuery
+from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, or_null
+
+TEXT: Schema = {"type": "string"}
+ANY_SCHEMA: Schema = {"type": "object", "description": "JSON Schema"}
+
+JOB_TYPE = closed_object(
+    name=TEXT,
+    title=TEXT,
+    description=TEXT,
+    inputSchema=ANY_SCHEMA,
+    outputSchema=ANY_SCHEMA,
+    uploads=array(TEXT),
+    limits=closed_object(
+        maxAttempts={"type": "integer"},
+        timeoutSeconds=or_null("number"),
+        concurrency=or_null("integer"),
+        retainSeconds=or_null("number"),
+    ),
+    available={"type": "boolean"},
+    unavailableReason=or_null("string"),
+)
+
+PART_OF_THE_PAGE = Answer(
+    description="A part of the page",
+    content={"*/*": {"schema": {}}},
+    headers=("ETag", "Last-Modified"),
+)
+
+OPERATIONS: Operations = {
+    ("GET", "/job-types"): Operation(
+        id="listJobTypes",
+        tag="service",
+        summary="List job types",
+        query=NoQuery,
+        answers={
+            200: Answer(description="The types", content=json_content(closed_object(jobTypes=array(JOB_TYPE)))),
+        },
+    ),
+    ("GET", "/healthz"): Operation(
+        id="isAlive",
+        tag="service",
+        summary="Liveness",
+        answers={
+            200: Answer(description="The process answers", content=json_content(closed_object(status={"const": "ok"})))
+        },
+    ),
+    ("GET", "/readyz"): Operation(
+        id="isReady",
+        tag="service",
+        summary="Readiness",
+        answers={
+            200: Answer(
+                description="The server takes work", content=json_content(closed_object(status={"const": "ready"}))
+            )
+        },
+        problems=("stopping", "store-unavailable"),
+        problem_headers={503: ("Retry-After",)},
+    ),
+    ("GET", "/openapi.json"): Operation(
+        id="describe",
+        tag="service",
+        summary="This document",
+        answers={200: Answer(description="OpenAPI 3.1", content=json_content({"type": "object"}))},
+    ),
+    ("GET", "/"): Operation(
+        id="showPage",
+        tag="service",
+        summary="The page",
+        answers={200: PART_OF_THE_PAGE},
+    ),
+    ("GET", "/static/{path}"): Operation(
+        id="showPart",
+        tag="service",
+        summary="A part of the page",
+        answers={200: PART_OF_THE_PAGE},
+        problems=("not-found",),
+    ),
+}

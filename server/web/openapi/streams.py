@@ -1,0 +1,40 @@
+"""Streams: what changes, as server-sent events."""
+
+from ..intake import LastEventQuery
+from ..stream import ManyQuery
+from .operation import Answer, Operation, Operations
+
+EVENTS = Answer(
+    description="Server-sent events (WHATWG HTML, 9.2)",
+    content={"text/event-stream": {"schema": {"type": "string"}}},
+)
+
+OPERATIONS: Operations = {
+    ("GET", "/jobs/{id}/progress"): Operation(
+        id="watchJob",
+        tag="streams",
+        summary="Watch a job",
+        description=(
+            "State is an unnamed event whose data is the job; `event: log` is a line of its log. Events with an `id` "
+            "are not missed by who reconnects with it; an id that cannot be placed is answered with `event: reset`. "
+            "The stream ends with the job; `event: gone` says that it was deleted."
+        ),
+        query=LastEventQuery,
+        headers=("Last-Event-ID",),
+        answers={200: EVENTS, 204: Answer(description="The event given was the job's last: nothing will follow")},
+        problems=("not-found", "stopping"),
+    ),
+    ("GET", "/jobs/progress"): Operation(
+        id="watchJobs",
+        tag="streams",
+        summary="Watch many jobs",
+        description=(
+            "The active jobs and those that ended in the last minute, then `event: ready`, then what changes. "
+            "`event: gone` says that a job was deleted."
+        ),
+        query=ManyQuery,
+        headers=("Last-Event-ID",),
+        answers={200: EVENTS},
+        problems=("stopping",),
+    ),
+}
