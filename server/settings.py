@@ -1,12 +1,22 @@
 """What an operator can set: by flag, or as `HEADWAY_…` in the environment. Units are in the names."""
 
 import os
+import re
 from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DAY_S = 24 * 60 * 60
+
+_PUBLIC_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?", re.ASCII)
+
+
+def _public_url(url: str) -> str:
+    """Without slashes at its end. It stands in headers, so it is ASCII (RFC 3986)."""
+    if url and not (url.isascii() and url.isprintable() and _PUBLIC_URL.fullmatch(url) and not set(url) & set('<>"')):
+        raise ValueError("must be like https://example.com/headway: a scheme, a host and at most a path")
+    return url.rstrip("/")
 
 
 class Settings(BaseSettings):
@@ -16,6 +26,7 @@ class Settings(BaseSettings):
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    public_url: Annotated[str, AfterValidator(_public_url)] = ""
     data_dir: str = "headway-data"
     jobs: tuple[str, ...] = ()
     log_format: Annotated[str, Field(pattern="^(console|json)$")] = "console"

@@ -12,6 +12,7 @@ import pytest
 from server.jobs import JobError, JobIds, NewJob, OutputFile
 from server.settings import Settings
 from server.sqlite.rows import COLUMN_COUNT, COLUMNS, new_job
+from server.web.links import Links
 from server.web.wire import JobView, job_fields
 from tests.process import ROOT
 
@@ -48,7 +49,7 @@ def test_imports_inside_the_package_are_relative(path: Path) -> None:
 def test_the_representation_has_exactly_the_documented_fields() -> None:
     job_id, at = JobIds().new(datetime.now(UTC))
     new = NewJob(id=job_id, owner="local", type="t", input_json="{}", created_at=at, run_at=at, retain_s=1)
-    fields = job_fields(new_job(new), None)
+    fields = job_fields(new_job(new), None, Links(""))
     assert list(fields) == [info.alias for info in JobView.model_fields.values()]
     JobView.model_validate(fields)
 

@@ -12,8 +12,9 @@ from ..jobs import JobIds
 from ..ports import EventHub, JobStore
 from ..settings import Settings
 from . import ended, endpoints, pages, stream
-from .keys import ENCODER, FILES, HUB, IDS, REGISTRY, SETTINGS, STATE, STORE, STREAMS, ServerState
+from .keys import ENCODER, FILES, HUB, IDS, LINKS, REGISTRY, SETTINGS, STATE, STORE, STREAMS, ServerState
 from .limits import patience
+from .links import Links
 from .open_streams import OpenStreams
 from .openapi import DESCRIPTION, Description, openapi
 from .problems import ClientFaults, Problem, problem_middleware
@@ -35,7 +36,8 @@ def make_app(
     app[FILES] = files
     app[SETTINGS] = settings
     app[IDS] = JobIds()
-    app[ENCODER] = Encoder()
+    app[LINKS] = Links(settings.public_url)
+    app[ENCODER] = Encoder(app[LINKS])
     app[STATE] = ServerState()
     app[STREAMS] = OpenStreams()
     app[DESCRIPTION] = Description(registry, settings)

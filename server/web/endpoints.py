@@ -17,11 +17,11 @@ from ..jobs import Job, JobFilter, Status, is_job_id
 from ..ports import Bell
 from .auth import caller
 from .intake import Instant, NoQuery, query
-from .keys import ENCODER, FILES, HUB, REGISTRY, STATE, STORE
+from .keys import ENCODER, FILES, HUB, LINKS, REGISTRY, STATE, STORE
 from .problems import Problem
 from .sent_files import send_file
 from .submission import submit_envelope, submit_typed
-from .wire import etag, job_fields, log_line_fields, path_segment, retry_after_s
+from .wire import error_fields, etag, job_fields, log_line_fields, path_segment, retry_after_s
 
 CANCEL_WAIT_S = 2.0
 CANCEL_POLL_S = 1
@@ -69,6 +69,12 @@ class ListQuery(_Query):
         )
 
 
+class JobQuery(_Query):
+    """Whether a job that has ended leads on to its result."""
+
+    redirect: bool = Field(False, description="Once the job has ended: 303 to its result, where a failure is an error.")
+
+
 class LogsQuery(_Query):
     """Which log lines: those after a sequence number, at most `limit`."""
 
@@ -98,19 +104,25 @@ async def create_typed_job(request: web.Request) -> web.Response:
     return await accepted(request, await submit_typed(request))
 
 
-async def accepted(request: web.Request, job: Job) -> web.Response:
-    """202: accepted, durable, and where to look (RFC 9110, 15.3.3)."""
+async def accepted(request: web.Request, job: Job, *, redirect: bool = False) -> web.Response:
+    """202: accepted, durable, and where to look (RFC 9110, 15.3.3).
+
+    With `redirect` who just follows the headers ends at the result.
+    """
     position = await request.app[STORE].queue_position(job, utc_now())
     body = request.app[ENCODER].job(job, position)
-    headers = {"Location": f"/jobs/{job.id}", "Retry-After": str(retry_after_s(job)), **PRIVATE}
+    location = request.app[LINKS].job(job, redirect=redirect)
+    headers = {"Location": location, "Retry-After": str(retry_after_s(job)), **PRIVATE}
     return _json(body, status=202, headers=headers)
 
 
 async def read_job(request: web.Request) -> web.Response:
     """`GET /jobs/{id}`"""
-    query(request, NoQuery)
+    wanted = query(request, JobQuery)
     job = await find_job(request)
     headers = {"ETag": etag(job), **PRIVATE}
+    if wanted.redirect and job.terminal:
+        return web.Response(status=303, headers={"Location": request.app[LINKS].result(job), **PRIVATE})
     if not job.terminal:
         headers["Retry-After"] = str(retry_after_s(job))
     if _not_modified(request, job):
@@ -140,11 +152,12 @@ async def list_jobs(request: web.Request) -> web.Response:
         errors = [("/cursor", "is not a cursor of this list")]
         raise Problem("validation-failed", "The cursor is unknown.", errors=errors) from None
     now = utc_now()
-    jobs = [job_fields(job, await store.queue_position(job, now)) for job in page.jobs]
+    links = request.app[LINKS]
+    jobs = [job_fields(job, await store.queue_position(job, now), links) for job in page.jobs]
     headers = dict(PRIVATE)
     if page.next_cursor is not None:
         more = urlencode({**request.query, "cursor": page.next_cursor})
-        headers["Link"] = f'</jobs?{more}>; rel="next"'
+        headers["Link"] = f'<{links.to("/jobs")}?{more}>; rel="next"'
     return _json(to_json({"jobs": jobs, "nextCursor": page.next_cursor}), headers=headers)
 
 
@@ -186,7 +199,7 @@ def _check_finished(job: Job) -> None:
     if not job.terminal:
         raise Problem("not-finished", f"The job is {job.status}.", retry_after_s=retry_after_s(job))
     if job.status is Status.FAILED:
-        error = job_fields(job, None)["error"]
+        error = None if job.error is None else error_fields(job.error)
         raise Problem("job-failed", job.error.title if job.error else None, extra={"jobError": error})
     if job.status is Status.CANCELLED:
         raise Problem("gone", "The job was cancelled.")
@@ -239,7 +252,7 @@ async def delete_job(request: web.Request) -> web.Response:
         listener.close()
     if job.terminal:
         return web.Response(status=204)
-    headers = {"Location": f"/jobs/{job.id}", "Retry-After": str(CANCEL_POLL_S), **PRIVATE}
+    headers = {"Location": request.app[LINKS].job(job), "Retry-After": str(CANCEL_POLL_S), **PRIVATE}
     return _json(request.app[ENCODER].job(job, None), status=202, headers=headers)
 
 

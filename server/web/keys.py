@@ -9,6 +9,7 @@ from ..handlers import Registry
 from ..jobs import JobIds
 from ..ports import EventHub, JobStore
 from ..settings import Settings
+from .links import Links
 from .open_streams import OpenStreams
 from .wire import Encoder
 
@@ -28,5 +29,6 @@ FILES = web.AppKey("files", DataDirectory)
 SETTINGS = web.AppKey("settings", Settings)
 IDS = web.AppKey("ids", JobIds)
 ENCODER = web.AppKey("encoder", Encoder)
+LINKS = web.AppKey("links", Links)
 STATE = web.AppKey("state", ServerState)
 STREAMS = web.AppKey("streams", OpenStreams)

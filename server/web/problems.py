@@ -11,6 +11,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
 from ..errors import HeadwayError, JobNotFoundError, JobStateError, QueueFullError, StoreUnavailableError
+from .keys import LINKS
 
 KINDS: Mapping[str, tuple[int, str]] = {
     "malformed-request": (400, "The request cannot be read"),
@@ -71,14 +72,14 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
             self.headers["Retry-After"] = str(max(1, retry_after_s))
         self.extra = dict(extra or {})
 
-    def response(self, request: web.BaseRequest, *, status: int | None = None) -> web.Response:
+    def response(self, request: web.Request, *, status: int | None = None) -> web.Response:
         default_status, title = KINDS[self.kind]
         body: dict[str, Any] = {
             "type": f"/problems/{self.kind}",
             "title": title,
             "status": status or default_status,
             "detail": self.detail or (self.errors[0][1] if self.errors else None),
-            "instance": request.rel_url.raw_path[:200],
+            "instance": request.app[LINKS].to(request.rel_url.raw_path[:200]),
         }
         if self.errors:
             body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in self.errors]

@@ -11,8 +11,9 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
-from ..jobs import Job, LogLine
+from ..jobs import Job, JobError, LogLine
 from ..ports import Documents
+from .links import Links
 
 INLINE_RESULT_BYTES = 64 * 1024
 ENCODINGS_KEPT = 4_096
@@ -93,10 +94,10 @@ class LogLineView(_Wire):
     message: str
 
 
-def job_fields(job: Job, queue_position: int | None) -> dict[str, Any]:
+def job_fields(job: Job, queue_position: int | None, links: Links) -> dict[str, Any]:
     """The representation, in the contract's order."""
     progress = job.progress
-    status_url = f"/jobs/{job.id}"
+    status_url = links.job(job)
     return {
         "jobId": job.id,
         "type": job.type,
@@ -132,23 +133,21 @@ def job_fields(job: Job, queue_position: int | None) -> dict[str, Any]:
             }
             for file in job.files
         ],
-        "error": None
-        if job.error is None
-        else {
-            "type": job.error.type,
-            "title": job.error.title,
-            "detail": job.error.detail,
-            "status": job.error.status,
-        },
+        "error": None if job.error is None else error_fields(job.error),
         "retryOf": job.retry_of,
         "version": job.version,
     }
 
 
+def error_fields(error: JobError) -> dict[str, Any]:
+    return {"type": error.type, "title": error.title, "detail": error.detail, "status": error.status}
+
+
 class Encoder:
     """Encodes each version of a job once, however many poll it or watch it."""
 
-    def __init__(self) -> None:
+    def __init__(self, links: Links) -> None:
+        self._links = links
         self._kept: OrderedDict[tuple[str, int, int | None], bytes] = OrderedDict()
         self._tails: OrderedDict[tuple[str, int | None], bytes] = OrderedDict()
 
@@ -157,7 +156,7 @@ class Encoder:
         key = (job.id, job.version, queue_position)
         encoded = self._kept.get(key)
         if encoded is None:
-            encoded = self._kept[key] = to_json(job_fields(job, queue_position))
+            encoded = self._kept[key] = to_json(job_fields(job, queue_position, self._links))
             if len(self._kept) > ENCODINGS_KEPT:
                 self._kept.popitem(last=False)
         return encoded

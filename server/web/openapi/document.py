@@ -62,7 +62,7 @@ class Description:
         return {
             "openapi": "3.1.0",
             "info": {"title": "Headway", "version": _version(), "description": ABOUT},
-            "servers": [{"url": "/"}],
+            "servers": [{"url": self._settings.public_url or "/"}],
             "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
             "paths": paths,
             "components": {

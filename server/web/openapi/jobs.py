@@ -1,6 +1,6 @@
 """Jobs: read, list, count, cancel, repeat and delete them."""
 
-from ..endpoints import ListQuery, LogsQuery, PurgeQuery
+from ..endpoints import JobQuery, ListQuery, LogsQuery, PurgeQuery
 from ..intake import NoQuery
 from ..wire import JobDetail, JobView, LogLineView
 from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, link, or_null, ref
@@ -64,7 +64,7 @@ OPERATIONS: Operations = {
         tag="jobs",
         summary="Read a job",
         description="202 while it is in progress, 200 once it has ended: a failure was read successfully, too.",
-        query=NoQuery,
+        query=JobQuery,
         headers=("If-None-Match",),
         answers={
             200: Answer(
@@ -75,6 +75,7 @@ OPERATIONS: Operations = {
                 description="The job is in progress", content=json_content(ref(JobDetail)),
                 headers=("ETag", "Retry-After"), links=JOB_LINKS,
             ),
+            303: Answer(description="With `redirect`: where the result of the job stands", headers=("Location",)),
             304: Answer(description="The version is the same", headers=("ETag",), sometimes=("Retry-After",)),
         },
         problems=("not-found",),
