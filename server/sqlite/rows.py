@@ -70,22 +70,25 @@ def to_log_line(row: Row) -> LogLine:
     return LogLine(seq=seq, at=from_ms(at), level=level, message=message)
 
 
-def new_job_parameters(new: NewJob) -> Parameters:
-    return {
-        "id": new.id,
-        "owner": new.owner,
-        "type": new.type,
-        "label": new.label,
-        "priority": new.priority,
-        "created_at": to_ms(new.created_at),
-        "run_at": to_ms(new.run_at),
-        "max_attempts": new.max_attempts,
-        "timeout_s": new.timeout_s,
-        "retain_s": new.retain_s,
-        "uploads": files_json(new.uploads),
-        "retry_of": new.retry_of,
-        "input": new.input_json,
-    }
+def new_job_values(new: NewJob) -> Row:
+    """The values that `queries/insert.sql` takes, in its order."""
+    created_at = to_ms(new.created_at)
+    return (
+        new.id,
+        new.owner,
+        new.type,
+        new.label,
+        new.priority,
+        created_at,
+        created_at if new.run_at is new.created_at else to_ms(new.run_at),
+        created_at,
+        new.max_attempts,
+        new.timeout_s,
+        new.retain_s,
+        files_json(new.uploads),
+        new.retry_of,
+        new.input_json,
+    )
 
 
 def new_job(new: NewJob) -> Job:

@@ -48,13 +48,14 @@ from ..jobs import (
 from ..ports import Bell, Claims, Documents, EventHub, LogBatch, Page, Recovery, Tick
 from ..progress import Progress
 from . import operations
+from .counting import CountingConnection
 from .database import open_writer
 from .operations import Changed
 from .readers import Readers
 from .rows import Parameters, Row, new_job, to_job, to_log_line
 from .snapshots import Snapshots
 from .statements import SQL
-from .writer import Operation, Writer
+from .writer import Operation, Rows, Writer
 
 READER_COUNT = 2
 TICKS_TO_DISK_EVERY_S = 0.5
@@ -145,7 +146,7 @@ class SqliteStore:
             self._inserting[new.type] -= 1
 
         self._inserting[new.type] += 1  # so that a burst within one commit cannot pass the limit
-        return await self._writer.write(lambda connection: operations.insert(connection, new), committed, failed)
+        return await self._writer.write(Rows(operations.insert, new), committed, failed)
 
     def check_room(self, job_type: str, max_queued_of_type: int | None = None) -> None:
         waiting = self._queued + self._inserting.total()
@@ -195,7 +196,7 @@ class SqliteStore:
         self._writer.post(lambda connection: operations.write_ticks(connection, jobs), lambda _: None, failed)
 
     async def append_logs(self, batches: Sequence[LogBatch]) -> None:
-        def operation(connection: sqlite3.Connection) -> list[int | None]:
+        def operation(connection: CountingConnection) -> list[int | None]:
             return [operations.number_lines(connection, batch) for batch in batches]
 
         def committed(last_seqs: list[int | None]) -> None:
@@ -215,7 +216,7 @@ class SqliteStore:
     async def finish(
         self, job: Job, outcome: Outcome, progress: Progress, lines: Sequence[NewLogLine], now: datetime
     ) -> Job:
-        def operation(connection: sqlite3.Connection) -> Changed | None:
+        def operation(connection: CountingConnection) -> Changed | None:
             version = self._snapshots.version(job.id)
             return operations.finish(connection, job, version, outcome, progress, lines, now)
 
@@ -236,7 +237,7 @@ class SqliteStore:
         return ended
 
     async def request_cancel(self, caller: str, job_id: str, now: datetime, *, purge: bool = False) -> Job:
-        def operation(connection: sqlite3.Connection) -> Changed | None:
+        def operation(connection: CountingConnection) -> Changed | None:
             version = self._snapshots.version(job_id)
             return operations.request_cancel(connection, caller, job_id, version, now, purge=purge)
 
@@ -255,7 +256,7 @@ class SqliteStore:
         return changed.job
 
     async def delete_result(self, caller: str, job_id: str, now: datetime) -> Job:
-        def operation(connection: sqlite3.Connection) -> Job | None:
+        def operation(connection: CountingConnection) -> Job | None:
             version = self._snapshots.version(job_id)
             return operations.delete_result(connection, caller, job_id, version, now)
 

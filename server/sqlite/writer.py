@@ -6,24 +6,42 @@ task can never leave it open. A batch is one hop: handing an operation over cost
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 import structlog
 
 from ..errors import StoreUnavailableError
+from .counting import CountingConnection
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-Operation = Callable[[sqlite3.Connection], T]
+Operation = Callable[[CountingConnection], T]
 """SQL for one change, run inside a transaction that may hold others; it must not commit."""
 
 MAX_BATCH = 512
 MAX_WAITING = 20_000
+QUIET_TURNS = 3
+"""Of the loop, with nothing new to write: then what it had in hand is in the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[T]):
+    """An operation on one row that can be carried out on many at once, at half the cost for each.
+
+    Those of a batch come before its other operations: a later one may follow on such a row, none precedes it.
+    """
+
+    write: Callable[[CountingConnection, Sequence[T]], None]
+    row: T
+
+    def __call__(self, connection: CountingConnection) -> None:
+        self.write(connection, [self.row])
 
 
 @dataclass(slots=True)
@@ -37,7 +55,7 @@ class _Pending:
 class Writer:
     """Carries out operations in order, in as few transactions as the load allows."""
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: CountingConnection) -> None:
         self._connection = connection
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="headway-writer")
         self._waiting: list[_Pending] = []
@@ -86,12 +104,24 @@ class Writer:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
+                await self._gather()
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
                 results = await loop.run_in_executor(self._thread, self._commit, batch)
                 for pending, result in zip(batch, results, strict=True):
                     _settle(pending, result)
             if self._closing:
                 return
+
+    async def _gather(self) -> None:
+        """Let what the loop has in hand join the batch: a commit costs as much as a dozen operations.
+
+        A lone write waits for three turns of an idle loop, some ten microseconds; its sync takes far longer.
+        """
+        quiet_turns = 0
+        while quiet_turns < QUIET_TURNS and len(self._waiting) < MAX_BATCH:
+            waiting = len(self._waiting)
+            await asyncio.sleep(0)
+            quiet_turns = quiet_turns + 1 if len(self._waiting) == waiting else 0
 
     def _commit(self, batch: list[_Pending]) -> list[Any]:
         """Results or exceptions, one for each operation. If the batch fails, each has a try of its own."""
@@ -110,13 +140,23 @@ class Writer:
     def _transact(self, batch: list[_Pending]) -> list[Any]:
         """Carry out the open transaction. On an error it is rolled back."""
         try:
-            results = [pending.operation(self._connection) for pending in batch]
-            self._connection.execute("COMMIT")
+            self._write_rows([pending.operation for pending in batch if isinstance(pending.operation, Rows)])
+            results = [
+                None if isinstance(pending.operation, Rows) else pending.operation(self._connection)
+                for pending in batch
+            ]
+            self._connection.commit()
         except BaseException:
-            if self._connection.in_transaction:  # SQLite rolls back by itself on some errors
-                self._connection.execute("ROLLBACK")
+            self._connection.rollback()  # does nothing if SQLite has rolled back by itself, as on some errors
             raise
         return results
+
+    def _write_rows(self, operations: list[Rows[Any]]) -> None:
+        together: defaultdict[Callable[[CountingConnection, Sequence[Any]], None], list[Any]] = defaultdict(list)
+        for operation in operations:
+            together[operation.write].append(operation.row)
+        for write, rows in together.items():
+            write(self._connection, rows)
 
 
 def _translated(error: Exception) -> Exception:

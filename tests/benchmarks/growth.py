@@ -108,6 +108,7 @@ def _fill(folder: Path, jobs: int) -> None:
     with closing(sqlite3.connect(folder / "headway.db", isolation_level=None)) as connection:
         connection.execute("BEGIN")
         connection.executemany(INSERT, rows())
+        connection.execute("INSERT INTO counts SELECT owner, type, status, count(*) FROM jobs GROUP BY 1, 2, 3")
         connection.execute("COMMIT")
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 

@@ -3,14 +3,19 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from server.errors import StoreUnavailableError
+from server.jobs import Status
 from server.sqlite import writer as writer_module
-from server.sqlite.writer import MAX_BATCH, Writer
+from server.sqlite.counting import CountingConnection
+from server.sqlite.database import open_writer
+from server.sqlite.writer import MAX_BATCH, Rows, Writer
 
 
 class Traced:
@@ -18,7 +23,9 @@ class Traced:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
+        self.connection = sqlite3.connect(
+            path, isolation_level=None, check_same_thread=False, factory=CountingConnection
+        )
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA busy_timeout = 0")
         self.connection.execute("CREATE TABLE kept (n INTEGER PRIMARY KEY) STRICT")
@@ -77,6 +84,69 @@ async def test_what_waits_shares_one_transaction(traced: Traced) -> None:
     await holding
     assert traced.count("COMMIT") - before == 2  # the one that was held, and the hundred
     assert traced.kept() == list(range(100))
+
+
+def insert_many(connection: sqlite3.Connection, numbers: Sequence[object]) -> None:
+    connection.execute(f"INSERT INTO kept VALUES {', '.join('(?)' for _ in numbers)}", list(numbers))  # noqa: S608
+
+
+async def test_rows_are_written_together_and_before_what_may_follow_on_them(traced: Traced) -> None:
+    holding = await traced.hold()
+    followed: list[object] = []
+
+    def follow(connection: sqlite3.Connection) -> None:
+        followed.extend(connection.execute("SELECT count(*) FROM kept").fetchone())
+
+    writes = [asyncio.create_task(traced.writer.write(follow, same))]
+    writes += [asyncio.create_task(traced.writer.write(Rows(insert_many, n), same)) for n in range(10)]
+    await asyncio.sleep(0)
+    traced.may_go_on.set()
+    await asyncio.gather(holding, *writes)
+    assert followed == [10]
+    assert sum(statement.startswith("INSERT") for statement in traced.statements) == 1
+
+
+async def test_a_row_that_is_refused_costs_the_others_nothing(traced: Traced) -> None:
+    holding = await traced.hold()
+    values: list[object] = [1, 2, "text", 2, 3]
+    writes = [asyncio.create_task(traced.writer.write(Rows(insert_many, value), same)) for value in values]
+    await asyncio.sleep(0)
+    traced.may_go_on.set()
+    await holding
+    answers = await asyncio.gather(*writes, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [type(None)] * 2 + [sqlite3.IntegrityError] * 2 + [type(None)]
+    assert traced.kept() == [1, 2, 3]
+
+
+async def test_a_batch_takes_in_what_the_loop_has_in_hand(traced: Traced) -> None:
+    """The first write wakes the writer; those that come with the same turns of the loop need no sync of their own."""
+
+    async def later(n: int) -> object:
+        await asyncio.sleep(0)
+        return await traced.writer.write(insert(n), same)
+
+    before = traced.count("COMMIT")
+    await asyncio.gather(traced.writer.write(insert(0), same), *(later(n) for n in range(1, 50)))
+    assert traced.count("COMMIT") - before == 1
+
+
+async def test_counts_go_with_the_transaction_that_changes_them(tmp_path: Path) -> None:
+    connection = open_writer(tmp_path / "headway.db")
+    writer = Writer(connection)
+
+    def count(connection: CountingConnection, *, jobs: int, fail: bool = False) -> None:
+        connection.count("me", "report", Status.QUEUED, Status.RUNNING, jobs)
+        if fail:
+            raise ZeroDivisionError
+
+    await asyncio.gather(*(writer.write(partial(count, jobs=n), same) for n in range(1, 5)))
+    with pytest.raises(ZeroDivisionError):
+        await writer.write(partial(count, jobs=100, fail=True), same)
+    await writer.write(partial(count, jobs=1), same)
+    with closing(sqlite3.connect(tmp_path / "headway.db")) as reader:
+        counts = reader.execute("SELECT * FROM counts ORDER BY jobs").fetchall()
+    await writer.close()
+    assert counts == [("me", "report", "queued", -11), ("me", "report", "running", 11)]
 
 
 async def test_a_batch_is_bounded(traced: Traced) -> None:
