@@ -11,14 +11,28 @@ from ..handlers import Registry
 from ..jobs import JobIds
 from ..ports import EventHub, JobStore
 from ..settings import Settings
-from . import ended, endpoints, pages, stream
-from .keys import ENCODER, FILES, HUB, IDS, LINKS, REGISTRY, SETTINGS, STATE, STORE, STREAMS, ServerState
+from . import ended, endpoints, pages, polling, stream
+from .keys import (
+    ENCODER,
+    FILES,
+    HUB,
+    IDS,
+    LINKS,
+    REGISTRY,
+    SETTINGS,
+    STATE,
+    STORE,
+    STREAMS,
+    WAITING,
+    ServerState,
+)
 from .limits import patience
 from .links import Links
 from .open_streams import OpenStreams
 from .openapi import DESCRIPTION, Description, openapi
 from .problems import ClientFaults, Problem, problem_middleware
 from .submission import refuse_unread
+from .waiting import Waiting
 from .wire import Encoder
 
 MAX_LINE_BYTES = 32 * 1024
@@ -40,8 +54,9 @@ def make_app(
     app[ENCODER] = Encoder(app[LINKS])
     app[STATE] = ServerState()
     app[STREAMS] = OpenStreams()
+    app[WAITING] = Waiting(store, hub)
     app[DESCRIPTION] = Description(registry, settings)
-    app.cleanup_ctx.extend([_streams, patience])
+    app.cleanup_ctx.extend([_streams, app[WAITING].run, patience])
     app.on_shutdown.extend([refuse_unread, _end_streams])
     app.on_response_prepare.append(_harden)
     _add_routes(app)
@@ -58,7 +73,7 @@ def _add_routes(app: web.Application) -> None:
     routes = [
         ("GET", "/jobs/progress", stream.jobs_stream),
         ("GET", "/jobs/stats", endpoints.stats),
-        ("GET", "/jobs/{id}", endpoints.read_job),
+        ("GET", "/jobs/{id}", polling.read_job),
         ("POST", "/jobs/{id}", endpoints.create_typed_job),
         ("DELETE", "/jobs/{id}", endpoints.delete_job),
         ("GET", "/jobs/{id}/progress", stream.job_stream),

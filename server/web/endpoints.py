@@ -1,6 +1,5 @@
-"""The endpoints of one job and of lists: everything but submissions' reading and the streams."""
+"""The endpoints of one job and of lists: everything but polls, submissions' reading and the streams."""
 
-import asyncio
 import re
 from typing import Annotated, Any
 from urllib.parse import urlencode
@@ -14,14 +13,13 @@ from ..clock import utc_now
 from ..errors import JobNotFoundError, StoreUnavailableError
 from ..handlers import JobType
 from ..jobs import Job, JobFilter, Status, is_job_id
-from ..ports import Bell
 from .auth import caller
 from .intake import Instant, NoQuery, query
-from .keys import ENCODER, FILES, HUB, LINKS, REGISTRY, STATE, STORE
+from .keys import ENCODER, FILES, LINKS, REGISTRY, STATE, STORE, WAITING
 from .problems import Problem
 from .sent_files import send_file
 from .submission import submit_envelope, submit_typed
-from .wire import error_fields, etag, job_fields, log_line_fields, path_segment, retry_after_s
+from .wire import error_fields, job_fields, log_line_fields, path_segment, retry_after_s
 
 CANCEL_WAIT_S = 2.0
 CANCEL_POLL_S = 1
@@ -69,12 +67,6 @@ class ListQuery(_Query):
         )
 
 
-class JobQuery(_Query):
-    """Whether a job that has ended leads on to its result."""
-
-    redirect: bool = Field(False, description="Once the job has ended: 303 to its result, where a failure is an error.")
-
-
 class LogsQuery(_Query):
     """Which log lines: those after a sequence number, at most `limit`."""
 
@@ -114,32 +106,6 @@ async def accepted(request: web.Request, job: Job, *, redirect: bool = False) ->
     location = request.app[LINKS].job(job, redirect=redirect)
     headers = {"Location": location, "Retry-After": str(retry_after_s(job)), **PRIVATE}
     return _json(body, status=202, headers=headers)
-
-
-async def read_job(request: web.Request) -> web.Response:
-    """`GET /jobs/{id}`"""
-    wanted = query(request, JobQuery)
-    job = await find_job(request)
-    headers = {"ETag": etag(job), **PRIVATE}
-    if wanted.redirect and job.terminal:
-        return web.Response(status=303, headers={"Location": request.app[LINKS].result(job), **PRIVATE})
-    if not job.terminal:
-        headers["Retry-After"] = str(retry_after_s(job))
-    if _not_modified(request, job):
-        return web.Response(status=304, headers=headers)
-    store, encoder = request.app[STORE], request.app[ENCODER]
-    tail = encoder.tail(job)
-    if tail is None:
-        tail = encoder.make_tail(job, await store.documents(job.owner, job.id))
-    body = encoder.detail(job, await store.queue_position(job, utc_now()), tail)
-    return _json(body, status=200 if job.terminal else 202, headers=headers)
-
-
-def _not_modified(request: web.Request, job: Job) -> bool:
-    """`If-None-Match` by weak comparison (RFC 9110, 13.1.2)."""
-    if request.headers.get("If-None-Match", "").strip() == "*":
-        return True
-    return any(tag.value == str(job.version) for tag in request.if_none_match or ())
 
 
 async def list_jobs(request: web.Request) -> web.Response:
@@ -233,23 +199,11 @@ def _disposition(name: str, *, inline: bool) -> str:
 async def delete_job(request: web.Request) -> web.Response:
     """`DELETE /jobs/{id}`: cancel, or with `?purge=true` delete; recorded first, then awaited for a moment."""
     wanted = query(request, PurgeQuery)
-    job_id = _job_id(request)
-    store, hub = request.app[STORE], request.app[HUB]
-    listener = hub.listen(Bell.CHANGED, job_id)
+    job = await request.app[STORE].request_cancel(caller(request), _job_id(request), utc_now(), purge=wanted.purge)
     try:
-        job = await store.request_cancel(caller(request), job_id, utc_now(), purge=wanted.purge)
-        deadline_s = asyncio.get_running_loop().time() + CANCEL_WAIT_S
-        while not job.terminal and not hub.closed:
-            left_s = deadline_s - asyncio.get_running_loop().time()
-            if left_s <= 0:
-                break
-            await listener.wait(left_s)
-            try:
-                job = await store.get(caller(request), job_id)
-            except JobNotFoundError:  # purged
-                return web.Response(status=204)
-    finally:
-        listener.close()
+        job = await request.app[WAITING].for_job(request, job.id, CANCEL_WAIT_S)
+    except JobNotFoundError:  # purged
+        return web.Response(status=204)
     if job.terminal:
         return web.Response(status=204)
     headers = {"Location": request.app[LINKS].job(job), "Retry-After": str(CANCEL_POLL_S), **PRIVATE}

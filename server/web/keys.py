@@ -11,6 +11,7 @@ from ..ports import EventHub, JobStore
 from ..settings import Settings
 from .links import Links
 from .open_streams import OpenStreams
+from .waiting import Waiting
 from .wire import Encoder
 
 
@@ -32,3 +33,4 @@ ENCODER = web.AppKey("encoder", Encoder)
 LINKS = web.AppKey("links", Links)
 STATE = web.AppKey("state", ServerState)
 STREAMS = web.AppKey("streams", OpenStreams)
+WAITING = web.AppKey("waiting", Waiting)

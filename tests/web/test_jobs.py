@@ -393,7 +393,7 @@ def test_an_unknown_job_is_404_everywhere(server: ServerProcess, path: str) -> N
 @pytest.mark.parametrize(
     "path", ["/jobs/{id}?", "/jobs/{id}/result?", "/jobs/stats?", "/job-types?", "/jobs/{id}/progress?"]
 )
-@pytest.mark.parametrize("option", ["wait=30", "inline=true", "surprise=1"])
+@pytest.mark.parametrize("option", ["wait_s=30", "inline=true", "surprise=1"])
 def test_an_option_that_means_nothing_is_refused(
     server: ServerProcess, completed_id: str, path: str, option: str
 ) -> None:

@@ -13,6 +13,7 @@ from pydantic_core import to_json
 from ...handlers import Registry
 from ...settings import Settings
 from ..intake import MAX_LABEL_CHARS, MAX_PARTS, Envelope
+from ..polling import MAX_WAIT_S
 from ..problems import KINDS
 from ..wire import JobDetail, JobView, LogLineView
 from . import jobs, outputs, service, streams, submissions
@@ -112,6 +113,7 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "maxRunning": settings.max_running,
         "retainSeconds": settings.retain_s,
         "heartbeatSeconds": settings.heartbeat_s,
+        "maxWaitSeconds": MAX_WAIT_S,
     }
 
 

@@ -1,7 +1,8 @@
 """Jobs: read, list, count, cancel, repeat and delete them."""
 
-from ..endpoints import JobQuery, ListQuery, LogsQuery, PurgeQuery
+from ..endpoints import ListQuery, LogsQuery, PurgeQuery
 from ..intake import NoQuery
+from ..polling import JobQuery
 from ..wire import JobDetail, JobView, LogLineView
 from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, link, or_null, ref
 
@@ -62,21 +63,30 @@ OPERATIONS: Operations = {
     ("GET", "/jobs/{id}"): Operation(
         id="readJob",
         tag="jobs",
-        summary="Read a job",
-        description="202 while it is in progress, 200 once it has ended: a failure was read successfully, too.",
+        summary="Read a job, or wait for it",
+        description=(
+            "202 while it is in progress, 200 once it has ended: a failure was read successfully, too. "
+            "With `wait` it is a long poll, which the server answers early only when it stops."
+        ),
         query=JobQuery,
-        headers=("If-None-Match",),
+        headers=("If-None-Match", "Prefer"),
         answers={
             200: Answer(
                 description="The job has ended", content=json_content(ref(JobDetail)), headers=("ETag",),
-                links=JOB_LINKS,
+                sometimes=("Preference-Applied",), links=JOB_LINKS,
             ),
             202: Answer(
                 description="The job is in progress", content=json_content(ref(JobDetail)),
-                headers=("ETag", "Retry-After"), links=JOB_LINKS,
+                headers=("ETag", "Retry-After"), sometimes=("Preference-Applied",), links=JOB_LINKS,
             ),
-            303: Answer(description="With `redirect`: where the result of the job stands", headers=("Location",)),
-            304: Answer(description="The version is the same", headers=("ETag",), sometimes=("Retry-After",)),
+            303: Answer(
+                description="With `redirect`: where the result of the job stands", headers=("Location",),
+                sometimes=("Preference-Applied",),
+            ),
+            304: Answer(
+                description="The version is the same", headers=("ETag",),
+                sometimes=("Retry-After", "Preference-Applied"),
+            ),
         },
         problems=("not-found",),
     ),

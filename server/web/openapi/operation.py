@@ -200,6 +200,10 @@ REQUEST_HEADERS: Mapping[str, Schema] = {
         "description": "The last event that the client has: what it missed follows. EventSource sends it by itself.",
         "schema": {"type": "string"},
     },
+    "Prefer": {
+        "description": "`wait=30`: seconds to wait (RFC 7240, 4.3); more than `maxWaitSeconds` is as much as that.",
+        "schema": {"type": "string"},
+    },
     "Range": {
         "description": "One range of bytes (RFC 9110, 14.2); other units are ignored.",
         "schema": {"type": "string"},
@@ -218,6 +222,10 @@ RESPONSE_HEADERS: Mapping[str, Schema] = {
     "Last-Modified": {"description": "An HTTP date.", "schema": {"type": "string"}},
     "Link": {"description": 'The next page, `rel="next"` (RFC 8288), if there is one.', "schema": {"type": "string"}},
     "Location": {"description": "Where the job is.", "schema": {"type": "string", "format": "uri-reference"}},
+    "Preference-Applied": {
+        "description": "`wait=30`: what the server made of `Prefer` (RFC 7240, 3).",
+        "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
+    },
     "Retry-After": {
         "description": "Seconds after which to ask again; only while the job is in progress.",
         "schema": {"type": "integer", "minimum": 1},
