@@ -6,11 +6,11 @@ Instants are aware UTC datetimes with millisecond precision; durations are secon
 import re
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Self
+from typing import NamedTuple, Self
 
 from .progress import Progress
 
@@ -98,13 +98,13 @@ class UploadedFile:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Job:
+class Job(NamedTuple):
     """One job as the store knows it: everything but its input and its result, which can be big.
 
     `failures` counts attempts that failed, `recoveries` crashes of the server, `interruptions` both crashes
     and orderly stops. `last_seq` is the newest sequence number of the job's history and `state_seq` that of
-    its newest state change. `version` grows with every published change.
+    its newest state change. `version` grows with every published change. A tuple, not a frozen dataclass: one
+    is made at every change, in a third of the time.
     """
 
     id: str
@@ -144,11 +144,10 @@ class Job:
 
     def ticked(self, progress: Progress, at: datetime) -> Self:
         """The same job with newer progress, one version on."""
-        return replace(self, progress=progress, updated_at=at, version=self.version + 1)
+        return self._replace(progress=progress, updated_at=at, version=self.version + 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NewJob:
+class NewJob(NamedTuple):
     """What a submission asks for. `input_json` is canonical JSON text, without the uploads."""
 
     id: str
@@ -185,8 +184,7 @@ class NewLogLine:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """A job that this engine may now run, with what the handler needs from disk."""
 
     job: Job

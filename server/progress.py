@@ -4,8 +4,7 @@ A handler writes into `Reported` as often as it likes; `Meter` turns it into a `
 """
 
 import math
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 MAX_PERCENT_RUNNING = 99.9
 """100 is the completed job's alone."""
@@ -23,8 +22,7 @@ MAX_MESSAGE_CHARS = 500
 MAX_WORD_CHARS = 80
 
 
-@dataclass(frozen=True, slots=True)
-class Progress:
+class Progress(NamedTuple):
     """What clients see. `percent`: 0-100 with one decimal, rounded down, `None` while unknown."""
 
     percent: float | None = None

@@ -128,7 +128,7 @@ def new_job(new: NewJob) -> Job:
 
 
 def progress_parameters(progress: Progress) -> Parameters:
-    return asdict(progress)
+    return progress._asdict()
 
 
 def files_json(files: tuple[OutputFile, ...] | tuple[UploadedFile, ...]) -> str | None:

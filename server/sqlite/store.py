@@ -162,7 +162,7 @@ class SqliteStore:
         operation = partial(operations.claim, free=free, limit=limit, now=now, median_s=self.median_run_s)
 
         def committed(claims: Claims) -> Claims:
-            claimed = [replace(claim, job=self._adopt(Changed(Status.QUEUED, claim.job))) for claim in claims.claims]
+            claimed = [claim._replace(job=self._adopt(Changed(Status.QUEUED, claim.job))) for claim in claims.claims]
             return replace(claims, claims=claimed)
 
         return await self._writer.write(operation, committed)
@@ -203,7 +203,7 @@ class SqliteStore:
             for batch, last_seq in zip(batches, last_seqs, strict=True):
                 job = self._snapshots.get(batch.job_id)
                 if last_seq is not None and job is not None:
-                    self._snapshots.put(replace(job, last_seq=last_seq))
+                    self._snapshots.put(job._replace(last_seq=last_seq))
                     self._hub.ring(Bell.CHANGED, batch.job_id)
 
         await self._writer.write(operation, committed)
@@ -327,7 +327,7 @@ class SqliteStore:
             return job
         self._unwritten.add(job.id)
         version = max(job.version, held.version + 1)  # ticks may have been published since the commit began
-        return replace(job, progress=held.progress, version=version)
+        return job._replace(progress=held.progress, version=version)
 
     def _count(self, owner: str, job_type: str, status: Status, step: int) -> None:
         self._counts[owner, job_type, status] += step

@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections import Counter
-from dataclasses import replace
 
 import pytest
 
@@ -187,7 +186,7 @@ async def test_a_queued_jobs_place_is_estimated(store: JobStore) -> None:
     later = await store.insert(new_job(9, run_at=at(900)))
     assert await store.queue_position(later, now) is None
     await store.claim({"report": 9}, 9, now)
-    assert await store.queue_position(replace(newcomer, id=later.id), now) == 1  # looked at before it was claimed
+    assert await store.queue_position(newcomer._replace(id=later.id), now) == 1  # looked at before it was claimed
 
 
 async def test_everybody_who_asks_first_gets_a_place_that_was_counted(store: JobStore) -> None:

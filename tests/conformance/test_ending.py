@@ -3,7 +3,6 @@
 import asyncio
 import random
 from collections.abc import Awaitable
-from dataclasses import replace
 
 import pytest
 
@@ -41,7 +40,7 @@ from tests.conformance.records import (
 LAST = Progress(
     percent=71.5, done=715, total=1000, unit="rows", message="nearly", step="two", rate_per_second=9.5, eta_s=3
 )
-KEPT = replace(LAST, rate_per_second=None, eta_s=None)
+KEPT = LAST._replace(rate_per_second=None, eta_s=None)
 """What an ended job says of its progress: there is no pace any more."""
 
 OUTCOMES: dict[str, Outcome] = {
@@ -60,7 +59,7 @@ async def test_a_completed_job_has_its_result_and_files(store: JobStore) -> None
     ended = await finish(store, job, Completed('{"ü":1}', files), 9, LAST)
     assert (ended.status, ended.completed_at, ended.expires_at) == (Status.COMPLETED, at(9), at(69))
     assert (ended.files, ended.result_bytes, ended.error) == (files, len('{"ü":1}'.encode()), None)
-    assert ended.progress == replace(KEPT, percent=100)
+    assert ended.progress == KEPT._replace(percent=100)
     assert (ended.failures, ended.interruptions) == (0, 0)
     assert ended.version > job.version
     assert await store.get(OWNER, job.id) == ended

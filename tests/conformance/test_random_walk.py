@@ -6,7 +6,7 @@ its last steps, and can be walked again.
 
 import random
 from collections import Counter
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import datetime
 
 import pytest
@@ -316,7 +316,7 @@ class Walk:
         if before is not None:
             assert job.version >= before.version, (before, job)
             if job.version == before.version:
-                assert replace(job, last_seq=before.last_seq) == before
+                assert job._replace(last_seq=before.last_seq) == before
             if before.terminal:
                 assert job.status is before.status
         self.seen[job.id] = job

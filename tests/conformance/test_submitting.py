@@ -1,7 +1,6 @@
 """`JobStore`: accepting jobs, reading them back, and whose they are."""
 
 import asyncio
-from dataclasses import replace
 
 import pytest
 
@@ -198,7 +197,7 @@ async def test_a_bad_insert_harms_no_other_of_the_same_moment(store: JobStore) -
     taken = new_job()
     await store.insert(taken)
     good = [new_job() for _ in range(20)]
-    mixed = [*good[:7], taken, *good[7:13], replace(new_job(), label="\ud800"), *good[13:], taken]
+    mixed = [*good[:7], taken, *good[7:13], new_job()._replace(label="\ud800"), *good[13:], taken]
     answers = await asyncio.gather(*(store.insert(new) for new in mixed), return_exceptions=True)
     failed = [index for index, answer in enumerate(answers) if isinstance(answer, BaseException)]
     assert failed == [7, 14, 22]

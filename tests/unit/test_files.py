@@ -3,7 +3,6 @@
 import os
 import subprocess
 import sys
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,7 +21,7 @@ def job() -> Job:
     new = NewJob(
         id=JobIds().new(NOW)[0], owner="local", type="report", input_json="{}", created_at=NOW, run_at=NOW, retain_s=1
     )
-    return replace(new_job(new), attempt=2)
+    return new_job(new)._replace(attempt=2)
 
 
 @pytest.fixture
@@ -130,7 +129,7 @@ def test_no_output_is_no_file(files: DataDirectory, job: Job) -> None:
 
 def test_a_later_attempts_output_takes_the_place_of_an_earlier_ones(files: DataDirectory, job: Job) -> None:
     for attempt, name in ((1, "old.txt"), (2, "new.txt")):
-        current = replace(job, attempt=attempt)
+        current = job._replace(attempt=attempt)
         files.directories(current).output.mkdir(parents=True)
         (files.directories(current).output / name).write_text("x")
         files.publish_output(current)

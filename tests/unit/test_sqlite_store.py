@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -133,4 +132,4 @@ async def test_progress_that_comes_late_to_the_disk_is_not_the_next_attempts(bac
     await backend.crash()
     recorded = await (await backend.open()).get(OWNER, job.id)
     assert (recorded.attempt, recorded.progress) == (2, Progress())
-    assert recorded == replace(claim.job, retain_s=recorded.retain_s)
+    assert recorded == claim.job._replace(retain_s=recorded.retain_s)
