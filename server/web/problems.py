@@ -12,6 +12,7 @@ from aiohttp.typedefs import Handler
 
 from ..errors import HeadwayError, JobNotFoundError, JobStateError, QueueFullError, StoreUnavailableError
 from .keys import LINKS
+from .lingering import answer_and_linger
 
 KINDS: Mapping[str, tuple[int, str]] = {
     "malformed-request": (400, "The request cannot be read"),
@@ -97,7 +98,10 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     try:
         return await handler(request)
     except Problem as problem:
-        return problem.response(request)
+        response = problem.response(request)
+        if problem.kind == "stopping" and not request.content.is_eof():
+            await answer_and_linger(request, response)
+        return response
     except HeadwayError as error:
         return _from_domain(error).response(request)
     except web.HTTPException as error:

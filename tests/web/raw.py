@@ -47,11 +47,17 @@ def exchange(server: ServerProcess, request: bytes, *, half_close: bool = False)
             connection.sendall(request)
         if half_close:
             connection.shutdown(socket.SHUT_WR)
-        received = bytearray()
-        with contextlib.suppress(ConnectionError):
-            while chunk := connection.recv(65536):
-                received += chunk
-    return parse(bytes(received)) if received else None
+        received = read_to_end(connection)
+    return parse(received) if received else None
+
+
+def read_to_end(connection: socket.socket) -> bytes:
+    """What has come and comes until the server closes, or resets: what came before can still be read."""
+    received = bytearray()
+    with contextlib.suppress(ConnectionError):
+        while chunk := connection.recv(65536):
+            received += chunk
+    return bytes(received)
 
 
 def parse(received: bytes) -> RawReply:

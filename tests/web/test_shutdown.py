@@ -10,7 +10,18 @@ from pathlib import Path
 
 from tests.conftest import Serving
 from tests.process import PATIENCE_S, ServerProcess, eventually
-from tests.web.raw import FORM, RawStream, assert_problem, data_of, form, is_state, parse, part, request_bytes
+from tests.web.raw import (
+    FORM,
+    RawStream,
+    assert_problem,
+    data_of,
+    form,
+    is_state,
+    parse,
+    part,
+    read_to_end,
+    request_bytes,
+)
 
 LATER = "?runAt=2099-01-01T00:00:00Z"
 
@@ -83,10 +94,9 @@ def test_an_upload_that_was_under_way_is_no_job_or_a_durable_one(serving: Servin
         eventually(lambda: any((path / "document").exists() for path in (tmp_path / "incoming").iterdir()))
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: "stopping" in server.log())
-        received = b""
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError):  # it lingers for us, but not for ever
             connection.sendall(body[-20:])
-            received = connection.recv(65536)
+        received = read_to_end(connection)
     assert exit_code(server) == 0
     accepted = [parse(received).json["jobId"]] if received.startswith(b"HTTP/1.1 202") else []
     assert accepted or parse(received).status == 503
@@ -106,9 +116,9 @@ def test_new_work_is_refused_while_it_stops(serving: Serving) -> None:
         server.request("GET", "/healthz")
         server.process.send_signal(signal.SIGTERM)
         eventually(lambda: "stopping" in server.log())
-        with contextlib.suppress(ConnectionError):
+        with contextlib.suppress(ConnectionError):  # it lingers for us, but not for ever
             connection.sendall(request[-1:])
-        reply = parse(connection.recv(65536))
+        reply = parse(read_to_end(connection))
     assert_problem(reply, 503, "stopping")
     assert int(reply.headers["Retry-After"]) >= 1
     assert exit_code(server) == 0
