@@ -254,7 +254,7 @@ def _parse(job_type: JobType, start: Message) -> Any:
         for field, path, filename, content_type, size in start["uploads"]
     }
     try:
-        return job_type.parse_input(json.loads(start["input"]), uploads)
+        return job_type.parse_input(start["input"], uploads)
     except ValidationError as error:
         raise JobFailed(**invalid_input(error)) from error
 

@@ -16,7 +16,6 @@ from typing import Any, TypeVar
 
 import structlog
 from pydantic import ValidationError
-from pydantic_core import from_json
 
 from .attempt import Attempt, End, Raised, Returned, Stopped, StopReason
 from .child import MAX_RESULT_BYTES, Message, describe, invalid_input, invalid_output, result_too_large
@@ -106,7 +105,7 @@ class Executor:
             async_checkpoint=partial(self._store_checkpoint, attempt),
         )
         try:
-            parsed = job_type.parse_input(from_json(attempt.claim.input_json), self._uploads(job))
+            parsed = job_type.parse_input(attempt.claim.input_json, self._uploads(job))
         except ValidationError as error:
             return _raised(JobFailed(**invalid_input(error)))
         task = asyncio.create_task(job_type.call(context, parsed), name=f"job:{job.type}:{job.id}")

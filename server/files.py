@@ -11,11 +11,13 @@ types/<type>/         the handler's, over all jobs of the type
 """
 
 import fcntl
+import math
 import mimetypes
 import os
 import shutil
 import stat
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Self
@@ -37,6 +39,8 @@ class DataDirectory:
         self.root = root
         self._lock = lock
         self._temporary = temporary
+        self._free_bytes = 0
+        self._free_bytes_at_s = -math.inf
 
     @classmethod
     def open(cls, location: str) -> Self:
@@ -89,10 +93,16 @@ class DataDirectory:
     def database(self) -> Path:
         return self.root / "headway.db"
 
-    def free_bytes(self) -> int:
-        """What the disk still takes from this user (statvfs(3): blocks for others than root)."""
-        disk = os.statvfs(self.root)
-        return disk.f_bavail * disk.f_frsize
+    def free_bytes(self, max_age_s: float = 0.0) -> int:
+        """What the disk still takes from this user (statvfs(3): blocks for others than root).
+
+        `max_age_s`: how old the answer may be. Asking is a system call, for each of thousands of submissions.
+        """
+        now_s = time.monotonic()
+        if now_s - self._free_bytes_at_s > max_age_s:
+            disk = os.statvfs(self.root)
+            self._free_bytes, self._free_bytes_at_s = disk.f_bavail * disk.f_frsize, now_s
+        return self._free_bytes
 
     def job(self, job_id: str) -> Path:
         """The job's own directory; it may not exist."""

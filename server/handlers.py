@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, PydanticUserError, RootModel, TypeAdapter
-from pydantic_core import core_schema, to_json
+from pydantic_core import core_schema, from_json, to_json
 
 from .errors import JobTypeError, SetupError
 
@@ -92,15 +92,16 @@ class JobType:
     source: str
     """What the child process loads to find the handler: a module's name or a path."""
 
-    def parse_input(self, fields: Mapping[str, Any], uploads: Mapping[str, Upload]) -> BaseModel | None:
+    def parse_input(self, input_json: str | bytes, uploads: Mapping[str, Upload]) -> BaseModel | None:
         """The validated input. Raises `pydantic.ValidationError`; unknown fields are refused."""
-        if self.input_type is None:
-            _NoInput.model_validate(dict(fields))
-            return None
         # As JSON and strictly, which is what the published schema says: "5" is no integer, "2026-03-31" is a date.
-        text = to_json({**fields, **dict.fromkeys(uploads, UPLOADED)})
+        if self.input_type is None:
+            _NoInput.model_validate_json(input_json)
+            return None
+        if uploads:
+            input_json = to_json({**from_json(input_json), **dict.fromkeys(uploads, UPLOADED)})
         extra: Literal["forbid"] | None = "forbid" if self._closed else None
-        return self.input_type.model_validate_json(text, strict=True, extra=extra, context={UPLOADS: dict(uploads)})
+        return self.input_type.model_validate_json(input_json, strict=True, extra=extra, context={UPLOADS: uploads})
 
     @property
     def _closed(self) -> bool:

@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 from .progress import Progress
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MILLISECOND = timedelta(milliseconds=1)
 LOCAL_OWNER = "local"
 """Whose jobs these are while there are no API keys: the one user of this machine."""
 
@@ -262,7 +263,7 @@ class Counts:
 
 def to_ms(at: datetime) -> int:
     """Milliseconds since 1970, rounded down."""
-    return (at - EPOCH) // timedelta(milliseconds=1)
+    return (at - EPOCH) // MILLISECOND
 
 
 def from_ms(ms: int) -> datetime:

@@ -81,7 +81,8 @@ class SqliteStore:
         self._counts: Counter[tuple[str, str, Status]] = Counter()
         self._queued = 0
         self._queued_of: Counter[str] = Counter()
-        self._inserting: Counter[str] = Counter()
+        self._inserting = 0
+        self._inserting_of: Counter[str] = Counter()
         self._unwritten: set[str] = set()
         self._ending: Counter[tuple[str, int]] = Counter()
         self._ticks_written_s = 0.0
@@ -135,22 +136,24 @@ class SqliteStore:
         job = new_job(new)
 
         def committed(_: None) -> Job:
-            self._inserting[new.type] -= 1
+            settled()
             self._count(job.owner, job.type, Status.QUEUED, 1)
             self._snapshots.put(job)
             self._hub.ring(Bell.CHANGED, job.id)
             self._hub.ring(Bell.QUEUED, job.id)
             return job
 
-        def failed() -> None:
-            self._inserting[new.type] -= 1
+        def settled() -> None:
+            self._inserting -= 1
+            self._inserting_of[new.type] -= 1
 
-        self._inserting[new.type] += 1  # so that a burst within one commit cannot pass the limit
-        return await self._writer.write(Rows(operations.insert, new), committed, failed)
+        self._inserting += 1  # so that a burst within one commit cannot pass the limit
+        self._inserting_of[new.type] += 1
+        return await self._writer.write(Rows(operations.insert, new), committed, settled)
 
     def check_room(self, job_type: str, max_queued_of_type: int | None = None) -> None:
-        waiting = self._queued + self._inserting.total()
-        of_type = self._queued_of[job_type] + self._inserting[job_type]
+        waiting = self._queued + self._inserting
+        of_type = self._queued_of[job_type] + self._inserting_of[job_type]
         if waiting < self._max_queued and (max_queued_of_type is None or of_type < max_queued_of_type):
             return
         median_s = self.median_run_s(job_type)
@@ -400,10 +403,11 @@ class SqliteStore:
     async def queue_position(self, job: Job, now: datetime) -> int | None:
         if job.status is not Status.QUEUED or job.run_at > now:
             return None
-        async with self._positions_lock:
-            if time.monotonic() - self._positions_at_s >= QUEUE_POSITIONS_EVERY_S:
-                self._positions = await self._read_positions(now)
-                self._positions_at_s = time.monotonic()
+        if time.monotonic() - self._positions_at_s >= QUEUE_POSITIONS_EVERY_S:
+            async with self._positions_lock:
+                if time.monotonic() - self._positions_at_s >= QUEUE_POSITIONS_EVERY_S:
+                    self._positions = await self._read_positions(now)
+                    self._positions_at_s = time.monotonic()
         # A job that came since the last look stands behind all that wait now.
         last = max(1, self._queued)  # 1 at least: `job` may have been claimed since the caller looked
         return self._positions.get(job.id, last if last <= QUEUE_POSITIONS else None)

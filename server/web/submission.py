@@ -144,9 +144,11 @@ async def _insert(
     prefix: str,
 ) -> Job:
     """Validate the input, make the uploads the job's, insert its row: only then is the job accepted."""
-    _check_input(job_type, fields, body, prefix)
+    input_json = to_json(fields)
+    _check_files(job_type, fields, body, prefix)
+    _check_input(job_type, input_json, body, prefix)
     _refuse_when_stopping(request)  # an upload may have taken a while
-    new = _new_job(request, job_type, fields, options, body)
+    new = _new_job(request, job_type, input_json, options, body)
 
     def accept() -> None:
         if incoming is not None:
@@ -170,8 +172,10 @@ async def insert_new(
         raise
 
 
-def _check_input(job_type: JobType, fields: dict[str, Any], body: Body, prefix: str) -> None:
-    """Raises `Problem` with a pointer for each error. A file can only come as a file part."""
+def _check_files(job_type: JobType, fields: dict[str, Any], body: Body, prefix: str) -> None:
+    """Raises `Problem` for a file that is no file part, and for one that the type does not take."""
+    if not job_type.uploads and not body.uploads:
+        return
     for name in job_type.uploads.keys() & fields.keys():
         pointer = f"{prefix}/{name}"
         raise Problem("validation-failed", "A file is a part of its own.", errors=[(pointer, "must be a file part")])
@@ -179,19 +183,21 @@ def _check_input(job_type: JobType, fields: dict[str, Any], body: Body, prefix: 
         raise Problem(
             "validation-failed", "The job type takes no such file.", errors=[(f"/{name}", "is no file field")]
         )
+
+
+def _check_input(job_type: JobType, input_json: bytes, body: Body, prefix: str) -> None:
+    """Raises `Problem` with a pointer for each error."""
     # The path is the child's to know; here only the file's presence is checked.
     uploads = {
         name: Upload(Path(), file.filename, file.content_type, file.size_bytes) for name, file in body.uploads.items()
     }
     try:
-        job_type.parse_input(fields, uploads)
+        job_type.parse_input(input_json, uploads)
     except ValidationError as error:
         raise invalid(error, prefix) from None
 
 
-def _new_job(
-    request: web.Request, job_type: JobType, fields: dict[str, Any], options: SubmitOptions, body: Body
-) -> NewJob:
+def _new_job(request: web.Request, job_type: JobType, input_json: bytes, options: SubmitOptions, body: Body) -> NewJob:
     settings = request.app[SETTINGS]
     job_id, created_at = request.app[IDS].new(utc_now())
     retain_s = job_type.retain_s if options.retain_seconds is None else options.retain_seconds
@@ -199,7 +205,7 @@ def _new_job(
         id=job_id,
         owner=caller(request),
         type=job_type.name,
-        input_json=to_json(fields).decode(),
+        input_json=input_json.decode(),
         created_at=created_at,
         run_at=created_at if options.run_at is None else options.run_at,
         retain_s=settings.retain_s if retain_s is None else retain_s,

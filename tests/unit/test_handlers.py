@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import pytest
 from pydantic import BaseModel, Field, RootModel, ValidationError
+from pydantic_core import to_json
 
 from server import BlockingContext, Context, JobFailed, Upload, handlers, job
 from server.errors import JobTypeError, SetupError
@@ -89,9 +90,9 @@ def test_a_handler_may_be_async_and_need_no_input() -> None:
     found = declared("tick")
     assert (found.title, found.description, found.unavailable()) == ("T", "D", "no ticker here")
     assert (found.is_async, found.input_type, found.max_attempts, found.timeout_s) == (True, None, 1, None)
-    assert found.parse_input({}, {}) is None
+    assert found.parse_input(to_json({}), {}) is None
     with pytest.raises(ValidationError):
-        found.parse_input({"surprise": 1}, {})
+        found.parse_input(to_json({"surprise": 1}), {})
 
 
 @pytest.mark.parametrize(
@@ -219,7 +220,7 @@ UPLOAD = Upload(Path("/tmp/x"), "x.pdf", "application/pdf", 5)  # noqa: S108 - n
 def test_uploads_are_the_models_fields() -> None:
     taking = the_type(Document)
     assert taking.uploads == {"document": True, "cover": False}
-    parsed = taking.parse_input({"copies": 2}, {"document": UPLOAD})
+    parsed = taking.parse_input(to_json({"copies": 2}), {"document": UPLOAD})
     assert parsed == Document(document=UPLOAD, copies=2)
 
 
@@ -243,10 +244,10 @@ def test_an_upload_may_be_explained() -> None:
 )
 def test_no_json_can_name_a_file_of_this_machine(forged: Any) -> None:
     with pytest.raises(ValidationError, match="document"):
-        the_type(Document).parse_input({"document": forged}, {})
+        the_type(Document).parse_input(to_json({"document": forged}), {})
     if forged is not None:
         with pytest.raises(ValidationError, match="cover"):
-            the_type(Document).parse_input({"cover": forged}, {"document": UPLOAD})
+            the_type(Document).parse_input(to_json({"cover": forged}), {"document": UPLOAD})
 
 
 class Several(BaseModel):
@@ -286,17 +287,17 @@ def test_an_upload_that_no_file_part_could_fill_is_refused(model: type[BaseModel
 @pytest.mark.parametrize("model", [Outer, ForbiddingOuter])
 def test_unknown_fields_are_refused_in_every_part(model: type[BaseModel], fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="surprise"):
-        the_type(model).parse_input(fields, {})
+        the_type(model).parse_input(to_json(fields), {})
 
 
 def test_a_free_object_takes_anything() -> None:
-    parsed = the_type(Outer).parse_input({"free": {"any": {"thing": 1}}}, {})
+    parsed = the_type(Outer).parse_input(to_json({"free": {"any": {"thing": 1}}}), {})
     assert isinstance(parsed, Outer)
     assert parsed.free == {"any": {"thing": 1}}
 
 
 def test_an_author_may_take_unknown_fields() -> None:
-    assert the_type(AllowingOuter).parse_input({"surprise": 1}, {}) is not None
+    assert the_type(AllowingOuter).parse_input(to_json({"surprise": 1}), {}) is not None
 
 
 @pytest.mark.parametrize("model", [Outer, ForbiddingOuter, Document])
