@@ -6,5 +6,6 @@ from server import BlockingContext, Context, JobFailed, Upload, job
 from .context import BlockingContext, Context
 from .errors import JobCancelled, JobFailed
 from .handlers import Upload, job
+from .resource import ResourceContext
 
-__all__ = ["BlockingContext", "Context", "JobCancelled", "JobFailed", "Upload", "job"]
+__all__ = ["BlockingContext", "Context", "JobCancelled", "JobFailed", "ResourceContext", "Upload", "job"]

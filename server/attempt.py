@@ -22,9 +22,10 @@ class StopReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Returned:
-    """The handler returned; the value as JSON text."""
+    """The handler returned; the value as JSON text, and `ctx.result_url` if it set that."""
 
     result_json: str
+    result_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

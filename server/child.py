@@ -225,7 +225,7 @@ def _attempt(start: Message, reporter: Reporter) -> Message:
         listening.start()
         parsed = _parse(job_type, start)
         result = job_type.call(context, parsed)
-        return {"completed": _encode(job_type, result)}
+        return {"completed": _encode(job_type, result), "result_url": context.result_url}
     except JobFailed as failure:
         return {"failed": [failure.type, failure.title, failure.detail, failure.status]}
     except JobCancelled:
@@ -239,6 +239,7 @@ def _context(start: Message, reporter: Reporter) -> BlockingContext:
     return BlockingContext(
         job_id=start["job_id"],
         attempt=start["attempt"],
+        owner=start["owner"],
         directories=Directories(*(Path(start[name]) for name in ("work", "output", "data"))),
         reported=reporter.reported,
         logs=reporter.logs,

@@ -4,6 +4,7 @@
 of their own. Both write into memory; who reads it, and when, is not the handler's business.
 """
 
+import re
 import time
 from collections import deque
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
@@ -24,7 +25,11 @@ LOG_LINES_PER_SECOND = 100
 LOG_BURST_LINES = 500
 LOG_LINES_PER_ATTEMPT = 10_000
 LOG_MESSAGE_CHARS = 4_000
+RESULT_URL_CHARS = 2_000
 LOG_LEVELS = frozenset({"debug", "info", "warning", "error"})
+
+_RESULT_URL = re.compile(r"(/(?!/)|https?://[\w.\[\]:-])[\w.~:/?#\[\]@!$&'()*+,;=%-]*", re.ASCII)
+"""The characters of RFC 3986; not `//host` (4.2), which leads elsewhere though it looks like a path."""
 
 YIELD_AFTER_S = 0.005
 """How long `Context.track` lets a handler keep the loop between two items before it yields."""
@@ -107,6 +112,7 @@ class _JobContext:
         *,
         job_id: str,
         attempt: int,
+        owner: str,
         directories: Directories,
         reported: Reported,
         logs: LogBuffer,
@@ -116,12 +122,15 @@ class _JobContext:
         """The job's id: the key for side effects, since a job may run more than once."""
         self.attempt = attempt
         """Which attempt this is; the first is 1."""
+        self.owner = owner
+        """Whose job this is: the `caller` of a resource's functions."""
         self.resumed: Any = None if checkpoint_json is None else from_json(checkpoint_json)
         """The last checkpoint of an earlier attempt, or `None`."""
         self._directories = directories
         self._reported = reported
         self._logs = logs
         self._cancelled = False
+        self._result_url: str | None = None
 
     def progress(
         self,
@@ -177,6 +186,22 @@ class _JobContext:
     def data_dir(self) -> Path:
         """A directory that all jobs of this type share; it stays."""
         return _made(self._directories.data)
+
+    @property
+    def result_url(self) -> str | None:
+        """Where clients find what the job made: a path of this server, or an http(s) URL.
+
+        Set it where the result is more than the return value: the job's `resultUrl` and the redirect of its
+        finished status go there. `None`: to the return value. What the attempt that completes has set counts.
+        """
+        return self._result_url
+
+    @result_url.setter
+    def result_url(self, url: str | None) -> None:
+        """Raises `ValueError` for what could not stand in a `Location`."""
+        if url is not None and (len(url) > RESULT_URL_CHARS or not _RESULT_URL.fullmatch(url)):
+            raise ValueError("result_url is a path that begins with one /, or an http(s) URL; other characters as %XX")
+        self._result_url = url
 
     def _start_tracking(
         self, items: object, total: float | None, unit: str | None, message: str | None, step: str | None

@@ -98,6 +98,7 @@ class Executor:
         context = Context(
             job_id=job.id,
             attempt=job.attempt,
+            owner=job.owner,
             directories=self._files.directories(job),
             reported=attempt.reported,
             logs=attempt.logs,
@@ -118,7 +119,7 @@ class Executor:
         finally:
             if not task.done():
                 self._abandon(attempt, task)
-        return _async_end(task, job_type)
+        return _async_end(task, job_type, context)
 
     async def _perform_process(self, attempt: Attempt, job_type: JobType) -> End:
         child = Child(self._start_message(attempt, job_type), attempt, partial(self._checkpoint_for_child, attempt))
@@ -185,6 +186,7 @@ class Executor:
             "type": job.type,
             "job_id": job.id,
             "attempt": job.attempt,
+            "owner": job.owner,
             "input": attempt.claim.input_json,
             "checkpoint": attempt.claim.checkpoint_json,
             "work": str(directories.work),
@@ -218,8 +220,8 @@ class Executor:
         """What the end means for the job. Output becomes durable before the row that names it."""
         reason = attempt.stop_reason
         match end:
-            case Returned(result_json):
-                return await self._completed(attempt, result_json)
+            case Returned():
+                return await self._completed(attempt, end)
             case Raised(error, final=True):
                 attempt.logs.add("error", _in_one_line(error))
                 return Failed(error, retryable=False)
@@ -241,16 +243,16 @@ class Executor:
             return Failed(INTERRUPTED, retryable=False)
         return Interrupted()
 
-    async def _completed(self, attempt: Attempt, result_json: str) -> Outcome:
+    async def _completed(self, attempt: Attempt, end: Returned) -> Outcome:
         if not self._files.directories(attempt.job).output.exists():
-            return Completed(result_json)
+            return Completed(end.result_json, result_url=end.result_url)
         try:
             files, left_out = await asyncio.to_thread(self._files.publish_output, attempt.job)
         except OSError as error:
             return self._failed(attempt, _error("output-lost", "The output could not be stored", describe(error)))
         for name in left_out:
             attempt.logs.add("warning", f"not offered for download, only plain files are: {name}")
-        return Completed(result_json, files)
+        return Completed(end.result_json, files, end.result_url)
 
     def _failed(self, attempt: Attempt, error: JobError) -> Outcome:
         """A failure that another attempt may mend, if the job has one left."""
@@ -327,7 +329,7 @@ async def _stop_child(child: Child, task: asyncio.Task[Message], attempt: Attemp
         child.kill()
 
 
-def _async_end(task: asyncio.Task[Any], job_type: JobType) -> End:
+def _async_end(task: asyncio.Task[Any], job_type: JobType, context: Context) -> End:
     if not task.done() or task.cancelled():
         return Stopped()
     error = task.exception()
@@ -337,9 +339,15 @@ def _async_end(task: asyncio.Task[Any], job_type: JobType) -> End:
         text = "".join(traceback.format_exception(error))
         log.warning("the handler raised", type=job_type.name, traceback=text)
         return Raised(_handler_error(describe(error)), final=isinstance(error, job_type.no_retry))
+    return _returned(task.result(), job_type, context)
+
+
+def _returned(value: Any, job_type: JobType, context: Context) -> End:
     try:
-        encoded = job_type.encode_output(task.result())
-        return Returned(encoded) if len(encoded) <= MAX_RESULT_BYTES else _raised(JobFailed(**result_too_large()))
+        encoded = job_type.encode_output(value)
+        if len(encoded) > MAX_RESULT_BYTES:
+            return _raised(JobFailed(**result_too_large()))
+        return Returned(encoded, context.result_url)
     except ValidationError as invalid:
         return _raised(JobFailed(**invalid_output(invalid)))
     except Exception as invalid:  # noqa: BLE001 - a return value can break its serialiser in any way
@@ -348,8 +356,8 @@ def _async_end(task: asyncio.Task[Any], job_type: JobType) -> End:
 
 def _process_end(message: Message) -> End:
     match message:
-        case {"completed": result_json}:
-            return Returned(result_json)
+        case {"completed": result_json, "result_url": result_url}:
+            return Returned(result_json, result_url)
         case {"failed": [kind, title, detail, status]}:
             return Raised(JobError(kind, title, detail, status), final=True)
         case {"stopped": _}:

@@ -111,7 +111,11 @@ class DataDirectory:
     def directories(self, job: Job) -> Directories:
         """What the context offers to attempt `job.attempt`."""
         own = self.job(job.id)
-        return Directories(work=own / "work", output=own / f"output-{job.attempt}", data=self.root / "types" / job.type)
+        return Directories(work=own / "work", output=own / f"output-{job.attempt}", data=self.type_data(job.type))
+
+    def type_data(self, job_type: str) -> Path:
+        """What all jobs of the type share; it may not exist."""
+        return self.root / "types" / job_type
 
     def input(self, job_id: str, field: str) -> Path:
         return self.job(job_id) / "inputs" / field

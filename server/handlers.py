@@ -17,6 +17,7 @@ from pydantic import BaseModel, GetCoreSchemaHandler, GetJsonSchemaHandler, Pyda
 from pydantic_core import core_schema, from_json, to_json
 
 from .errors import JobTypeError, SetupError
+from .resource import Resource, check_apart, declared_resource, output_adapter
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
 _MAX_NAME_CHARS = 64
@@ -88,6 +89,8 @@ class JobType:
     concurrency: int | None
     max_queued: int | None
     retain_s: float | None
+    resource: Resource | None
+    on_complete: Literal["redirect"] | None
     unavailable: Callable[[], str | None]
     source: str
     """What the child process loads to find the handler: a module's name or a path."""
@@ -174,6 +177,10 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
     concurrency: int | None = None,
     max_queued: int | None = None,
     retain_s: float | None = None,
+    path: str | None = None,
+    get: Callable[..., Any] | None = None,
+    list: Callable[..., Any] | None = None,
+    on_complete: Literal["redirect"] | None = None,
     unavailable: Callable[[], str | None] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Declare a function as the handler of the job type `name` (lower-case words joined by hyphens).
@@ -191,6 +198,11 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
       `max_recoveries` times (by default the server's setting); with `on_interrupt="fail"` it has failed.
     - At most `concurrency` jobs of the type run at once, and at most `max_queued` wait.
     - A finished job is kept for `retain_s` seconds.
+    - `path` makes the type a REST resource too: `POST path` submits, `GET path/{id}` is a finished job's result,
+      with `/status` and `/download` behind it, `GET path` the list. Where the resource is more than the result,
+      `get(ctx: ResourceContext, id: str)` returns one (`None`: there is none) and `list(ctx)`, or
+      `list(ctx, query: Model)`, what `GET path` shows; the handler then sets `ctx.result_url`.
+    - With `on_complete="redirect"` the `Location` of a submission leads on to the result once it is there.
     - `unavailable` returns the reason why the type cannot run on this machine, or `None`.
 
     Raises `JobTypeError` if the declaration cannot work.
@@ -202,6 +214,9 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
         _check_durations(name, timeout_s=timeout_s, stall_timeout_s=stall_timeout_s, retain_s=retain_s)
         _check_interrupts(name, on_interrupt, max_recoveries)
         _check_no_retry(name, no_retry)
+        if on_complete not in (None, "redirect"):
+            raise JobTypeError(f"{name}: on_complete is 'redirect', or None")
+        resource = _resource(name, path, get, list)
         input_type, returns = _signature(name, handler)
         doc = inspect.getdoc(handler) or ""
         job_type = JobType(
@@ -211,7 +226,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
             handler=handler,
             is_async=inspect.iscoroutinefunction(handler),
             input_type=input_type,
-            output=_output_adapter(name, returns),
+            output=output_adapter(name, returns),
             uploads=_upload_fields(name, input_type),
             max_attempts=max_attempts,
             no_retry=no_retry,
@@ -222,6 +237,8 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
             concurrency=concurrency,
             max_queued=max_queued,
             retain_s=retain_s,
+            resource=resource,
+            on_complete=on_complete,
             unavailable=unavailable or (lambda: None),
             source=_current_source or handler.__module__,
         )
@@ -345,6 +362,16 @@ def _check_no_retry(name: str, no_retry: object) -> None:
         raise JobTypeError(f"{name}: no_retry is a tuple of exception classes")
 
 
+def _resource(
+    name: str, path: str | None, get: Callable[..., Any] | None, list: Callable[..., Any] | None
+) -> Resource | None:
+    resource = declared_resource(name, path, get, list)
+    if resource is not None:
+        taken = [(other.name, other.resource.path) for other in _declared.values() if other.resource is not None]
+        check_apart(name, resource.path, taken)
+    return resource
+
+
 def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] | None, Any]:
     """The input model and the return annotation."""
     if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
@@ -368,15 +395,6 @@ def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] 
     except PydanticUserError as error:
         raise JobTypeError(f"{name}: the input cannot be described as JSON: {error}") from error
     return annotation, returns
-
-
-def _output_adapter(name: str, returns: Any) -> TypeAdapter[Any]:
-    try:
-        adapter: TypeAdapter[Any] = TypeAdapter(returns)
-        adapter.json_schema(mode="serialization")
-    except PydanticUserError as error:
-        raise JobTypeError(f"{name}: the return type cannot be written as JSON: {error}") from error
-    return adapter
 
 
 def _upload_fields(name: str, input_type: type[BaseModel] | None) -> dict[str, bool]:

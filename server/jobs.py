@@ -131,6 +131,8 @@ class Job(NamedTuple):
     error: JobError | None
     files: tuple[OutputFile, ...]
     result_bytes: int | None
+    result_url: str | None
+    """Where the handler says that the result is; `None`: where a job's result always is."""
     retry_of: str | None
     timeout_s: float | None
     retain_s: float
@@ -195,10 +197,11 @@ class Claim(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Completed:
-    """The handler returned. `result_json` is its return value as JSON text."""
+    """The handler returned. `result_json` is its return value as JSON text, `result_url` what it set for clients."""
 
     result_json: str
     files: tuple[OutputFile, ...] = ()
+    result_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, Field
 
-from server import BlockingContext, Context, JobCancelled, JobFailed, Upload, job
+from server import BlockingContext, Context, JobCancelled, JobFailed, ResourceContext, Upload, job
 
 
 class Steps(BaseModel):
@@ -308,3 +308,87 @@ async def cancels_itself(ctx: Context) -> None:
 @job("cancels-itself-process")
 def cancels_itself_process(ctx: BlockingContext) -> None:
     raise JobCancelled
+
+
+class Letter(BaseModel):
+    """What a letter says; `lost` fails, `later` waits until it is cancelled."""
+
+    text: str
+
+
+class Delivered(BaseModel):
+    characters: int
+
+
+@job("letters", path="/test/letters")
+def letters(ctx: BlockingContext, input: Letter) -> Delivered:
+    """A type with a path of its own; its result is all there is."""
+    if input.text == "lost":
+        raise JobFailed("Lost", detail="It never came.")
+    while input.text == "later":
+        ctx.raise_if_cancelled()
+        time.sleep(0.01)
+    if input.text != "spoken":
+        (ctx.output_dir / "letter.txt").write_text(input.text, "utf-8")
+        (ctx.output_dir / "reply.html").write_text(f"<p>{input.text}</p>", "utf-8")
+    return Delivered(characters=len(input.text))
+
+
+class Note(BaseModel):
+    id: str
+    text: str
+    owner: str
+
+
+class NoteQuery(BaseModel):
+    """Which notes a list shows."""
+
+    limit: int = Field(default=50, ge=1, le=50)
+
+
+def read_note(ctx: ResourceContext, id: str) -> Note | None:
+    path = ctx.data_dir / f"{id}.json"
+    if id == "raises":
+        raise ValueError("a secret")
+    if id == "exits":
+        raise SystemExit
+    note = Note.model_validate_json(path.read_bytes()) if path.exists() else None
+    return note if note is not None and note.owner == ctx.caller else None
+
+
+def list_notes(ctx: ResourceContext, query: NoteQuery) -> list[Note]:
+    found = [Note.model_validate_json(path.read_bytes()) for path in sorted(ctx.data_dir.glob("*.json"))]
+    return [note for note in found if note.owner == ctx.caller][: query.limit]
+
+
+@job("notes", path="/test/notes", get=read_note, list=list_notes, on_complete="redirect")
+def notes(ctx: BlockingContext, input: Text) -> str:
+    """A type whose resource is more than a result, in a process of its own."""
+    note = Note(id=f"note-{ctx.job_id}", text=input.text, owner=ctx.owner)
+    (ctx.data_dir / f"{note.id}.json").write_text(note.model_dump_json(), "utf-8")
+    ctx.result_url = f"/test/notes/{note.id}"
+    return note.id
+
+
+MEMOS: dict[str, str] = {}
+
+
+async def read_memo(ctx: ResourceContext, id: str) -> str | None:
+    return MEMOS.get(id)
+
+
+async def list_memos(ctx: ResourceContext) -> dict[str, str]:
+    return MEMOS
+
+
+@job("memos", path="/test/memos", get=read_memo, list=list_memos)
+async def memos(ctx: Context, input: Text) -> None:
+    """The same in the loop, kept in memory."""
+    MEMOS[ctx.job_id] = input.text
+    ctx.result_url = f"/test/memos/{ctx.job_id}"
+
+
+@job("misleads")
+async def misleads(ctx: Context, input: Text) -> None:
+    """Sets whatever it is given as the place of its result."""
+    ctx.result_url = input.text

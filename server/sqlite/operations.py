@@ -156,11 +156,12 @@ def finish(
 def _end(outcome: Outcome) -> tuple[Transition, Parameters]:
     """The statement for an outcome and the parameters that only it has."""
     match outcome:
-        case Completed(result_json, files):
+        case Completed(result_json, files, result_url):
             size = len(result_json.encode())
             return Transition.COMPLETE, {
                 "result": result_json,
                 "result_bytes": size,
+                "result_url": result_url,
                 "files": files_json(files),
             }
         case Failed(error, _):

@@ -24,7 +24,7 @@ COLUMNS = (
     "id, owner, type, label, status, priority, created_at, run_at, started_at, updated_at, completed_at, "
     "expires_at, attempt, max_attempts, failures, recoveries, interruptions, cancel_requested, "
     "purge_requested, percent, done, total, unit, message, step, rate_per_second, eta_s, error, files, "
-    "result_bytes, retry_of, timeout_s, retain_s, uploads, last_seq, state_seq, version"
+    "result_bytes, retry_of, timeout_s, retain_s, uploads, last_seq, state_seq, version, result_url"
 )
 COLUMN_COUNT = COLUMNS.count(",") + 1
 
@@ -62,6 +62,7 @@ def to_job(row: Row) -> Job:
         last_seq=row[34],
         state_seq=row[35],
         version=row[36],
+        result_url=row[37],
     )
 
 
@@ -117,6 +118,7 @@ def new_job(new: NewJob) -> Job:
         error=None,
         files=(),
         result_bytes=None,
+        result_url=None,
         retry_of=new.retry_of,
         timeout_s=new.timeout_s,
         retain_s=new.retain_s,

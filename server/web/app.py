@@ -31,6 +31,7 @@ from .links import Links
 from .open_streams import OpenStreams
 from .openapi import DESCRIPTION, Description, openapi
 from .problems import ClientFaults, Problem, problem_middleware
+from .resources import resource_routes
 from .submission import refuse_unread
 from .waiting import Waiting
 from .wire import Encoder
@@ -90,6 +91,7 @@ def _add_routes(app: web.Application) -> None:
         ("GET", "/openapi.json", openapi),
         ("GET", "/", pages.index),
         ("GET", "/static/{path:.+}", pages.static_file),
+        *resource_routes(app[REGISTRY]),
     ]
     for method, path, endpoint in routes:
         add = app.router.add_get if method == "GET" else partial(app.router.add_route, method)

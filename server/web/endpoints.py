@@ -46,10 +46,9 @@ class FilterQuery(_Query):
         return JobFilter(statuses=self.status, types=self.type, ids=self.ids)
 
 
-class ListQuery(_Query):
-    """Which jobs a list shows, and how many of them."""
+class PageQuery(_Query):
+    """Which jobs a list of one type shows, and how many of them."""
 
-    type: Annotated[frozenset[str], BeforeValidator(_split)] = frozenset()
     status: Annotated[frozenset[Status], BeforeValidator(_split)] = frozenset()
     label: str | None = None
     created_after: Instant | None = None
@@ -57,14 +56,20 @@ class ListQuery(_Query):
     limit: Annotated[int, Field(ge=1, le=200)] = 50
     cursor: str | None = None
 
-    def as_filter(self) -> JobFilter:
+    def as_filter(self, types: frozenset[str]) -> JobFilter:
         return JobFilter(
             statuses=self.status,
-            types=self.type,
+            types=types,
             label=self.label,
             created_after=self.created_after,
             created_before=self.created_before,
         )
+
+
+class ListQuery(PageQuery):
+    """Which jobs the list of all types shows, and how many of them."""
+
+    type: Annotated[frozenset[str], BeforeValidator(_split)] = frozenset()
 
 
 class LogsQuery(_Query):
@@ -93,27 +98,37 @@ async def create_job(request: web.Request) -> web.Response:
 
 async def create_typed_job(request: web.Request) -> web.Response:
     """`POST /jobs/{type}`"""
-    return await accepted(request, await submit_typed(request))
+    return await accepted(request, await submit_typed(request, request.match_info["id"]))
 
 
-async def accepted(request: web.Request, job: Job, *, redirect: bool = False) -> web.Response:
+async def accepted(request: web.Request, job: Job) -> web.Response:
     """202: accepted, durable, and where to look (RFC 9110, 15.3.3).
 
-    With `redirect` who just follows the headers ends at the result.
+    For a type that asks for it, who just follows the headers ends at the result.
     """
     position = await request.app[STORE].queue_position(job, utc_now())
     body = request.app[ENCODER].job(job, position)
-    location = request.app[LINKS].job(job, redirect=redirect)
+    location = request.app[LINKS].job(job, redirect=_leads_on(request, job))
     headers = {"Location": location, "Retry-After": str(retry_after_s(job)), **PRIVATE}
     return _json(body, status=202, headers=headers)
+
+
+def _leads_on(request: web.Request, job: Job) -> bool:
+    job_type = request.app[REGISTRY].get(job.type)
+    return job_type is not None and job_type.on_complete == "redirect"
 
 
 async def list_jobs(request: web.Request) -> web.Response:
     """`GET /jobs`"""
     wanted = query(request, ListQuery)
+    return await page_of_jobs(request, wanted, wanted.as_filter(wanted.type))
+
+
+async def page_of_jobs(request: web.Request, wanted: PageQuery, filter: JobFilter) -> web.Response:
+    """A page of the jobs that `filter` lets through, and where the next one is."""
     store = request.app[STORE]
     try:
-        page = await store.page(caller(request), wanted.as_filter(), wanted.limit, wanted.cursor)
+        page = await store.page(caller(request), filter, wanted.limit, wanted.cursor)
     except ValueError:
         errors = [("/cursor", "is not a cursor of this list")]
         raise Problem("validation-failed", "The cursor is unknown.", errors=errors) from None
@@ -123,7 +138,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     headers = dict(PRIVATE)
     if page.next_cursor is not None:
         more = urlencode({**request.query, "cursor": page.next_cursor})
-        headers["Link"] = f'<{links.to("/jobs")}?{more}>; rel="next"'
+        headers["Link"] = f'<{links.to(request.path)}?{more}>; rel="next"'
     return _json(to_json({"jobs": jobs, "nextCursor": page.next_cursor}), headers=headers)
 
 
@@ -154,14 +169,15 @@ async def read_result(request: web.Request) -> web.Response:
     """`GET /jobs/{id}/result`: the place where a failed job is an HTTP error."""
     query(request, NoQuery)
     job = await find_job(request)
-    _check_finished(job)
+    check_finished(job)
     documents = await request.app[STORE].documents(job.owner, job.id)
     if documents.result_json is None:
         raise Problem("gone", "The result was deleted.")
     return _json(documents.result_json.encode(), headers=PRIVATE)
 
 
-def _check_finished(job: Job) -> None:
+def check_finished(job: Job) -> None:
+    """Raises `Problem` if the job has no result to show: it is too early, it failed, it was cancelled."""
     if not job.terminal:
         raise Problem("not-finished", f"The job is {job.status}.", retry_after_s=retry_after_s(job))
     if job.status is Status.FAILED:
@@ -175,13 +191,17 @@ async def read_file(request: web.Request) -> web.StreamResponse:
     """`GET /jobs/{id}/files/{name}`: from the job's own directory, never run in our origin."""
     wanted = query(request, FileQuery)
     job = await find_job(request)
-    name = request.match_info["name"]
+    return await send_output(request, job, request.match_info["name"], inline=wanted.inline)
+
+
+async def send_output(request: web.Request, job: Job, name: str, *, inline: bool) -> web.StreamResponse:
+    """The job's output file of that name. Raises `Problem`."""
     file = next((file for file in job.files if file.name == name), None)
     if file is None:
         raise Problem("not-found", "The job has no such file.")
     headers = {
         "Content-Type": file.content_type,
-        "Content-Disposition": _disposition(name, inline=wanted.inline),
+        "Content-Disposition": _disposition(name, inline=inline),
         "X-Content-Type-Options": "nosniff",
         "Content-Security-Policy": SANDBOX,
         **PRIVATE,
@@ -222,6 +242,7 @@ def type_fields(job_type: JobType) -> dict[str, Any]:
         "name": job_type.name,
         "title": job_type.title,
         "description": job_type.description,
+        "path": None if job_type.resource is None else job_type.resource.path,
         "inputSchema": job_type.input_schema,
         "outputSchema": job_type.output_schema,
         "uploads": list(job_type.uploads),

@@ -18,4 +18,7 @@ class Links:
         return f"{self.base}/jobs/{job.id}?redirect=true" if redirect else f"{self.base}/jobs/{job.id}"
 
     def result(self, job: Job) -> str:
+        """Where the handler says that its result is, or where a job's result always is."""
+        if job.result_url is not None:
+            return self.to(job.result_url) if job.result_url.startswith("/") else job.result_url
         return f"{self.base}/jobs/{job.id}/result"

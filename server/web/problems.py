@@ -34,6 +34,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "disk-full": (503, "The disk is full"),
     "store-unavailable": (503, "The store cannot be written"),
     "stopping": (503, "The server is stopping"),
+    "resource-timeout": (503, "The resource could not be read in time"),
     "job-type-unavailable": (503, "The job type cannot run on this server"),
     "http-error": (500, "The request could not be answered"),
 }

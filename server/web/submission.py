@@ -32,9 +32,9 @@ from .limits import refuse_when_disk_is_full
 from .problems import Problem
 
 
-async def submit_typed(request: web.Request) -> Job:
-    """The body is the input, the options are query parameters."""
-    job_type = find_type(request, request.match_info["id"])
+async def submit_typed(request: web.Request, name: str) -> Job:
+    """A job of the type `name`: the body is the input, the options are query parameters."""
+    job_type = find_type(request, name)
     options = query(request, SubmitOptions)
     refuse_when_disk_is_full(request)
     request.app[STORE].check_room(job_type.name, job_type.max_queued)  # before an upload is read for nothing

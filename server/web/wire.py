@@ -123,7 +123,7 @@ def job_fields(job: Job, queue_position: int | None, links: Links) -> dict[str, 
         "expiresAt": instant(job.expires_at),
         "statusUrl": status_url,
         "progressUrl": f"{status_url}/progress",
-        "resultUrl": None if job.result_bytes is None else f"{status_url}/result",
+        "resultUrl": None if job.result_bytes is None and job.result_url is None else links.result(job),
         "files": [
             {
                 "name": file.name,

@@ -14,6 +14,7 @@ from server.context import (
     LOG_LINES_PER_ATTEMPT,
     LOG_LINES_PER_SECOND,
     LOG_MESSAGE_CHARS,
+    RESULT_URL_CHARS,
     BlockingContext,
     Context,
     Directories,
@@ -34,6 +35,7 @@ def common(tmp_path: Path, checkpoint_json: str | None = None) -> dict[str, Any]
     return {
         "job_id": "018f0000-0000-7000-8000-000000000000",
         "attempt": 2,
+        "owner": "local",
         "directories": Directories(tmp_path / "work", tmp_path / "output-2", tmp_path / "data"),
         "reported": Reported(),
         "logs": LogBuffer(),
@@ -302,3 +304,26 @@ def test_no_line_is_lost_while_another_thread_takes_them(monkeypatch: pytest.Mon
     buffer.add("info", "one")
     taken += buffer.take()
     assert [line.message for line in taken] == ["one"]
+
+
+# Where the result is
+
+
+@pytest.mark.parametrize("url", ["/api/todos/1?x=%20#top", "https://example.org/a", "http://[::1]:80/", "/", None])
+def test_a_result_can_be_anywhere(blocking: BlockingContext, url: str | None) -> None:
+    blocking.result_url = url
+    assert blocking.result_url == url
+
+
+@pytest.mark.parametrize(
+    "url", ["", "todos/1", "//example.org/", "/\\example.org", "ftp://x/", "javascript:x", "/a b", "/ä", "/a\r\nX: y"]
+)
+def test_what_could_not_stand_in_a_location_is_refused(waiting: Context, url: str) -> None:
+    with pytest.raises(ValueError, match="result_url is a path"):
+        waiting.result_url = url
+    assert waiting.result_url is None
+
+
+def test_a_url_without_end_is_refused(blocking: BlockingContext) -> None:
+    with pytest.raises(ValueError, match="result_url is a path"):
+        blocking.result_url = "/" + "x" * RESULT_URL_CHARS

@@ -248,7 +248,7 @@ def test_job_types_say_what_they_take_and_whether_they_run(server: ServerProcess
     types = {job_type["name"]: job_type for job_type in server.request("GET", "/job-types").json["jobTypes"]}
     walk = types["one-at-a-time"]
     assert walk.keys() == {
-        *("name", "title", "description", "inputSchema", "outputSchema", "uploads", "limits"),
+        *("name", "title", "description", "path", "inputSchema", "outputSchema", "uploads", "limits"),
         *("available", "unavailableReason"),
     }
     assert walk["limits"] == {"maxAttempts": 1, "timeoutSeconds": None, "concurrency": 1, "retainSeconds": None}

@@ -3,7 +3,7 @@ UPDATE jobs SET
     expires_at = :now + CAST(min(retain_s, 3155760000.0) * 1000 AS INTEGER),
     percent = 100, done = :done, total = :total, unit = :unit, message = :message, step = :step,
     rate_per_second = NULL, eta_s = NULL,
-    result = :result, result_bytes = :result_bytes, files = :files, checkpoint = NULL,
+    result = :result, result_bytes = :result_bytes, result_url = :result_url, files = :files, checkpoint = NULL,
     last_seq = last_seq + 1, state_seq = last_seq + 1, version = max(version, :version) + 1
 WHERE id = :id AND status = 'running' AND attempt = :attempt AND cancel_requested = 0
 RETURNING {columns}

@@ -16,7 +16,7 @@ from ..intake import MAX_LABEL_CHARS, MAX_PARTS, Envelope
 from ..polling import MAX_WAIT_S
 from ..problems import KINDS
 from ..wire import JobDetail, JobView, LogLineView
-from . import jobs, outputs, service, streams, submissions
+from . import jobs, outputs, resources, service, streams, submissions
 from .operation import JSON, REF, REQUEST_HEADERS, RESPONSE_HEADERS, Operations, Schema
 
 ABOUT = """
@@ -53,6 +53,7 @@ class Description:
             **jobs.OPERATIONS,
             **streams.OPERATIONS,
             **outputs.OPERATIONS,
+            **resources.operations(self._registry),
             **service.OPERATIONS,
         }
 
@@ -67,7 +68,11 @@ class Description:
             "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
             "paths": paths,
             "components": {
-                "schemas": {**_schemas(), **submissions.definitions(self._registry)},
+                "schemas": {
+                    **_schemas(),
+                    **submissions.definitions(self._registry),
+                    **resources.definitions(self._registry),
+                },
                 "parameters": {
                     name: {"name": name, "in": "header", **header} for name, header in REQUEST_HEADERS.items()
                 },
@@ -82,6 +87,7 @@ TAGS: Mapping[str, str] = {
     "jobs": "Look at jobs, cancel, repeat and delete them.",
     "streams": "Hear what changes, as server-sent events.",
     "outputs": "Results and files.",
+    "resources": "Job types under paths of their own.",
     "service": "The server itself.",
 }
 

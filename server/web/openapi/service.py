@@ -10,6 +10,7 @@ JOB_TYPE = closed_object(
     name=TEXT,
     title=TEXT,
     description=TEXT,
+    path=or_null("string"),
     inputSchema=ANY_SCHEMA,
     outputSchema=ANY_SCHEMA,
     uploads=array(TEXT),

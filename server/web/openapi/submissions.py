@@ -16,13 +16,13 @@ PROBLEMS = (
 
 def operations(job_types: Iterable[JobType]) -> Operations:
     """How jobs are submitted."""
-    return {("POST", "/jobs"): _enveloped(), **{_route(job_type): _typed(job_type) for job_type in job_types}}
+    return {("POST", "/jobs"): _enveloped(), **{_route(job_type): typed(job_type) for job_type in job_types}}
 
 
 def definitions(job_types: Iterable[JobType]) -> Schema:
-    """What the types' schemas define, by the names that `_hoisted` gives."""
+    """What the types' schemas define, by the names that `hoisted` gives."""
     return {
-        f"{job_type.name}.{name}": _hoisted(definition, job_type)
+        f"{job_type.name}.{name}": hoisted(definition, job_type.name)
         for job_type in job_types
         for name, definition in job_type.input_schema.get("$defs", {}).items()
     }
@@ -46,7 +46,7 @@ def _enveloped() -> Operation:
     )
 
 
-def _typed(job_type: JobType) -> Operation:
+def typed(job_type: JobType) -> Operation:
     """The type's own schema, as JSON or as a form with its files."""
     schema = _whole(job_type)
     properties = dict(schema.get("properties", {}))
@@ -78,19 +78,22 @@ def _whole(job_type: JobType) -> Schema:
     """The input's schema; a recursive model is nothing but a reference to itself."""
     schema = job_type.input_schema
     whole = schema["$defs"][schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
-    hoisted: Schema = _hoisted({key: value for key, value in whole.items() if key != "$defs"}, job_type)
-    return hoisted
+    moved: Schema = hoisted({key: value for key, value in whole.items() if key != "$defs"}, job_type.name)
+    return moved
 
 
-def _hoisted(part: Any, job_type: JobType) -> Any:
-    """With references to where `definitions` puts what they name: `#/$defs/…` would point into the document's root."""
+def hoisted(part: Any, prefix: str) -> Any:
+    """A schema with references to where `definitions` puts what they name.
+
+    `#/$defs/…` would point into the document's root.
+    """
     if isinstance(part, list):
-        return [_hoisted(item, job_type) for item in part]
+        return [hoisted(item, prefix) for item in part]
     if not isinstance(part, Mapping):
         return part
     return {
-        key: REF.format(model=f"{job_type.name}.{value.removeprefix('#/$defs/')}")
+        key: REF.format(model=f"{prefix}.{value.removeprefix('#/$defs/')}")
         if key == "$ref" and isinstance(value, str)
-        else _hoisted(value, job_type)
+        else hoisted(value, prefix)
         for key, value in part.items()
     }

@@ -1,0 +1,139 @@
+"""A type's own resource: what `@job` reads of it and refuses, and where a result may be said to be."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel, ValidationError
+
+from server import BlockingContext, ResourceContext, handlers, job
+from server.errors import JobTypeError
+from server.handlers import declared
+from server.resource import BUILT_IN
+
+
+@pytest.fixture(autouse=True)
+def _nothing_stays_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(handlers, "_declared", {})
+
+
+class Todo(BaseModel):
+    title: str
+
+
+class Wanted(BaseModel):
+    limit: int = 5
+
+
+def handler(ctx: BlockingContext) -> None: ...
+
+
+def get(ctx: ResourceContext, id: str) -> Todo | None: ...
+
+
+def list_all(ctx: ResourceContext, query: Wanted) -> list[Todo]:
+    return []
+
+
+def test_a_path_alone_shows_the_jobs() -> None:
+    job("report", path="/api/reports")(handler)
+    resource = declared("report").resource
+    assert resource is not None
+    assert (resource.path, resource.readers) == ("/api/reports", None)
+    assert declared("report").on_complete is None
+
+
+def test_functions_are_read_from_their_signatures() -> None:
+    job("todo", path="/api/todos", get=get, list=list_all, on_complete="redirect")(handler)
+    assert declared("todo").on_complete == "redirect"
+    resource = declared("todo").resource
+    assert resource is not None
+    assert resource.readers is not None
+    one, all_of_them = resource.readers.get, resource.readers.list
+    assert (one.is_async, one.query_type, all_of_them.is_async) == (False, None, False)
+    assert one.output_schema["title"] == "Todo"
+    assert one.encode(Todo(title="x")) == b'{"title":"x"}'
+    assert one.encode(None) == b"null"
+    assert all_of_them.query_type is not None
+    assert all_of_them.query_type.model_validate({"limit": 3}).model_dump() == {"limit": 3}
+    with pytest.raises(ValidationError):
+        all_of_them.query_type.model_validate({"surprise": 3})
+    with pytest.raises(ValidationError):
+        all_of_them.encode(None)
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["", "/", "api/reports", "/api/", "/api//reports", "/api/{id}", "/api/../x", "/a b", "/ä", "/a\n", "/" + "x" * 200],
+)
+def test_a_path_that_is_none_is_refused(path: str) -> None:
+    with pytest.raises(JobTypeError, match="cannot be a path"):
+        job("report", path=path)(handler)
+
+
+@pytest.mark.parametrize("path", [*BUILT_IN, "/jobs/x", "/v1", "/static/reports", "/v1/jobs/operations"])
+def test_the_servers_own_paths_are_taken(path: str) -> None:
+    with pytest.raises(JobTypeError, match="the server's own"):
+        job("report", path=path)(handler)
+
+
+@pytest.mark.parametrize("path", ["/api/reports", "/api/reports/x", "/api"])
+def test_two_types_cannot_share_a_path(path: str) -> None:
+    job("report", path="/api/reports")(handler)
+    with pytest.raises(JobTypeError, match=r"other: .* overlaps /api/reports of the job type 'report'"):
+        job("other", path=path)(handler)
+    job("near", path="/api/reports-of-today")(handler)
+
+
+def test_a_module_that_is_loaded_again_declares_its_path_again() -> None:
+    job("report", path="/api/reports")(handler)
+    job("report", path="/api/reports")(handler)
+
+
+def without_id(ctx: ResourceContext) -> Todo | None: ...
+
+
+def without_context() -> list[Todo]:
+    return []
+
+
+def takes_anything(*parts: Any) -> list[Todo]:
+    return []
+
+
+def yields(ctx: ResourceContext) -> Any:
+    yield 1
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"get": get}, "give path too"),
+        ({"list": list_all}, "give path too"),
+        ({"path": "/x", "get": get}, "come together"),
+        ({"path": "/x", "list": list_all}, "come together"),
+        ({"path": "/x", "get": without_id, "list": list_all}, r"get takes \(ctx, id\)"),
+        ({"path": "/x", "get": get, "list": without_context}, r"list takes \(ctx\) or \(ctx, query\)"),
+        ({"path": "/x", "get": get, "list": get}, "annotate list's second parameter"),
+        ({"path": "/x", "get": get, "list": takes_anything}, "plain parameters only"),
+        ({"path": "/x", "get": get, "list": yields}, "returns what clients see"),
+        ({"path": "/x", "get": "read", "list": list_all}, "get is a function"),
+        ({"on_complete": "redirekt"}, "on_complete is 'redirect'"),
+    ],
+)
+def test_a_mistake_is_named_when_the_type_is_declared(given: dict[str, Any], words: str) -> None:
+    with pytest.raises(JobTypeError, match=words):
+        job("todo", **given)(handler)
+
+
+def test_what_cannot_be_json_is_refused() -> None:
+    def get_socket(ctx: ResourceContext, id: str) -> BlockingContext | None: ...
+
+    with pytest.raises(JobTypeError, match="cannot be written as JSON"):
+        job("todo", path="/x", get=get_socket, list=list_all)(handler)
+
+
+def test_the_context_of_a_resource_has_the_types_directory(tmp_path: Path) -> None:
+    ctx = ResourceContext("somebody", tmp_path / "types" / "todo")
+    assert ctx.caller == "somebody"
+    assert ctx.data_dir.is_dir()
