@@ -106,6 +106,7 @@ class Writer:
             while self._waiting:
                 await self._gather()
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                batch.sort(key=_follows)
                 results = await loop.run_in_executor(self._thread, self._commit, batch)
                 for pending, result in zip(batch, results, strict=True):
                     _settle(pending, result)
@@ -157,6 +158,11 @@ class Writer:
             together[operation.write].append(operation.row)
         for write, rows in together.items():
             write(self._connection, rows)
+
+
+def _follows(pending: _Pending) -> bool:
+    """False for rows: sorted by it, a batch is settled in the order in which it was written."""
+    return not isinstance(pending.operation, Rows)
 
 
 def _translated(error: Exception) -> Exception:

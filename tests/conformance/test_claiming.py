@@ -41,6 +41,15 @@ async def test_a_claimed_job_runs(store: JobStore, hub: EventHub) -> None:
     assert (await store.counts(OWNER)).by_type == {"report": {Status.RUNNING: 1}}
 
 
+async def test_a_job_that_is_claimed_in_the_moment_it_comes_runs_for_everybody(store: JobStore) -> None:
+    for _ in range(10):
+        claiming = asyncio.create_task(store.claim({"report": 1}, 1, at(2)))
+        await asyncio.sleep(0)
+        inserted = await store.insert(new_job())
+        claimed = [claim.job for claim in (await claiming).claims] or [(await claim_one(store, 2)).job]
+        assert await store.get(OWNER, inserted.id) == claimed[0]
+
+
 async def test_the_highest_priority_goes_first_then_the_oldest(store: JobStore) -> None:
     chance = random.Random(1)
     news = [new_job(seconds, priority=chance.choice((-100, -1, 0, 1, 100))) for seconds in range(40)]

@@ -194,6 +194,15 @@ async def test_memory_follows_the_disk_in_commit_order_and_before_any_answer(tra
     assert order == [f"committed {n}" for n in range(3)] + [f"answered {n}" for n in range(3)]
 
 
+async def test_memory_follows_rows_before_what_was_asked_for_earlier_and_written_later(traced: Traced) -> None:
+    order: list[str] = []
+    await asyncio.gather(
+        traced.writer.write(insert(1), lambda _: order.append("follows")),
+        traced.writer.write(Rows(insert_many, 2), lambda _: order.append("row")),
+    )
+    assert order == ["row", "follows"]
+
+
 async def test_the_answer_is_what_memory_makes_of_it(traced: Traced) -> None:
     assert await traced.writer.write(insert(3), lambda n: f"{n}!") == "3!"
 
