@@ -57,17 +57,17 @@ class Attempt:
         self.published = self.meter.initial()
         self.published_s = time.monotonic()
         self.last_sign_s = time.monotonic()
-        """When the handler last gave a sign of life: a report, a log line, a checkpoint."""
+        """When the handler last gave a sign of life: its begin, a report, a log line, a checkpoint."""
         self.stop_reason: StopReason | None = None
         self.grace_s = 0.0
-        self._stopping = asyncio.Event()
+        self.asked_to_stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
     def stop(self, reason: StopReason, grace_s: float) -> None:
         """Ask the handler to stop within `grace_s` seconds. The first reason stands; returns at once."""
         if self.stop_reason is None:
             self.stop_reason = reason
             self.grace_s = grace_s
-            self._stopping.set()
+            self.asked_to_stop.set_result(None)
         elif reason is StopReason.SHUTDOWN:
             self.grace_s = min(self.grace_s, grace_s)
 
@@ -77,9 +77,6 @@ class Attempt:
         if lines:
             self.last_sign_s = time.monotonic()
         return lines
-
-    async def asked_to_stop(self) -> None:
-        await self._stopping.wait()
 
     def read_progress(self) -> Progress | None:
         """New progress to publish, `None` if there is none."""
@@ -94,6 +91,9 @@ class Attempt:
         return progress
 
     # What a child's words are told to (`isolation.Listening`)
+
+    def began(self) -> None:
+        self.last_sign_s = time.monotonic()
 
     def progress(self, values: tuple[Any, ...]) -> None:
         self.reported.put(values)

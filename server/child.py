@@ -158,6 +158,11 @@ class Reporter:
         if message:
             self._channel.send(message)
 
+    def began(self) -> None:
+        """Say that the handler runs from now on: until then its process was only being made ready."""
+        with self.interruption.held():
+            self._channel.send({"began": True})
+
     def checkpoint(self, checkpoint_json: str) -> None:
         """Hand a checkpoint over and wait until it is durable."""
         with self.interruption.held():
@@ -224,6 +229,7 @@ def _attempt(start: Message, reporter: Reporter) -> Message:
         reporter.context = context
         listening.start()
         parsed = _parse(job_type, start)
+        reporter.began()
         result = job_type.call(context, parsed)
         return {"completed": _encode(job_type, result), "result_url": context.result_url}
     except JobFailed as failure:
@@ -240,7 +246,7 @@ def _context(start: Message, reporter: Reporter) -> BlockingContext:
         job_id=start["job_id"],
         attempt=start["attempt"],
         owner=start["owner"],
-        directories=Directories(*(Path(start[name]) for name in ("work", "output", "data"))),
+        directories=Directories(start["work"], start["output"], start["data"]),
         reported=reporter.reported,
         logs=reporter.logs,
         checkpoint_json=start["checkpoint"],

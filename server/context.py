@@ -37,11 +37,14 @@ YIELD_AFTER_S = 0.005
 
 @dataclass(frozen=True, slots=True)
 class Directories:
-    """Where a job's files stand. `work` lives over attempts, `output` is one attempt's, `data` the type's."""
+    """Where a job's files stand. `work` lives over attempts, `output` is one attempt's, `data` the type's.
 
-    work: Path
-    output: Path
-    data: Path
+    As text: most jobs never ask, and a `Path` for each would cost as much as the rest of a short job.
+    """
+
+    work: str
+    output: str
+    data: str
 
 
 class LogBuffer:
@@ -213,9 +216,10 @@ class _JobContext:
         self.progress(done=0, unit=unit, message=message, step=step)
 
 
-def _made(directory: Path) -> Path:
-    directory.mkdir(parents=True, exist_ok=True)
-    return directory
+def _made(directory: str) -> Path:
+    made = Path(directory)
+    made.mkdir(parents=True, exist_ok=True)
+    return made
 
 
 class BlockingContext(_JobContext):

@@ -42,6 +42,8 @@ BACKOFF_BASE_S = 2.0
 BACKOFF_CAP_S = 300.0
 POLITE_CANCEL_S = 1.0
 """How long a `def` handler may look at `ctx.cancelled` by itself before it is interrupted."""
+MAX_START_S = 60.0
+"""What a process may take, on a busy machine, before its handler begins and can fall silent."""
 RECORD_AGAIN_AFTER_S = 0.5
 
 log = structlog.get_logger(__name__)
@@ -122,6 +124,7 @@ class Executor:
         return _async_end(task, job_type, context)
 
     async def _perform_process(self, attempt: Attempt, job_type: JobType) -> End:
+        attempt.last_sign_s += MAX_START_S  # a new process is no silent handler; it says when it has begun
         child = Child(self._start_message(attempt, job_type), attempt, partial(self._checkpoint_for_child, attempt))
         task = asyncio.create_task(child.run(), name=f"job:{attempt.job.type}:{attempt.job.id}")
         try:
@@ -138,15 +141,12 @@ class Executor:
     async def _until_stopped(self, attempt: Attempt, task: asyncio.Task[Any]) -> None:
         """Until the handler ends, its time is up, or somebody asks it to stop."""
         started_s = time.monotonic()
-        asked = asyncio.create_task(attempt.asked_to_stop(), name="asked-to-stop")
-        try:
-            while not task.done() and attempt.stop_reason is None:
-                reason, left_s = self._next_limit(attempt, started_s)
-                if left_s is not None and left_s <= 0:
-                    attempt.stop(reason, self._cancel_grace_s)
-                await asyncio.wait({task, asked}, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            asked.cancel()
+        ends = {task, attempt.asked_to_stop}
+        while not task.done() and attempt.stop_reason is None:
+            reason, left_s = self._next_limit(attempt, started_s)
+            if left_s is not None and left_s <= 0:
+                attempt.stop(reason, self._cancel_grace_s)
+            await asyncio.wait(ends, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
 
     def _next_limit(self, attempt: Attempt, started_s: float) -> tuple[StopReason, float | None]:
         """Which limit comes first, and in how many seconds; `None` if there is no limit."""
@@ -189,9 +189,9 @@ class Executor:
             "owner": job.owner,
             "input": attempt.claim.input_json,
             "checkpoint": attempt.claim.checkpoint_json,
-            "work": str(directories.work),
-            "output": str(directories.output),
-            "data": str(directories.data),
+            "work": directories.work,
+            "output": directories.output,
+            "data": directories.data,
             "lock": str(self._files.job(job.id) / "lock"),
             "uploads": [
                 [field, str(upload.path), upload.filename, upload.content_type, upload.size_bytes]
@@ -244,7 +244,7 @@ class Executor:
         return Interrupted()
 
     async def _completed(self, attempt: Attempt, end: Returned) -> Outcome:
-        if not self._files.directories(attempt.job).output.exists():
+        if not self._files.has_output(attempt.job):
             return Completed(end.result_json, result_url=end.result_url)
         try:
             files, left_out = await asyncio.to_thread(self._files.publish_output, attempt.job)
@@ -270,7 +270,7 @@ class Executor:
         recorded = await uncancellable(self._record_until_done(attempt, outcome))
         if recorded is None:
             return
-        if not self._files.job(attempt.job.id).exists():
+        if not self._files.has_any(attempt.job.id):
             return  # most jobs have no files: a look costs less than two hops to a thread
         if not recorded.files:
             await asyncio.to_thread(self._files.discard_output, attempt.job)

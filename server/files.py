@@ -39,6 +39,7 @@ class DataDirectory:
         self.root = root
         self._lock = lock
         self._temporary = temporary
+        self._jobs, self._types = str(root / "jobs"), str(root / "types")
         self._free_bytes = 0
         self._free_bytes_at_s = -math.inf
 
@@ -110,8 +111,16 @@ class DataDirectory:
 
     def directories(self, job: Job) -> Directories:
         """What the context offers to attempt `job.attempt`."""
-        own = self.job(job.id)
-        return Directories(work=own / "work", output=own / f"output-{job.attempt}", data=self.type_data(job.type))
+        own = f"{self._jobs}/{job.id}"
+        return Directories(f"{own}/work", f"{own}/output-{job.attempt}", f"{self._types}/{job.type}")
+
+    def has_any(self, job_id: str) -> bool:
+        """Whether the job has files at all. Quick: a look costs less than a hop to a thread."""
+        return os.path.exists(f"{self._jobs}/{job_id}")  # noqa: PTH110 - a Path takes longer than the look
+
+    def has_output(self, job: Job) -> bool:
+        """Whether the attempt has made its output directory. Quick, as `has_any`."""
+        return os.path.exists(f"{self._jobs}/{job.id}/output-{job.attempt}")  # noqa: PTH110 - as above
 
     def type_data(self, job_type: str) -> Path:
         """What all jobs of the type share; it may not exist."""
@@ -148,7 +157,7 @@ class DataDirectory:
 
         Names are flat: directories, links and special files are left out.
         """
-        output = self.directories(job).output
+        output = Path(self.directories(job).output)
         if not output.is_dir():
             return (), ()
         files: list[OutputFile] = []

@@ -6,6 +6,7 @@ import inspect
 import math
 import re
 import sys
+import time
 import types
 import typing
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -25,6 +26,7 @@ UPLOADS = "headway_uploads"
 UPLOADED = "uploaded"
 INPUT_PART = "input"
 """The multipart part that holds the input's other fields as JSON."""
+AVAILABILITY_LASTS_S = 1.0
 _RESERVED = frozenset({"progress", "stats"})  # GET /jobs/progress and /jobs/stats
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
@@ -239,7 +241,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
             retain_s=retain_s,
             resource=resource,
             on_complete=on_complete,
-            unavailable=unavailable or (lambda: None),
+            unavailable=_always if unavailable is None else _looked_up(unavailable),
             source=_current_source or handler.__module__,
         )
         earlier = _declared.get(name)
@@ -395,6 +397,25 @@ def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] 
     except PydanticUserError as error:
         raise JobTypeError(f"{name}: the input cannot be described as JSON: {error}") from error
     return annotation, returns
+
+
+def _always() -> None:
+    """There is no reason why the type could not run."""
+
+
+def _looked_up(unavailable: Callable[[], str | None]) -> Callable[[], str | None]:
+    """The author's answer, asked for once in a while: it is wanted at every claim, and may search the disk."""
+    answer: str | None = None
+    asked_s = -math.inf
+
+    def remembered() -> str | None:
+        nonlocal answer, asked_s
+        now_s = time.monotonic()
+        if now_s - asked_s >= AVAILABILITY_LASTS_S:
+            answer, asked_s = unavailable(), now_s
+        return answer
+
+    return remembered
 
 
 def _upload_fields(name: str, input_type: type[BaseModel] | None) -> dict[str, bool]:

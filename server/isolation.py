@@ -28,6 +28,8 @@ EXIT_WAIT_S = 2.0
 class Listening(Protocol):
     """What a child's words are told to."""
 
+    def began(self) -> None: ...
+
     def progress(self, values: tuple[Any, ...]) -> None: ...
 
     def log(self, line: NewLogLine) -> None: ...
@@ -115,6 +117,8 @@ class Child:
                 message: Message = json.loads(await reader.readexactly(LENGTH.unpack(head)[0]))
             except (asyncio.IncompleteReadError, ConnectionError):
                 return None
+            if "began" in message:
+                self.listening.began()
             if "progress" in message:
                 self.listening.progress(tuple(message["progress"]))
             for at, level, text in message.get("log", ()):

@@ -248,7 +248,7 @@ async def murmurs(ctx: Context, input: Steps) -> None:
         ctx.log(f"line {step + 1}")
 
 
-@job("stalls", stall_timeout_s=0.5)
+@job("stalls", stall_timeout_s=1.5)
 def stalls(ctx: BlockingContext, input: Steps) -> None:
     """Reports `steps` times, then falls silent."""
     for _ in ctx.track(range(input.steps)):

@@ -162,7 +162,10 @@ class SqliteStore:
         raise QueueFullError(f"{which} wait already", retry_after_s)
 
     async def claim(self, free: Mapping[str, int], limit: int, now: datetime) -> Claims:
-        operation = partial(operations.claim, free=free, limit=limit, now=now, median_s=self.median_run_s)
+        waiting = {job_type: slots for job_type, slots in free.items() if self._queued_of[job_type]}
+        if not waiting:
+            return Claims([], None)
+        operation = partial(operations.claim, free=waiting, limit=limit, now=now, median_s=self.median_run_s)
 
         def committed(claims: Claims) -> Claims:
             claimed = [claim._replace(job=self._adopt(Changed(Status.QUEUED, claim.job))) for claim in claims.claims]

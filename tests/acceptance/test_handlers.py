@@ -116,7 +116,7 @@ def test_a_time_limit_ends_both_kinds(serving: Serving) -> None:
 
 def test_a_job_that_shows_no_progress_is_stopped(serving: Serving) -> None:
     server = serving(":memory:", env={"HEADWAY_CANCEL_GRACE_S": "0.5"})
-    job_id = server.submit("stalls", {"steps": 4, "step_s": 0.3})
+    job_id = server.submit("stalls", {"steps": 4, "step_s": 0.5})
     job = server.wait_for(job_id)
     assert (job["status"], job["error"]["type"]) == ("failed", "stalled")
     assert (job["done"], job["total"]) == (4, 4)  # each report began the wait anew

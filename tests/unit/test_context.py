@@ -36,7 +36,7 @@ def common(tmp_path: Path, checkpoint_json: str | None = None) -> dict[str, Any]
         "job_id": "018f0000-0000-7000-8000-000000000000",
         "attempt": 2,
         "owner": "local",
-        "directories": Directories(tmp_path / "work", tmp_path / "output-2", tmp_path / "data"),
+        "directories": Directories(*(str(tmp_path / name) for name in ("work", "output-2", "data"))),
         "reported": Reported(),
         "logs": LogBuffer(),
         "checkpoint_json": checkpoint_json,

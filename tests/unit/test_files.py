@@ -105,7 +105,7 @@ def test_uploads_of_nobody_are_cleared(files: DataDirectory) -> None:
 
 
 def test_only_plain_files_are_published(files: DataDirectory, job: Job, tmp_path: Path) -> None:
-    output = files.directories(job).output
+    output = Path(files.directories(job).output)
     (output / "folder").mkdir(parents=True)
     (output / "folder" / "deep.txt").write_text("x")
     (output / "link.txt").symlink_to("/etc/passwd")
@@ -130,8 +130,8 @@ def test_no_output_is_no_file(files: DataDirectory, job: Job) -> None:
 def test_a_later_attempts_output_takes_the_place_of_an_earlier_ones(files: DataDirectory, job: Job) -> None:
     for attempt, name in ((1, "old.txt"), (2, "new.txt")):
         current = job._replace(attempt=attempt)
-        files.directories(current).output.mkdir(parents=True)
-        (files.directories(current).output / name).write_text("x")
+        Path(files.directories(current).output).mkdir(parents=True)
+        (Path(files.directories(current).output) / name).write_text("x")
         files.publish_output(current)
     assert [file.name for file in (files.job(job.id) / "files").iterdir()] == ["new.txt"]
 

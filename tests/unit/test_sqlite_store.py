@@ -122,6 +122,7 @@ async def test_progress_that_comes_late_to_the_disk_is_not_the_next_attempts(bac
     job = await running_job(store)
     await tick(store, job, 10.0)  # goes to the disk; those of the next half second stay in memory
     await tick(store, job, 60.0)
+    await store.insert(new_job(5))  # nobody claims from a queue that is known to be empty
     ending = asyncio.create_task(finish(store, job, Interrupted()))
     claiming = asyncio.create_task(claim_one(store, 2))
     await asyncio.sleep(0)

@@ -20,7 +20,7 @@ def attempt(tmp_path: Path) -> Callable[[int], BlockingContext]:
             job_id="01890000-0000-7000-8000-000000000000",
             attempt=number,
             owner="local",
-            directories=Directories(root / "work", root / f"output-{number}", root / "data"),
+            directories=Directories(*(str(root / name) for name in ("work", f"output-{number}", "data"))),
             reported=Reported(),
             logs=LogBuffer(),
             checkpoint_json=None,
