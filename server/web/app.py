@@ -18,6 +18,7 @@ from .keys import (
     HUB,
     IDS,
     LINKS,
+    READY,
     REGISTRY,
     SETTINGS,
     STATE,
@@ -31,6 +32,7 @@ from .links import Links
 from .open_streams import OpenStreams
 from .openapi import DESCRIPTION, Description, openapi
 from .problems import ClientFaults, Problem, problem_middleware
+from .ready import ON_EVERY_ANSWER, ReadyAnswers
 from .resources import resource_routes
 from .submission import refuse_unread
 from .waiting import Waiting
@@ -55,6 +57,7 @@ def make_app(
     app[ENCODER] = Encoder(app[LINKS])
     app[STATE] = ServerState()
     app[STREAMS] = OpenStreams()
+    app[READY] = ReadyAnswers()
     app[WAITING] = Waiting(store, hub)
     app[DESCRIPTION] = Description(registry, settings)
     app.cleanup_ctx.extend([_streams, app[WAITING].run, patience])
@@ -109,9 +112,7 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
 
 async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries."""
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Referrer-Policy", "no-referrer")
-    response.headers["Server"] = "Headway"
+    response.headers.update(ON_EVERY_ANSWER)
 
 
 async def _streams(app: web.Application) -> AsyncIterator[None]:

@@ -11,6 +11,7 @@ from ..ports import EventHub, JobStore
 from ..settings import Settings
 from .links import Links
 from .open_streams import OpenStreams
+from .ready import ReadyAnswers
 from .waiting import Waiting
 from .wire import Encoder
 
@@ -34,3 +35,4 @@ LINKS = web.AppKey("links", Links)
 STATE = web.AppKey("state", ServerState)
 STREAMS = web.AppKey("streams", OpenStreams)
 WAITING = web.AppKey("waiting", Waiting)
+READY = web.AppKey("ready", ReadyAnswers)

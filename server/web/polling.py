@@ -1,19 +1,23 @@
 """`GET /jobs/{id}`: polls, and long polls that wait for news."""
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Annotated
 
-from aiohttp import web
+from aiohttp import hdrs, web
 from pydantic import Field
 
 from ..clock import utc_now
-from ..jobs import Job
+from ..jobs import Job, Status
 from .endpoints import PRIVATE, find_job
 from .intake import NoQuery, query
-from .keys import ENCODER, LINKS, STORE, WAITING
+from .keys import ENCODER, LINKS, READY, STORE, WAITING
 from .preferences import applied_wait, preferred_wait_s
+from .ready import ReadyAnswer, can_be_ready
 from .wire import etag, retry_after_s
 
 MAX_WAIT_S = 60
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class JobQuery(NoQuery):
@@ -26,8 +30,14 @@ class JobQuery(NoQuery):
     )
 
 
-async def read_job(request: web.Request) -> web.Response:
+async def read_job(request: web.Request) -> web.StreamResponse:
     """`GET /jobs/{id}`"""
+    if request.rel_url.raw_query_string or "Prefer" in request.headers:
+        return await _read_job_as_wished(request)
+    return await _answer(request, await find_job(request))
+
+
+async def _read_job_as_wished(request: web.Request) -> web.StreamResponse:
     wanted = query(request, JobQuery)
     job = await find_job(request)
     wait_s, applied = _granted(request, wanted)
@@ -52,23 +62,45 @@ def _is_news(request: web.Request, job: Job) -> bool:
     return job.terminal or ("If-None-Match" in request.headers and not _not_modified(request, job))
 
 
-async def _answer(request: web.Request, job: Job, more_headers: dict[str, str]) -> web.Response:
-    headers = {"ETag": etag(job), **PRIVATE, **more_headers}
-    if not job.terminal:
-        headers["Retry-After"] = str(retry_after_s(job))
-    if _not_modified(request, job):
+async def _answer(request: web.Request, job: Job, applied: Mapping[str, str] = NO_HEADERS) -> web.StreamResponse:
+    store, answers = request.app[STORE], request.app[READY]
+    position = await store.queue_position(job, utc_now()) if job.status is Status.QUEUED else None
+    ready = answers.get(job, position)
+    unchanged = _not_modified(request, job)
+    if ready is None:
+        if unchanged:  # its body, which may have to be read from the disk, is not wanted
+            return web.Response(status=304, headers={**_headers(job), **applied})
+        ready = await _make_ready(request, job, position)
+        answers.keep(job.id, ready)
+    if can_be_ready(request) and not applied:
+        return ready.not_modified() if unchanged else ready.response()
+    headers = {**_headers(job), **applied}
+    if unchanged:
         return web.Response(status=304, headers=headers)
-    store, encoder = request.app[STORE], request.app[ENCODER]
+    return web.Response(body=ready.body, status=ready.status, headers=headers, content_type="application/json")
+
+
+async def _make_ready(request: web.Request, job: Job, position: int | None) -> ReadyAnswer:
+    encoder = request.app[ENCODER]
     tail = encoder.tail(job)
     if tail is None:
-        tail = encoder.make_tail(job, await store.documents(job.owner, job.id))
-    body = encoder.detail(job, await store.queue_position(job, utc_now()), tail)
-    status = 200 if job.terminal else 202
-    return web.Response(body=body, status=status, headers=headers, content_type="application/json")
+        tail = encoder.make_tail(job, await request.app[STORE].documents(job.owner, job.id))
+    return ReadyAnswer.make(job, position, encoder.detail(job, position, tail), _headers(job))
+
+
+def _headers(job: Job) -> dict[str, str]:
+    headers = {"ETag": etag(job), **PRIVATE}
+    if not job.terminal:
+        headers["Retry-After"] = str(retry_after_s(job))
+    return headers
 
 
 def _not_modified(request: web.Request, job: Job) -> bool:
     """`If-None-Match` by weak comparison (RFC 9110, 13.1.2)."""
-    if request.headers.get("If-None-Match", "").strip() == "*":
+    held = request.headers.get(hdrs.IF_NONE_MATCH)
+    if held is None:
+        return False
+    # What nearly all send first: aiohttp's reading of it costs as much as the rest of a poll.
+    if held == etag(job) or held.strip() == "*":
         return True
     return any(tag.value == str(job.version) for tag in request.if_none_match or ())

@@ -87,7 +87,7 @@ class JobEndpoints:
         await self._own_job(request)
         return await read_result(request)
 
-    async def status(self, request: web.Request) -> web.Response:
+    async def status(self, request: web.Request) -> web.StreamResponse:
         """`GET {path}/{id}/status`: the job, as `/jobs/{id}` shows it."""
         await self._own_job(request)
         return await read_job(request)

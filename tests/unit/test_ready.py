@@ -1,0 +1,54 @@
+"""Ready answers: what is kept of them, and for how long. A job's bytes are stand-ins here."""
+
+from datetime import UTC, datetime
+
+import pytest
+
+from server.jobs import NewJob
+from server.sqlite.rows import new_job
+from server.web import ready
+from server.web.ready import KEPT_BYTES_EACH, ReadyAnswer, ReadyAnswers
+
+AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
+JOB = new_job(NewJob(id="a", owner="local", type="t", input_json="{}", created_at=AT, run_at=AT, retain_s=1))
+
+
+def answer(body: bytes = b"{}", version: int = JOB.version, position: int | None = None) -> ReadyAnswer:
+    return ReadyAnswer(version, position, 202, b"head", body, b"head 304")
+
+
+def test_an_answer_is_for_one_version_and_one_place_in_the_queue() -> None:
+    answers = ReadyAnswers()
+    answers.keep("a", answer(position=2))
+    assert answers.get(JOB, 2) is not None
+    assert answers.get(JOB, 1) is None
+    assert answers.get(JOB, None) is None
+    answers.keep("a", answer(version=JOB.version + 1))
+    assert answers.get(JOB, None) is None
+    answers.keep("a", answer())
+    assert answers.get(JOB, None) is not None
+
+
+def test_what_is_kept_is_bounded_and_the_longest_kept_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ready, "KEPT_BYTES", 10 * answer().size_bytes)
+    answers = ReadyAnswers()
+    answers.keep("a", answer())
+    for number in range(9):
+        answers.keep(str(number), answer())
+    assert answers.get(JOB, None) is not None
+    answers.keep("a", answer())  # made anew: the youngest now
+    for number in range(9, 18):
+        answers.keep(str(number), answer())
+    assert answers.get(JOB, None) is not None
+    answers.keep("18", answer())
+    assert answers.get(JOB, None) is None
+    assert len(answers._kept) == 10
+    assert answers._bytes == 10 * answer().size_bytes
+
+
+def test_a_big_answer_is_not_kept_and_takes_the_older_one_with_it() -> None:
+    answers = ReadyAnswers()
+    answers.keep("a", answer())
+    answers.keep("a", answer(b"x" * KEPT_BYTES_EACH))
+    assert answers._bytes == 0
+    assert not answers._kept
