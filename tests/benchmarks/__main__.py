@@ -3,38 +3,43 @@
 import argparse
 import json
 import sys
-from typing import TYPE_CHECKING
+from collections.abc import Callable
 
-from . import against_bare, busy, carried, context, growth, watched
+from . import against_bare, busy, carried, context, growth, idle, stream, watched
+from .report import Play, Table, summary
 
-if TYPE_CHECKING:
-    from .report import Table
-
-BENCHMARKS = {
-    "context": context.run,
-    "busy": busy.run,
-    "watched": watched.run,
-    "submit": against_bare.run_submit,
-    "poll": against_bare.run_poll,
-    "jobs": carried.run,
-    "growth": growth.run,
+BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
+    "context": [context.run],
+    "busy": [busy.run],
+    "watched": [watched.run],
+    "poll": [against_bare.run_poll],
+    "stream": [stream.run_one_job, stream.run_many_jobs],
+    "idle": [idle.run],
+    "submit": [against_bare.run_submit],
+    "jobs": [carried.run],
+    "growth": [growth.run],
 }
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
     parser.add_argument("names", nargs="+", choices=[*BENCHMARKS, "all"], metavar="NAME", help=", ".join(BENCHMARKS))
-    parser.add_argument("--rounds", type=int, default=5, help="rounds of which the median is taken (default 5)")
+    parser.add_argument("--rounds", type=int, default=3, help="rounds of which the median is taken (default 3)")
+    parser.add_argument("--sides", default="", help="of stream and idle: play only these, as headway,nchan")
     parser.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     arguments = parser.parse_args()
-    names = list(BENCHMARKS) if "all" in arguments.names else arguments.names
-    tables: dict[str, Table] = {}
-    for name in names:
-        tables[name] = BENCHMARKS[name](arguments.rounds)
-        if not arguments.json:
-            print(tables[name].text(), flush=True)
+    play = Play(arguments.rounds, frozenset(arguments.sides.split(",")) if arguments.sides else frozenset())
+    found: dict[str, list[Table]] = {}
+    for name in BENCHMARKS if "all" in arguments.names else arguments.names:
+        found[name] = []
+        for run in BENCHMARKS[name]:
+            found[name].append(run(play))
+            if not arguments.json:
+                print(found[name][-1].text(), flush=True)
     if arguments.json:
-        json.dump({name: table.rows for name, table in tables.items()}, sys.stdout, indent=2)
+        json.dump({name: [table.json() for table in tables] for name, tables in found.items()}, sys.stdout, indent=2)
+    else:
+        print(summary([table for tables in found.values() for table in tables]).text())
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Any
 
 from tests.process import ROOT, ServerProcess
 
-from .report import Table
+from .report import Play, Table
 
 CONNECTIONS = 64
 SECONDS = 3.0
@@ -21,9 +21,9 @@ JOBS = ROOT / "tests" / "benchmarks" / "benchmark_jobs.py"
 HEADERS = "Host: localhost\r\nContent-Type: application/json\r\n"
 
 
-def run_submit(rounds: int) -> Table:
+def run_submit(play: Play) -> Table:
     """Durable submissions while nothing is claimed, on a real disk."""
-    table = Table(f"Durable submissions a second, {CONNECTIONS} connections, claiming paused, {rounds} rounds")
+    table = Table(f"Durable submissions a second, {CONNECTIONS} connections, claiming paused, {play.rounds} rounds")
     with tempfile.TemporaryDirectory(dir=ROOT) as folder, ServerProcess(folder, "--jobs", str(JOBS)) as server:
         pin(server.process.pid, 0)
         blocker = server.submit("one-slot", {"seconds": 3600})
@@ -31,33 +31,33 @@ def run_submit(rounds: int) -> Table:
         body = json.dumps({"seconds": 0}).encode()
         answer = server.request("POST", "/jobs/one-slot", body, {"Content-Type": "application/json"}).body
         request = f"POST /jobs/one-slot HTTP/1.1\r\n{HEADERS}Content-Length: {len(body)}\r\n\r\n".encode() + body
-        _compare(table, server.port, request, answer, "202", rounds)
+        _compare(table, server.port, request, answer, "202", play)
         table.rows[0]["queued"] = server.request("GET", "/jobs/stats").json["byStatus"]["queued"]
     return table
 
 
-def run_poll(rounds: int) -> Table:
+def run_poll(play: Play) -> Table:
     """Polls of one finished job, whole and as 304."""
-    table = Table(f"Polls a second, {CONNECTIONS} connections, {rounds} rounds")
+    table = Table(f"Polls a second, {CONNECTIONS} connections, {play.rounds} rounds")
     with ServerProcess(":memory:", "--jobs", str(JOBS)) as server:
         pin(server.process.pid, 0)
         job_id = server.submit("one-slot", {"seconds": 0})
         server.wait_for(job_id)
         reply = server.request("GET", f"/jobs/{job_id}")
         request = f"GET /jobs/{job_id} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
-        _compare(table, server.port, request, reply.body, "200", rounds)
+        _compare(table, server.port, request, reply.body, "200", play)
         unchanged = request[:-2] + f"If-None-Match: {reply.headers['ETag']}\r\n\r\n".encode()
-        found = [load(server.port, unchanged) for _ in range(rounds)]
+        found = [load(server.port, unchanged) for _ in range(play.rounds)]
         assert all(set(one["statuses"]) == {"304"} for one in found)
         table.add(server="headway, 304", per_second=_median(found, "per_second"), p99_ms=_median(found, "p99_ms"))
     return table
 
 
-def _compare(table: Table, port: int, request: bytes, answer: bytes, status: str, rounds: int) -> None:
+def _compare(table: Table, port: int, request: bytes, answer: bytes, status: str, play: Play) -> None:
     ours: list[dict[str, Any]] = []
     theirs: list[dict[str, Any]] = []
     with bare(answer) as bare_port:
-        for _ in range(rounds):
+        for _ in range(play.rounds):
             theirs.append(load(bare_port, request))
             ours.append(load(port, request))
     assert all(set(one["statuses"]) == {status} for one in ours), ours

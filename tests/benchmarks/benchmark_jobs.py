@@ -9,6 +9,10 @@ from pydantic import BaseModel
 from tqdm import tqdm
 
 from server import BlockingContext, Context, job
+from tests.benchmarks.producing import by_the_clock, on_demand, stamp
+
+FRAMES = 1_000_000
+"""The total that the publishing handlers name: out of reach, so that no frame is the last."""
 
 
 class Calls(BaseModel):
@@ -106,3 +110,33 @@ async def one_slot(ctx: Context, input: Wait) -> None:
 @job("noop")
 async def noop(ctx: Context) -> None:
     """Nothing at all."""
+
+
+class Control(BaseModel):
+    port: int
+
+
+class Pace(Control):
+    updates: int
+    per_second: float
+
+
+@job("say-once")
+async def say_once(ctx: Context) -> None:
+    """Publishes one frame and waits."""
+    ctx.progress(done=1, total=FRAMES, unit="frames", message=stamp())
+    await asyncio.Event().wait()
+
+
+@job("publish-on-demand")
+async def publish_on_demand(ctx: Context, input: Control) -> None:
+    """One job that many watch: an update for each byte that the load generator sends."""
+    async for number in on_demand(input.port):
+        ctx.progress(done=number, total=FRAMES, unit="frames", message=stamp())
+
+
+@job("publish-by-the-clock")
+async def publish_by_the_clock(ctx: Context, input: Pace) -> None:
+    """One of many jobs: updates at a steady pace, once the load generator lets it begin."""
+    async for number in by_the_clock(input.port, input.updates, input.per_second):
+        ctx.progress(done=number, total=FRAMES, unit="frames", message=stamp())

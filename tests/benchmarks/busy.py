@@ -12,17 +12,17 @@ from statistics import median
 
 from tests.process import ROOT, ServerProcess
 
-from .report import Table, percentile
+from .report import Play, Table, percentile
 
 POLLS = 1_500
 PACE_S = 0.002
 JOBS = ROOT / "tests" / "benchmarks" / "benchmark_jobs.py"
 
 
-def run(rounds: int) -> Table:
+def run(play: Play) -> Table:
     cores = os.cpu_count() or 1
     table = Table(
-        f"Poll latency in ms beside {cores} CPU-bound jobs on {cores} cores, {rounds} rounds of {POLLS:,} polls"
+        f"Poll latency in ms beside {cores} CPU-bound jobs on {cores} cores, {play.rounds} rounds of {POLLS:,} polls"
     )
     idle: list[list[float]] = []
     busy: list[list[float]] = []
@@ -30,7 +30,7 @@ def run(rounds: int) -> Table:
         job_id = server.submit("weather", {"city": "Rome"})
         server.wait_for(job_id)
         _latencies(server, job_id)  # warm
-        for _ in range(rounds):
+        for _ in range(play.rounds):
             idle.append(_latencies(server, job_id))
             spinning = [server.submit("spin", {"cpu_s": 600}) for _ in range(cores)]
             for spin_id in spinning:

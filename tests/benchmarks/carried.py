@@ -7,17 +7,17 @@ from statistics import median
 from tests.process import ROOT, ServerProcess
 
 from .against_bare import HEADERS, JOBS, bare, load, pin
-from .report import Table
+from .report import Play, Table
 
 SECONDS = 3.0
 
 
-def run(rounds: int) -> Table:
-    table = Table(f"No-op jobs from POST to completed a second, {rounds} rounds of {SECONDS:.0f} s of submissions")
+def run(play: Play) -> Table:
+    table = Table(f"No-op jobs from POST to completed a second, {play.rounds} rounds of {SECONDS:.0f} s of submissions")
     request = f"POST /jobs/noop HTTP/1.1\r\n{HEADERS}Content-Length: 2\r\n\r\n{{}}".encode()
     ours: list[float] = []
     theirs: list[float] = []
-    for _ in range(rounds):
+    for _ in range(play.rounds):
         with (
             tempfile.TemporaryDirectory(dir=ROOT) as folder,
             ServerProcess(folder, "--jobs", str(JOBS), "--max-running", "64") as server,

@@ -8,21 +8,23 @@ from statistics import median
 
 from tests.process import ROOT, ServerProcess
 
-from .report import Table
+from .report import Play, Table
 
 CALLS = 300_000
 JOBS = ROOT / "tests" / "benchmarks" / "benchmark_jobs.py"
 
 
-def run(rounds: int) -> Table:
-    table = Table(f"ctx.progress against tqdm.update(1): nanoseconds a call, medians of {rounds} rounds of {CALLS:,}")
+def run(play: Play) -> Table:
+    table = Table(f"ctx.progress against tqdm.update(1): nanoseconds a call, {play.rounds} rounds of {CALLS:,}")
     with ServerProcess(":memory:", "--jobs", str(JOBS)) as server:
         for kind in ("async", "process"):
-            job_id = server.submit(f"time-progress-{kind}", {"calls": CALLS, "rounds": rounds})
+            job_id = server.submit(f"time-progress-{kind}", {"calls": CALLS, "rounds": play.rounds})
             job = server.wait_for(job_id)
             assert job["status"] == "completed", job["error"]
             measured = job["result"]
             for call in ("done", "done_total_message", "track"):
                 progress_ns, tqdm_ns = median(measured[call]), median(measured["tqdm"])
                 table.add(handler=kind, call=call, ns=progress_ns, tqdm_ns=tqdm_ns, times_tqdm=progress_ns / tqdm_ns)
+    most = max(row["times_tqdm"] for row in table.rows)
+    table.expect("context: a ctx.progress call, in calls of tqdm.update(1), the dearest", most, at_most=5)
     return table

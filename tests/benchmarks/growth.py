@@ -17,7 +17,7 @@ from statistics import median
 from server.jobs import JobIds, to_ms
 from tests.process import ROOT, ServerProcess
 
-from .report import Table, percentile
+from .report import Play, Table, percentile
 
 JOBS = 1_000_000
 FEW_JOBS = 5_000
@@ -32,9 +32,10 @@ VALUES (?, 'local', ?, ?, ?, 0, ?, ?, ?, ?, ?, ?, 1, 1, 31536000, 3, 3, 3, '{}',
 """
 
 
-def run(rounds: int) -> Table:
+def run(play: Play) -> Table:
     table = Table(
-        f"{JOBS:,} finished jobs in the file against {FEW_JOBS:,}: median ms of {REQUESTS} requests, {rounds} rounds"
+        f"{JOBS:,} finished jobs in the file against {FEW_JOBS:,}: median ms of {REQUESTS} requests, "
+        f"{play.rounds} rounds"
     )
     with tempfile.TemporaryDirectory(dir=ROOT) as folder:
         full, few = Path(folder) / "full", Path(folder) / "few"
@@ -47,7 +48,7 @@ def run(rounds: int) -> Table:
             job_id = {server.port: server.submit("lottery", {"draws": 1000}) for server in (big, small)}
             for server in (big, small):
                 server.wait_for(job_id[server.port])
-            for _ in range(rounds):
+            for _ in range(play.rounds):
                 for name, path in _requests().items():
                     for server, found in zip((big, small), measured.setdefault(name, ([], [])), strict=True):
                         found.append(_latency_ms(server, path.replace("{id}", job_id[server.port])))
@@ -55,6 +56,9 @@ def run(rounds: int) -> Table:
             ratios = [one / other for one, other in zip(with_all, with_none, strict=True)]
             table.add(request=name, full_ms=median(with_all), few_ms=median(with_none), full_by_few=median(ratios))
         table.add(request="start-up, s", full_ms=started_s[0], few_ms=few_started_s[0])
+    most = max(row["full_by_few"] for row in table.rows if "full_by_few" in row)
+    table.expect("growth: latency with all the jobs by that with few, the worst request", most, at_most=1.2)
+    table.expect("growth: start-up with all the jobs, s", started_s[0], at_most=1.5)
     return table
 
 

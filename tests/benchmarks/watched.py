@@ -9,20 +9,20 @@ from typing import Any
 
 from tests.process import ServerProcess
 
-from .report import Table
+from .report import Play, Table
 
 ROWS = 300_000
 
 
-def run(rounds: int) -> Table:
-    table = Table(f"csv-report of {ROWS:,} rows: run time in s, watched and unwatched in turn, {rounds} rounds")
+def run(play: Play) -> Table:
+    table = Table(f"csv-report of {ROWS:,} rows: run time in s, watched and unwatched in turn, {play.rounds} rounds")
     content = _orders()
     unwatched: list[float] = []
     watched: list[float] = []
     frames = 0
     with ServerProcess(":memory:") as server:
         _run_time(server, content, watch=False)  # warm
-        for _ in range(rounds):
+        for _ in range(play.rounds):
             unwatched.append(_run_time(server, content, watch=False)[0])
             seconds, frames = _run_time(server, content, watch=True)
             watched.append(seconds)
