@@ -8,5 +8,8 @@ MODULES: Final = (
     "server.samples.transcode",
     "server.samples.weather",
     "server.samples.lottery",
+    "server.samples.sales_report",
+    "server.samples.todo",
+    "server.samples.ping",
 )
 """The modules that register a job type. Names, so that nothing is loaded before it is wanted."""

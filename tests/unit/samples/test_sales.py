@@ -1,0 +1,214 @@
+"""The sales report: its ledger, created once and whole, and its sums, held against a second way to add up."""
+
+import csv
+import hashlib
+from collections.abc import Iterator
+from decimal import Decimal
+from pathlib import Path
+from random import Random
+
+import pytest
+from pydantic import ValidationError
+
+from server import BlockingContext, JobCancelled, JobFailed
+from server.context import Directories, LogBuffer
+from server.handlers import declared
+from server.progress import Reported
+from server.samples import sales_ledger
+from server.samples.sales_ledger import MONTHS, open_ledger
+from server.samples.sales_report import SalesReport, period, sales_report
+
+LEDGER_SHA256 = "46cb952ee3742feea1e7a4e781e977bbb6a0cbcc2749f2a3ff386ec753da1802"
+QUARTER = '{"type": "SalesReport", "from": "2026-01-01", "to": "2026-03-31"}'
+YEAR = '{"reportType": "yearly-sales", "parameters": {"year": "2025"}}'
+
+
+def parsed(text: str) -> SalesReport:
+    """What the server makes of a request's body."""
+    return SalesReport.model_validate_json(text, strict=True, extra="forbid")
+
+
+def context_over(data: Path, job: Path) -> BlockingContext:
+    return BlockingContext(
+        job_id="01890000-0000-7000-8000-000000000000",
+        attempt=1,
+        owner="local",
+        directories=Directories(job / "work", job / "output", data),
+        reported=Reported(),
+        logs=LogBuffer(),
+        checkpoint_json=None,
+        sync_checkpoint=lambda _json: None,
+    )
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A type's directory with a whole ledger."""
+    folder = tmp_path_factory.mktemp("data")
+    open_ledger(context_over(folder, folder / "job"))
+    return folder
+
+
+@pytest.fixture
+def ctx(data: Path, tmp_path: Path) -> BlockingContext:
+    return context_over(data, tmp_path)
+
+
+@pytest.fixture
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A ledger that is quickly made."""
+    monkeypatch.setattr(sales_ledger, "ORDERS", 720)
+
+
+def orders(ledger: Path) -> Iterator[list[str]]:
+    for month in MONTHS:
+        with (ledger / f"{month}.csv").open(newline="") as file:
+            yield from list(csv.reader(file))[1:]
+
+
+# The ledger
+
+
+def test_the_ledger_is_the_same_on_every_machine(data: Path) -> None:
+    content = b"".join((data / "ledger-1" / f"{month}.csv").read_bytes() for month in MONTHS)
+    assert hashlib.sha256(content).hexdigest() == LEDGER_SHA256
+
+
+def test_the_ledger_holds_half_a_million_orders_in_the_order_of_their_days(data: Path) -> None:
+    found = list(orders(data / "ledger-1"))
+    assert [int(order[0]) for order in found] == list(range(1, 500_001))
+    days = [order[1] for order in found]
+    assert days == sorted(days)
+    assert (days[0], days[-1]) == ("2024-01-01", "2026-12-31")
+    assert all(int(order[4]) >= 1 and int(order[5]) > 0 for order in found)
+
+
+@pytest.mark.usefixtures("small")
+def test_a_ledger_that_is_there_is_left_alone(tmp_path: Path) -> None:
+    ledger = open_ledger(context_over(tmp_path, tmp_path / "first"))
+    (ledger / "2024-01.csv").write_text("mine")
+    assert open_ledger(context_over(tmp_path, tmp_path / "second")) == ledger
+    assert (ledger / "2024-01.csv").read_text() == "mine"
+
+
+@pytest.mark.usefixtures("small")
+def test_a_creation_that_is_cut_off_leaves_no_ledger_and_the_next_one_is_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[str] = []
+
+    def dies(chance: Random, month: str, numbers: range) -> list[str]:
+        made.append(month)
+        if len(made) == 5:
+            raise KeyboardInterrupt
+        return ["cut off"]
+
+    with monkeypatch.context() as patched:
+        patched.setattr(sales_ledger, "_orders", dies)
+        with pytest.raises(KeyboardInterrupt):
+            open_ledger(context_over(tmp_path, tmp_path / "first"))
+    assert not (tmp_path / "ledger-1").exists()
+    assert (tmp_path / "unfinished" / "2024-01.csv").exists()
+    ledger = open_ledger(context_over(tmp_path, tmp_path / "second"))
+    assert len(list(orders(ledger))) == 720
+    assert not (tmp_path / "unfinished").exists()
+
+
+@pytest.mark.usefixtures("small")
+def test_a_cancelled_creation_stops(tmp_path: Path) -> None:
+    ctx = context_over(tmp_path, tmp_path / "job")
+    ctx._cancelled = True
+    with pytest.raises(JobCancelled):
+        open_ledger(ctx)
+    assert not (tmp_path / "ledger-1").exists()
+
+
+# The report
+
+
+@pytest.mark.parametrize(
+    ("input", "title", "first", "last"),
+    [
+        (QUARTER, "Sales from 2026-01-01 to 2026-03-31", "2026-01-01", "2026-03-31"),
+        (YEAR, "Yearly sales 2025", "2025-01-01", "2025-12-31"),
+        (
+            '{"from": "2024-02-29", "to": "2024-02-29"}',
+            "Sales from 2024-02-29 to 2024-02-29",
+            "2024-02-29",
+            "2024-02-29",
+        ),
+    ],
+)
+def test_the_sums_are_those_of_the_orders(ctx: BlockingContext, input: str, title: str, first: str, last: str) -> None:
+    summary = sales_report(ctx, parsed(input))
+    sold = [order for order in orders(ctx.data_dir / "ledger-1") if first <= order[1] <= last]
+    assert (summary.title, str(summary.from_), str(summary.to)) == (title, first, last)
+    assert (summary.orders, summary.units) == (len(sold), sum(int(order[4]) for order in sold))
+    assert summary.revenue == sum(int(order[5]) for order in sold) / 100
+    assert [month.name for month in summary.months] == sorted({order[1][:7] for order in sold})
+    for parts in (summary.months, summary.regions, summary.products):
+        assert sum(part.orders for part in parts) == len(sold)
+    for region in summary.regions:
+        assert region.units == sum(int(order[4]) for order in sold if order[2] == region.name)
+    for product in summary.products:
+        assert product.revenue == sum(int(order[5]) for order in sold if order[3] == product.name) / 100
+    assert [product.revenue for product in summary.products] == sorted(
+        (product.revenue for product in summary.products), reverse=True
+    )
+
+
+def test_a_month_is_a_step_of_the_bar(ctx: BlockingContext) -> None:
+    sales_report(ctx, parsed(YEAR))
+    reported = ctx._reported
+    assert (reported.done, reported.total, reported.unit) == (12, 12, "months")
+
+
+def test_the_files_say_the_same_as_the_result(ctx: BlockingContext) -> None:
+    summary = sales_report(ctx, parsed(QUARTER))
+    assert sorted(path.name for path in ctx.output_dir.iterdir()) == ["sales.csv", "sales.html"]
+    with (ctx.output_dir / "sales.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert sum(int(row["orders"]) for row in rows) == summary.orders
+    assert sum(Decimal(row["revenue"]) for row in rows) == Decimal(f"{summary.revenue:.2f}")
+    page = (ctx.output_dir / "sales.html").read_text("utf-8")
+    assert f"€{summary.revenue:,.2f}" in page
+    assert all(product.name in page for product in summary.products)
+    assert "<script" not in page
+    assert "http" not in page
+    assert '"from":"2026-01-01"' in declared("sales-report").encode_output(summary)
+
+
+@pytest.mark.parametrize(
+    ("input", "days"),
+    [
+        ("{}", ("2024-01-01", "2026-12-31")),
+        ('{"to": "2024-05-05"}', ("2024-01-01", "2024-05-05")),
+        ('{"from": "1999-01-01", "to": "2999-12-31"}', ("2024-01-01", "2026-12-31")),
+        ('{"reportType": "yearly-sales"}', ("2024-01-01", "2026-12-31")),
+        ('{"from": "2025-07-01", "parameters": {"year": "2025"}}', ("2025-07-01", "2025-12-31")),
+    ],
+)
+def test_what_is_left_out_reaches_as_far_as_the_ledger(input: str, days: tuple[str, str]) -> None:
+    assert tuple(str(day) for day in period(parsed(input))) == days
+
+
+@pytest.mark.parametrize(
+    "input",
+    ['{"from": "2027-01-01"}', '{"from": "2025-02-02", "to": "2025-02-01"}', '{"parameters": {"year": "1999"}}'],
+)
+def test_a_period_without_orders_is_no_report(ctx: BlockingContext, input: str) -> None:
+    with pytest.raises(JobFailed, match="no orders in this period") as raised:
+        sales_report(ctx, parsed(input))
+    assert (raised.value.type, raised.value.status) == ("empty-period", 422)
+
+
+@pytest.mark.parametrize(
+    "input",
+    [
+        '{"type": "Sales"}', '{"from": "soon"}', '{"from": 5}', '{"reportType": "daily"}', '{"parameters": {}}',
+        '{"parameters": {"year": 2025}}', '{"parameters": {"year": "0000"}}', '{"year": "2025"}',
+    ],
+)  # fmt: skip
+def test_another_input_is_refused(input: str) -> None:
+    with pytest.raises(ValidationError):
+        parsed(input)

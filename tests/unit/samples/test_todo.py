@@ -1,0 +1,86 @@
+"""Todos and ping: what the handlers keep and say, each with the context that its author has."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from server import Context, ResourceContext
+from server.context import Directories, LogBuffer
+from server.handlers import declared
+from server.progress import Reported
+from server.samples.ping import Ping, ping
+from server.samples.todo import NewTodo, Wanted, list_todos, read_todo, todo
+
+Making = Callable[..., Context]
+
+
+@pytest.fixture
+def making(tmp_path: Path) -> Making:
+    """Makes the context of a job: each with the same `data_dir`."""
+
+    async def store(_json: str) -> None: ...
+
+    def make(number: int = 1, owner: str = "somebody") -> Context:
+        return Context(
+            job_id=f"01890000-0000-7000-8000-{number:012}",
+            attempt=1,
+            owner=owner,
+            directories=Directories(tmp_path / f"work-{number}", tmp_path / f"output-{number}", tmp_path / "data"),
+            reported=Reported(),
+            logs=LogBuffer(),
+            checkpoint_json=None,
+            async_checkpoint=store,
+        )
+
+    return make
+
+
+def asking(tmp_path: Path, caller: str = "somebody") -> ResourceContext:
+    return ResourceContext(caller, tmp_path / "data")
+
+
+async def test_a_todo_is_kept_under_its_jobs_id(making: Making, tmp_path: Path) -> None:
+    ctx = making()
+    kept = await todo(ctx, NewTodo.model_validate_json('{"title": " Buy milk ", "dueDate": "2026-12-24"}'))
+    assert (kept.id, kept.title, str(kept.due_date)) == (ctx.job_id, "Buy milk", "2026-12-24")
+    assert ctx.result_url == f"/api/todos/{ctx.job_id}"
+    assert read_todo(asking(tmp_path), ctx.job_id) == kept
+    assert json.loads(declared("todo").encode_output(kept)).keys() == {"id", "title", "dueDate", "createdAt"}
+
+
+async def test_a_job_that_runs_twice_makes_one_todo(making: Making, tmp_path: Path) -> None:
+    first = await todo(making(), NewTodo(title="first"))
+    assert await todo(making(), NewTodo(title="again")) == first
+    assert list_todos(asking(tmp_path), Wanted()) == [first]
+
+
+async def test_a_list_is_newest_first_and_ones_own(making: Making, tmp_path: Path) -> None:
+    kept = [await todo(making(number), NewTodo(title=f"todo {number}")) for number in range(1, 4)]
+    await todo(making(9, owner="somebody else"), NewTodo(title="not yours"))
+    assert list_todos(asking(tmp_path), Wanted()) == kept[::-1]
+    assert list_todos(asking(tmp_path), Wanted(limit=1)) == kept[:1:-1]
+    assert read_todo(asking(tmp_path), making(9).job_id) is None
+    assert read_todo(asking(tmp_path, "somebody else"), making(9).job_id) is not None
+
+
+def test_before_the_first_todo_there_are_none(tmp_path: Path) -> None:
+    assert list_todos(asking(tmp_path), Wanted()) == []
+    assert read_todo(asking(tmp_path), "01890000") is None
+
+
+@pytest.mark.parametrize("title", ["", "  ", "x" * 201])
+def test_a_todo_has_a_title(title: str) -> None:
+    with pytest.raises(ValidationError):
+        NewTodo(title=title)
+
+
+async def test_a_ping_is_answered_in_its_result_and_in_a_file(making: Making) -> None:
+    ctx = making()
+    pong = await ping(ctx, Ping(message="hello"))
+    assert (pong.reply, pong.message) == ("pong", "hello")
+    written = json.loads((ctx.output_dir / "pong.json").read_text("utf-8"))
+    assert written == json.loads(declared("ping").encode_output(pong))
+    assert written.keys() == {"reply", "message", "answeredAt"}
