@@ -22,6 +22,7 @@ from .executor import Executor
 from .files import DataDirectory
 from .handlers import Registry
 from .hub import LocalHub
+from .metrics import Metrics
 from .retention import Retention
 from .samples import MODULES
 from .settings import Settings
@@ -29,8 +30,10 @@ from .sqlite.keeping import SqliteRecordKeeper
 from .sqlite.store import SqliteStore
 from .upkeep import Upkeep
 from .watchdog import LoopWatchdog
+from .web.access import AccessLogger
 from .web.app import MAX_LINE_BYTES, make_app
 from .web.keys import STATE
+from .web.request_ids import add_request_id
 
 GC_THRESHOLDS = (5_000, 20, 100)
 
@@ -47,6 +50,7 @@ class Rooms:
     engine: EmbeddedEngine
     executor: Executor
     files: DataDirectory
+    metrics: Metrics
 
 
 @asynccontextmanager
@@ -56,9 +60,11 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
         files = DataDirectory.open(settings.data_dir)
         stack.callback(files.close)
         hub = LocalHub()
-        store = await SqliteStore.open(files.database, hub, max_queued=settings.max_queued)
+        metrics = Metrics()
+        store = await SqliteStore.open(files.database, hub, max_queued=settings.max_queued, commits=metrics.commits)
         stack.push_async_callback(store.close)
-        executor = Executor(store, registry, files, cancel_grace_s=settings.cancel_grace_s)
+        keeper = SqliteRecordKeeper(files.database, store)
+        executor = Executor(store, registry, files, cancel_grace_s=settings.cancel_grace_s, metrics=metrics.jobs)
         engine = EmbeddedEngine(
             store,
             hub,
@@ -74,10 +80,11 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
         stack.push_async_callback(retention.stop)
         await engine.start()
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
-        door = Door(files.root, Upkeep(SqliteRecordKeeper(files.database, store), files).carry_out)
+        door = Door(files.root, Upkeep(keeper, files).carry_out)
         await door.open()
         stack.push_async_callback(door.close)
-        yield Rooms(make_app(store, hub, registry, files, settings), store, hub, engine, executor, files)
+        app = make_app(store, keeper, hub, registry, files, settings, metrics)
+        yield Rooms(app, store, hub, engine, executor, files, metrics)
 
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
@@ -86,10 +93,10 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     stop = asyncio.Event()
     _on_signals(stop)
     async with opened(settings, registry) as rooms:
-        watchdog = LoopWatchdog(asyncio.get_running_loop(), registry)
+        watchdog = LoopWatchdog(asyncio.get_running_loop(), registry, rooms.metrics.loop_lag)
         runner = web.AppRunner(
             rooms.app,
-            access_log=None,
+            access_log_class=AccessLogger,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
             shutdown_timeout=1.0,
@@ -173,6 +180,7 @@ def configure_logging(log_format: str) -> None:
     """Logs on stderr, for people or as JSON lines; the standard library's loggers too."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
+        add_request_id,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
     ]

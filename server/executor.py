@@ -36,6 +36,7 @@ from .jobs import (
     Outcome,
     Retry,
 )
+from .metrics import JobMetrics
 from .ports import JobStore
 
 BACKOFF_BASE_S = 2.0
@@ -60,11 +61,20 @@ STOPPED_BY_ITSELF = JobError(
 class Executor:
     """Runs attempts. One for the server; `execute` may run many times at once."""
 
-    def __init__(self, store: JobStore, registry: Registry, files: DataDirectory, *, cancel_grace_s: float) -> None:
+    def __init__(
+        self,
+        store: JobStore,
+        registry: Registry,
+        files: DataDirectory,
+        *,
+        cancel_grace_s: float,
+        metrics: JobMetrics | None = None,
+    ) -> None:
         self._store = store
         self._registry = registry
         self._files = files
         self._cancel_grace_s = cancel_grace_s
+        self._metrics = metrics or JobMetrics()
         self.abandoned: set[asyncio.Task[Any]] = set()
         """Handlers that swallowed their cancellation: fenced off, but still in the loop."""
 
@@ -72,6 +82,7 @@ class Executor:
         """Carry one claimed attempt to its recorded end. Raises only `CancelledError`."""
         bound = structlog.contextvars.bound_contextvars(job_id=attempt.job.id, attempt=attempt.job.attempt)
         with bound:
+            self._count_wait(attempt.job)
             started_s = time.monotonic()
             try:
                 end = await self._perform(attempt)
@@ -79,13 +90,16 @@ class Executor:
                 log.exception("the attempt could not be performed")
                 end = Raised(_error("server-error", "The server could not run the job", describe(error)))
             outcome = await self._classify(attempt, end)
-            await self._record(attempt, outcome)
-            log.info(
-                "attempt ended",
-                type=attempt.job.type,
-                outcome=type(outcome).__name__.lower(),
-                run_s=round(time.monotonic() - started_s, 3),
-            )
+            recorded = await self._record(attempt, outcome)
+            run_s = time.monotonic() - started_s
+            word = _in_a_word(outcome, recorded)
+            self._metrics.ran[attempt.job.type, word].observe(run_s)
+            log.info("attempt ended", type=attempt.job.type, outcome=word, run_s=round(run_s, 3))
+
+    def _count_wait(self, job: Job) -> None:
+        if job.started_at is not None and not job.interruptions:  # else it ran for a part of that time
+            waited_s = (job.started_at - job.run_at).total_seconds()
+            self._metrics.waited[job.type].observe(max(0.0, waited_s))
 
     # Perform
 
@@ -266,16 +280,18 @@ class Executor:
 
     # Record
 
-    async def _record(self, attempt: Attempt, outcome: Outcome) -> None:
+    async def _record(self, attempt: Attempt, outcome: Outcome) -> Job | None:
+        """The job as recorded, `None` if the claim was lost."""
         recorded = await uncancellable(self._record_until_done(attempt, outcome))
         if recorded is None:
-            return
+            return None
         if not self._files.has_any(attempt.job.id):
-            return  # most jobs have no files: a look costs less than two hops to a thread
+            return recorded  # most jobs have no files: a look costs less than two hops to a thread
         if not recorded.files:
             await asyncio.to_thread(self._files.discard_output, attempt.job)
         if recorded.terminal:
             await asyncio.to_thread(self._files.discard_work, attempt.job)
+        return recorded
 
     async def _record_until_done(self, attempt: Attempt, outcome: Outcome) -> Job | None:
         """The job as recorded, `None` if the claim was lost. A store that cannot write is asked again."""
@@ -290,6 +306,13 @@ class Executor:
             except StoreUnavailableError as error:
                 log.error("the outcome could not be recorded yet", reason=str(error))  # noqa: TRY400
                 await asyncio.sleep(RECORD_AGAIN_AFTER_S)
+
+
+def _in_a_word(outcome: Outcome, recorded: Job | None) -> str:
+    """How the attempt ended: as the record says, where a cancel may have come first."""
+    if recorded is None:
+        return "lost"
+    return recorded.status.value if recorded.terminal else type(outcome).__name__.lower()
 
 
 async def uncancellable(awaitable: Awaitable[T]) -> T:

@@ -69,6 +69,14 @@ class Recovery:
     ended: Sequence[Job]
 
 
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """How many jobs there are, and by type since when the one that has waited longest could have run."""
+
+    counts: Counts
+    waiting_since: Mapping[str, datetime]
+
+
 class JobStore(Protocol):
     """The record: every accepted job, its history and its outcome.
 
@@ -209,6 +217,10 @@ class RecordKeeper(Protocol):
 
     async def delete_ended(self, before: datetime, statuses: Sequence[Status], limit: int) -> Sequence[str]:
         """Delete at most `limit` of them, oldest first, and give space back; their ids."""
+        ...
+
+    async def levels(self, now: datetime) -> Levels:
+        """What there is now. Raises `StoreUnavailableError`."""
         ...
 
     async def copy_to(self, target: Path) -> None:

@@ -29,6 +29,7 @@ class Settings(BaseSettings):
     public_url: Annotated[str, AfterValidator(_public_url)] = ""
     data_dir: str = "headway-data"
     jobs: tuple[str, ...] = ()
+    access_log: bool = False
     log_format: Annotated[str, Field(pattern="^(console|json)$")] = "console"
 
     max_running: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: max(4, os.cpu_count() or 1))

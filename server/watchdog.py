@@ -9,6 +9,7 @@ from types import CodeType, FrameType
 import structlog
 
 from .handlers import Registry
+from .metrics import Histogram
 
 BLOCKED_AFTER_S = 1.0
 BEAT_EVERY_S = 0.25
@@ -19,8 +20,11 @@ log = structlog.get_logger(__name__)
 class LoopWatchdog:
     """A thread that looks whether the loop still turns, and at what stands still if it does not."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, registry: Registry) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, registry: Registry, lag: Histogram) -> None:
+        """`lag` is told by how many seconds the loop is late."""
         self._loop = loop
+        self._lag = lag
+        self._due_s = time.monotonic()
         self._handlers: dict[CodeType, str] = {
             job_type.handler.__code__: job_type.name for job_type in registry if job_type.is_async
         }
@@ -31,6 +35,7 @@ class LoopWatchdog:
         self._thread = threading.Thread(target=self._watch, name="headway-watchdog", daemon=True)
 
     def start(self) -> None:
+        self._due_s = time.monotonic()
         self._beat()
         self._thread.start()
 
@@ -40,7 +45,9 @@ class LoopWatchdog:
             self._timer.cancel()
 
     def _beat(self) -> None:
-        self._beat_s = time.monotonic()
+        self._beat_s = now_s = time.monotonic()
+        self._lag.observe(max(0.0, now_s - self._due_s))
+        self._due_s = now_s + BEAT_EVERY_S
         self._timer = self._loop.call_later(BEAT_EVERY_S, self._beat)
 
     def _watch(self) -> None:

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from pathlib import Path
@@ -9,7 +10,8 @@ from pathlib import Path
 import aiosqlite
 
 from ..errors import StoreUnavailableError
-from ..jobs import Status, to_ms
+from ..jobs import Counts, Status, from_ms, to_ms
+from ..ports import Levels
 from . import operations
 from .rows import Parameters
 from .statements import SQL
@@ -42,6 +44,13 @@ class SqliteRecordKeeper:
             return []
         deleted = await self._store.change(lambda connection: operations.delete_ended(connection, ids))
         return [job.id for job in deleted]
+
+    async def levels(self, now: datetime) -> Levels:
+        by_type: defaultdict[str, Counter[Status]] = defaultdict(Counter)
+        for _, job_type, status, count in await self._readers.all(SQL["counts"], {}):
+            by_type[job_type][Status(status)] += count
+        waiting = await self._readers.all(SQL["waiting_since"], {"now": to_ms(now)})
+        return Levels(Counts(by_type), {job_type: from_ms(run_at) for job_type, run_at in waiting})
 
     async def copy_to(self, target: Path) -> None:
         # A read transaction of its own (sqlite.org/lang_vacuum.html): it sees one moment and holds up nobody.

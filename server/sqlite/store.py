@@ -45,6 +45,7 @@ from ..jobs import (
     is_job_id,
     to_ms,
 )
+from ..metrics import CommitMetrics
 from ..ports import Bell, Claims, Documents, EventHub, LogBatch, Page, Recovery, Tick
 from ..progress import Progress
 from . import operations
@@ -92,11 +93,11 @@ class SqliteStore:
         self._positions_lock = asyncio.Lock()
 
     @classmethod
-    async def open(cls, path: Path, hub: EventHub, *, max_queued: int) -> Self:
+    async def open(cls, path: Path, hub: EventHub, *, max_queued: int, commits: CommitMetrics | None = None) -> Self:
         """Open or create the file. Raises `SetupError`."""
         connection = open_writer(path)
         readers = Readers()
-        writer = Writer(connection)
+        writer = Writer(connection, commits)
         try:
             await readers.open(path, READER_COUNT)
             store = cls(writer, readers, hub, max_queued)

@@ -6,6 +6,7 @@ task can never leave it open. A batch is one hop: handing an operation over cost
 
 import asyncio
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -15,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import structlog
 
 from ..errors import StoreUnavailableError
+from ..metrics import CommitMetrics
 from .counting import CountingConnection
 
 log = structlog.get_logger(__name__)
@@ -55,8 +57,9 @@ class _Pending:
 class Writer:
     """Carries out operations in order, in as few transactions as the load allows."""
 
-    def __init__(self, connection: CountingConnection) -> None:
+    def __init__(self, connection: CountingConnection, commits: CommitMetrics | None = None) -> None:
         self._connection = connection
+        self._commits = commits or CommitMetrics()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="headway-writer")
         self._waiting: list[_Pending] = []
         self._wake = asyncio.Event()
@@ -107,7 +110,10 @@ class Writer:
                 await self._gather()
                 batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
                 batch.sort(key=_follows)
+                started_s = time.perf_counter()
                 results = await loop.run_in_executor(self._thread, self._commit, batch)
+                self._commits.seconds.observe(time.perf_counter() - started_s)
+                self._commits.operations.observe(len(batch))
                 for pending, result in zip(batch, results, strict=True):
                     _settle(pending, result)
             if self._closing:

@@ -9,15 +9,19 @@ from aiohttp.log import server_logger
 from ..files import DataDirectory
 from ..handlers import Registry
 from ..jobs import JobIds
-from ..ports import EventHub, JobStore
+from ..metrics import Metrics
+from ..ports import EventHub, JobStore, RecordKeeper
 from ..settings import Settings
-from . import ended, endpoints, pages, polling, stream
+from . import ended, endpoints, exposition, pages, polling, stream
 from .keys import (
+    ANSWERED,
     ENCODER,
     FILES,
     HUB,
     IDS,
+    KEEPER,
     LINKS,
+    METRICS,
     READY,
     REGISTRY,
     SETTINGS,
@@ -33,6 +37,7 @@ from .open_streams import OpenStreams
 from .openapi import DESCRIPTION, Description, openapi
 from .problems import ClientFaults, Problem, problem_middleware
 from .ready import ON_EVERY_ANSWER, ReadyAnswers
+from .request_ids import REQUEST_ID, request_id
 from .resources import resource_routes
 from .submission import refuse_unread
 from .waiting import Waiting
@@ -43,15 +48,24 @@ MAX_LINE_BYTES = 32 * 1024
 
 
 def make_app(
-    store: JobStore, hub: EventHub, registry: Registry, files: DataDirectory, settings: Settings
+    store: JobStore,
+    keeper: RecordKeeper,
+    hub: EventHub,
+    registry: Registry,
+    files: DataDirectory,
+    settings: Settings,
+    metrics: Metrics,
 ) -> web.Application:
     """The HTTP side of one server. It closes nothing that it was given."""
     app = web.Application(middlewares=[problem_middleware])
     app[STORE] = store
+    app[KEEPER] = keeper
     app[HUB] = hub
     app[REGISTRY] = registry
     app[FILES] = files
     app[SETTINGS] = settings
+    app[METRICS] = metrics
+    app[ANSWERED] = {}
     app[IDS] = JobIds()
     app[LINKS] = Links(settings.public_url)
     app[ENCODER] = Encoder(app[LINKS])
@@ -91,6 +105,7 @@ def _add_routes(app: web.Application) -> None:
         ("GET", "/job-types", endpoints.job_types),
         ("GET", "/healthz", endpoints.healthz),
         ("GET", "/readyz", endpoints.readyz),
+        ("GET", "/metrics", exposition.metrics),
         ("GET", "/openapi.json", openapi),
         ("GET", "/", pages.index),
         ("GET", "/static/{path:.+}", pages.static_file),
@@ -110,9 +125,10 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
     return None
 
 
-async def _harden(_request: web.Request, response: web.StreamResponse) -> None:
+async def _harden(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries."""
     response.headers.update(ON_EVERY_ANSWER)
+    response.headers[REQUEST_ID] = request_id(request)
 
 
 async def _streams(app: web.Application) -> AsyncIterator[None]:

@@ -15,6 +15,9 @@ class OpenStreams:
         self._open: dict[asyncio.Task[object], web.Request] = {}
         self._watch: asyncio.Task[None] | None = None
 
+    def __len__(self) -> int:
+        return len(self._open)
+
     def start(self) -> None:
         self._watch = asyncio.create_task(self._end_lost(), name="streams-watch")
 

@@ -13,6 +13,7 @@ from aiohttp.typedefs import Handler
 from ..errors import HeadwayError, JobNotFoundError, JobStateError, QueueFullError, StoreUnavailableError
 from .keys import LINKS
 from .lingering import answer_and_linger
+from .request_ids import follow
 
 KINDS: Mapping[str, tuple[int, str]] = {
     "malformed-request": (400, "The request cannot be read"),
@@ -96,6 +97,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 @web.middleware
 async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turn whatever an endpoint raises into a problem; what is nobody's fault but ours is logged."""
+    follow(request)
     try:
         return await handler(request)
     except Problem as problem:

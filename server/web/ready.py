@@ -16,6 +16,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 from ..jobs import Job
+from .request_ids import request_id
 
 ON_EVERY_ANSWER: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
@@ -106,7 +107,9 @@ class ReadyResponse(web.StreamResponse):
 
     def __init__(self, status: int, head: bytes, body: bytes = b"") -> None:
         super().__init__(status=status)
-        self._bytes = b"%s%s\r\n\r\n%s" % (head, _date.now(), body)
+        self._head = head
+        self._body = body
+        self._sent_bytes = 0
 
     @property
     def keep_alive(self) -> bool:
@@ -115,10 +118,13 @@ class ReadyResponse(web.StreamResponse):
     @property
     def body_length(self) -> int:
         """All that was sent, head included: as aiohttp counts."""
-        return len(self._bytes)
+        return self._sent_bytes
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        await request.writer.write(self._bytes)
+        id = request_id(request).encode("ascii")
+        answer = b"%s%s\r\nX-Request-ID: %s\r\n\r\n%s" % (self._head, _date.now(), id, self._body)
+        self._sent_bytes = len(answer)
+        await request.writer.write(answer)
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -9,6 +9,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from server.handlers import Registry
+from server.metrics import Metrics
 from server.samples import MODULES
 from server.settings import Settings
 from server.web.app import make_app
@@ -51,7 +52,7 @@ def test_every_reference_points_at_something(document: Any) -> None:
 def test_exactly_the_routes_are_described(document: Any) -> None:
     registry = Registry.load([*MODULES, str(TEST_JOBS)])
     nothing: Any = None
-    app = make_app(nothing, nothing, registry, nothing, Settings())
+    app = make_app(nothing, nothing, nothing, registry, nothing, Settings(), Metrics())
     routes = {(route.method.lower(), route.resource.canonical) for route in app.router.routes() if route.resource}
     routes = {(method, path) for method, path in routes if method != "head"}  # answered wherever GET is
     routes.remove(("post", "/jobs/{id}"))

@@ -72,10 +72,11 @@ def job_id(server: ServerProcess, request: pytest.FixtureRequest) -> Iterator[st
     server.request("DELETE", f"/jobs/{made}?purge=true")
 
 
-def without_date(reply: RawReply) -> tuple[int, dict[str, str], bytes]:
+def without_what_is_its_own(reply: RawReply) -> tuple[int, dict[str, str], bytes]:
     headers = dict(reply.headers)
     assert DATE.fullmatch(headers.pop("Date"))
     headers.pop("Connection", None)
+    assert headers.pop("X-Request-ID")
     return reply.status, headers, reply.body
 
 
@@ -95,7 +96,7 @@ def test_a_ready_answer_is_what_an_ordinary_one_would_be(server: ServerProcess, 
                 other.send("GET", path, f"Connection: {connection}", *headers, version=version)
                 ordinary = other.answer()
             assert ordinary.headers["Connection"] == connection
-            assert without_date(ordinary) == without_date(ready)
+            assert without_what_is_its_own(ordinary) == without_what_is_its_own(ready)
 
 
 def test_head_has_the_headers_alone(kept: Kept, job_id: str) -> None:
@@ -104,7 +105,7 @@ def test_head_has_the_headers_alone(kept: Kept, job_id: str) -> None:
     whole = kept.answer()
     kept.send("HEAD", f"/jobs/{job_id}")
     head = kept.answer(body=False)
-    assert without_date(head) == (*without_date(whole)[:2], b"")
+    assert without_what_is_its_own(head) == (*without_what_is_its_own(whole)[:2], b"")
 
 
 def test_requests_in_one_packet_are_answered_in_order_on_one_connection(kept: Kept, job_id: str) -> None:

@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel
 
 from ..problems import KINDS
+from ..request_ids import REQUEST_ID
 
 Schema = dict[str, Any]
 Operations = Mapping[tuple[str, str], "Operation"]
@@ -77,7 +78,7 @@ class Operation:
             "parameters": [
                 *(_path_parameter(name) for name in _PARAMETER.findall(path)),
                 *_query_parameters(self.query),
-                *({"$ref": f"#/components/parameters/{name}"} for name in self.headers),
+                *({"$ref": f"#/components/parameters/{name}"} for name in (*self.headers, REQUEST_ID)),
             ],
             "responses": self._responses(),
         }
@@ -109,7 +110,7 @@ def _problem(kinds: Sequence[str], headers: Sequence[str]) -> Schema:
 
 
 def _response_headers(always: Sequence[str], sometimes: Sequence[str]) -> Schema:
-    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in always}
+    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in (*always, REQUEST_ID)}
     return headers | {name: {**RESPONSE_HEADERS[name], "required": False} for name in sometimes}
 
 
@@ -186,6 +187,13 @@ PATH_PARAMETERS: Mapping[str, Schema] = {
 }
 
 REQUEST_HEADERS: Mapping[str, Schema] = {
+    REQUEST_ID: {
+        "description": (
+            "What the client calls this request: comes back, and stands in the server's log. "
+            "Printable ASCII, at most 128 characters; anything else is replaced."
+        ),
+        "schema": {"type": "string"},
+    },
     "If-None-Match": {
         "description": "ETags that the client holds: if one of them is still the newest, the answer is 304.",
         "schema": {"type": "string"},
@@ -225,6 +233,10 @@ RESPONSE_HEADERS: Mapping[str, Schema] = {
     "Preference-Applied": {
         "description": "`wait=30`: what the server made of `Prefer` (RFC 7240, 3).",
         "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
+    },
+    REQUEST_ID: {
+        "description": "What this request is called in the server's log: the name that came with it, or one made here.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
     },
     "Retry-After": {
         "description": "Seconds after which to ask again; only while the job is in progress.",

@@ -60,6 +60,18 @@ OPERATIONS: Operations = {
         problems=("stopping", "store-unavailable"),
         problem_headers={503: ("Retry-After",)},
     ),
+    ("GET", "/metrics"): Operation(
+        id="readMetrics",
+        tag="service",
+        summary="Metrics for Prometheus",
+        description="In the text format of Prometheus, or as OpenMetrics to who accepts that.",
+        answers={
+            200: Answer(
+                description="The metrics",
+                content={"text/plain": {"schema": TEXT}, "application/openmetrics-text": {"schema": TEXT}},
+            )
+        },
+    ),
     ("GET", "/openapi.json"): Operation(
         id="describe",
         tag="service",
