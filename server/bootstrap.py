@@ -5,6 +5,7 @@ import errno
 import gc
 import logging
 import os
+import resource
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
@@ -36,6 +37,8 @@ from .web.keys import STATE
 from .web.request_ids import add_request_id
 
 GC_THRESHOLDS = (5_000, 20, 100)
+OTHER_FILES = 500
+"""Open files that are no streams: the record, polls, downloads, handlers."""
 
 log = structlog.get_logger(__name__)
 
@@ -89,6 +92,7 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT. `announce` is given the address once it answers. Raises `SetupError`."""
+    settings = _with_room_for_streams(settings)
     registry = Registry.load([*MODULES, *settings.jobs])
     stop = asyncio.Event()
     _on_signals(stop)
@@ -120,6 +124,19 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         log.warning("leaving handlers behind that do not stop", handlers=len(rooms.executor.abandoned))
         sys.stderr.flush()
         os._exit(0)
+
+
+def _with_room_for_streams(settings: Settings) -> Settings:
+    """Let the process open as many files as it may. If that is less than the streams need, there are fewer streams:
+    a refused one gets an answer, a connection that cannot be accepted gets none.
+    """
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != hard:
+        with suppress(ValueError, OSError):  # macOS allows less than it says
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+            soft = hard
+    room = settings.max_streams if soft == resource.RLIM_INFINITY else max(1, soft - OTHER_FILES)
+    return settings.model_copy(update={"max_streams": min(settings.max_streams, room)})
 
 
 def _calm_garbage_collection() -> None:

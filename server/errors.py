@@ -33,6 +33,14 @@ class QueueFullError(HeadwayError):
         self.retry_after_s = retry_after_s
 
 
+class TooManyStreamsError(HeadwayError):
+    """As many streams are open as may be, in all or for one client. `retry_after_s`: when to try again."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class StoreUnavailableError(HeadwayError):
     """The store cannot write now (full, locked, I/O error): nothing of the operation was recorded."""
 

@@ -9,6 +9,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 DAY_S = 24 * 60 * 60
 
+LONGEST_SILENCE_S = 15.0
+"""What clients are promised: a stream is never silent for longer."""
+
 _PUBLIC_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?", re.ASCII)
 
 
@@ -45,4 +48,7 @@ class Settings(BaseSettings):
     min_free_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
     max_json_depth: Annotated[int, Field(ge=1, le=200)] = 32
     tick_s: Annotated[float, Field(ge=0, le=10)] = 0.1
-    heartbeat_s: Annotated[float, Field(gt=0, le=15)] = 12.0
+    heartbeat_s: Annotated[float, Field(gt=0, le=LONGEST_SILENCE_S)] = 12.0
+    stream_stall_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 60.0
+    max_streams: Annotated[int, Field(ge=1)] = 20_000
+    max_streams_per_client: Annotated[int, Field(ge=1)] = 1_000

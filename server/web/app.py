@@ -12,10 +12,12 @@ from ..jobs import JobIds
 from ..metrics import Metrics
 from ..ports import EventHub, JobStore, RecordKeeper
 from ..settings import Settings
-from . import ended, endpoints, exposition, pages, polling, stream
+from . import ended, endpoints, exposition, pages, polling, stream, stream_of_many
+from .fan_out import FanOut
 from .keys import (
     ANSWERED,
     ENCODER,
+    FAN_OUT,
     FILES,
     HUB,
     IDS,
@@ -70,8 +72,9 @@ def make_app(
     app[LINKS] = Links(settings.public_url)
     app[ENCODER] = Encoder(app[LINKS])
     app[STATE] = ServerState()
-    app[STREAMS] = OpenStreams()
     app[READY] = ReadyAnswers()
+    app[STREAMS] = OpenStreams(settings)
+    app[FAN_OUT] = FanOut(store, hub, app[ENCODER])
     app[WAITING] = Waiting(store, hub)
     app[DESCRIPTION] = Description(registry, settings)
     app.cleanup_ctx.extend([_streams, app[WAITING].run, patience])
@@ -89,7 +92,7 @@ def _add_routes(app: web.Application) -> None:
     Routes of one path stand together: aiohttp then makes them one resource, and looks at it once.
     """
     routes = [
-        ("GET", "/jobs/progress", stream.jobs_stream),
+        ("GET", "/jobs/progress", stream_of_many.jobs_stream),
         ("GET", "/jobs/stats", endpoints.stats),
         ("GET", "/jobs/{id}", polling.read_job),
         ("POST", "/jobs/{id}", endpoints.create_typed_job),
@@ -133,7 +136,9 @@ async def _harden(request: web.Request, response: web.StreamResponse) -> None:
 
 async def _streams(app: web.Application) -> AsyncIterator[None]:
     app[STREAMS].start()
+    app[FAN_OUT].start()
     yield
+    await app[FAN_OUT].stop()
 
 
 async def _end_streams(app: web.Application) -> None:

@@ -10,6 +10,7 @@ from ..jobs import JobIds
 from ..metrics import Answered, Metrics
 from ..ports import EventHub, JobStore, RecordKeeper
 from ..settings import Settings
+from .fan_out import FanOut
 from .links import Links
 from .open_streams import OpenStreams
 from .ready import ReadyAnswers
@@ -41,3 +42,4 @@ METRICS = web.AppKey("metrics", Metrics)
 STREAMS = web.AppKey("streams", OpenStreams)
 WAITING = web.AppKey("waiting", Waiting)
 READY = web.AppKey("ready", ReadyAnswers)
+FAN_OUT = web.AppKey("fan_out", FanOut)

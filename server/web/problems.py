@@ -10,7 +10,14 @@ from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.typedefs import Handler
 
-from ..errors import HeadwayError, JobNotFoundError, JobStateError, QueueFullError, StoreUnavailableError
+from ..errors import (
+    HeadwayError,
+    JobNotFoundError,
+    JobStateError,
+    QueueFullError,
+    StoreUnavailableError,
+    TooManyStreamsError,
+)
 from .keys import LINKS
 from .lingering import answer_and_linger
 from .request_ids import follow
@@ -30,6 +37,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "expectation-failed": (417, "The expectation cannot be met"),
     "validation-failed": (422, "The request is not valid"),
     "job-failed": (422, "The job failed"),
+    "too-many-streams": (429, "Too many streams are open"),
     "internal-error": (500, "The server made a mistake"),
     "queue-full": (503, "The queue is full"),
     "disk-full": (503, "The disk is full"),
@@ -127,6 +135,8 @@ def _from_domain(error: HeadwayError) -> Problem:
             return Problem("conflict", str(error))
         case QueueFullError():
             return Problem("queue-full", str(error), retry_after_s=error.retry_after_s)
+        case TooManyStreamsError():
+            return Problem("too-many-streams", str(error), retry_after_s=error.retry_after_s)
         case StoreUnavailableError():
             return Problem("store-unavailable", str(error), retry_after_s=STORE_RETRY_AFTER_S)
         case _:

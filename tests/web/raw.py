@@ -153,7 +153,8 @@ class RawStream:
     def _more(self) -> bool:
         """Read one more chunk of text; false at the end."""
         if not self._chunked:
-            chunk = self.socket.recv(65536)
+            chunk = bytes(self._received) or self.socket.recv(65536)  # some may have come with the head
+            self._received.clear()
             self._text += chunk
             self.ended = not chunk
             return bool(chunk)

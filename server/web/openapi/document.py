@@ -119,6 +119,9 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "maxRunning": settings.max_running,
         "retainSeconds": settings.retain_s,
         "heartbeatSeconds": settings.heartbeat_s,
+        "maxStreams": settings.max_streams,
+        "maxStreamsPerClient": settings.max_streams_per_client,
+        "streamStallTimeoutSeconds": settings.stream_stall_timeout_s,
         "maxWaitSeconds": MAX_WAIT_S,
     }
 

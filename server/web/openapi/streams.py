@@ -1,7 +1,7 @@
 """Streams: what changes, as server-sent events."""
 
 from ..intake import LastEventQuery
-from ..stream import ManyQuery
+from ..stream_of_many import ManyQuery
 from .operation import Answer, Operation, Operations
 
 EVENTS = Answer(
@@ -22,7 +22,8 @@ OPERATIONS: Operations = {
         query=LastEventQuery,
         headers=("Last-Event-ID",),
         answers={200: EVENTS, 204: Answer(description="The event given was the job's last: nothing will follow")},
-        problems=("not-found", "stopping"),
+        problems=("not-found", "too-many-streams", "stopping"),
+        problem_headers={429: ("Retry-After",), 503: ("Retry-After",)},
     ),
     ("GET", "/jobs/progress"): Operation(
         id="watchJobs",
@@ -35,6 +36,7 @@ OPERATIONS: Operations = {
         query=ManyQuery,
         headers=("Last-Event-ID",),
         answers={200: EVENTS},
-        problems=("stopping",),
+        problems=("too-many-streams", "stopping"),
+        problem_headers={429: ("Retry-After",), 503: ("Retry-After",)},
     ),
 }
