@@ -33,7 +33,7 @@ def context_over(data: Path, job: Path) -> BlockingContext:
         job_id="01890000-0000-7000-8000-000000000000",
         attempt=1,
         owner="local",
-        directories=Directories(job / "work", job / "output", data),
+        directories=Directories(str(job / "work"), str(job / "output"), str(data)),
         reported=Reported(),
         logs=LogBuffer(),
         checkpoint_json=None,

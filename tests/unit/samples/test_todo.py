@@ -28,7 +28,7 @@ def making(tmp_path: Path) -> Making:
             job_id=f"01890000-0000-7000-8000-{number:012}",
             attempt=1,
             owner=owner,
-            directories=Directories(tmp_path / f"work-{number}", tmp_path / f"output-{number}", tmp_path / "data"),
+            directories=Directories(*(str(tmp_path / name) for name in (f"work-{number}", f"output-{number}", "data"))),
             reported=Reported(),
             logs=LogBuffer(),
             checkpoint_json=None,
