@@ -15,6 +15,9 @@ RATE_AFTER_S = 3.0
 RATE_TIME_CONSTANT_S = 8.0
 """How long the smoothed rate remembers: an estimate that follows, but does not jump about."""
 
+RATE_STEPS = 5
+"""Over how many steps it remembers at least: work that moves once a minute has a pace too."""
+
 MAX_ETA_S = 10 * 366 * 24 * 3600
 """What is further off counts as unknown. It must end somewhere: the record holds 64 bits."""
 
@@ -73,7 +76,7 @@ class Meter:
         """`started_s`: a monotonic clock's value. `median_s`: the type's usual run time, if it is known."""
         self._median_s = median_s
         self._percent: float | None = None
-        self._rate = _Rate(started_s)
+        self._pace_of = _PaceOf(started_s)
 
     def initial(self) -> Progress:
         """What is published before the handler has said anything."""
@@ -111,41 +114,70 @@ class Meter:
         position, end = (done, total) if done is not None else (self._percent, 100.0)
         if position is None:
             return None, _seconds(self._median_s)
-        rate = self._rate.at(position, now_s)
-        if rate is None or now_s - self._rate.since_s < RATE_AFTER_S:
+        pace = self._pace_of.at(position, now_s)
+        if pace is None or now_s - self._pace_of.since_s < RATE_AFTER_S:
             return None, _seconds(self._median_s) if self._percent is None else None
-        left = None if end is None or rate <= 0 else max(0.0, end - position) / rate
-        return (_round_rate(rate) if done is not None else None), _seconds(left)
+        left_s = None if end is None else pace.left_s(end - position)
+        return (_round_rate(pace.rate) if done is not None else None), _seconds(left_s)
 
 
-class _Rate:
-    """Units a second, exponentially smoothed by time. A position that falls starts the measure anew."""
+class _Pace(NamedTuple):
+    """Units a second, and how long ago the last step was, as far as that is no longer than a step usually takes."""
+
+    rate: float
+    waited_s: float
+
+    def left_s(self, units: float) -> float | None:
+        """Between two steps the time goes on, so that the next step makes no jump."""
+        return None if self.rate <= 0 else max(0.0, units / self.rate - self.waited_s)
+
+
+class _PaceOf:
+    """The pace of a position, smoothed over time and over steps. A position that falls starts the measure anew."""
 
     def __init__(self, started_s: float) -> None:
-        self.since_s = self._last_s = started_s
-        self._first: float | None = None
-        self._last = 0.0
-        self._rate: float | None = None
+        self._begin(0.0, started_s)
+        self._known = False
 
-    def at(self, position: float, now_s: float) -> float | None:
-        if self._first is None or position < self._last:
+    def at(self, position: float, now_s: float) -> _Pace | None:
+        """The pace now; `None` until the position has moved."""
+        if not self._known or position < self._last:
             # The first position too: an attempt that resumes at row 120,000 did not read those now.
-            self.since_s = self._last_s = now_s
-            self._first = self._last = position
-            self._rate = None
-            return None
-        passed_s = now_s - self._last_s
-        if passed_s <= 0:
-            return self._rate
-        weight = 1 - math.exp(-passed_s / RATE_TIME_CONSTANT_S)
-        latest = (position - self._last) / passed_s
-        if self._rate is None or now_s - self.since_s < RATE_TIME_CONSTANT_S:
+            self._begin(position, now_s)
+        elif position > self._last and now_s > self._last_s:
+            self._move(position, now_s)
+        return None if self._rate is None else self._now(self._rate, max(0.0, now_s - self._last_s))
+
+    def _begin(self, position: float, now_s: float) -> None:
+        self._known = True
+        self.since_s = self._last_s = now_s
+        self._first = self._last = position
+        self._rate: float | None = None
+        self._step = 0.0
+        self._steps = 0
+
+    def _move(self, position: float, now_s: float) -> None:
+        self._step, passed_s = position - self._last, now_s - self._last_s
+        self._last, self._last_s = position, now_s
+        self._steps += 1
+        if self._rate is None or self._steps <= RATE_STEPS or now_s - self.since_s < RATE_TIME_CONSTANT_S:
             # Young: the plain average is steadier than a filter that still forgets its start.
             self._rate = (position - self._first) / (now_s - self.since_s)
         else:
-            self._rate += weight * (latest - self._rate)
-        self._last, self._last_s = position, now_s
-        return self._rate
+            self._rate += _weight(passed_s, passed_s) * (self._step / passed_s - self._rate)
+
+    def _now(self, rate: float, idle_s: float) -> _Pace:
+        """A step that is late makes the pace slower, bit by bit; one that is not due yet says nothing."""
+        if rate <= 0 or idle_s * rate <= self._step:
+            return _Pace(rate, idle_s)
+        usual_s = self._step / rate
+        slower = rate + _weight(idle_s - usual_s, usual_s) * (self._step / idle_s - rate)
+        return _Pace(slower, usual_s)
+
+
+def _weight(passed_s: float, step_s: float) -> float:
+    """What `passed_s` seconds count against all before: however long a step takes, one alone turns nothing over."""
+    return 1 - math.exp(-passed_s / max(RATE_TIME_CONSTANT_S, RATE_STEPS * step_s))
 
 
 def _number(value: Any) -> int | float | None:

@@ -98,6 +98,21 @@ def test_a_job_that_takes_its_time_to_stop_is_shown_as_stopping(tab: Tab, server
     expect(row.get_by_role("button", name="Delete")).to_be_visible()
 
 
+@pytest.mark.parametrize("where", ["list", "detail"])
+def test_a_running_job_that_has_gone_quiet_is_said_to_be_quiet(tab: Tab, server: PageServer, where: str) -> None:
+    tab.page.clock.install()
+    page = tab.open()
+    job_id = server.submit("lingers")
+    row = page.locator(f"[data-job='{job_id}']")
+    expect(row.locator(".job-activity")).to_have_text("lingering")
+    if where == "detail":
+        row.locator(".job-name").click()
+    silence = page.locator("#detail-silence") if where == "detail" else row.locator(".job-silence")
+    expect(silence).to_be_hidden()
+    page.clock.fast_forward(18_000)
+    expect(silence).to_have_text(re.compile(r"^no update for (1[89]|[2-5]\d) s$"))
+
+
 def test_a_cancel_that_comes_too_late_says_so(tab: Tab, server: PageServer) -> None:
     tab.expected.append("409")
     page = tab.open()

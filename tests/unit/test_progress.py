@@ -1,5 +1,6 @@
 """`Meter`: what is published of what a handler says. The clock is a number that the test counts."""
 
+import itertools
 import json
 import math
 import random
@@ -181,6 +182,43 @@ def test_a_time_left_stays_calm_under_jitter() -> None:
                 errors.append(abs(progress.eta_s - (1_000 - done) / 10))
         assert max(errors) <= 25
         assert sum(errors) / len(errors) <= 8
+
+
+def ends(steps_at: Sequence[float], until_s: float, total: float) -> list[float]:
+    """When the work is said to end, at each tenth of a second: a step at each instant, and a new message always."""
+    meter, said = Meter(0), []
+    for tick in range(int(until_s * 10)):
+        done = sum(1 for at in steps_at if at <= tick / 10)
+        progress = meter.read(values(done, total, message=f"message {tick}"), tick / 10)
+        if progress.eta_s is not None:
+            said.append(tick / 10 + progress.eta_s)
+    return said
+
+
+@pytest.mark.parametrize("step_s", [0.1, 0.7, 5.0, 30.0])
+def test_a_time_left_counts_down_between_steps_however_long_they_take(step_s: float) -> None:
+    whole_s = step_s * 50
+    said = ends([step_s * (number + 1) for number in range(50)], whole_s, 50)
+    assert said
+    assert all(whole_s - 0.001 <= end <= whole_s + 1.001 for end in said)
+
+
+def test_steps_that_take_now_less_and_now_more_time_make_no_great_jumps() -> None:
+    """Twenty steps of five seconds on average, each between half and one and a half of that."""
+    for seed in range(20):
+        chance = random.Random(seed)
+        steps_at = list(itertools.accumulate(chance.uniform(2.5, 7.5) for _ in range(20)))
+        said = ends(steps_at, steps_at[-1], 20)[200:]  # two steps or so are no measure
+        assert max(abs(after - before) for before, after in itertools.pairwise(said)) <= 30
+        assert sum(abs(end - steps_at[-1]) for end in said) / len(said) <= 15
+
+
+def test_a_step_that_is_late_makes_the_time_left_longer_bit_by_bit() -> None:
+    said = ends([5.0 * (number + 1) for number in range(4)], 100, 20)
+    late = said[-700::10]  # the fifth step never comes; an end is told in whole seconds
+    assert all(-1 <= after - before <= 25 for before, after in itertools.pairwise(late))
+    assert late[0] < 120
+    assert late[-1] > 200
 
 
 def test_a_change_of_pace_is_followed() -> None:

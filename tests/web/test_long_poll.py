@@ -60,14 +60,16 @@ def test_it_answers_when_the_job_ends_and_not_before(server: ServerProcess) -> N
 
 def test_with_a_condition_it_answers_when_the_version_differs(server: ServerProcess) -> None:
     job_id = server.submit("steps-async", {"steps": 10_000, "step_s": 0.01})
-    seen = 0
+    seen: tuple[int, str] = (0, "")
     held = '"0"'
     for _ in range(5):
         reply = LongPoll(server, f"/jobs/{job_id}?wait=60", {"If-None-Match": held}).answer()
         assert reply.status == 202
-        assert reply.json["version"] > seen
+        version, updated_at = reply.json["version"], reply.json["updatedAt"]
+        assert version > seen[0]
+        assert updated_at > seen[1]
         assert int(reply.headers["Retry-After"]) >= 1
-        seen, held = reply.json["version"], reply.headers["ETag"]
+        seen, held = (version, updated_at), reply.headers["ETag"]
     server.request("DELETE", f"/jobs/{job_id}")
 
 
