@@ -6,7 +6,7 @@ from contextlib import closing
 from pathlib import Path
 
 from ..errors import SetupError
-from .counting import CountingConnection
+from .record import RecordConnection
 
 APPLICATION_ID = 0x48445759  # "HDWY"
 BUSY_TIMEOUT_MS = 2_000
@@ -15,7 +15,7 @@ OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
 _SCHEMA = Path(__file__).parent / "schema"
 
 
-def open_writer(path: Path) -> CountingConnection:
+def open_writer(path: Path) -> RecordConnection:
     """The one connection that writes and checkpoints. Creates or migrates the file.
 
     Raises `SetupError` for a file that is not Headway's, is newer than this server, damaged or locked; such a
@@ -23,13 +23,13 @@ def open_writer(path: Path) -> CountingConnection:
     """
     if sqlite3.sqlite_version_info < OLDEST_SQLITE:
         raise SetupError(f"SQLite 3.37 or newer is needed; this Python has {sqlite3.sqlite_version}")
-    connection: CountingConnection | None = None
+    connection: RecordConnection | None = None
     try:
         if path.exists():
             with closing(_only_looking(path)) as looking:
                 looking.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
                 _check_identity(looking, path)
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=CountingConnection)
+        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=RecordConnection)
         connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect before the first table only
         connection.execute("PRAGMA journal_mode = WAL")

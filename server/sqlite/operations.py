@@ -4,6 +4,7 @@ None commits, and none raises for a state that has moved on: they return what th
 does not make a whole batch run again.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -28,7 +29,7 @@ from ..jobs import (
 )
 from ..ports import Claims, LogBatch
 from ..progress import Progress
-from .counting import CountingConnection
+from .record import RecordConnection
 from .rows import (
     COLUMN_COUNT,
     Parameters,
@@ -38,7 +39,7 @@ from .rows import (
     progress_parameters,
     to_job,
 )
-from .statements import INSERT, ROWS_AT_ONCE, SQL
+from .statements import INSERT, SQL, in_statements
 
 ABOVE_ALL_PRIORITIES = 1 << 31
 PROBED_BYTES = 64 * 1024
@@ -55,19 +56,16 @@ class Changed:
     deleted: bool = False
 
 
-def insert(connection: CountingConnection, jobs: Sequence[NewJob]) -> None:
-    """Insert jobs, in as few statements as the sizes allow: one for each job costs half as much again."""
-    rest = list(jobs)
-    for size in ROWS_AT_ONCE:
-        while len(rest) >= size:
-            rows, rest = rest[:size], rest[size:]
-            connection.execute(INSERT[size], [value for new in rows for value in new_job_values(new)])
+def insert(connection: RecordConnection, jobs: Sequence[NewJob]) -> None:
+    """Insert jobs, in as few statements as the sizes allow."""
+    for statement, values in in_statements(INSERT, [new_job_values(new) for new in jobs]):
+        connection.execute(statement, values)
     for new in jobs:
-        connection.count(new.owner, new.type, None, Status.QUEUED)
+        connection.came(new.owner, new.type)
 
 
 def claim(
-    connection: CountingConnection,
+    connection: RecordConnection,
     free: Mapping[str, int],
     limit: int,
     now: datetime,
@@ -85,11 +83,11 @@ def claim(
             candidates += [(-priority, run_at, job_id, job_type) for run_at, job_id in found]
             due = connection.execute(SQL["next_due"], where).fetchone()
             next_due += due or ()
-    chosen = _within_slots(connection, sorted(candidates), free, limit, now, median_s)
-    return Claims(chosen, from_ms(min(next_due)) if next_due else None)
+    claims = _start(connection, _within_slots(sorted(candidates), free, limit), now, median_s)
+    return Claims(claims, from_ms(min(next_due)) if next_due else None)
 
 
-def _priorities(connection: CountingConnection, job_type: str) -> list[int]:
+def _priorities(connection: RecordConnection, job_type: str) -> list[int]:
     """The priorities that wait, highest first: a seek for each, however many jobs there are."""
     found: list[int] = []
     below = ABOVE_ALL_PRIORITIES
@@ -100,32 +98,41 @@ def _priorities(connection: CountingConnection, job_type: str) -> list[int]:
 
 
 def _within_slots(
-    connection: CountingConnection,
-    candidates: Sequence[tuple[int, int, str, str]],
-    free: Mapping[str, int],
-    limit: int,
-    now: datetime,
-    median_s: Callable[[str], float | None],
-) -> list[Claim]:
+    candidates: Sequence[tuple[int, int, str, str]], free: Mapping[str, int], limit: int
+) -> dict[str, str]:
+    """The candidates that get a slot, in their order: ids, with their types."""
     left = dict(free)
-    claims: list[Claim] = []
+    chosen: dict[str, str] = {}
     for _, _, job_id, job_type in candidates:
-        if len(claims) == limit:
+        if len(chosen) == limit:
             break
-        if not left[job_type]:
-            continue
-        left[job_type] -= 1
+        if left[job_type]:
+            left[job_type] -= 1
+            chosen[job_id] = job_type
+    return chosen
+
+
+def _start(
+    connection: RecordConnection, chosen: Mapping[str, str], now: datetime, median_s: Callable[[str], float | None]
+) -> list[Claim]:
+    """Begin an attempt of each chosen job: one statement for all jobs of a type."""
+    started: dict[str, Claim] = {}
+    for job_type in set(chosen.values()):
         median = median_s(job_type)
-        where = {"id": job_id, "now": to_ms(now), "eta_s": None if median is None else round(median)}
-        claimed = connection.execute(SQL[Transition.CLAIM], where).fetchone()
-        job = to_job(claimed[:COLUMN_COUNT])
-        claims.append(Claim(job, *claimed[COLUMN_COUNT:]))
-    _entered(connection, Status.QUEUED, [claim.job for claim in claims])
-    return claims
+        where = {
+            "ids": json.dumps([job_id for job_id, of_type in chosen.items() if of_type == job_type]),
+            "now": to_ms(now),
+            "eta_s": None if median is None else round(median),
+        }
+        for row in connection.execute(SQL[Transition.CLAIM], where).fetchall():
+            job = to_job(row[:COLUMN_COUNT])
+            connection.moved(Status.QUEUED, job)
+            started[job.id] = Claim(job, *row[COLUMN_COUNT:])
+    return [started[job_id] for job_id in chosen]
 
 
 def finish(
-    connection: CountingConnection,
+    connection: RecordConnection,
     job: Job,
     version: int,
     outcome: Outcome,
@@ -146,7 +153,7 @@ def finish(
     if row is None:
         return None
     ended = to_job(row)
-    _entered(connection, Status.RUNNING, [ended])
+    connection.moved(Status.RUNNING, ended)
     if ended.terminal and ended.purge_requested:
         _delete(connection, ended)
         return Changed(Status.RUNNING, ended, deleted=True)
@@ -179,14 +186,14 @@ def _counted(*, failed: int = 0, crashed: int = 0, interrupted: int = 0) -> Para
 
 
 def request_cancel(
-    connection: CountingConnection, caller: str, job_id: str, version: int, now: datetime, *, purge: bool
+    connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime, *, purge: bool
 ) -> Changed | None:
     """Cancel a queued job, mark a running one, with `purge` delete an ended one; `None`: no such job."""
     where = {"id": job_id, "owner": caller, "now": to_ms(now), "version": version, "purge": int(purge)}
     row = connection.execute(SQL[Transition.CANCEL_QUEUED], where).fetchone()
     if row is not None:
         job = to_job(row)
-        _entered(connection, Status.QUEUED, [job])
+        connection.moved(Status.QUEUED, job)
         if purge:
             _delete(connection, job)
         return Changed(Status.QUEUED, job, deleted=purge)
@@ -203,7 +210,7 @@ def request_cancel(
     return Changed(job.status, job, deleted=purge)
 
 
-def delete_result(connection: CountingConnection, caller: str, job_id: str, version: int, now: datetime) -> Job | None:
+def delete_result(connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime) -> Job | None:
     """Forget an ended job's result; `None` if there is no such job, or it has not ended."""
     where = {"id": job_id, "owner": caller, "now": to_ms(now), "version": version}
     row = connection.execute(SQL["delete_result"], where).fetchone()
@@ -211,7 +218,7 @@ def delete_result(connection: CountingConnection, caller: str, job_id: str, vers
 
 
 def recover(
-    connection: CountingConnection,
+    connection: RecordConnection,
     now: datetime,
     max_recoveries: int,
     by_type: Mapping[str, int],
@@ -226,7 +233,7 @@ def recover(
 
 
 def _recover_one(
-    connection: CountingConnection, job: Job, now: datetime, max_recoveries: int, lines: Sequence[NewLogLine]
+    connection: RecordConnection, job: Job, now: datetime, max_recoveries: int, lines: Sequence[NewLogLine]
 ) -> Changed:
     number_lines(connection, LogBatch(job.id, job.attempt, lines))
     where = progress_parameters(job.progress) | {"id": job.id, "attempt": job.attempt, "now": to_ms(now)}
@@ -243,14 +250,14 @@ def _recover_one(
     else:
         transition = Transition.REQUEUE
     moved = to_job(connection.execute(SQL[transition], where).fetchone())
-    _entered(connection, Status.RUNNING, [moved])
+    connection.moved(Status.RUNNING, moved)
     if moved.terminal and moved.purge_requested:
         _delete(connection, moved)
         return Changed(Status.RUNNING, moved, deleted=True)
     return Changed(Status.RUNNING, moved)
 
 
-def number_lines(connection: CountingConnection, batch: LogBatch) -> int | None:
+def number_lines(connection: RecordConnection, batch: LogBatch) -> int | None:
     """Append log lines to the history; the job's new `last_seq`, or `None` if the attempt is not current."""
     if not batch.lines:
         return None
@@ -270,7 +277,7 @@ def number_lines(connection: CountingConnection, batch: LogBatch) -> int | None:
     return last_seq
 
 
-def write_ticks(connection: CountingConnection, jobs: Sequence[Job]) -> None:
+def write_ticks(connection: RecordConnection, jobs: Sequence[Job]) -> None:
     """Bring the progress of running jobs to disk."""
     connection.executemany(
         SQL["tick"],
@@ -282,13 +289,13 @@ def write_ticks(connection: CountingConnection, jobs: Sequence[Job]) -> None:
     )
 
 
-def checkpoint(connection: CountingConnection, job_id: str, attempt: int, checkpoint_json: str) -> bool:
+def checkpoint(connection: RecordConnection, job_id: str, attempt: int, checkpoint_json: str) -> bool:
     """Whether the attempt was current, and so the checkpoint recorded."""
     where = {"id": job_id, "attempt": attempt, "checkpoint": checkpoint_json}
     return connection.execute(SQL["checkpoint"], where).rowcount == 1
 
 
-def expire(connection: CountingConnection, now: datetime, limit: int) -> list[Changed]:
+def expire(connection: RecordConnection, now: datetime, limit: int) -> list[Changed]:
     rows = connection.execute(SQL["expired"], {"now": to_ms(now), "limit": limit}).fetchall()
     expired = [to_job(row) for row in rows]
     for job in expired:
@@ -296,7 +303,7 @@ def expire(connection: CountingConnection, now: datetime, limit: int) -> list[Ch
     return [Changed(job.status, job, deleted=True) for job in expired]
 
 
-def delete_ended(connection: CountingConnection, job_ids: Sequence[str]) -> list[Changed]:
+def delete_ended(connection: RecordConnection, job_ids: Sequence[str]) -> list[Changed]:
     """Delete those of the jobs that have ended, and give the pages of the file back."""
     rows = [connection.execute(SQL["get"], {"id": job_id}).fetchone() for job_id in job_ids]
     ended = [job for row in rows if row is not None and (job := to_job(row)).terminal]
@@ -306,30 +313,17 @@ def delete_ended(connection: CountingConnection, job_ids: Sequence[str]) -> list
     return [Changed(job.status, job, deleted=True) for job in ended]
 
 
-def probe(connection: CountingConnection, now: datetime) -> None:
+def probe(connection: RecordConnection, now: datetime) -> None:
     """Write, and find room for what a submission may need; the room is free again in the same transaction."""
     connection.execute(SQL["probe"], {"now": to_ms(now)})
     connection.execute(SQL["insert_history"], _history(NO_JOB, 0, now, "log", "info", "." * PROBED_BYTES))
     connection.execute(SQL["delete_history"], {"job_id": NO_JOB})
 
 
-def _delete(connection: CountingConnection, job: Job) -> None:
+def _delete(connection: RecordConnection, job: Job) -> None:
+    connection.deletes(job)
     connection.execute(SQL["delete_history"], {"job_id": job.id})
     connection.execute(SQL["delete"], {"id": job.id})
-    connection.count(job.owner, job.type, job.status, None)
-
-
-def _entered(connection: CountingConnection, before: Status, jobs: Sequence[Job]) -> None:
-    """One history row for the state that each of the jobs has just entered, coming from `before`."""
-    connection.executemany(
-        SQL["insert_history"],
-        [
-            _history(job.id, job.state_seq, job.updated_at, "state", job.status, f"attempt {job.attempt}")
-            for job in jobs
-        ],
-    )
-    for job in jobs:
-        connection.count(job.owner, job.type, before, job.status)
 
 
 def _history(job_id: str, seq: int, at: datetime, kind: str, level: str, message: str) -> Parameters:

@@ -49,10 +49,10 @@ from ..metrics import CommitMetrics
 from ..ports import Bell, Claims, Documents, EventHub, LogBatch, Page, Recovery, Tick
 from ..progress import Progress
 from . import operations
-from .counting import CountingConnection
 from .database import open_writer
 from .operations import Changed
 from .readers import Readers
+from .record import RecordConnection
 from .rows import Parameters, Row, new_job, to_job, to_log_line
 from .snapshots import Snapshots
 from .statements import SQL
@@ -203,7 +203,7 @@ class SqliteStore:
         self._writer.post(lambda connection: operations.write_ticks(connection, jobs), lambda _: None, failed)
 
     async def append_logs(self, batches: Sequence[LogBatch]) -> None:
-        def operation(connection: CountingConnection) -> list[int | None]:
+        def operation(connection: RecordConnection) -> list[int | None]:
             return [operations.number_lines(connection, batch) for batch in batches]
 
         def committed(last_seqs: list[int | None]) -> None:
@@ -223,7 +223,7 @@ class SqliteStore:
     async def finish(
         self, job: Job, outcome: Outcome, progress: Progress, lines: Sequence[NewLogLine], now: datetime
     ) -> Job:
-        def operation(connection: CountingConnection) -> Changed | None:
+        def operation(connection: RecordConnection) -> Changed | None:
             version = self._snapshots.version(job.id)
             return operations.finish(connection, job, version, outcome, progress, lines, now)
 
@@ -244,7 +244,7 @@ class SqliteStore:
         return ended
 
     async def request_cancel(self, caller: str, job_id: str, now: datetime, *, purge: bool = False) -> Job:
-        def operation(connection: CountingConnection) -> Changed | None:
+        def operation(connection: RecordConnection) -> Changed | None:
             version = self._snapshots.version(job_id)
             return operations.request_cancel(connection, caller, job_id, version, now, purge=purge)
 
@@ -263,7 +263,7 @@ class SqliteStore:
         return changed.job
 
     async def delete_result(self, caller: str, job_id: str, now: datetime) -> Job:
-        def operation(connection: CountingConnection) -> Job | None:
+        def operation(connection: RecordConnection) -> Job | None:
             version = self._snapshots.version(job_id)
             return operations.delete_result(connection, caller, job_id, version, now)
 

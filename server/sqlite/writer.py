@@ -17,13 +17,13 @@ import structlog
 
 from ..errors import StoreUnavailableError
 from ..metrics import CommitMetrics
-from .counting import CountingConnection
+from .record import RecordConnection
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-Operation = Callable[[CountingConnection], T]
+Operation = Callable[[RecordConnection], T]
 """SQL for one change, run inside a transaction that may hold others; it must not commit."""
 
 MAX_BATCH = 512
@@ -39,10 +39,10 @@ class Rows(Generic[T]):
     Those of a batch come before its other operations: a later one may follow on such a row, none precedes it.
     """
 
-    write: Callable[[CountingConnection, Sequence[T]], None]
+    write: Callable[[RecordConnection, Sequence[T]], None]
     row: T
 
-    def __call__(self, connection: CountingConnection) -> None:
+    def __call__(self, connection: RecordConnection) -> None:
         self.write(connection, [self.row])
 
 
@@ -57,7 +57,7 @@ class _Pending:
 class Writer:
     """Carries out operations in order, in as few transactions as the load allows."""
 
-    def __init__(self, connection: CountingConnection, commits: CommitMetrics | None = None) -> None:
+    def __init__(self, connection: RecordConnection, commits: CommitMetrics | None = None) -> None:
         self._connection = connection
         self._commits = commits or CommitMetrics()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="headway-writer")
@@ -159,7 +159,7 @@ class Writer:
         return results
 
     def _write_rows(self, operations: list[Rows[Any]]) -> None:
-        together: defaultdict[Callable[[CountingConnection, Sequence[Any]], None], list[Any]] = defaultdict(list)
+        together: defaultdict[Callable[[RecordConnection, Sequence[Any]], None], list[Any]] = defaultdict(list)
         for operation in operations:
             together[operation.write].append(operation.row)
         for write, rows in together.items():

@@ -3,5 +3,5 @@ UPDATE jobs SET
     percent = NULL, done = NULL, total = NULL, unit = NULL, message = NULL, step = NULL,
     rate_per_second = NULL, eta_s = :eta_s,
     last_seq = last_seq + 1, state_seq = last_seq + 1, version = version + 1
-WHERE id = :id AND status = 'queued'
+WHERE id IN (SELECT value FROM json_each(:ids)) AND status = 'queued'
 RETURNING {columns}, input, checkpoint

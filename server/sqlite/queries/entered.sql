@@ -1,0 +1,1 @@
+INSERT INTO history (job_id, seq, at, kind, level, message) VALUES (?, ?, ?, 'state', ?, ?)

@@ -1,0 +1,57 @@
+"""The connection that writes. It collects what is written once for a whole transaction, with its commit."""
+
+import sqlite3
+from collections import Counter
+
+from ..jobs import Job, Status, to_ms
+from .statements import ENTERED, SQL, in_statements
+
+
+class RecordConnection(sqlite3.Connection):
+    """Takes note of jobs that come, move and go: their counts and the states in their history.
+
+    A row for each owner, type and status that changed, where triggers wrote two for each job, and one statement
+    for dozens of rows of history.
+    """
+
+    _moved: Counter[tuple[str, str, str]] | None = None
+    _entered: list[tuple[object, ...]] | None = None
+
+    def came(self, owner: str, job_type: str) -> None:
+        """A job was inserted; being queued is implied, so its history is empty."""
+        self._count(owner, job_type, Status.QUEUED, 1)
+
+    def moved(self, before: Status, job: Job) -> None:
+        """The job has left `before` and entered the state in which it is now."""
+        self._count(job.owner, job.type, before, -1)
+        self._count(job.owner, job.type, job.status, 1)
+        if self._entered is None:
+            self._entered = []
+        at = to_ms(job.updated_at)
+        self._entered.append((job.id, job.state_seq, at, job.status.value, f"attempt {job.attempt}"))
+
+    def deletes(self, job: Job) -> None:
+        """The job's record is about to be deleted, with all of its history."""
+        self._write_history()
+        self._count(job.owner, job.type, job.status, -1)
+
+    def commit(self) -> None:
+        self._write_history()
+        if self._moved:
+            self.executemany(SQL["count"], [(*key, jobs) for key, jobs in self._moved.items() if jobs])
+        super().commit()
+        self._moved = None
+
+    def rollback(self) -> None:
+        self._moved = self._entered = None
+        super().rollback()
+
+    def _count(self, owner: str, job_type: str, status: Status, jobs: int) -> None:
+        if self._moved is None:
+            self._moved = Counter()
+        self._moved[owner, job_type, status.value] += jobs
+
+    def _write_history(self) -> None:
+        rows, self._entered = self._entered, None
+        for statement, values in in_statements(ENTERED, rows or ()):
+            self.execute(statement, values)
