@@ -71,6 +71,11 @@ class JobError:
     detail: str | None
     status: int
 
+    @property
+    def text(self) -> str:
+        """Both in one, for those who have one field for it."""
+        return self.title if self.detail is None else f"{self.title}: {self.detail}"
+
 
 INTERRUPTED = JobError(
     type="interrupted",

@@ -12,7 +12,17 @@ from ..jobs import JobIds
 from ..metrics import Metrics
 from ..ports import EventHub, JobStore, RecordKeeper
 from ..settings import Settings
-from . import ended, endpoints, exposition, pages, polling, stream, stream_of_many
+from . import (
+    ended,
+    endpoints,
+    exposition,
+    operations_azure,
+    operations_google,
+    pages,
+    polling,
+    stream,
+    stream_of_many,
+)
 from .fan_out import FanOut
 from .keys import (
     ANSWERED,
@@ -106,6 +116,11 @@ def _add_routes(app: web.Application) -> None:
         ("GET", "/jobs", endpoints.list_jobs),
         ("POST", "/jobs", endpoints.create_job),
         ("GET", "/job-types", endpoints.job_types),
+        ("GET", "/operations/{id}", operations_azure.read_operation),
+        ("GET", "/v1/jobs/operations", operations_google.list_operations),
+        ("GET", "/v1/jobs/operations/{id}", operations_google.read_operation),
+        ("DELETE", "/v1/jobs/operations/{id}", operations_google.delete_operation),
+        ("POST", "/v1/jobs/operations/{id}:cancel", operations_google.cancel_operation),
         ("GET", "/healthz", endpoints.healthz),
         ("GET", "/readyz", endpoints.readyz),
         ("GET", "/metrics", exposition.metrics),

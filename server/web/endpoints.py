@@ -19,7 +19,7 @@ from .keys import ENCODER, FILES, LINKS, REGISTRY, STATE, STORE, WAITING
 from .problems import Problem
 from .sent_files import send_file
 from .submission import submit_envelope, submit_typed
-from .wire import error_fields, job_fields, log_line_fields, path_segment, retry_after_s
+from .wire import INLINE_RESULT_BYTES, error_fields, job_fields, log_line_fields, path_segment, retry_after_s
 
 CANCEL_WAIT_S = 2.0
 CANCEL_POLL_S = 1
@@ -109,7 +109,12 @@ async def accepted(request: web.Request, job: Job) -> web.Response:
     position = await request.app[STORE].queue_position(job, utc_now())
     body = request.app[ENCODER].job(job, position)
     location = request.app[LINKS].job(job, redirect=_leads_on(request, job))
-    headers = {"Location": location, "Retry-After": str(retry_after_s(job)), **PRIVATE}
+    headers = {
+        "Location": location,
+        "Operation-Location": request.app[LINKS].operation(job),
+        "Retry-After": str(retry_after_s(job)),
+        **PRIVATE,
+    }
     return _json(body, status=202, headers=headers)
 
 
@@ -174,6 +179,14 @@ async def read_result(request: web.Request) -> web.Response:
     if documents.result_json is None:
         raise Problem("gone", "The result was deleted.")
     return _json(documents.result_json.encode(), headers=PRIVATE)
+
+
+async def inline_result(request: web.Request, job: Job) -> bytes:
+    """What the handler returned, as JSON text, up to 64 KiB; else `null`."""
+    if job.result_bytes is None or job.result_bytes > INLINE_RESULT_BYTES:
+        return b"null"
+    documents = await request.app[STORE].documents(job.owner, job.id)
+    return (documents.result_json or "null").encode()
 
 
 def check_finished(job: Job) -> None:

@@ -17,6 +17,10 @@ class Links:
         """Where the job is; with `redirect` a GET leads on to its result once it has ended."""
         return f"{self.base}/jobs/{job.id}?redirect=true" if redirect else f"{self.base}/jobs/{job.id}"
 
+    def operation(self, job: Job) -> str:
+        """Where Azure's SDKs poll it (see `operations_azure`)."""
+        return f"{self.base}/operations/{job.id}"
+
     def result(self, job: Job) -> str:
         """Where the handler says that its result is, or where a job's result always is."""
         if job.result_url is not None:

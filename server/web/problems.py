@@ -2,7 +2,8 @@
 
 import json
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import wraps
 from typing import Any
 
 import structlog
@@ -51,6 +52,17 @@ KINDS: Mapping[str, tuple[int, str]] = {
 
 STORE_RETRY_AFTER_S = 5
 
+Endpoint = Callable[[web.Request], Awaitable[web.Response]]
+
+KIND_BY_ERROR: Mapping[type[HeadwayError], str] = {
+    JobNotFoundError: "not-found",
+    JobStateError: "conflict",
+    QueueFullError: "queue-full",
+    TooManyStreamsError: "too-many-streams",
+    StoreUnavailableError: "store-unavailable",
+}
+"""What the rooms raise for each other, as clients see it."""
+
 _KIND_BY_STATUS = {
     404: "not-found",
     405: "method-not-allowed",
@@ -83,6 +95,15 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
             self.headers["Retry-After"] = str(max(1, retry_after_s))
         self.extra = dict(extra or {})
 
+    @property
+    def status(self) -> int:
+        return KINDS[self.kind][0]
+
+    @property
+    def text(self) -> str:
+        """What happened, in words."""
+        return self.detail or (self.errors[0][1] if self.errors else KINDS[self.kind][1])
+
     def response(self, request: web.Request, *, status: int | None = None) -> web.Response:
         default_status, title = KINDS[self.kind]
         body: dict[str, Any] = {
@@ -108,13 +129,12 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     follow(request)
     try:
         return await handler(request)
-    except Problem as problem:
+    except (Problem, HeadwayError) as error:
+        problem = as_problem(error)
         response = problem.response(request)
         if problem.kind == "stopping" and not request.content.is_eof():
             await answer_and_linger(request, response)
         return response
-    except HeadwayError as error:
-        return _from_domain(error).response(request)
     except web.HTTPException as error:
         if error.status < 400:  # noqa: PLR2004 - a redirect is an answer, not a problem
             raise
@@ -127,21 +147,35 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         return Problem("internal-error", "The error is in the server's log.").response(request)
 
 
-def _from_domain(error: HeadwayError) -> Problem:
-    match error:
-        case JobNotFoundError():
-            return Problem("not-found", "There is no such job.")
-        case JobStateError():
-            return Problem("conflict", str(error))
-        case QueueFullError():
-            return Problem("queue-full", str(error), retry_after_s=error.retry_after_s)
-        case TooManyStreamsError():
-            return Problem("too-many-streams", str(error), retry_after_s=error.retry_after_s)
-        case StoreUnavailableError():
-            return Problem("store-unavailable", str(error), retry_after_s=STORE_RETRY_AFTER_S)
-        case _:
-            log.error("an unexpected domain error", error=repr(error))
-            return Problem("internal-error", "The error is in the server's log.")
+def also_saying(more: Callable[[Problem], Mapping[str, Any]]) -> Callable[[Endpoint], Endpoint]:
+    """An endpoint whose problems have more members (RFC 9457, 3.2), for clients that know another form of errors."""
+
+    def decorated(endpoint: Endpoint) -> Endpoint:
+        @wraps(endpoint)
+        async def answer(request: web.Request) -> web.Response:
+            try:
+                return await endpoint(request)
+            except (Problem, HeadwayError) as error:
+                problem = as_problem(error)
+                problem.extra |= more(problem)
+                raise problem from None
+
+        return answer
+
+    return decorated
+
+
+def as_problem(error: Problem | HeadwayError) -> Problem:
+    """What the domain's error is to a client."""
+    if isinstance(error, Problem):
+        return error
+    kind = next((kind for of_class, kind in KIND_BY_ERROR.items() if isinstance(error, of_class)), None)
+    if kind is None:
+        log.error("an unexpected domain error", error=repr(error))
+        return Problem("internal-error", "The error is in the server's log.")
+    detail = "There is no such job." if kind == "not-found" else str(error)
+    otherwise_s = STORE_RETRY_AFTER_S if kind == "store-unavailable" else None
+    return Problem(kind, detail, retry_after_s=getattr(error, "retry_after_s", otherwise_s))
 
 
 def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:

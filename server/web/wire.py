@@ -147,7 +147,7 @@ class Encoder:
     """Encodes each version of a job once, however many poll it or watch it."""
 
     def __init__(self, links: Links) -> None:
-        self._links = links
+        self.links = links
         self._kept: OrderedDict[tuple[str, int, int | None], bytes] = OrderedDict()
         self._tails: OrderedDict[tuple[str, int | None], bytes] = OrderedDict()
 
@@ -156,7 +156,7 @@ class Encoder:
         key = (job.id, job.version, queue_position)
         encoded = self._kept.get(key)
         if encoded is None:
-            encoded = self._kept[key] = to_json(job_fields(job, queue_position, self._links))
+            encoded = self._kept[key] = to_json(job_fields(job, queue_position, self.links))
             if len(self._kept) > ENCODINGS_KEPT:
                 self._kept.popitem(last=False)
         return encoded

@@ -58,7 +58,7 @@ class PageServer(ServerProcess):
         """So that what one test left does not sit in the next one's queue, or in its list."""
         while jobs := self.request("GET", "/jobs?limit=200").json["jobs"]:
             for job in jobs:
-                self.request("DELETE", f"{job['statusUrl']}?purge=true")
+                self.request("DELETE", f"/jobs/{job['jobId']}?purge=true")
 
     @contextmanager
     def recorded(self, type: str) -> Iterator[list[Any]]:

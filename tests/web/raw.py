@@ -83,7 +83,7 @@ def assert_problem(reply: RawReply | Reply, status: int, slug: str, *pointers: s
     assert problem["type"] == f"/problems/{slug}"
     assert problem["status"] == status
     assert problem["title"]
-    assert problem["instance"].startswith("/")
+    assert problem["instance"].startswith(("/", "http://"))
     assert [error["pointer"] for error in problem.get("errors", ())] == list(pointers)
     assert all(error["detail"] for error in problem.get("errors", ()))
     if status == 422 and slug == "validation-failed":

@@ -13,10 +13,11 @@ from pydantic_core import to_json
 from ...handlers import Registry
 from ...settings import Settings
 from ..intake import MAX_LABEL_CHARS, MAX_PARTS, Envelope
+from ..operations_azure import StatusMonitor
 from ..polling import MAX_WAIT_S
 from ..problems import KINDS
 from ..wire import JobDetail, JobView, LogLineView
-from . import jobs, outputs, resources, service, streams, submissions
+from . import jobs, outputs, resources, sdks, service, streams, submissions
 from .operation import JSON, REF, REQUEST_HEADERS, RESPONSE_HEADERS, Operations, Schema
 
 ABOUT = """
@@ -29,7 +30,7 @@ result.
 - `x-limits` says which limits are in force; what is over them is refused.
 """.strip()
 
-OUTPUTS: tuple[type[BaseModel], ...] = (JobView, JobDetail, LogLineView)
+OUTPUTS: tuple[type[BaseModel], ...] = (JobView, JobDetail, LogLineView, StatusMonitor)
 INPUTS: tuple[type[BaseModel], ...] = (Envelope,)
 
 
@@ -54,6 +55,7 @@ class Description:
             **streams.OPERATIONS,
             **outputs.OPERATIONS,
             **resources.operations(self._registry),
+            **sdks.OPERATIONS,
             **service.OPERATIONS,
         }
 
@@ -88,6 +90,7 @@ TAGS: Mapping[str, str] = {
     "streams": "Hear what changes, as server-sent events.",
     "outputs": "Results and files.",
     "resources": "Job types under paths of their own.",
+    "sdks": "Jobs in the shapes that the SDKs of Azure and Google know.",
     "service": "The server itself.",
 }
 
@@ -143,6 +146,7 @@ PROBLEM_SCHEMA: Schema = {
         "detail": {"type": ["string", "null"]},
         "instance": {"type": "string"},
         "jobError": {"$ref": REF.format(model="ErrorView")},
+        "error": {"type": "object", "description": "For SDKs of others: the same as they know it."},
         "errors": {
             "type": "array",
             "items": {

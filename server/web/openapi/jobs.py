@@ -20,7 +20,7 @@ JOB_LINKS = {
 ACCEPTED = Answer(
     description="Accepted, durably: the job survives a crash from here on",
     content=json_content(ref(JobView)),
-    headers=("Location", "Retry-After"),
+    headers=("Location", "Operation-Location", "Retry-After"),
     links=JOB_LINKS,
 )
 

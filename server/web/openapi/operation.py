@@ -58,6 +58,7 @@ class Operation:
     description: str = ""
     query: type[BaseModel] | None = None
     """The query parameters; `None`: the query is not looked at."""
+    query_problems: Sequence[str] = OF_QUERIES
     headers: Sequence[str] = ()
     """Names in `REQUEST_HEADERS`."""
     content: Mapping[str, Schema] | None = None
@@ -91,7 +92,7 @@ class Operation:
     def _responses(self) -> Schema:
         responses = {str(status): answer.described() for status, answer in self.answers.items()}
         by_status: dict[int, list[str]] = {}
-        for kind in dict.fromkeys([*self.problems, *(OF_QUERIES if self.query else ()), *ALWAYS]):
+        for kind in dict.fromkeys([*self.problems, *(self.query_problems if self.query else ()), *ALWAYS]):
             by_status.setdefault(KINDS[kind][0], []).append(kind)
         for status, kinds in sorted(by_status.items()):
             responses[str(status)] = _problem(kinds, self.problem_headers.get(status, ()))
@@ -230,6 +231,10 @@ RESPONSE_HEADERS: Mapping[str, Schema] = {
     "Last-Modified": {"description": "An HTTP date.", "schema": {"type": "string"}},
     "Link": {"description": 'The next page, `rel="next"` (RFC 8288), if there is one.', "schema": {"type": "string"}},
     "Location": {"description": "Where the job is.", "schema": {"type": "string", "format": "uri-reference"}},
+    "Operation-Location": {
+        "description": "Where the SDKs of Azure poll it.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
     "Preference-Applied": {
         "description": "`wait=30`: what the server made of `Prefer` (RFC 7240, 3).",
         "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},

@@ -1,0 +1,145 @@
+"""Azure's own poller (`azure.core.polling`) follows jobs, through a proxy with a path prefix."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from azure.core import PipelineClient
+from azure.core.exceptions import HttpResponseError
+from azure.core.pipeline.policies import RedirectPolicy, RequestIdPolicy, RetryPolicy
+from azure.core.polling import LROPoller
+from azure.core.polling.base_polling import LROBasePolling
+from azure.core.rest import HttpRequest
+
+from tests.conftest import TEST_JOBS
+from tests.process import PATIENCE_S, ServerProcess
+from tests.proxy import PrefixProxy
+from tests.web.conftest import assert_no_mistakes
+from tests.web.raw import assert_problem, send
+from tests.web.test_jobs import LATER, UNKNOWN, ended
+
+BIG = 70_000
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[PrefixProxy]:
+    with PrefixProxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def server(proxy: PrefixProxy) -> Iterator[ServerProcess]:
+    """A server that knows where it is public."""
+    public = {"HEADWAY_PUBLIC_URL": proxy.url}
+    with ServerProcess(":memory:", "--jobs", str(TEST_JOBS), env=public) as server:
+        proxy.upstream_port = server.port
+        yield server
+        assert_no_mistakes(server)
+
+
+@pytest.fixture
+def client(proxy: PrefixProxy, server: ServerProcess) -> Iterator[Any]:
+    with PipelineClient[Any, Any](proxy.url, policies=[RequestIdPolicy(), RedirectPolicy(), RetryPolicy()]) as client:
+        yield client
+
+
+def begin(client: Any, path: str, input: Any, polling: Any = None) -> LROPoller[Any]:
+    """Submit a job, and let the SDK follow it; a result is what the last answer holds."""
+    request = HttpRequest("POST", client.format_url(path), json=input)
+    initial = client.send_request(request, _return_pipeline_response=True)
+    assert initial.http_response.status_code == 202
+    return LROPoller(
+        client,
+        initial,
+        lambda response: response.http_response.json(),
+        polling or LROBasePolling(timeout=1),
+    )
+
+
+def test_a_poller_ends_at_the_result_by_operation_location(client: Any) -> None:
+    poller = begin(client, "/jobs/steps-process", {"steps": 30, "step_s": 0.05})
+    assert poller.result(PATIENCE_S) == {"steps": 30}
+    assert poller.status() == "Succeeded"
+
+
+def test_a_failure_raises_with_the_jobs_error(client: Any) -> None:
+    poller = begin(client, "/jobs/fails", {"text": "tomorrow"})
+    with pytest.raises(HttpResponseError) as raised:
+        poller.result(PATIENCE_S)
+    assert poller.status() == "Failed"
+    assert raised.value.error is not None
+    assert (raised.value.error.code, raised.value.error.message) == ("no-luck", "No luck: tomorrow")
+
+
+def test_a_cancel_raises(client: Any, server: ServerProcess) -> None:
+    poller = begin(client, f"/jobs/noop{LATER}&label=cancel", {})
+    (job,) = server.request("GET", "/jobs?label=cancel").json["jobs"]
+    assert server.request("DELETE", f"/jobs/{job['jobId']}").status == 204
+    with pytest.raises(HttpResponseError):
+        poller.result(PATIENCE_S)
+    assert poller.status() == "Canceled"
+
+
+def test_without_a_last_request_the_result_stands_in_the_status_monitor(client: Any) -> None:
+    options = {"final-state-via": "operation-location"}
+    polling: Any = LROBasePolling(timeout=1, lro_options=options)
+    monitor = begin(client, "/jobs/steps-async", {"steps": 2}, polling).result(PATIENCE_S)
+    assert (monitor["status"], monitor["result"]) == ("Succeeded", {"steps": 2})
+
+
+def monitor_of(server: ServerProcess, job_id: str) -> Any:
+    reply = send(server, "GET", f"/operations/{job_id}")
+    assert (reply.status, reply.headers["Cache-Control"]) == (200, "private, no-cache")
+    monitor = reply.json
+    waiting = monitor["status"] in ("NotStarted", "Running")
+    assert ("Retry-After" in reply.headers) == waiting
+    assert (monitor["expirationDateTime"] is None) == waiting
+    return monitor
+
+
+def test_a_status_monitor_is_the_job_in_other_words(server: ServerProcess, proxy: PrefixProxy) -> None:
+    job_id = ended(server, "steps-async", {"steps": 3})
+    job = server.job(job_id)
+    assert monitor_of(server, job_id) == {
+        "id": job_id,
+        "kind": "steps-async",
+        "status": "Succeeded",
+        "percentComplete": 100,
+        "createdDateTime": job["createdAt"],
+        "lastActionDateTime": job["updatedAt"],
+        "expirationDateTime": job["expiresAt"],
+        "resourceLocation": f"{proxy.url}/jobs/{job_id}/result",
+        "error": None,
+        "result": {"steps": 3},
+    }
+
+
+def test_a_status_monitor_says_how_far_it_is(server: ServerProcess) -> None:
+    queued = server.submit("noop", query=LATER)
+    monitor = monitor_of(server, queued)
+    assert (monitor["status"], monitor["percentComplete"], monitor["resourceLocation"]) == ("NotStarted", None, None)
+    running = server.submit("says", {"text": "on its way"})
+    assert any(state["progress"] == 50 for state in server.states(running))
+    server.request("DELETE", f"/jobs/{queued}")
+    assert monitor_of(server, queued)["status"] == "Canceled"
+    walking = server.submit("steps-async", {"steps": 2, "step_s": 60})
+    server.wait_for(walking, "running")
+    assert monitor_of(server, walking)["status"] == "Running"
+    server.request("DELETE", f"/jobs/{walking}")
+
+
+def test_a_big_result_stands_where_the_monitor_says(server: ServerProcess, proxy: PrefixProxy) -> None:
+    monitor = monitor_of(server, ended(server, "big-result", {"steps": BIG}))
+    assert monitor["result"] is None
+    path = monitor["resourceLocation"].removeprefix(proxy.url)
+    assert server.request("GET", path).json == "x" * BIG
+
+
+def test_a_monitor_takes_any_version_and_no_other_option(server: ServerProcess) -> None:
+    job_id = ended(server, "noop")
+    assert send(server, "GET", f"/operations/{job_id}?api-version=2026-01-01").status == 200
+    reply = send(server, "GET", f"/operations/{job_id}?surprise=1")
+    assert_problem(reply, 422, "validation-failed", "/surprise")
+    problem = assert_problem(send(server, "GET", f"/operations/{UNKNOWN}"), 404, "not-found")
+    assert problem["error"] == {"code": "not-found", "message": "There is no such job."}
+    assert_problem(send(server, "GET", "/operations/nothing"), 404, "not-found")
