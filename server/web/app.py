@@ -23,9 +23,11 @@ from . import (
     stream,
     stream_of_many,
 )
+from .audiences import Audiences
 from .fan_out import FanOut
 from .keys import (
     ANSWERED,
+    AUDIENCES,
     ENCODER,
     FAN_OUT,
     FILES,
@@ -85,6 +87,7 @@ def make_app(
     app[READY] = ReadyAnswers()
     app[STREAMS] = OpenStreams(settings)
     app[FAN_OUT] = FanOut(store, hub, app[ENCODER])
+    app[AUDIENCES] = Audiences(store, hub, app[ENCODER], settings.tick_s)
     app[WAITING] = Waiting(store, hub)
     app[DESCRIPTION] = Description(registry, settings)
     app.cleanup_ctx.extend([_streams, app[WAITING].run, patience])
@@ -152,7 +155,9 @@ async def _harden(request: web.Request, response: web.StreamResponse) -> None:
 async def _streams(app: web.Application) -> AsyncIterator[None]:
     app[STREAMS].start()
     app[FAN_OUT].start()
+    app[AUDIENCES].start()
     yield
+    await app[AUDIENCES].stop()
     await app[FAN_OUT].stop()
 
 

@@ -10,6 +10,7 @@ from ..jobs import JobIds
 from ..metrics import Answered, Metrics
 from ..ports import EventHub, JobStore, RecordKeeper
 from ..settings import Settings
+from .audiences import Audiences
 from .fan_out import FanOut
 from .links import Links
 from .open_streams import OpenStreams
@@ -43,3 +44,4 @@ STREAMS = web.AppKey("streams", OpenStreams)
 WAITING = web.AppKey("waiting", Waiting)
 READY = web.AppKey("ready", ReadyAnswers)
 FAN_OUT = web.AppKey("fan_out", FanOut)
+AUDIENCES = web.AppKey("audiences", Audiences)
