@@ -98,7 +98,12 @@ async def create_job(request: web.Request) -> web.Response:
 
 async def create_typed_job(request: web.Request) -> web.Response:
     """`POST /jobs/{type}`"""
-    return await accepted(request, await submit_typed(request, request.match_info["id"]))
+    return await create_job_of_type(request, request.match_info["id"])
+
+
+async def create_job_of_type(request: web.Request, name: str) -> web.Response:
+    """A submission whose body is the input, whatever its path."""
+    return await accepted(request, await submit_typed(request, name))
 
 
 async def accepted(request: web.Request, job: Job) -> web.Response:

@@ -20,8 +20,8 @@ from .endpoints import (
     PRIVATE,
     FileQuery,
     PageQuery,
-    accepted,
     check_finished,
+    create_job_of_type,
     find_job,
     page_of_jobs,
     read_result,
@@ -31,7 +31,6 @@ from .intake import NoQuery, query
 from .keys import FILES
 from .polling import read_job
 from .problems import Problem
-from .submission import submit_typed
 
 READ_LIMIT_S = 30.0
 READERS_AT_ONCE = 8
@@ -75,7 +74,7 @@ class JobEndpoints:
 
     async def create(self, request: web.Request) -> web.Response:
         """`POST {path}`: the body is the input."""
-        return await accepted(request, await submit_typed(request, self._name))
+        return await create_job_of_type(request, self._name)
 
     async def list(self, request: web.Request) -> web.Response:
         """`GET {path}`: the type's jobs, as `GET /jobs` shows them."""
