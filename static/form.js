@@ -78,8 +78,10 @@ export class JobForm {
       this.#tellSubmitted(job);
       this.onSubmitted(job);
     } catch (problem) {
-      if (!(problem instanceof Unreachable)) this.#unanswered = { request: "", key: "" };
-      if (this.#upload.signal.aborted) setTextOrHide(this.note, "The upload was cancelled; no job was started.");
+      const cancelled = this.#upload.signal.aborted;
+      if (!cancelled && !(problem instanceof Unreachable)) this.#unanswered = { request: "", key: "" };
+      // How much has arrived is told with a delay: it may have been all, whatever the bar showed.
+      if (cancelled) setTextOrHide(this.note, "The upload was cancelled. If all of it had arrived, its job is in the list.");
       else this.#showProblem(problem);
     } finally {
       this.#upload = null;
@@ -88,7 +90,7 @@ export class JobForm {
   }
 
   /**
-   * A submission that got no answer may have been accepted. Sent again unchanged it carries the same
+   * A submission that got no answer, cancelled ones included, may have been accepted. Sent again unchanged it carries the same
    * Idempotency-Key, so it cannot become two jobs; anything else is a new submission.
    *
    * @param {string} request

@@ -1,6 +1,7 @@
 """What the browser tests hold: a page that notes what it shows and complains of, a server on a fixed port."""
 
 import re
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -53,6 +54,15 @@ class PageServer(ServerProcess):
     @property
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Meanwhile it reads and answers nothing; its kernel still takes in what there is room for."""
+        self.process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGCONT)
 
     def purge_all(self) -> None:
         """So that what one test left does not sit in the next one's queue, or in its list."""
