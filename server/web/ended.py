@@ -18,7 +18,7 @@ from .wire import retry_after_s
 REPEATABLE = frozenset({Status.FAILED, Status.CANCELLED})
 
 
-async def retry_job(request: web.Request) -> web.Response:
+async def retry_job(request: web.Request) -> web.StreamResponse:
     """`POST /jobs/{id}/retry`: a new job with the same inputs, uploads included."""
     query(request, NoQuery)
     job = await find_job(request)

@@ -17,6 +17,7 @@ from .auth import caller
 from .intake import Instant, NoQuery, query
 from .keys import ENCODER, FILES, LINKS, REGISTRY, STATE, STORE, WAITING
 from .problems import Problem
+from .ready import can_be_ready, ready_json
 from .sent_files import send_file
 from .submission import submit_envelope, submit_typed
 from .wire import INLINE_RESULT_BYTES, error_fields, job_fields, log_line_fields, path_segment, retry_after_s
@@ -91,12 +92,12 @@ class FileQuery(_Query):
     inline: bool = False
 
 
-async def create_job(request: web.Request) -> web.Response:
+async def create_job(request: web.Request) -> web.StreamResponse:
     """`POST /jobs`"""
     return await accepted(request, await submit_envelope(request))
 
 
-async def create_typed_job(request: web.Request) -> web.Response:
+async def create_typed_job(request: web.Request) -> web.StreamResponse:
     """`POST /jobs/{type}`"""
     return await create_job_of_type(request, request.match_info["id"])
 
@@ -106,12 +107,12 @@ async def create_job_of_type(request: web.Request, name: str) -> web.Response:
     return await accepted(request, await submit_typed(request, name))
 
 
-async def accepted(request: web.Request, job: Job) -> web.Response:
+async def accepted(request: web.Request, job: Job) -> web.StreamResponse:
     """202: accepted, durable, and where to look (RFC 9110, 15.3.3).
 
     For a type that asks for it, who just follows the headers ends at the result.
     """
-    position = await request.app[STORE].queue_position(job, utc_now())
+    position = await request.app[STORE].queue_position(job, job.created_at)
     body = request.app[ENCODER].job(job, position)
     location = request.app[LINKS].job(job, redirect=_leads_on(request, job))
     headers = {
@@ -120,6 +121,8 @@ async def accepted(request: web.Request, job: Job) -> web.Response:
         "Retry-After": str(retry_after_s(job)),
         **PRIVATE,
     }
+    if can_be_ready(request):
+        return ready_json(202, body, headers)
     return _json(body, status=202, headers=headers)
 
 

@@ -2,13 +2,14 @@
 
 What aiohttp does for each answer (a multidict of headers, the signal before it is sent, the head as text) costs
 about as much as all the rest of a poll. A ready answer leaves it out, so it must say itself what every answer
-carries, and serves only requests that want nothing else of it: `GET` over a kept HTTP/1.1 connection.
+carries, and serves only requests that want nothing else of it: those over a kept HTTP/1.1 connection.
 """
 
 import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from email.utils import formatdate
+from functools import lru_cache
 from http import HTTPStatus
 from typing import NamedTuple, Self
 
@@ -23,6 +24,9 @@ ON_EVERY_ANSWER: Mapping[str, str] = {
     "Referrer-Policy": "no-referrer",
     "Server": "Headway",
 }
+
+READY_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_POST})
+"""Not `HEAD`: what it asks for has no body."""
 
 KEPT_BYTES = 16 * 1024 * 1024
 KEPT_BYTES_EACH = 64 * 1024
@@ -45,12 +49,11 @@ class ReadyAnswer(NamedTuple):
     def make(cls, job: Job, queue_position: int | None, body: bytes, headers: Mapping[str, str]) -> Self:
         """From what an ordinary answer would be made of; `headers` without those of its body."""
         status = 200 if job.terminal else 202
-        content = {"Content-Type": "application/json", "Content-Length": str(len(body))}
         return cls(
             version=job.version,
             queue_position=queue_position,
             status=status,
-            head=_head(status, {**headers, **content}),
+            head=_head_of_json(status, body, headers),
             body=body,
             head_304=_head(304, headers),
         )
@@ -66,11 +69,27 @@ class ReadyAnswer(NamedTuple):
         return ReadyResponse(304, self.head_304)
 
 
+def ready_json(status: int, body: bytes, headers: Mapping[str, str]) -> "ReadyResponse":
+    """An answer that is made for one request. The values of its headers are the server's own."""
+    return ReadyResponse(status, _head_of_json(status, body, headers), body)
+
+
+def _head_of_json(status: int, body: bytes, headers: Mapping[str, str]) -> bytes:
+    return _head(status, {**headers, "Content-Type": "application/json", "Content-Length": str(len(body))})
+
+
 def _head(status: int, headers: Mapping[str, str]) -> bytes:
     """A status line and headers (RFC 9112, 4 and 5), up to the date. The values are the server's own."""
-    lines = [f"HTTP/1.1 {status} {HTTPStatus(status).phrase}"]
-    lines += [f"{name}: {value}" for name, value in {**headers, **ON_EVERY_ANSWER}.items()]
-    return "\r\n".join([*lines, "Date: "]).encode("ascii")
+    lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
+    return f"{_status_line(status)}{''.join(lines)}{_ALWAYS}Date: ".encode("ascii")
+
+
+@lru_cache
+def _status_line(status: int) -> str:
+    return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
+
+
+_ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in ON_EVERY_ANSWER.items())
 
 
 class ReadyAnswers:
@@ -99,7 +118,7 @@ class ReadyAnswers:
 
 def can_be_ready(request: web.Request) -> bool:
     """Whether a ready answer says to this request what any other would."""
-    return request.method == hdrs.METH_GET and request.version == HttpVersion11 and request.keep_alive
+    return request.method in READY_METHODS and request.version == HttpVersion11 and request.keep_alive
 
 
 class ReadyResponse(web.StreamResponse):

@@ -72,7 +72,7 @@ class JobEndpoints:
     def __init__(self, job_type: JobType) -> None:
         self._name = job_type.name
 
-    async def create(self, request: web.Request) -> web.Response:
+    async def create(self, request: web.Request) -> web.StreamResponse:
         """`POST {path}`: the body is the input."""
         return await create_job_of_type(request, self._name)
 
