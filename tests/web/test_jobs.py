@@ -350,7 +350,8 @@ def test_head_answers_like_get_without_a_body(server: ServerProcess, completed_i
         return
     get = send(server, "GET", path)
     assert get.body
-    assert head.headers | {"Date": ""} == get.headers | {"Date": ""}
+    each_time_new = {"Date": "", "X-Request-ID": ""}
+    assert head.headers | each_time_new == get.headers | each_time_new
 
 
 MEANT = {("DELETE", "/jobs/{id}/result")}
