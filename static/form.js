@@ -81,7 +81,8 @@ export class JobForm {
       const cancelled = this.#upload.signal.aborted;
       if (!cancelled && !(problem instanceof Unreachable)) this.#unanswered = { request: "", key: "" };
       // How much has arrived is told with a delay: it may have been all, whatever the bar showed.
-      if (cancelled) setTextOrHide(this.note, "The upload was cancelled. If all of it had arrived, its job is in the list.");
+      const unsure = "The upload was cancelled. If all of it had arrived, its job is in the list.";
+      if (cancelled) setTextOrHide(this.note, unsure);
       else this.#showProblem(problem);
     } finally {
       this.#upload = null;
@@ -90,8 +91,8 @@ export class JobForm {
   }
 
   /**
-   * A submission that got no answer, cancelled ones included, may have been accepted. Sent again unchanged it carries the same
-   * Idempotency-Key, so it cannot become two jobs; anything else is a new submission.
+   * A submission that got no answer, as a cancelled one, may have been accepted. Sent again unchanged it
+   * carries the same Idempotency-Key, so it cannot become two jobs; anything else is a new submission.
    *
    * @param {string} request
    */

@@ -192,8 +192,13 @@ def test_an_upload_that_was_cancelled_is_sent_again_under_the_same_key(tab: Tab,
         "request", lambda request: keys.extend(value for value in [request.headers.get("idempotency-key")] if value)
     )
     tab.choose("Report on a CSV file")
-    small = {"name": "small.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n"}
-    page.get_by_label("CSV file", exact=True).set_input_files(small)
+    page.get_by_label("CSV file", exact=True).set_input_files(
+        {
+            "name": "small.csv",
+            "mimeType": "text/csv",
+            "buffer": b"a,b\n1,2\n",
+        }
+    )
     start = page.get_by_role("button", name="Start job")
     with server.held():
         start.click()
