@@ -36,7 +36,7 @@ READ_LIMIT_S = 30.0
 READERS_AT_ONCE = 8
 READ_AGAIN_AFTER_S = 5
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._~-]{0,199}")
+KEY = r"[A-Za-z0-9][A-Za-z0-9._~-]{0,199}"
 """What an author's function may be asked for: nothing that would be a path if it were put into one."""
 
 Route = tuple[str, str, Handler]
@@ -60,14 +60,16 @@ def resource_routes(registry: Registry) -> Iterator[Route]:
         yield from [
             ("GET", resource.path, own.list),
             ("POST", resource.path, of_type.create),
-            ("GET", f"{resource.path}/{{id}}", own.read),
+            ("GET", f"{resource.path}/{{{own.parameter}}}", own.read),
             ("GET", f"{resource.path}/{{id}}/status", of_type.status),
             ("GET", f"{resource.path}/{{id}}/download", of_type.download),
         ]
 
 
 class JobEndpoints:
-    """A type's path where what it shows are the jobs and their results; an id is a job's."""
+    """A type's path where what it shows are the jobs and their results."""
+
+    parameter = "id"
 
     def __init__(self, job_type: JobType) -> None:
         self._name = job_type.name
@@ -112,7 +114,10 @@ class JobEndpoints:
 
 
 class AuthorEndpoints:
-    """A type's path where the author's functions say what there is; an id is whatever they call one."""
+    """A type's path where the author's functions say what there is."""
+
+    parameter = "key"
+    """What the author calls an id, which need not be a job's."""
 
     def __init__(self, job_type: JobType, readers: Readers, calls: "AuthorCalls") -> None:
         self._name = job_type.name
@@ -128,10 +133,10 @@ class AuthorEndpoints:
         return _answer(await self._calls.read(reader, self._context(request), *given))
 
     async def read(self, request: web.Request) -> web.Response:
-        """`GET {path}/{id}` by the author's `get`; `None` is a 404."""
+        """`GET {path}/{key}` by the author's `get`; `None` is a 404."""
         query(request, NoQuery)
-        id = request.match_info["id"]
-        if not _ID.fullmatch(id):
+        id = request.match_info[self.parameter]
+        if not re.fullmatch(KEY, id):
             raise Problem("not-found")
         body = await self._calls.read(self._readers.get, self._context(request), id)
         if body == b"null":

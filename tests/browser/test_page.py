@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.tab import PageServer, Tab
@@ -106,6 +107,19 @@ def test_errors_stand_at_their_fields_wherever_they_were_found(tab: Tab, server:
     expect(page.locator(".job .badge").first).to_have_text("✓Completed")
     # What was left empty was left out.
     assert server.job(job_id)["input"] == {"city": "Lisbon", "colour": "red", "size": {"width": 1}, "tags": [1, 2]}
+
+
+@pytest.mark.parametrize("title", ["Sales report", "Note a todo", "Ping"])
+def test_a_type_with_a_sample_runs_from_its_form(tab: Tab, title: str) -> None:
+    page = tab.open()
+    tab.choose(title)
+    page.get_by_role("button", name="Fill in a sample").click()
+    page.get_by_role("button", name="Start job").click()
+    row = page.locator(".job").first
+    expect(row.locator(".job-name")).to_have_text(title)
+    expect(row.locator(".badge")).to_have_text("✓Completed")
+    row.locator(".job-name").click()
+    expect(page.locator("#detail-result")).to_have_text(re.compile(r"Sales from 2026-01-01|Buy milk|pong"))
 
 
 def test_a_reload_and_the_back_button_restore_the_view_of_a_job(tab: Tab, server: PageServer) -> None:

@@ -66,6 +66,15 @@ async def test_a_completed_job_has_its_result_and_files(store: JobStore) -> None
     assert (await store.documents(OWNER, job.id)).result_json == '{"ü":1}'
 
 
+async def test_where_the_handler_says_that_its_result_is_stays_with_the_job(store: JobStore) -> None:
+    job = await running_job(store)
+    assert job.result_url is None
+    ended = await finish(store, job, Completed("1", result_url="/api/todos/7"))
+    assert ended.result_url == "/api/todos/7"
+    kept = await store.delete_result(OWNER, job.id, at(2))
+    assert (kept.result_bytes, kept.result_url) == (None, "/api/todos/7")
+
+
 async def test_a_failed_job_says_why(store: JobStore) -> None:
     ended = await finish(store, await running_job(store, retain_s=60.0), Failed(ERROR, retryable=False), 9, LAST)
     assert (ended.status, ended.error, ended.failures) == (Status.FAILED, ERROR, 1)

@@ -10,7 +10,7 @@ import pytest
 
 from server.errors import JobNotFoundError
 from server.hub import LocalHub
-from server.jobs import JobFilter, Status
+from server.jobs import Completed, JobFilter, Status
 from server.ports import Bell
 from server.progress import Progress
 from server.sqlite.store import SqliteStore
@@ -49,6 +49,7 @@ async def test_everything_that_was_answered_is_there(backend: Backend, leave: st
         await ended_job(store, DONE, type="a"),
         await ended_job(store, BROKEN, type="b"),
         await running_job(store, type="c"),
+        await ended_job(store, Completed("1", result_url="/api/todos/7"), type="e"),
     ]
     gone = await ended_job(store, DONE, type="d")
     await store.request_cancel(OWNER, gone.id, at(2), purge=True)

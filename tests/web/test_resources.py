@@ -155,7 +155,7 @@ def test_where_the_result_is_survives_a_restart_and_the_results_deletion(serving
 
 
 def test_what_is_not_there_is_404_and_odd_ids_never_reach_the_author(server: ServerProcess) -> None:
-    for id in ("none", "..", "%2e%2e%2fx", "a%2fb", "%00", "x" * 300, ".hidden", "%C3%A4"):
+    for id in ("none", "..", "%2e%2e%2fx", "a%2fb", "%00", "a%0a", "%252e", "a%20b", "x" * 300, ".hidden", "%C3%A4"):
         reply = server.request("GET", f"/test/notes/{id}")
         assert_problem(reply, 404, "not-found")
     assert_problem(server.request("GET", "/test/notes/none?x=1"), 422, "validation-failed", "/x")
@@ -223,7 +223,7 @@ def test_what_the_paths_answer_is_what_the_description_says(server: ServerProces
         ("/test/letters/{id}", f"/test/letters/{letter}"),
         ("/test/letters/{id}/status", f"/test/letters/{letter}/status"),
         ("/test/notes", "/test/notes"),
-        ("/test/notes/{id}", note_url),
+        ("/test/notes/{key}", note_url),
     ):
         schema = document["paths"][template]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
         assert schema

@@ -4,14 +4,16 @@ from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 from ...handlers import JobType
-from ...resource import Readers
+from ...resource import Readers, Resource
 from ..endpoints import PageQuery
 from ..intake import NoQuery
-from ..resources import DownloadQuery
+from ..resources import AuthorEndpoints, DownloadQuery
 from .jobs import OPERATIONS as JOBS
 from .operation import Answer, Operation, Operations, Schema, json_content, link
 from .outputs import OPERATIONS as OUTPUTS
 from .submissions import hoisted, typed
+
+Content = dict[str, Schema]
 
 LIST, READ = JOBS["GET", "/jobs"], JOBS["GET", "/jobs/{id}"]
 RESULT, FILE = OUTPUTS["GET", "/jobs/{id}/result"], OUTPUTS["GET", "/jobs/{id}/files/{name}"]
@@ -23,7 +25,7 @@ def operations(job_types: Iterable[JobType]) -> Operations:
         where: replace(operation, tag="resources", summary=f"{job_type.title}: {operation.summary.lower()}")
         for job_type in job_types
         if job_type.resource is not None
-        for where, operation in _of_type(job_type, job_type.resource.path, job_type.resource.readers)
+        for where, operation in _of_type(job_type, job_type.resource)
     }
 
 
@@ -47,52 +49,58 @@ def _shown(job_type: JobType) -> dict[str, Schema]:
     return {f"{job_type.name}.one": readers.get.output_schema, f"{job_type.name}.all": readers.list.output_schema}
 
 
-def _of_type(job_type: JobType, path: str, readers: Readers | None) -> Iterator[tuple[tuple[str, str], Operation]]:
-    name = job_type.name
-    content = [
+def _of_type(job_type: JobType, resource: Resource) -> Iterator[tuple[tuple[str, str], Operation]]:
+    path, name = resource.path, job_type.name
+    contents = [
         json_content(hoisted({key: value for key, value in schema.items() if key != "$defs"}, prefix))
         for prefix, schema in _shown(job_type).items()
     ]
-    if readers is None:
-        page = replace(
-            LIST.answers[200],
-            links={"next": link(f"list-{name}", "The next page", cursor="$response.body#/nextCursor")},
-        )
-        yield ("GET", path), replace(LIST, id=f"list-{name}", query=PageQuery, answers={200: page})
-        found = replace(RESULT.answers[200], content=content[0])
-        yield ("GET", f"{path}/{{id}}"), replace(RESULT, id=f"read-{name}", answers={200: found})
+    if resource.readers is None:
+        yield from _of_jobs(path, name, *contents)
     else:
-        yield (
-            ("GET", path),
-            Operation(
-                id=f"list-{name}",
-                tag="",
-                summary="List them",
-                query=readers.list.query_type or NoQuery,
-                answers={200: Answer(description="What there is", content=content[1])},
-                problems=("resource-timeout",),
-                problem_headers={503: ("Retry-After",)},
-            ),
-        )
-        yield (
-            ("GET", f"{path}/{{id}}"),
-            Operation(
-                id=f"read-{name}",
-                tag="",
-                summary="Read one",
-                query=NoQuery,
-                answers={200: Answer(description="The one", content=content[0])},
-                problems=("not-found", "resource-timeout"),
-                problem_headers={503: ("Retry-After",)},
-            ),
-        )
+        yield from _of_author(path, name, resource.readers, *contents)
     yield ("POST", path), replace(typed(job_type), id=f"create-{name}", summary="Submit a job")
     yield ("GET", f"{path}/{{id}}/status"), replace(READ, id=f"status-{name}")
-    yield ("GET", f"{path}/{{id}}/download"), replace(
+    download = replace(
         FILE,
         id=f"download-{name}",
         description="Of several files the first by name, or the one that is named.",
         query=DownloadQuery,
         problems=(*FILE.problems, "not-finished", "gone", "job-failed"),
         problem_headers={**FILE.problem_headers, **RESULT.problem_headers},
-    )  # fmt: skip
+    )
+    yield ("GET", f"{path}/{{id}}/download"), download
+
+
+def _of_jobs(path: str, name: str, result: Content) -> Iterator[tuple[tuple[str, str], Operation]]:
+    """Where what the path shows are the jobs and their results."""
+    following = link(f"list-{name}", "The next page", cursor="$response.body#/nextCursor")
+    page = replace(LIST.answers[200], links={"next": following})
+    yield ("GET", path), replace(LIST, id=f"list-{name}", query=PageQuery, answers={200: page})
+    found = replace(RESULT.answers[200], content=result)
+    yield ("GET", f"{path}/{{id}}"), replace(RESULT, id=f"read-{name}", answers={200: found})
+
+
+def _of_author(
+    path: str, name: str, readers: Readers, one: Content, all_of_them: Content
+) -> Iterator[tuple[tuple[str, str], Operation]]:
+    """Where the author's functions say what there is."""
+    listed = Operation(
+        id=f"list-{name}",
+        tag="resources",
+        summary="List them",
+        query=readers.list.query_type or NoQuery,
+        answers={200: Answer(description="What there is", content=all_of_them)},
+        problems=("resource-timeout",),
+        problem_headers={503: ("Retry-After",)},
+    )
+    read = replace(
+        listed,
+        id=f"read-{name}",
+        summary="Read one",
+        query=NoQuery,
+        answers={200: Answer(description="The one", content=one)},
+        problems=("not-found", "resource-timeout"),
+    )
+    yield ("GET", path), listed
+    yield ("GET", f"{path}/{{{AuthorEndpoints.parameter}}}"), read
