@@ -1,23 +1,26 @@
-"""The peer to be measured against: an aiohttp handler that does nothing but answer with given bytes.
+"""The peer to be measured against: an aiohttp handler that does nothing but give one answer.
 
-`python -m tests.benchmarks.bare < answer` prints its port. A POST's body is read and parsed as JSON, a GET is
-answered at once.
+`python -m tests.benchmarks.bare` takes `{"status": …, "headers": {…}, "body": …}` as JSON on standard input and prints
+its port. A POST's body is read and parsed as JSON, a GET is answered at once.
 """
 
 import asyncio
 import json
 import sys
+from typing import Any
 
 from aiohttp import web
 
 
-async def serve(answer: bytes) -> None:
+async def serve(answer: dict[str, Any]) -> None:
+    status, headers, body = answer["status"], answer["headers"], answer["body"].encode()
+
     async def post(request: web.Request) -> web.Response:
         json.loads(await request.read())
-        return web.Response(body=answer, status=202, content_type="application/json")
+        return web.Response(body=body, status=status, headers=headers)
 
     async def get(_request: web.Request) -> web.Response:
-        return web.Response(body=answer, content_type="application/json")
+        return web.Response(body=body, status=status, headers=headers)
 
     app = web.Application()
     app.router.add_post("/jobs/{type}", post)
@@ -31,7 +34,7 @@ async def serve(answer: bytes) -> None:
 
 
 def main() -> None:
-    answer = sys.stdin.buffer.read()
+    answer = json.load(sys.stdin)
     import uvloop  # noqa: PLC0415 - the same loop as the server's
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -121,7 +121,7 @@ class Headway:
     @contextmanager
     def one_source(self, control: int) -> Iterator[Serving]:
         """The limit of ticks is lifted."""
-        with _headway(HEADWAY_TICK_S="0") as server:
+        with headway(HEADWAY_TICK_S="0") as server:
             job_id = server.submit("publish-on-demand", {"port": control})
             server.wait_for(job_id, "running")
             yield Serving(server.port, [server.process.pid], [f"/jobs/{job_id}/progress"])
@@ -129,7 +129,7 @@ class Headway:
     @contextmanager
     def many_sources(self, control: int, pace: Pace) -> Iterator[Serving]:
         """Ticks as they are by default."""
-        with _headway(HEADWAY_MAX_RUNNING=str(pace.sources)) as server:
+        with headway(HEADWAY_MAX_RUNNING=str(pace.sources)) as server:
             order = {"port": control, "updates": pace.updates, "per_second": pace.per_second}
             job_ids = [server.submit("publish-by-the-clock", order) for _ in range(pace.sources)]
             server.wait_for(job_ids[-1], "running")
@@ -137,23 +137,24 @@ class Headway:
 
     @contextmanager
     def quiet(self) -> Iterator[Serving]:
-        with _headway() as server:
+        with headway() as server:
             job_ids = [server.submit("noop", query=f"?runAt={IN_FUTURE}") for _ in range(QUIET_JOBS)]
             yield Serving(server.port, [server.process.pid], [f"/jobs/{job_id}/progress" for job_id in job_ids])
 
 
 @contextmanager
-def _headway(**env: str) -> Iterator[ServerProcess]:
+def headway(data_dir: str = ":memory:", **env: str) -> Iterator[ServerProcess]:
+    """A server with the benchmarks' jobs, on the server's core."""
     raise_file_limit()
     with ExitStack() as stack:
         with on_core(SERVER_CORE):
-            server = stack.enter_context(ServerProcess(":memory:", "--jobs", str(JOBS), env={**LIMITS, **env}))
+            server = stack.enter_context(ServerProcess(data_dir, "--jobs", str(JOBS), env={**LIMITS, **env}))
         yield server
 
 
 def frame_of_headway() -> Frame:
     """A running job's frame as Headway sends it, for the others to send too."""
-    with _headway() as server:
+    with headway() as server:
         for state in server.states(server.submit("say-once")):
             if state["message"]:
                 text = json.dumps(state, separators=(",", ":"), ensure_ascii=False)
