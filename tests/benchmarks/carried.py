@@ -42,8 +42,7 @@ class Saq:
     redis: tuple[str, ...] = ()
 
 
-# More jobs at once than these 50 were no faster, and at 100 its pool of connections ran out and a job was lost.
-SAQS = (Saq("SAQ as it comes", 10), Saq("SAQ, tuned", 50), Saq("SAQ, tuned, durable", 50, DURABLE))
+SAQS = (Saq("SAQ as it comes", 10), Saq("SAQ, tuned", 100), Saq("SAQ, tuned, durable", 100, DURABLE))
 
 
 def run(play: Play, seconds: float = SECONDS) -> Table:
