@@ -101,7 +101,7 @@ class Stream {
   /** @param {boolean} refused  false: the server could not be reached at all */
   #giveUp(refused) {
     this.#close();
-    const patienceMs = Math.min(FIRST_RETRY_MS * 2 ** this.#triesSinceOpen, LONGEST_RETRY_MS);
+    const patienceMs = Math.min(FIRST_RETRY_MS * 2 ** this.#triesSinceOpen, LONGEST_RETRY_MS) * spread();
     // A server that was away is asked for a stream as soon as it answers again, but only once so.
     const waitMs = refused || this.#triesSinceOpen > 0 ? patienceMs : 0;
     this.#triesSinceOpen += 1;
@@ -158,6 +158,9 @@ class Stream {
     this.options.onConnection?.(state, everyS);
   }
 }
+
+/** Those who were refused in one instant do not come back in one. */
+const spread = () => 0.75 + Math.random() / 2;
 
 /** The request got no answer: no network, or no server. */
 export class Unreachable extends Error {

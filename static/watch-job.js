@@ -154,11 +154,13 @@ export function followJob(url, on, signal) {
   const poll = async (/** @type {AbortSignal} */ pollSignal) => {
     const headers = etag ? { "If-None-Match": etag } : undefined;
     const response = await request(statusUrl, { headers, signal: pollSignal });
+    // Read to its end, a 304 too: else the browser gives up the connection, and each poll needs a new one.
+    const body = await response.text();
+    // Log lines make no new version, so they are asked for beside a 304 too.
+    if (response.ok || response.status === 304) await on.onPolled?.();
     if (response.ok) {
       etag = response.headers.get("ETag") ?? "";
-      const job = await response.json();
-      await on.onPolled?.();
-      take(job);
+      take(JSON.parse(body));
     } else if (isFinal(response)) end(response.status);
     return retryAfterS(response);
   };

@@ -93,3 +93,11 @@ async def lingers(ctx: Context) -> None:
         await asyncio.sleep(600)
     finally:
         await asyncio.sleep(2.5)
+
+
+@job("mutters", title="Talk and do nothing")
+async def mutters(ctx: Context) -> None:
+    """Writes log lines, and reports no progress."""
+    for number in range(10_000):
+        ctx.log(f"line {number + 1}")
+        await asyncio.sleep(0.2)
