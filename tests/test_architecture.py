@@ -2,9 +2,9 @@
 
 import ast
 import re
-import tomllib
 import subprocess
 import sys
+import tomllib
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -83,7 +83,7 @@ def test_the_lock_names_a_version_of_every_dependency() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     # Not the extra `benchmarks`: the tests run without it.
     declared = [
-        re.split("[>=;]", line)[0] for line in project["dependencies"] + project["optional-dependencies"]["test"]
+        re.split(r"[\[>=;]", line)[0] for line in project["dependencies"] + project["optional-dependencies"]["test"]
     ]
     locked = {
         line.split("==")[0] for line in (ROOT / "requirements.lock").read_text("utf-8").splitlines() if "==" in line
