@@ -102,7 +102,7 @@ async def create_typed_job(request: web.Request) -> web.StreamResponse:
     return await create_job_of_type(request, request.match_info["id"])
 
 
-async def create_job_of_type(request: web.Request, name: str) -> web.Response:
+async def create_job_of_type(request: web.Request, name: str) -> web.StreamResponse:
     """A submission whose body is the input, whatever its path."""
     return await accepted(request, await submit_typed(request, name))
 
