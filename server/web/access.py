@@ -24,8 +24,10 @@ class AccessLogger(AbstractAccessLogger):
 
     def log(self, request: web.BaseRequest, response: web.StreamResponse, time: float) -> None:  # noqa: ARG002 - see taken_s
         if not isinstance(request, web.Request):
+            return
+        took_s = taken_s(request)
+        if took_s is None:
             return  # what the parser refused; nobody knows what it was to be
-        took_s = taken_s()
         _count(request, response, took_s)
         if request.app[SETTINGS].access_log:
             log.info(

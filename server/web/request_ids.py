@@ -42,7 +42,7 @@ def follow(request: web.BaseRequest) -> None:
 
 def request_id(request: web.BaseRequest) -> str:
     """What the client calls the request, if that is printable ASCII of at most 128 characters; else a name of ours."""
-    followed = _current.get()
+    followed = _followed(request)
     if followed is None:  # refused before anybody followed it
         return _name(request)
     if followed.name is None:
@@ -50,10 +50,22 @@ def request_id(request: web.BaseRequest) -> str:
     return followed.name
 
 
-def taken_s() -> float:
-    """Seconds since the request was followed. Not by the loop's clock: uvloop's counts milliseconds."""
+def taken_s(request: web.BaseRequest) -> float | None:
+    """Seconds since the request was followed; `None`: it was refused before, and found no route.
+
+    Not by the loop's clock: uvloop's counts milliseconds.
+    """
+    followed = _followed(request)
+    return None if followed is None else time.perf_counter() - followed.started_s
+
+
+def _followed(request: web.BaseRequest) -> _Followed | None:
+    """What is followed, if it is this request: a connection's task, with its context, serves one after the other.
+
+    Told by the writer, which a request shares with its clones and with no other request.
+    """
     followed = _current.get()
-    return 0.0 if followed is None else time.perf_counter() - followed.started_s
+    return followed if followed is not None and followed.request.writer is request.writer else None
 
 
 def _name(request: web.BaseRequest) -> str:

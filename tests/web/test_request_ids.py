@@ -2,14 +2,15 @@
 
 import json
 import re
+import socket
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.conftest import Serving
-from tests.process import ServerProcess, eventually
-from tests.web.raw import JSON, exchange, form, part, request_bytes, send
+from tests.process import PATIENCE_S, ServerProcess, eventually
+from tests.web.raw import JSON, exchange, form, part, read_to_end, request_bytes, send
 
 MADE = r"[0-9a-f]{8}-\d+"
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
@@ -38,6 +39,18 @@ def test_every_answer_has_an_id(server: ServerProcess, method: str) -> None:
 def test_a_refused_expectation_has_an_id_too(server: ServerProcess) -> None:
     reply = send(server, "GET", "/jobs", [("Expect", "the unexpected"), ("X-Request-ID", "mine")])
     assert (reply.status, reply.headers["X-Request-ID"]) == (417, "mine")
+
+
+def test_what_the_parser_refuses_is_counted_as_nothing_and_logged_as_no_error(server: ServerProcess) -> None:
+    """A kept connection serves one request after the other: the second here has no route to be counted under."""
+    polite = b"GET /healthz HTTP/1.1\r\nHost: one\r\n\r\n"
+    refused = b"GET /healthz HTTP/1.1\r\nHost: one\r\nHost: two\r\n\r\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        connection.sendall(polite)
+        assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
+        connection.sendall(refused)
+        assert read_to_end(connection).split()[1] == b"400"
+    assert "Unhandled exception" not in server.log()
 
 
 def test_no_two_requests_have_the_same_id(server: ServerProcess) -> None:
