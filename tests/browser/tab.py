@@ -1,5 +1,6 @@
 """What the browser tests hold: a page that notes what it shows and complains of, a server on a fixed port."""
 
+import json
 import re
 import signal
 import threading
@@ -13,7 +14,6 @@ from tests.process import PATIENCE_S, ServerProcess
 
 OBSERVER = """
 window.shown = [];
-window.gaps = [];
 new MutationObserver(() => {
   for (const bar of document.querySelectorAll('[data-job] [role=progressbar]')) {
     const row = bar.closest('[data-job]');
@@ -27,20 +27,11 @@ new MutationObserver(() => {
 document.addEventListener('securitypolicyviolation', (event) => {
   console.error(`CSP ${event.violatedDirective} ${event.blockedURI}`);
 });
-window.countFrames = () => {
-  window.gaps = [];
-  let last = performance.now();
-  const gaps = window.gaps;
-  const frame = (now) => {
-    if (gaps !== window.gaps) return;
-    gaps.push(now - last);
-    last = now;
-    requestAnimationFrame(frame);
-  };
-  requestAnimationFrame(frame);
-};
 """
-"""Records every value that a bar shows, and on demand the time between frames."""
+"""Records every value that a bar shows."""
+
+HOLDS_UP_MS = 50
+"""A task that takes longer is one that people notice (W3C Long Tasks)."""
 
 
 class PageServer(ServerProcess):
@@ -114,6 +105,31 @@ class Tab:
         self.page.goto(self.server.url + path)
         expect(self.page.locator("#connection")).to_have_attribute("data-state", "live")
         return self.page
+
+    @contextmanager
+    def worked(self) -> Iterator[list[float]]:
+        """In the end holds the milliseconds of CPU that each task of the page's main thread took.
+
+        The longest is what a frame waited for the page, whatever else the machine did meanwhile.
+        """
+        browser = self.page.context.browser
+        assert browser is not None
+        browser.start_tracing(page=self.page, categories=["disabled-by-default-devtools.timeline"])
+        tasks_ms: list[float] = []
+        try:
+            yield tasks_ms
+        finally:
+            events = json.loads(browser.stop_tracing())["traceEvents"]
+        mains = {
+            (event["pid"], event["tid"])
+            for event in events
+            if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
+        }
+        tasks_ms += [
+            event["tdur"] / 1000
+            for event in events
+            if event["name"] == "RunTask" and "tdur" in event and (event["pid"], event["tid"]) in mains
+        ]
 
     def choose(self, title: str) -> None:
         """A job type in the form."""

@@ -4,9 +4,9 @@ import re
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
 
-from tests.browser.tab import PageServer, Tab
+from tests.browser.tab import HOLDS_UP_MS, PageServer, Tab
 
 ROWS = 300_000
 PRIMES = (7, 11, 13, 17, 19, 23)
@@ -32,34 +32,22 @@ def test_a_report_on_300_000_rows_moves_smoothly_shows_only_what_was_sent_and_co
     page = tab.open()
     tab.choose("Report on a CSV file")
     page.get_by_label("CSV file", exact=True).set_input_files(large_csv)
-    with server.recorded("csv-report") as sent:
-        job_id, worst_ms = _run_report(page)
+    with server.recorded("csv-report") as sent, tab.worked() as tasks_ms:
+        page.get_by_role("button", name="Start job").click()
+        job_id = str(page.get_by_role("link", name="See the job").get_attribute("href")).removeprefix("#/jobs/")
+        row = page.locator(f"[data-job='{job_id}']")
+        expect(row.locator(".badge")).to_have_text("✓Completed", timeout=300_000)
+    assert max(tasks_ms) < HOLDS_UP_MS
     shown = [value for _, value in tab.shown(job_id)]
     assert len(set(shown)) >= 20
     assert shown == sorted(shown)
     assert set(shown) <= {state["progress"] for state in sent if state["jobId"] == job_id}
 
-    # A machine that is busy with something else delays frames too; a page that blocks does so every time.
-    for _ in range(2):
-        if worst_ms >= 100:
-            job_id, worst_ms = _run_report(page)
-    assert worst_ms < 100
-
-    row = page.locator(f"[data-job='{job_id}']")
     with page.expect_download() as download:
         row.get_by_role("link", name="report.html").click()
     report = download.value.path().read_text()
     assert f"{ROWS:,} rows" in re.sub(r"<[^>]+>", "", report)
     assert server.job(job_id)["result"]["rows"] == ROWS
-
-
-def _run_report(page: Page) -> tuple[str, float]:
-    """Starts the report that the form holds: the job's id at its end, and the longest wait for a frame."""
-    page.evaluate("window.countFrames()")
-    page.get_by_role("button", name="Start job").click()
-    job_id = str(page.get_by_role("link", name="See the job").get_attribute("href")).removeprefix("#/jobs/")
-    expect(page.locator(f"[data-job='{job_id}'] .badge")).to_have_text("✓Completed", timeout=150_000)
-    return job_id, page.evaluate("Math.max(...window.gaps)")
 
 
 def test_a_cancel_is_answered_within_half_a_second_while_eight_jobs_run(tab: Tab, server: PageServer) -> None:
