@@ -55,7 +55,7 @@ def test_weather_and_lottery_are_computed_watched_purged_and_expire(http: httpx.
     # Its progress arrives as it happens, up to 100.
     states = watched(http, job["progressUrl"])
     percents = [state["progress"] for state in states if state["progress"] is not None]
-    assert len(percents) > 2
+    assert len(percents) > 1
     assert percents == sorted(percents)
     assert (states[-1]["status"], percents[-1]) == ("completed", 100)
 

@@ -2,6 +2,9 @@
 
 import csv
 import hashlib
+import multiprocessing
+import os
+import signal
 from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
@@ -91,27 +94,29 @@ def test_a_ledger_that_is_there_is_left_alone(tmp_path: Path) -> None:
     assert (ledger / "2024-01.csv").read_text() == "mine"
 
 
-@pytest.mark.usefixtures("small")
-def test_a_creation_that_is_cut_off_leaves_no_ledger_and_the_next_one_is_whole(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made: list[str] = []
-
-    def dies(chance: Random, month: str, numbers: range) -> list[str]:
-        made.append(month)
-        if len(made) == 5:
-            raise KeyboardInterrupt
-        return ["cut off"]
-
-    with monkeypatch.context() as patched:
-        patched.setattr(sales_ledger, "_orders", dies)
-        with pytest.raises(KeyboardInterrupt):
-            open_ledger(context_over(tmp_path, tmp_path / "first"))
+def test_a_creation_that_is_killed_leaves_no_ledger_and_the_next_one_is_whole(tmp_path: Path) -> None:
+    killed = multiprocessing.get_context("spawn").Process(target=_create_until_killed, args=(tmp_path,))
+    killed.start()
+    killed.join()
+    assert killed.exitcode == -signal.SIGKILL
     assert not (tmp_path / "ledger-1").exists()
     assert (tmp_path / "unfinished" / "2024-01.csv").exists()
     ledger = open_ledger(context_over(tmp_path, tmp_path / "second"))
-    assert len(list(orders(ledger))) == 720
+    assert len(list(orders(ledger))) == 500_000
     assert not (tmp_path / "unfinished").exists()
+
+
+def _create_until_killed(data: Path) -> None:
+    """`kill -9` in the fifth month."""
+    orders_of = sales_ledger._orders
+
+    def dies(chance: Random, month: str, numbers: range) -> Iterator[str]:
+        if month == MONTHS[4]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return orders_of(chance, month, numbers)
+
+    sales_ledger._orders = dies
+    open_ledger(context_over(data, data / "first"))
 
 
 @pytest.mark.usefixtures("small")
