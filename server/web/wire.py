@@ -148,17 +148,18 @@ class Encoder:
 
     def __init__(self, links: Links) -> None:
         self.links = links
-        self._kept: OrderedDict[tuple[str, int, int | None], bytes] = OrderedDict()
+        self._kept: OrderedDict[str, tuple[int, int | None, bytes]] = OrderedDict()
         self._tails: OrderedDict[tuple[str, int | None], bytes] = OrderedDict()
 
     def job(self, job: Job, queue_position: int | None) -> bytes:
         """The representation as JSON text, without line breaks."""
-        key = (job.id, job.version, queue_position)
-        encoded = self._kept.get(key)
-        if encoded is None:
-            encoded = self._kept[key] = to_json(job_fields(job, queue_position, self.links))
-            if len(self._kept) > ENCODINGS_KEPT:
-                self._kept.popitem(last=False)
+        kept = self._kept.get(job.id)
+        if kept is not None and kept[0] == job.version and kept[1] == queue_position:
+            return kept[2]
+        encoded = to_json(job_fields(job, queue_position, self.links))
+        self._kept[job.id] = (job.version, queue_position, encoded)  # in the place of an older version
+        if len(self._kept) > ENCODINGS_KEPT:
+            self._kept.popitem(last=False)
         return encoded
 
     def tail(self, job: Job) -> bytes | None:
