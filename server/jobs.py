@@ -174,6 +174,23 @@ class NewJob(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class IdempotencyKey:
+    """What makes a repeated submission the first one's. `fingerprint` stands for the whole request."""
+
+    key: str
+    fingerprint: str
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class FirstSubmission:
+    """What an idempotency key stands for: the job that was accepted with it, which may be gone, and its request."""
+
+    job_id: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
 class LogLine:
     """A line of a job's log. `level` is `debug`, `info`, `warning` or `error`."""
 

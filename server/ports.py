@@ -15,7 +15,19 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
-from .jobs import Claim, Counts, Job, JobFilter, LogLine, NewJob, NewLogLine, Outcome, Status
+from .jobs import (
+    Claim,
+    Counts,
+    FirstSubmission,
+    IdempotencyKey,
+    Job,
+    JobFilter,
+    LogLine,
+    NewJob,
+    NewLogLine,
+    Outcome,
+    Status,
+)
 from .progress import Progress
 
 
@@ -90,6 +102,25 @@ class JobStore(Protocol):
 
         The limit of all jobs that wait is the store's; `max_queued_of_type` limits those of the job's type.
         """
+        ...
+
+    async def insert_once(
+        self, new: NewJob, key: IdempotencyKey, max_queued_of_type: int | None = None
+    ) -> Job | FirstSubmission:
+        """`insert`, unless the owner has submitted with this key before and that has not expired at
+        `new.created_at`: then what was first, whose request may have been another; a full queue does not matter.
+
+        Key and job are recorded in one step, so of any number at once exactly one is accepted. Raises
+        `QueueFullError`; then the key still stands for nothing.
+        """
+        ...
+
+    async def first_with_key(self, caller: str, key: str, now: datetime) -> FirstSubmission | None:
+        """What the caller's key stands for, also if the job has been deleted; `None` if it is free."""
+        ...
+
+    async def forget_keys(self, now: datetime, limit: int) -> int:
+        """Delete at most `limit` idempotency keys that have expired; how many."""
         ...
 
     def check_room(self, job_type: str, max_queued_of_type: int | None = None) -> None:

@@ -1,4 +1,4 @@
-"""What goes when: expired jobs, the files of deleted ones, directories that no job owns."""
+"""What goes when: expired jobs and idempotency keys, the files of deleted ones, directories that no job owns."""
 
 import asyncio
 import itertools
@@ -47,9 +47,10 @@ class Retention:
     async def _expire_loop(self) -> None:
         while True:
             try:
-                expired = await self._store.expire(utc_now(), EXPIRE_BATCH)
+                jobs = await self._store.expire(utc_now(), EXPIRE_BATCH)
+                expired = max(jobs, await self._store.forget_keys(utc_now(), EXPIRE_BATCH))
             except HeadwayError as error:
-                log.warning("expired jobs could not be deleted", reason=str(error))
+                log.warning("what has expired could not be deleted", reason=str(error))
                 expired = 0
             except Exception:
                 log.exception("expiring failed")

@@ -16,6 +16,8 @@ from ..jobs import (
     Claim,
     Completed,
     Failed,
+    FirstSubmission,
+    IdempotencyKey,
     Interrupted,
     Job,
     NewJob,
@@ -62,6 +64,25 @@ def insert(connection: RecordConnection, jobs: Sequence[NewJob]) -> None:
         connection.execute(statement, values)
     for new in jobs:
         connection.came(new.owner, new.type)
+
+
+def insert_once(
+    connection: RecordConnection, new: NewJob, key: IdempotencyKey, *, refused: bool
+) -> FirstSubmission | None:
+    """Insert a job with its key, unless the key is taken: then what it stands for. `refused`: there is no room."""
+    where: Parameters = {"owner": new.owner, "key": key.key, "now": to_ms(new.created_at)}
+    row = connection.execute(SQL["first_with_key"], where).fetchone()
+    if row is not None:
+        return FirstSubmission(*row)
+    if not refused:
+        insert(connection, [new])
+        where |= {"job_id": new.id, "fingerprint": key.fingerprint, "expires_at": to_ms(key.expires_at)}
+        connection.execute(SQL["insert_key"], where)
+    return None
+
+
+def forget_keys(connection: RecordConnection, now: datetime, limit: int) -> int:
+    return connection.execute(SQL["forget_keys"], {"now": to_ms(now), "limit": limit}).rowcount
 
 
 def claim(

@@ -33,6 +33,8 @@ from ..errors import (
 )
 from ..jobs import (
     Counts,
+    FirstSubmission,
+    IdempotencyKey,
     Job,
     JobFilter,
     LogLine,
@@ -138,10 +140,7 @@ class SqliteStore:
 
         def committed(_: None) -> Job:
             settled()
-            self._count(job.owner, job.type, Status.QUEUED, 1)
-            self._snapshots.put(job)
-            self._hub.ring(Bell.CHANGED, job.id)
-            self._hub.ring(Bell.QUEUED, job.id)
+            self._accept(job)
             return job
 
         def settled() -> None:
@@ -151,6 +150,50 @@ class SqliteStore:
         self._inserting += 1  # so that a burst within one commit cannot pass the limit
         self._inserting_of[new.type] += 1
         return await self._writer.write(Rows(operations.insert, new), committed, settled)
+
+    def _accept(self, job: Job) -> None:
+        """A job is on disk that was not there before."""
+        self._count(job.owner, job.type, Status.QUEUED, 1)
+        self._snapshots.put(job)
+        self._hub.ring(Bell.CHANGED, job.id)
+        self._hub.ring(Bell.QUEUED, job.id)
+
+    async def insert_once(
+        self, new: NewJob, key: IdempotencyKey, max_queued_of_type: int | None = None
+    ) -> Job | FirstSubmission:
+        refusal: QueueFullError | None = None
+        try:
+            self.check_room(new.type, max_queued_of_type)
+        except QueueFullError as error:
+            refusal = error  # unless it is a repeat, which only the transaction knows
+        place = int(refusal is None)
+
+        def committed(first: FirstSubmission | None) -> Job | FirstSubmission | None:
+            settled()
+            if first is not None or refusal is not None:
+                return first
+            job = new_job(new)
+            self._accept(job)
+            return job
+
+        def settled() -> None:
+            self._inserting -= place
+            self._inserting_of[new.type] -= place
+
+        self._inserting += place
+        self._inserting_of[new.type] += place
+        operation = partial(operations.insert_once, new=new, key=key, refused=refusal is not None)
+        answer = await self._writer.write(operation, committed, settled)
+        if answer is None:
+            raise refusal or AssertionError("with room there is either the job or the first submission")
+        return answer
+
+    async def first_with_key(self, caller: str, key: str, now: datetime) -> FirstSubmission | None:
+        row = await self._readers.one(SQL["first_with_key"], {"owner": caller, "key": key, "now": to_ms(now)})
+        return None if row is None else FirstSubmission(*row)
+
+    async def forget_keys(self, now: datetime, limit: int) -> int:
+        return await self._writer.write(partial(operations.forget_keys, now=now, limit=limit), int)
 
     def check_room(self, job_type: str, max_queued_of_type: int | None = None) -> None:
         waiting = self._queued + self._inserting

@@ -13,6 +13,7 @@ from ..metrics import Metrics
 from ..ports import EventHub, JobStore, RecordKeeper
 from ..settings import Settings
 from . import (
+    accepting,
     ended,
     endpoints,
     exposition,
@@ -108,7 +109,7 @@ def _add_routes(app: web.Application) -> None:
         ("GET", "/jobs/progress", stream_of_many.jobs_stream),
         ("GET", "/jobs/stats", endpoints.stats),
         ("GET", "/jobs/{id}", polling.read_job),
-        ("POST", "/jobs/{id}", endpoints.create_typed_job),
+        ("POST", "/jobs/{id}", accepting.create_typed_job),
         ("DELETE", "/jobs/{id}", endpoints.delete_job),
         ("GET", "/jobs/{id}/progress", stream.job_stream),
         ("GET", "/jobs/{id}/result", endpoints.read_result),
@@ -117,7 +118,7 @@ def _add_routes(app: web.Application) -> None:
         ("GET", "/jobs/{id}/files/{name}", endpoints.read_file),
         ("POST", "/jobs/{id}/retry", ended.retry_job),
         ("GET", "/jobs", endpoints.list_jobs),
-        ("POST", "/jobs", endpoints.create_job),
+        ("POST", "/jobs", accepting.create_job),
         ("GET", "/job-types", endpoints.job_types),
         ("GET", "/operations/{id}", operations_azure.read_operation),
         ("GET", "/v1/jobs/operations", operations_google.list_operations),

@@ -1,18 +1,23 @@
 """What can be done with a job that has ended: repeat it, or delete its result and keep its record."""
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 
 from aiohttp import web
 
 from ..clock import utc_now
+from ..handlers import JobType
 from ..jobs import Job, NewJob, Status
+from .accepting import accepted
 from .auth import caller
-from .endpoints import accepted, find_job
+from .endpoints import find_job
+from .idempotency import fingerprint_of, first_job, first_with, given_key, key_for
 from .intake import NoQuery, query
 from .keys import FILES, IDS, STORE
 from .limits import refuse_when_disk_is_full
 from .problems import Problem
-from .submission import find_type, insert_new
+from .submission import Submitted, find_type, insert_new, insert_new_once
 from .wire import retry_after_s
 
 REPEATABLE = frozenset({Status.FAILED, Status.CANCELLED})
@@ -21,21 +26,43 @@ REPEATABLE = frozenset({Status.FAILED, Status.CANCELLED})
 async def retry_job(request: web.Request) -> web.StreamResponse:
     """`POST /jobs/{id}/retry`: a new job with the same inputs, uploads included."""
     query(request, NoQuery)
+    key = given_key(request)
+    return await accepted(
+        request, Submitted(await _repeat(request)) if key is None else await _repeat_once(request, key)
+    )
+
+
+async def _repeat(request: web.Request) -> Job:
+    job_type, new, link_inputs = await _repetition(request)
+    return await insert_new(request, job_type, new, link_inputs)
+
+
+async def _repeat_once(request: web.Request, key: str) -> Submitted:
+    """With an idempotency key: the first repetition if there is one, whatever has become of the job repeated."""
+    fingerprint = fingerprint_of({"retryOf": request.match_info["id"]})
+    first = await first_with(request, key)
+    if first is None:
+        job_type, new, link_inputs = await _repetition(request)
+        inserted = await insert_new_once(request, job_type, new, link_inputs, key_for(key, fingerprint, new))
+        if isinstance(inserted, Job):
+            return Submitted(inserted)
+        first = inserted
+    return Submitted(await first_job(request, first, fingerprint), replayed=True)
+
+
+async def _repetition(request: web.Request) -> tuple[JobType, NewJob, Callable[[], None] | None]:
+    """The type, the new job, and what puts its inputs in place if it has any."""
     job = await find_job(request)
     if job.status not in REPEATABLE:
         raise Problem("conflict", f"Only a failed or cancelled job can be repeated; this one is {job.status}.")
     job_type = find_type(request, job.type)
     refuse_when_disk_is_full(request)
     documents = await request.app[STORE].documents(job.owner, job.id)
-    new = _repetition(request, job, documents.input_json)
-
-    def link_inputs() -> None:
-        request.app[FILES].link_inputs(job, new.id)
-
-    return await accepted(request, await insert_new(request, job_type, new, link_inputs if job.uploads else None))
+    new = _new_job(request, job, documents.input_json)
+    return job_type, new, partial(request.app[FILES].link_inputs, job, new.id) if job.uploads else None
 
 
-def _repetition(request: web.Request, job: Job, input_json: str) -> NewJob:
+def _new_job(request: web.Request, job: Job, input_json: str) -> NewJob:
     job_id, created_at = request.app[IDS].new(utc_now())
     return NewJob(
         id=job_id,

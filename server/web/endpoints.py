@@ -17,9 +17,7 @@ from .auth import caller
 from .intake import Instant, NoQuery, query
 from .keys import ENCODER, FILES, LINKS, REGISTRY, STATE, STORE, WAITING
 from .problems import Problem
-from .ready import can_be_ready, ready_json
 from .sent_files import send_file
-from .submission import submit_envelope, submit_typed
 from .wire import INLINE_RESULT_BYTES, error_fields, job_fields, log_line_fields, path_segment, retry_after_s
 
 CANCEL_WAIT_S = 2.0
@@ -90,45 +88,6 @@ class FileQuery(_Query):
     """Whether a file is to be shown rather than saved."""
 
     inline: bool = False
-
-
-async def create_job(request: web.Request) -> web.StreamResponse:
-    """`POST /jobs`"""
-    return await accepted(request, await submit_envelope(request))
-
-
-async def create_typed_job(request: web.Request) -> web.StreamResponse:
-    """`POST /jobs/{type}`"""
-    return await create_job_of_type(request, request.match_info["id"])
-
-
-async def create_job_of_type(request: web.Request, name: str) -> web.StreamResponse:
-    """A submission whose body is the input, whatever its path."""
-    return await accepted(request, await submit_typed(request, name))
-
-
-async def accepted(request: web.Request, job: Job) -> web.StreamResponse:
-    """202: accepted, durable, and where to look (RFC 9110, 15.3.3).
-
-    For a type that asks for it, who just follows the headers ends at the result.
-    """
-    position = await request.app[STORE].queue_position(job, job.created_at)
-    body = request.app[ENCODER].job(job, position)
-    location = request.app[LINKS].job(job, redirect=_leads_on(request, job))
-    headers = {
-        "Location": location,
-        "Operation-Location": request.app[LINKS].operation(job),
-        "Retry-After": str(retry_after_s(job)),
-        **PRIVATE,
-    }
-    if can_be_ready(request):
-        return ready_json(202, body, headers)
-    return _json(body, status=202, headers=headers)
-
-
-def _leads_on(request: web.Request, job: Job) -> bool:
-    job_type = request.app[REGISTRY].get(job.type)
-    return job_type is not None and job_type.on_complete == "redirect"
 
 
 async def list_jobs(request: web.Request) -> web.Response:

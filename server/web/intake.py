@@ -1,10 +1,11 @@
 """Reading submissions: strict JSON, multipart with uploads, options. What is odd is refused, clearly."""
 
 import asyncio
+import hashlib
 import os
 import re
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache, partial
@@ -112,10 +113,11 @@ class LastEventQuery(NoQuery):
 
 @dataclass(slots=True)
 class Body:
-    """A submission's body: JSON fields, and what is known of the files that came with them."""
+    """A submission's body: JSON fields, what is known of the files that came with them, their SHA-256 if asked for."""
 
     fields: Any
     uploads: dict[str, UploadedFile] = field(default_factory=dict)
+    sums: dict[str, str] = field(default_factory=dict)
 
 
 def query(request: web.Request, model: type[Model]) -> Model:
@@ -210,16 +212,19 @@ def _too_large(most: int) -> Problem:
     return Problem("too-large", f"At most {most:,} bytes are accepted.")
 
 
-async def read_multipart(request: web.Request, settings: Settings, incoming: Path, input_pointer: str) -> Body:
+async def read_multipart(
+    request: web.Request, settings: Settings, incoming: Path | None, input_pointer: str, *, hashing: bool = False
+) -> Body:
     """The parts of a `multipart/form-data` body (RFC 7578): texts as fields, files into `incoming`, durably.
 
     The part `input` is JSON; other texts stay text. Each file is stored under its part's name, which must be
     an identifier; the client's file name is never a path. `input_pointer` is where the part `input` stands in
-    the pointers of errors. Raises `Problem`; the caller removes `incoming` then.
+    the pointers of errors. With `hashing` the body has the files' SHA-256 too; without `incoming` nothing else is
+    made of them. Raises `Problem`; the caller removes `incoming` then.
     """
     check_coding(request)
     body = Body(fields={})
-    room = partial(check_space, request.app[FILES], settings)
+    room = partial(check_space, request.app[FILES], settings) if incoming is not None else _needs_no_space
     left, left_for_texts = settings.max_upload_bytes, settings.max_body_bytes
     try:
         reader = await request.multipart()
@@ -232,11 +237,18 @@ async def read_multipart(request: web.Request, settings: Settings, incoming: Pat
                 left_for_texts -= len(text)
                 body.fields[name] = _text_value(part, text, settings, input_pointer)
             else:
-                body.uploads[name] = upload = await _file_part(part, incoming / name, left, room)
-                left -= upload.size_bytes
+                path = None if incoming is None else incoming / name
+                body.uploads[name], total = await _file_part(part, path, left, room, hashing=hashing)
+                left -= body.uploads[name].size_bytes
+                if total is not None:
+                    body.sums[name] = total
     except (ValueError, AssertionError, web.RequestPayloadError, HttpProcessingError) as error:
         raise Problem("malformed-request", f"The multipart body cannot be read: {_in_one_line(error)}") from None
     return body
+
+
+def _needs_no_space(_more_bytes: int) -> None:
+    """Of a file that is not stored."""
 
 
 def _part_name(part: BodyPartReader, body: Body) -> str:
@@ -273,13 +285,45 @@ def _text_value(part: BodyPartReader, text: bytes, settings: Settings, input_poi
         raise Problem("malformed-request", f"The part {part.name} is not UTF-8.") from None
 
 
-async def _file_part(part: BodyPartReader, path: Path, most: int, room: Callable[[int], None]) -> UploadedFile:
-    """Stream a file to disk and sync it; blocking calls happen in a thread, a megabyte at a time."""
+class _Sink:
+    """Where a file's bytes go: into a file, into a sum, or both. All of it blocks."""
+
+    def __init__(self, path: Path | None, *, hashing: bool) -> None:
+        self._sha256 = hashlib.sha256() if hashing else None
+        self._file = None if path is None else path.open("xb", 0)
+
+    def write(self, data: bytearray) -> None:
+        if self._sha256 is not None:
+            self._sha256.update(data)
+        if self._file is not None:
+            _write(self._file, data)
+
+    def finish(self, rest: bytearray) -> None:
+        self.write(rest)
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    @property
+    def sum(self) -> str | None:
+        return None if self._sha256 is None else self._sha256.hexdigest()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+async def _file_part(
+    part: BodyPartReader, path: Path | None, most: int, room: Callable[[int], None], *, hashing: bool
+) -> tuple[UploadedFile, str | None]:
+    """Stream a file to disk and sync it; blocking calls happen in a thread, a megabyte at a time.
+
+    Returns its sum too, if one is wanted. Without `path` nothing is stored.
+    """
     size = 0
     pending = bytearray()
     with storing():
-        opened = await asyncio.to_thread(path.open, "xb", 0)
-    with opened as file:
+        sink = await asyncio.to_thread(_Sink, path, hashing=hashing)
+    with closing(sink):
         while chunk := await part.read_chunk(CHUNK_BYTES):
             size += len(chunk)
             if size > most:
@@ -288,18 +332,19 @@ async def _file_part(part: BodyPartReader, path: Path, most: int, room: Callable
             if len(pending) >= WRITE_BYTES:
                 room(len(pending))
                 with storing():
-                    await asyncio.to_thread(_write, file, pending)
+                    await asyncio.to_thread(sink.write, pending)
                 pending = bytearray()
         room(len(pending))
         with storing():
-            await asyncio.to_thread(_write_and_sync, file, pending)
+            await asyncio.to_thread(sink.finish, pending)
     content_type = part.headers.get("Content-Type", "application/octet-stream")
-    return UploadedFile(
+    upload = UploadedFile(
         field=part.name or "",
         filename=clean_text(part.filename or "")[-MAX_FILENAME_CHARS:],
         content_type=clean_text(content_type)[:MAX_FILENAME_CHARS],
         size_bytes=size,
     )
+    return upload, sink.sum
 
 
 def _write(file: FileIO, data: bytearray) -> None:
@@ -307,11 +352,6 @@ def _write(file: FileIO, data: bytearray) -> None:
     left = memoryview(data)
     while left:
         left = left[file.write(left) :]
-
-
-def _write_and_sync(file: FileIO, rest: bytearray) -> None:
-    _write(file, rest)
-    os.fsync(file.fileno())
 
 
 @contextmanager

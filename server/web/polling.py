@@ -70,7 +70,7 @@ async def _answer(request: web.Request, job: Job, applied: Mapping[str, str] = N
     if ready is None:
         if unchanged:  # its body, which may have to be read from the disk, is not wanted
             return web.Response(status=304, headers={**_headers(job), **applied})
-        ready = await _make_ready(request, job, position)
+        ready = await make_ready(request, job, position)
         answers.keep(job.id, ready)
     if can_be_ready(request) and not applied:
         return ready.not_modified() if unchanged else ready.response()
@@ -80,7 +80,8 @@ async def _answer(request: web.Request, job: Job, applied: Mapping[str, str] = N
     return web.Response(body=ready.body, status=ready.status, headers=headers, content_type="application/json")
 
 
-async def _make_ready(request: web.Request, job: Job, position: int | None) -> ReadyAnswer:
+async def make_ready(request: web.Request, job: Job, position: int | None) -> ReadyAnswer:
+    """The answer to a poll, with input and result."""
     encoder = request.app[ENCODER]
     tail = encoder.tail(job)
     if tail is None:

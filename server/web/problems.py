@@ -36,6 +36,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "unsupported-media-type": (415, "The media type is not supported"),
     "range-not-satisfiable": (416, "The file has no such range"),
     "expectation-failed": (417, "The expectation cannot be met"),
+    "idempotency-key-reused": (422, "The idempotency key belongs to another request"),
     "validation-failed": (422, "The request is not valid"),
     "job-failed": (422, "The job failed"),
     "too-many-streams": (429, "Too many streams are open"),

@@ -15,13 +15,13 @@ from ..errors import JobNotFoundError
 from ..handlers import JobType, Registry
 from ..jobs import Job
 from ..resource import Reader, Readers, ResourceContext
+from .accepting import create_job_of_type
 from .auth import caller
 from .endpoints import (
     PRIVATE,
     FileQuery,
     PageQuery,
     check_finished,
-    create_job_of_type,
     find_job,
     page_of_jobs,
     read_result,

@@ -4,8 +4,9 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from aiohttp import web
 from pydantic import ValidationError
@@ -13,8 +14,9 @@ from pydantic_core import to_json
 
 from ..clock import utc_now
 from ..handlers import INPUT_PART, JobType, Upload
-from ..jobs import Job, NewJob
+from ..jobs import FirstSubmission, IdempotencyKey, Job, NewJob
 from .auth import caller
+from .idempotency import fingerprint_of, first_job, first_with, given_key, key_for
 from .intake import (
     Body,
     Envelope,
@@ -32,36 +34,117 @@ from .limits import refuse_when_disk_is_full
 from .problems import Problem
 
 
-async def submit_typed(request: web.Request, name: str) -> Job:
+class Submitted(NamedTuple):
+    """The job that a submission led to; `replayed`: an earlier one, with the same idempotency key, had made it."""
+
+    job: Job
+    replayed: bool = False
+
+
+class _Asked(NamedTuple):
+    """What a submission asks for. `prefix` is where the input stands in the pointers of errors."""
+
+    type: str
+    fields: dict[str, Any]
+    options: SubmitOptions
+    body: Body
+    incoming: Path | None
+    prefix: str
+
+    def fingerprint(self) -> str:
+        """The request as idempotency keys mean it: the files count by their sums, not by their names."""
+        options = self.options.model_dump(mode="json", include=set(SubmitOptions.model_fields))
+        return fingerprint_of({"type": self.type, "input": self.fields, "options": options, "files": self.body.sums})
+
+
+async def submit_typed(request: web.Request, name: str) -> Submitted:
     """A job of the type `name`: the body is the input, the options are query parameters."""
+    if (key := given_key(request)) is not None:
+        return await _submit_once(request, key, name)
     job_type = find_type(request, name)
     options = query(request, SubmitOptions)
-    refuse_when_disk_is_full(request)
-    request.app[STORE].check_room(job_type.name, job_type.max_queued)  # before an upload is read for nothing
+    _refuse_when_full(request, job_type)
     if not _is_form(request):
-        body = await _json_body(request)
-        return await _insert(request, job_type, _object(body.fields, ""), options, body, None, "")
+        asked = _asked_json(name, options, await _json_body(request))
+        return Submitted(await _insert(request, job_type, asked))
     async with _received_form(request, "") as (body, incoming):
-        _only(body, {INPUT_PART})
-        fields = body.fields.get(INPUT_PART, {})
-        return await _insert(request, job_type, _object(fields, ""), options, body, incoming, "")
+        return Submitted(await _insert(request, job_type, _typed_form(name, options, body, incoming)))
 
 
-async def submit_envelope(request: web.Request) -> Job:
+async def submit_envelope(request: web.Request) -> Submitted:
     """Type, input and options stand in the body; in a multipart body each in a part of its own."""
+    if (key := given_key(request)) is not None:
+        return await _submit_once(request, key, None)
     query(request, NoQuery)
     refuse_when_disk_is_full(request)
     if not _is_form(request):
-        return await _submit_enveloped(request, await _json_body(request), None)
+        asked = _enveloped(await _json_body(request), None, strict=None)
+        return Submitted(await _insert(request, find_type(request, asked.type), asked))
     async with _received_form(request, "/input") as (body, incoming):
-        return await _submit_enveloped(request, body, incoming)
+        asked = _enveloped(body, incoming, strict=False)
+        return Submitted(await _insert(request, find_type(request, asked.type), asked))
 
 
-async def _submit_enveloped(request: web.Request, body: Body, incoming: Path | None) -> Job:
-    strict = None if incoming is None else False  # a form's parts are text, whatever they stand for
+async def _submit_once(request: web.Request, key: str, name: str | None) -> Submitted:
+    """With an idempotency key. A repeat is answered whatever a new job would meet: a full queue, a full disk, a
+    type that cannot run any more; and its files are only looked at.
+    """
+    first = await first_with(request, key)
+    if first is None and name is not None:
+        _refuse_when_full(request, find_type(request, name))
+    elif first is None:
+        refuse_when_disk_is_full(request)
+    async with _read_asked(request, name, storing_files=first is None) as asked:
+        fingerprint = asked.fingerprint()
+        if first is None:
+            job_type = find_type(request, asked.type)
+            new = _validated(request, job_type, asked)
+            place_files = _placing(request, new, asked)
+            inserted = await insert_new_once(request, job_type, new, place_files, key_for(key, fingerprint, new))
+            if isinstance(inserted, Job):
+                return Submitted(inserted)
+            first = inserted
+        return Submitted(await first_job(request, first, fingerprint), replayed=True)
+
+
+@asynccontextmanager
+async def _read_asked(request: web.Request, name: str | None, *, storing_files: bool) -> AsyncIterator[_Asked]:
+    """The request as it is written: of the type `name`, or with `None` of the one that its envelope names."""
+    options = query(request, SubmitOptions if name is not None else NoQuery)
+    if not _is_form(request):
+        body = await _json_body(request)
+        if name is None or not isinstance(options, SubmitOptions):
+            yield _enveloped(body, None, strict=None)
+        else:
+            yield _asked_json(name, options, body)
+        return
+    pointer = "/input" if name is None else ""
+    async with _received_form(request, pointer, storing_files=storing_files, hashing=True) as (body, incoming):
+        if name is None or not isinstance(options, SubmitOptions):
+            yield _enveloped(body, incoming, strict=False)
+        else:
+            yield _typed_form(name, options, body, incoming)
+
+
+def _asked_json(name: str, options: SubmitOptions, body: Body) -> _Asked:
+    return _Asked(name, _object(body.fields, ""), options, body, None, "")
+
+
+def _typed_form(name: str, options: SubmitOptions, body: Body, incoming: Path | None) -> _Asked:
+    _only(body, {INPUT_PART})
+    return _Asked(name, _object(body.fields.get(INPUT_PART, {}), ""), options, body, incoming, "")
+
+
+def _enveloped(body: Body, incoming: Path | None, *, strict: bool | None) -> _Asked:
+    """`strict` is false for a form: its parts are text, whatever they stand for."""
     envelope = validate(Envelope, _object(body.fields, ""), strict=strict)
-    job_type = find_type(request, envelope.type)
-    return await _insert(request, job_type, envelope.input, envelope, body, incoming, "/input")
+    return _Asked(envelope.type, envelope.input, envelope, body, incoming, "/input")
+
+
+def _refuse_when_full(request: web.Request, job_type: JobType) -> None:
+    """Before an upload is read for nothing."""
+    refuse_when_disk_is_full(request)
+    request.app[STORE].check_room(job_type.name, job_type.max_queued)
 
 
 def _is_form(request: web.Request) -> bool:
@@ -107,19 +190,24 @@ async def _json_body(request: web.Request) -> Body:
 
 
 @asynccontextmanager
-async def _received_form(request: web.Request, input_pointer: str) -> AsyncIterator[tuple[Body, Path]]:
+async def _received_form(
+    request: web.Request, input_pointer: str, *, storing_files: bool = True, hashing: bool = False
+) -> AsyncIterator[tuple[Body, Path | None]]:
     """A form's body, and the directory of its uploads; what was not accepted is removed at the end."""
     settings, reading = request.app[SETTINGS], request.app[STATE].reading
     reading.add(request.content)
-    with storing():
-        incoming = await asyncio.to_thread(request.app[FILES].new_incoming)
+    incoming: Path | None = None
+    if storing_files:
+        with storing():
+            incoming = await asyncio.to_thread(request.app[FILES].new_incoming)
     try:
-        body = await read_multipart(request, settings, incoming, input_pointer)
+        body = await read_multipart(request, settings, incoming, input_pointer, hashing=hashing)
         reading.discard(request.content)
         yield body, incoming
     finally:
         reading.discard(request.content)
-        await asyncio.to_thread(shutil.rmtree, incoming, True)
+        if incoming is not None:
+            await asyncio.to_thread(shutil.rmtree, incoming, True)
 
 
 def _only(body: Body, allowed: set[str]) -> None:
@@ -134,27 +222,10 @@ def _object(fields: Any, pointer: str) -> dict[str, Any]:
     return fields
 
 
-async def _insert(
-    request: web.Request,
-    job_type: JobType,
-    fields: dict[str, Any],
-    options: SubmitOptions,
-    body: Body,
-    incoming: Path | None,
-    prefix: str,
-) -> Job:
+async def _insert(request: web.Request, job_type: JobType, asked: _Asked) -> Job:
     """Validate the input, make the uploads the job's, insert its row: only then is the job accepted."""
-    input_json = to_json(fields)
-    _check_files(job_type, fields, body, prefix)
-    _check_input(job_type, input_json, body, prefix)
-    _refuse_when_stopping(request)  # an upload may have taken a while
-    new = _new_job(request, job_type, input_json, options, body)
-
-    def accept() -> None:
-        if incoming is not None:
-            request.app[FILES].accept_incoming(incoming, new.id)
-
-    return await insert_new(request, job_type, new, accept if body.uploads else None)
+    new = _validated(request, job_type, asked)
+    return await insert_new(request, job_type, new, _placing(request, new, asked))
 
 
 async def insert_new(
@@ -170,6 +241,43 @@ async def insert_new(
         if place_files is not None:
             await asyncio.to_thread(request.app[FILES].remove_job, new.id)
         raise
+
+
+async def insert_new_once(
+    request: web.Request,
+    job_type: JobType,
+    new: NewJob,
+    place_files: Callable[[], None] | None,
+    key: IdempotencyKey,
+) -> Job | FirstSubmission:
+    """`insert_new`, unless somebody was quicker with this key: then the files go again."""
+    try:
+        if place_files is not None:
+            with storing():
+                await asyncio.to_thread(place_files)
+        inserted = await request.app[STORE].insert_once(new, key, job_type.max_queued)
+    except Exception:
+        if place_files is not None:
+            await asyncio.to_thread(request.app[FILES].remove_job, new.id)
+        raise
+    if place_files is not None and not isinstance(inserted, Job):
+        await asyncio.to_thread(request.app[FILES].remove_job, new.id)
+    return inserted
+
+
+def _validated(request: web.Request, job_type: JobType, asked: _Asked) -> NewJob:
+    input_json = to_json(asked.fields)
+    _check_files(job_type, asked.fields, asked.body, asked.prefix)
+    _check_input(job_type, input_json, asked.body, asked.prefix)
+    _refuse_when_stopping(request)  # an upload may have taken a while
+    return _new_job(request, job_type, input_json, asked.options, asked.body)
+
+
+def _placing(request: web.Request, new: NewJob, asked: _Asked) -> Callable[[], None] | None:
+    """What makes the uploads the job's, if there are any."""
+    if asked.incoming is None or not asked.body.uploads:
+        return None
+    return partial(request.app[FILES].accept_incoming, asked.incoming, new.id)
 
 
 def _check_files(job_type: JobType, fields: dict[str, Any], body: Body, prefix: str) -> None:

@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from server.files import DataDirectory
 from server.hub import LocalHub
-from server.jobs import Completed, Job, JobIds, NewJob
+from server.jobs import Completed, IdempotencyKey, Job, JobIds, NewJob
 from server.ports import Bell
 from server.progress import Progress
-from server.retention import Retention
+from server.retention import EXPIRE_BATCH, Retention
 from server.sqlite.store import SqliteStore
 
 
@@ -46,7 +46,7 @@ class Rooms:
 @asynccontextmanager
 async def opened(directory: Path) -> AsyncIterator[Rooms]:
     hub, files = LocalHub(), DataDirectory.open(str(directory))
-    store = await SqliteStore.open(files.database, hub, max_queued=100)
+    store = await SqliteStore.open(files.database, hub, max_queued=1_000)
     rooms = Rooms(store, hub, files, Retention(store, hub, files))
     try:
         yield rooms
@@ -75,6 +75,25 @@ async def test_an_expired_jobs_record_and_files_go(rooms: Rooms) -> None:
     await gone(rooms.files.job(expired.id))
     assert await rooms.store.existing([expired.id, kept.id]) == {kept.id}
     assert rooms.files.job(kept.id).exists()
+
+
+async def test_keys_that_have_expired_are_forgotten(rooms: Rooms) -> None:
+    """Batch after batch, without a pause between them."""
+    now = datetime.now(UTC)
+    ids = JobIds()
+    for number in range(2 * EXPIRE_BATCH + 1):
+        job_id, created_at = ids.new(now)
+        new = NewJob(job_id, "local", "report", "{}", created_at, created_at, 1_000)
+        await rooms.store.insert_once(new, IdempotencyKey(str(number), "f", now - timedelta(seconds=number % 2)))
+    kept = NewJob(ids.new(now)[0], "local", "report", "{}", now, now, 1_000)
+    await rooms.store.insert_once(kept, IdempotencyKey("kept", "f", now + timedelta(hours=1)))
+    await rooms.retention.start()
+    async with asyncio.timeout(10):
+        while await rooms.store.first_with_key("local", "0", now - timedelta(hours=1)):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+        while await rooms.store.first_with_key("local", "400", now - timedelta(hours=1)):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
+    assert await rooms.store.first_with_key("local", "kept", now) is not None
 
 
 async def test_a_purged_jobs_files_go(rooms: Rooms) -> None:

@@ -21,8 +21,18 @@ ACCEPTED = Answer(
     description="Accepted, durably: the job survives a crash from here on",
     content=json_content(ref(JobView)),
     headers=("Location", "Operation-Location", "Retry-After"),
+    sometimes=("Idempotency-Replayed",),
     links=JOB_LINKS,
 )
+FINISHED = Answer(
+    description="With `Prefer: wait`: the job has ended in time",
+    content=json_content(ref(JobDetail)),
+    headers=("Location", "Operation-Location", "Content-Location", "ETag", "Preference-Applied"),
+    sometimes=("Idempotency-Replayed",),
+    links=JOB_LINKS,
+)
+SUBMISSION_HEADERS = ("Idempotency-Key", "Prefer")
+KEY_PROBLEMS = ("malformed-request", "idempotency-key-reused", "gone")
 
 COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
 
@@ -116,9 +126,10 @@ OPERATIONS: Operations = {
         summary="Repeat a failed or cancelled job as a new one",
         description="With the same inputs, uploads included; the new job's `retryOf` names this one.",
         query=NoQuery,
-        answers={202: ACCEPTED},
+        headers=SUBMISSION_HEADERS,
+        answers={200: FINISHED, 202: ACCEPTED},
         problems=(
-            "not-found", "conflict", "queue-full", "disk-full", "store-unavailable", "stopping",
+            *KEY_PROBLEMS, "not-found", "conflict", "queue-full", "disk-full", "store-unavailable", "stopping",
             "job-type-unavailable",
         ),
     ),

@@ -206,6 +206,13 @@ REQUEST_HEADERS: Mapping[str, Schema] = {
     },
     "If-Modified-Since": {"description": "An HTTP date.", "schema": {"type": "string"}},
     "If-Unmodified-Since": {"description": "An HTTP date.", "schema": {"type": "string"}},
+    "Idempotency-Key": {
+        "description": (
+            "A string in quotes (RFC 9651), 1 to 255 characters, the same for every repeat of one submission: whoever "
+            "repeats gets the first one's job. For 24 hours; then the key is free again."
+        ),
+        "schema": {"type": "string", "pattern": r'^"(?:[ !#-\[\]-~]|\\["\\]){1,255}"$'},
+    },
     "Last-Event-ID": {
         "description": "The last event that the client has: what it missed follows. EventSource sends it by itself.",
         "schema": {"type": "string"},
@@ -227,8 +234,16 @@ RESPONSE_HEADERS: Mapping[str, Schema] = {
         "description": "The file's name (RFC 6266), and whether it is to be saved or shown.",
         "schema": {"type": "string"},
     },
+    "Content-Location": {
+        "description": "Of which resource this is the representation.",
+        "schema": {"type": "string", "format": "uri-reference"},
+    },
     "Content-Range": {"description": "Which bytes these are, of how many.", "schema": {"type": "string"}},
     "ETag": {"description": "For `If-None-Match`.", "schema": {"type": "string", "pattern": '^(W/)?"[^"]*"$'}},
+    "Idempotency-Replayed": {
+        "description": "`true`: the job was accepted before, with the same key.",
+        "schema": {"const": "true"},
+    },
     "Last-Modified": {"description": "An HTTP date.", "schema": {"type": "string"}},
     "Link": {"description": 'The next page, `rel="next"` (RFC 8288), if there is one.', "schema": {"type": "string"}},
     "Location": {"description": "Where the job is.", "schema": {"type": "string", "format": "uri-reference"}},

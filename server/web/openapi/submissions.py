@@ -5,12 +5,12 @@ from typing import Any
 
 from ...handlers import INPUT_PART, JobType
 from ..intake import Envelope, NoQuery, SubmitOptions
-from .jobs import ACCEPTED
+from .jobs import ACCEPTED, FINISHED, KEY_PROBLEMS, SUBMISSION_HEADERS
 from .operation import REF, Operation, Operations, Schema, closed_object, json_content, ref
 
 PROBLEMS = (
     "malformed-request", "body-timeout", "too-large", "unsupported-media-type", "validation-failed",
-    "queue-full", "disk-full", "store-unavailable", "stopping", "job-type-unavailable",
+    "queue-full", "disk-full", "store-unavailable", "stopping", "job-type-unavailable", *KEY_PROBLEMS,
 )  # fmt: skip
 
 
@@ -41,7 +41,8 @@ def _enveloped() -> Operation:
         query=NoQuery,
         content=json_content(ref(Envelope)) | _form(ref(Envelope)),
         content_required=True,
-        answers={202: ACCEPTED},
+        headers=SUBMISSION_HEADERS,
+        answers={200: FINISHED, 202: ACCEPTED},
         problems=("not-found", *PROBLEMS),
     )
 
@@ -65,7 +66,8 @@ def typed(job_type: JobType) -> Operation:
         query=SubmitOptions,
         content=content,
         content_required=bool(required),
-        answers={202: ACCEPTED},
+        headers=SUBMISSION_HEADERS,
+        answers={200: FINISHED, 202: ACCEPTED},
         problems=PROBLEMS,
     )
 

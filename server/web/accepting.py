@@ -1,0 +1,79 @@
+"""Answers to submissions: 202 at once, or the finished job for who prefers to wait (RFC 7240)."""
+
+from aiohttp import web
+
+from ..clock import utc_now
+from ..errors import JobNotFoundError
+from ..jobs import Job
+from .endpoints import PRIVATE
+from .keys import ENCODER, LINKS, REGISTRY, STORE, WAITING
+from .polling import MAX_WAIT_S, make_ready
+from .preferences import applied_wait, preferred_wait_s
+from .ready import can_be_ready, ready_json
+from .submission import Submitted, submit_envelope, submit_typed
+from .wire import etag, retry_after_s
+
+
+async def create_job(request: web.Request) -> web.StreamResponse:
+    """`POST /jobs`"""
+    return await accepted(request, await submit_envelope(request))
+
+
+async def create_typed_job(request: web.Request) -> web.StreamResponse:
+    """`POST /jobs/{type}`"""
+    return await create_job_of_type(request, request.match_info["id"])
+
+
+async def create_job_of_type(request: web.Request, name: str) -> web.StreamResponse:
+    """A submission whose body is the input, whatever its path."""
+    return await accepted(request, await submit_typed(request, name))
+
+
+async def accepted(request: web.Request, submitted: Submitted) -> web.StreamResponse:
+    """202: accepted, durable, and where to look (RFC 9110, 15.3.3).
+
+    For a type that asks for it, who just follows the headers ends at the result. Who prefers to wait gets 200 and
+    the finished job, if it ends in time.
+    """
+    job = submitted.job
+    links = request.app[LINKS]
+    headers = {
+        "Location": links.job(job, redirect=_leads_on(request, job)),
+        "Operation-Location": links.operation(job),
+        **PRIVATE,
+    }
+    if submitted.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    if "Prefer" in request.headers:
+        wait_s = preferred_wait_s(request, MAX_WAIT_S)
+        finished = await _finished(request, job, wait_s) if wait_s else None
+        if finished is not None:
+            return await _answer_finished(request, finished, headers | applied_wait(wait_s or 0))
+    now = utc_now() if submitted.replayed else job.created_at
+    position = await request.app[STORE].queue_position(job, now)
+    headers["Retry-After"] = str(retry_after_s(job))
+    body = request.app[ENCODER].job(job, position)
+    if can_be_ready(request):
+        return ready_json(202, body, headers)
+    return web.Response(body=body, status=202, headers=headers, content_type="application/json")
+
+
+def _leads_on(request: web.Request, job: Job) -> bool:
+    job_type = request.app[REGISTRY].get(job.type)
+    return job_type is not None and job_type.on_complete == "redirect"
+
+
+async def _finished(request: web.Request, job: Job, wait_s: float) -> Job | None:
+    """The job, if it ends in time; not if it is deleted meanwhile: that it was accepted is still true."""
+    try:
+        job = await request.app[WAITING].for_job(request, job.id, wait_s)
+    except JobNotFoundError:
+        return None
+    return job if job.terminal else None
+
+
+async def _answer_finished(request: web.Request, job: Job, headers: dict[str, str]) -> web.Response:
+    """What `GET /jobs/{id}` would say now, and that it is that (RFC 9110, 8.7)."""
+    ready = await make_ready(request, job, None)
+    headers |= {"Content-Location": request.app[LINKS].job(job), "ETag": etag(job)}
+    return web.Response(body=ready.body, status=200, headers=headers, content_type="application/json")

@@ -1,0 +1,159 @@
+"""`JobStore`: a key with which one submission, repeated however often, is one job."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from server.errors import QueueFullError
+from server.jobs import FirstSubmission, IdempotencyKey, Job, NewJob, Status
+from server.ports import Bell, EventHub, JobStore
+from tests.conformance.backends import Backend
+from tests.conformance.records import OWNER, STRANGER, at, insert_many, new_job
+
+KEPT_S = 24 * 60 * 60
+
+
+def key(text: str = "k", seconds: float = 0, fingerprint: str = "f") -> IdempotencyKey:
+    """A key that was given `seconds` after the start."""
+    return IdempotencyKey(text, fingerprint, at(seconds + KEPT_S))
+
+
+async def submit(store: JobStore, seconds: float = 0, text: str = "k", **chosen: Any) -> Job | FirstSubmission:
+    return await store.insert_once(new_job(seconds, **chosen), key(text, seconds))
+
+
+async def accepted(store: JobStore, seconds: float = 0, text: str = "k", **chosen: Any) -> Job:
+    job = await submit(store, seconds, text, **chosen)
+    assert isinstance(job, Job)
+    return job
+
+
+async def queued(store: JobStore) -> int:
+    by_type = (await store.counts(OWNER)).by_type
+    return sum(of_type.get(Status.QUEUED, 0) for of_type in by_type.values())
+
+
+async def test_the_first_with_a_key_is_a_job_like_any_other(store: JobStore, hub: EventHub) -> None:
+    bells = hub.listen(Bell.QUEUED)
+    job = await accepted(store, label="once")
+    assert (job.status, job.label) == (Status.QUEUED, "once")
+    assert await store.get(OWNER, job.id) == job
+    assert await bells.wait(5) == {job.id}
+    (claim,) = (await store.claim({"report": 2}, 2, at(1))).claims
+    assert claim.job.id == job.id
+
+
+async def test_a_repeat_is_told_what_was_first(store: JobStore, hub: EventHub) -> None:
+    job = await accepted(store)
+    bells = hub.listen(Bell.QUEUED)
+    first = FirstSubmission(job.id, "f")
+    assert await submit(store, 1) == first
+    assert await store.insert_once(new_job(2), key(fingerprint="another request")) == first
+    assert await store.first_with_key(OWNER, "k", at(3)) == first
+    assert await queued(store) == 1
+    assert await bells.wait(0.01) == frozenset()
+
+
+async def test_of_twenty_at_once_one_is_accepted(backend: Backend) -> None:
+    answers = await asyncio.gather(*(submit(backend.store) for _ in range(20)))
+    (job,) = [answer for answer in answers if isinstance(answer, Job)]
+    assert answers.count(FirstSubmission(job.id, "f")) == 19
+    assert await queued(backend.store) == 1
+    await backend.crash()
+    store = await backend.open()
+    assert await submit(store, 1) == FirstSubmission(job.id, "f")
+    assert await queued(store) == 1
+
+
+async def test_keys_are_the_owners_and_each_is_its_own(store: JobStore) -> None:
+    job = await accepted(store)
+    assert await store.first_with_key(STRANGER, "k", at(0)) is None
+    strangers, other = await accepted(store, owner=STRANGER), await accepted(store, text="K")
+    assert len({job.id, strangers.id, other.id}) == 3
+    assert await submit(store, owner=STRANGER) == FirstSubmission(strangers.id, "f")
+
+
+async def test_a_job_that_is_gone_is_not_made_again(store: JobStore) -> None:
+    """Purged, or expired: the promise is one job within the key's time, not one at a time."""
+    purged = await accepted(store)
+    await store.request_cancel(OWNER, purged.id, at(1), purge=True)
+    expired = await accepted(store, text="short", retain_s=0.0)
+    await store.request_cancel(OWNER, expired.id, at(1))
+    await store.expire(at(2), 10)
+    assert await store.existing([purged.id, expired.id]) == frozenset()
+    assert await submit(store, 3) == FirstSubmission(purged.id, "f")
+    assert await submit(store, 3, "short") == FirstSubmission(expired.id, "f")
+    assert await queued(store) == 0
+
+
+@pytest.mark.parametrize("swept", [True, False])
+async def test_a_key_is_free_again_when_its_time_is_over(store: JobStore, swept: bool) -> None:
+    old = await accepted(store)
+    assert await submit(store, KEPT_S - 0.001) == FirstSubmission(old.id, "f")
+    if swept:
+        assert await store.forget_keys(at(KEPT_S), 10) == 1
+    assert await store.first_with_key(OWNER, "k", at(KEPT_S)) is None
+    new = await accepted(store, KEPT_S)
+    assert new.id != old.id
+    assert await submit(store, KEPT_S + 1) == FirstSubmission(new.id, "f")
+    assert await store.forget_keys(at(KEPT_S + 1), 10) == 0
+
+
+async def test_keys_are_forgotten_in_batches(store: JobStore) -> None:
+    for number in range(5):
+        await accepted(store, number, str(number))
+    assert await store.forget_keys(at(0), 3) == 0
+    assert [await store.forget_keys(at(KEPT_S + 3), 3) for _ in range(3)] == [3, 1, 0]
+    assert await store.first_with_key(OWNER, "4", at(KEPT_S + 3)) is not None
+
+
+async def test_a_repeat_needs_no_room_and_takes_none(backend: Backend) -> None:
+    await backend.close()
+    store = await backend.open(max_queued=2)
+    job = await accepted(store)
+    await insert_many(store, 1)
+    assert await submit(store, 1) == FirstSubmission(job.id, "f")
+    assert await store.insert_once(new_job(1), key(), max_queued_of_type=1) == FirstSubmission(job.id, "f")
+    with pytest.raises(QueueFullError):
+        await submit(store, 1, "other")
+    assert await store.first_with_key(OWNER, "other", at(1)) is None
+    await store.request_cancel(OWNER, job.id, at(2))
+    for _ in range(5):
+        assert await submit(store, 3) == FirstSubmission(job.id, "f")
+    await accepted(store, 3, "other")
+    with pytest.raises(QueueFullError):
+        await store.insert(new_job(4))
+
+
+async def test_at_once_they_need_one_place(backend: Backend) -> None:
+    await backend.close()
+    store = await backend.open(max_queued=1)
+    answers = await asyncio.gather(*(submit(store) for _ in range(10)))
+    assert sum(isinstance(answer, Job) for answer in answers) == 1
+
+
+async def test_a_bad_first_leaves_the_key_to_the_next(store: JobStore) -> None:
+    taken = await store.insert(new_job())
+    bad: NewJob = new_job()._replace(id=taken.id)
+    answers = await asyncio.gather(
+        store.insert_once(bad, key()), store.insert_once(new_job(), key()), return_exceptions=True
+    )
+    assert isinstance(answers[0], Exception)
+    assert isinstance(answers[1], Job)
+
+
+async def test_a_cancelled_caller_keeps_its_key(store: JobStore) -> None:
+    task = asyncio.create_task(submit(store))
+    await asyncio.sleep(0)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    await store.check_writable()
+    assert isinstance(await submit(store, 1), FirstSubmission)
+    assert await queued(store) == 1
+
+
+async def test_keys_and_jobs_without_keys_are_committed_together(store: JobStore) -> None:
+    answers = await asyncio.gather(*(submit(store) if number % 3 else store.insert(new_job()) for number in range(30)))
+    assert sum(isinstance(answer, Job) for answer in answers) == 11
+    assert await queued(store) == 11
