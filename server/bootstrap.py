@@ -31,7 +31,6 @@ from .sqlite.keeping import SqliteRecordKeeper
 from .sqlite.store import SqliteStore
 from .upkeep import Upkeep
 from .watchdog import LoopWatchdog
-from .web.access import AccessLogger
 from .web.app import MAX_LINE_BYTES, make_app
 from .web.keys import STATE
 from .web.request_ids import add_request_id
@@ -100,7 +99,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         watchdog = LoopWatchdog(asyncio.get_running_loop(), registry, rooms.metrics.loop_lag)
         runner = web.AppRunner(
             rooms.app,
-            access_log_class=AccessLogger,
+            access_log=None,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
             shutdown_timeout=1.0,

@@ -27,7 +27,6 @@ from . import (
 from .audiences import Audiences
 from .fan_out import FanOut
 from .keys import (
-    ANSWERED,
     AUDIENCES,
     ENCODER,
     FAN_OUT,
@@ -48,9 +47,10 @@ from .keys import (
 )
 from .limits import patience
 from .links import Links
+from .middleware import middleware
 from .open_streams import OpenStreams
 from .openapi import DESCRIPTION, Description, openapi
-from .problems import ClientFaults, Problem, problem_middleware
+from .problems import ClientFaults, Problem
 from .ready import ON_EVERY_ANSWER, ReadyAnswers
 from .request_ids import REQUEST_ID, request_id
 from .resources import resource_routes
@@ -72,7 +72,7 @@ def make_app(
     metrics: Metrics,
 ) -> web.Application:
     """The HTTP side of one server. It closes nothing that it was given."""
-    app = web.Application(middlewares=[problem_middleware])
+    app = web.Application(middlewares=[middleware(metrics.requests, lines=settings.access_log)])
     app[STORE] = store
     app[KEEPER] = keeper
     app[HUB] = hub
@@ -80,7 +80,6 @@ def make_app(
     app[FILES] = files
     app[SETTINGS] = settings
     app[METRICS] = metrics
-    app[ANSWERED] = {}
     app[IDS] = JobIds()
     app[LINKS] = Links(settings.public_url)
     app[ENCODER] = Encoder(app[LINKS])

@@ -7,7 +7,7 @@ from aiohttp import StreamReader, web
 from ..files import DataDirectory
 from ..handlers import Registry
 from ..jobs import JobIds
-from ..metrics import Answered, Metrics
+from ..metrics import Metrics
 from ..ports import EventHub, JobStore, RecordKeeper
 from ..settings import Settings
 from .audiences import Audiences
@@ -37,8 +37,6 @@ ENCODER = web.AppKey("encoder", Encoder)
 LINKS = web.AppKey("links", Links)
 STATE = web.AppKey("state", ServerState)
 KEEPER = web.AppKey("keeper", RecordKeeper)
-ANSWERED = web.AppKey("answered", dict[tuple[web.AbstractRoute, int], Answered])
-"""The metrics' tallies once more, by what is at hand when a request has been answered."""
 METRICS = web.AppKey("metrics", Metrics)
 STREAMS = web.AppKey("streams", OpenStreams)
 WAITING = web.AppKey("waiting", Waiting)

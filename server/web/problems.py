@@ -9,7 +9,6 @@ from typing import Any
 import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
-from aiohttp.typedefs import Handler
 
 from ..errors import (
     HeadwayError,
@@ -21,7 +20,6 @@ from ..errors import (
 )
 from .keys import LINKS
 from .lingering import answer_and_linger
-from .request_ids import follow
 
 KINDS: Mapping[str, tuple[int, str]] = {
     "malformed-request": (400, "The request cannot be read"),
@@ -124,28 +122,25 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         )
 
 
-@web.middleware
-async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Turn whatever an endpoint raises into a problem; what is nobody's fault but ours is logged."""
-    follow(request)
-    try:
-        return await handler(request)
-    except (Problem, HeadwayError) as error:
-        problem = as_problem(error)
-        response = problem.response(request)
-        if problem.kind == "stopping" and not request.content.is_eof():
-            await answer_and_linger(request, response)
-        return response
-    except web.HTTPException as error:
-        if error.status < 400:  # noqa: PLR2004 - a redirect is an answer, not a problem
-            raise
-        return _from_http(error, request)
-    except ConnectionError:
-        # The client is gone, there is nobody to tell; raised, it would be an error of ours in the log.
-        return Problem("malformed-request", "The connection was lost.").response(request)
-    except Exception:
-        log.exception("an endpoint failed", method=request.method, path=request.path[:200])
-        return Problem("internal-error", "The error is in the server's log.").response(request)
+async def answer_to(request: web.Request, error: Exception) -> web.StreamResponse:
+    """Turn whatever an endpoint raised into a problem; what is nobody's fault but ours is logged."""
+    match error:
+        case Problem() | HeadwayError():
+            problem = as_problem(error)
+            response = problem.response(request)
+            if problem.kind == "stopping" and not request.content.is_eof():
+                await answer_and_linger(request, response)
+            return response
+        case web.HTTPException():
+            if error.status < 400:  # noqa: PLR2004 - a redirect is an answer, not a problem
+                raise error
+            return _from_http(error, request)
+        case ConnectionError():
+            # The client is gone, there is nobody to tell; raised, it would be an error of ours in the log.
+            return Problem("malformed-request", "The connection was lost.").response(request)
+        case _:
+            log.error("an endpoint failed", method=request.method, path=request.path[:200], exc_info=error)
+            return Problem("internal-error", "The error is in the server's log.").response(request)
 
 
 def also_saying(more: Callable[[Problem], Mapping[str, Any]]) -> Callable[[Endpoint], Endpoint]:

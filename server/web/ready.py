@@ -17,7 +17,7 @@ from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 from ..jobs import Job
-from .request_ids import request_id
+from .request_ids import request_id_bytes
 
 ON_EVERY_ANSWER: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
@@ -140,7 +140,7 @@ class ReadyResponse(web.StreamResponse):
         return self._sent_bytes
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
-        id = request_id(request).encode("ascii")
+        id = request_id_bytes(request)
         answer = b"%s%s\r\nX-Request-ID: %s\r\n\r\n%s" % (self._head, _date.now(), id, self._body)
         self._sent_bytes = len(answer)
         await request.writer.write(answer)

@@ -12,7 +12,6 @@ from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
 from .problems import Problem
-from .request_ids import REQUEST_ID, request_id
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII | re.IGNORECASE)
 
@@ -31,7 +30,7 @@ async def send_file(request: web.Request, path: Path, headers: Mapping[str, str]
     elif _wants_range(request, etag, found.st_mtime):
         outcome[hdrs.RANGE] = request.headers[hdrs.RANGE]
         _check_range(outcome[hdrs.RANGE], found.st_size)
-    return _File(path, {**headers, REQUEST_ID: request_id(request)}, outcome)
+    return _File(path, headers, outcome)
 
 
 class _File(web.FileResponse):

@@ -12,7 +12,7 @@ from tests.conftest import Serving
 from tests.process import PATIENCE_S, ServerProcess, eventually
 from tests.web.raw import JSON, exchange, form, part, read_to_end, request_bytes, send
 
-MADE = r"[0-9a-f]{8}-\d+"
+MADE = r"[0-9a-f]{8}-[0-9a-f]+"
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 
 
