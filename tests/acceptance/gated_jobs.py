@@ -62,3 +62,15 @@ async def takes_an_attachment(ctx: Context, input: Attachment) -> int:
     (ctx.output_dir / "copy.txt").write_text("output")
     await asyncio.sleep(input.seconds)
     return input.attachment.size_bytes
+
+
+@job("gated-talker")
+async def gated_talker(ctx: Context, input: Gate) -> int:
+    """Writes a log line and reports at every turn, until the gate is open."""
+    turn = 0
+    while not input.gate.exists():
+        turn += 1
+        ctx.log(f"attempt {ctx.attempt}, turn {turn}")
+        ctx.progress(done=turn)
+        await asyncio.sleep(0.1)
+    return turn
