@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import Serving
-from tests.process import ServerProcess, alive, descendants, eventually
+from tests.process import ServerProcess, alive, calm_s, descendants, eventually
 
 BOTH_KINDS = pytest.mark.parametrize("job_type", ["steps-async", "steps-process"])
 
@@ -68,7 +68,7 @@ def test_a_cancel_ends_what_the_handler_started_too(shared_server: ServerProcess
     grandchild = _pid(shared_server, job_id)
     shared_server.request("DELETE", f"/jobs/{job_id}")
     shared_server.wait_for(job_id)
-    assert not alive(grandchild)
+    eventually(lambda: not alive(grandchild))  # killed with its group, it dies when the kernel comes to it
 
 
 def test_a_child_killed_from_outside_fails_its_job_and_nothing_else(shared_server: ServerProcess) -> None:
@@ -156,9 +156,9 @@ def test_no_child_outlives_a_killed_server_by_a_second(serving: Serving) -> None
     parent = server.submit("with-grandchild")
     pids = [_pid(server, stubborn), _pid(server, parent), *descendants(server.process.pid)]
     server.kill()
-    killed_s = time.monotonic()
+    killed_s = calm_s()
     eventually(lambda: not any(alive(pid) for pid in pids), "a child outlived the server")
-    assert time.monotonic() - killed_s < 1
+    assert calm_s() - killed_s < 1
 
 
 def test_not_even_a_child_that_holds_its_interpreter_outlives_a_killed_server(serving: Serving) -> None:
@@ -167,9 +167,9 @@ def test_not_even_a_child_that_holds_its_interpreter_outlives_a_killed_server(se
     pid = _pid(server, job_id)
     eventually(lambda: _cpu_s(pid) > 1.0)  # by then it is in the expression
     server.kill()
-    killed_s = time.monotonic()
+    killed_s = calm_s()
     eventually(lambda: not alive(pid), "the child outlived the server")
-    assert time.monotonic() - killed_s < 1
+    assert calm_s() - killed_s < 1
 
 
 @pytest.mark.parametrize("job_type", ["cancels-itself", "cancels-itself-process"])

@@ -2,13 +2,12 @@
 
 import os
 import sqlite3
-import time
 from contextlib import closing
 from pathlib import Path
 
 from server.jobs import JobIds, from_ms
 from tests.conftest import TEST_JOBS
-from tests.process import ServerProcess
+from tests.process import ServerProcess, calm_s
 
 QUEUED = 100_000
 READY_WITHIN_S = 10.0
@@ -22,10 +21,10 @@ def test_100_000_queued_jobs_and_a_restart(tmp_path: Path) -> None:
     with ServerProcess(tmp_path, *arguments, env={"HEADWAY_MAX_QUEUED": str(2 * QUEUED)}) as server:
         assert server.stop() == 0
         expected = _queue_many(tmp_path / "headway.db")
-        started_s = time.monotonic()
+        started_s = calm_s()
         server.restart()
         assert server.request("GET", "/readyz").status == 200
-        ready_s = time.monotonic() - started_s
+        ready_s = calm_s() - started_s
         print(f"\nready after {ready_s:.2f} s with {QUEUED:,} queued jobs")  # noqa: T201 - a figure to look at
         assert ready_s < READY_WITHIN_S
         assert server.request("GET", "/jobs/stats").json["byStatus"]["queued"] > QUEUED - 1000

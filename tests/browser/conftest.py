@@ -8,12 +8,13 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.tab import PageServer, Tab
+from tests.process import PATIENCE_S
 
 CHROMIUM = Path("/usr/bin/chromium")
 JOBS = Path(__file__).with_name("browser_jobs.py")
 
 # A test waits for what it expects, never for a time; this only ends a wait that is in vain.
-expect.set_options(timeout=20_000)
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 @pytest.fixture(scope="module")
