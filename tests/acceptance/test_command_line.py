@@ -72,6 +72,7 @@ def test_a_damaged_file_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
         ("x = 1", "declares no job"),
         ("def f(:", "SyntaxError"),
         ("from server import job\n@job('BAD NAME')\ndef f(ctx): ...", "cannot name a job type"),
+        ("from server import job\n@job('mine', path='/api/reports')\ndef f(ctx): ...", "'sales-report'"),
     ],
 )
 def test_a_job_module_that_does_not_load_is_one_line(tmp_path: Path, text: str | None, expected: str) -> None:

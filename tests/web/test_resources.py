@@ -1,5 +1,6 @@
 """A job type with a path of its own: submit, list, read, follow, download, under the type's name."""
 
+import json
 import threading
 from pathlib import Path
 from typing import Any
@@ -182,6 +183,14 @@ def test_who_just_follows_the_headers_ends_at_the_resource(server: ServerProcess
     assert server.request("GET", f"{location}&wait=30").status == 303
     found = server.request("GET", location).headers["Location"]
     assert (found.partition("note-")[0], server.request("GET", found).json["text"]) == ("/test/notes/", "followed")
+
+
+def test_the_sdks_views_lead_to_the_resource_too(server: ServerProcess) -> None:
+    job_id = create(server, "/test/notes", "seen from elsewhere")
+    url = server.wait_for(job_id)["resultUrl"]
+    assert server.request("GET", f"/operations/{job_id}").json["resourceLocation"] == url
+    operation = server.request("GET", f"/v1/jobs/operations/{job_id}").json
+    assert f'"resultUrl": "{url}"' in json.dumps(operation["response"])
 
 
 def test_links_are_absolute_where_the_public_url_is_known(serving: Serving) -> None:
