@@ -42,6 +42,16 @@ def test_a_submission_at_the_path_is_one_of_the_type(server: ServerProcess) -> N
     assert_problem(server.request("DELETE", "/test/letters"), 405, "method-not-allowed")
 
 
+def test_a_key_and_a_wish_to_wait_count_at_the_path_too(server: ServerProcess) -> None:
+    headers = {"Idempotency-Key": '"a letter"', "Prefer": "wait=30"}
+    first = server.request("POST", "/test/letters", {"text": "hello"}, headers)
+    assert (first.status, first.json["status"], first.json["result"]) == (200, "completed", {"characters": 5})
+    again = server.request("POST", "/test/letters", {"text": "hello"}, {"Idempotency-Key": '"a letter"'})
+    assert (again.json["jobId"], again.headers["Idempotency-Replayed"]) == (first.json["jobId"], "true")
+    other = server.request("POST", "/test/letters", {"text": "another"}, {"Idempotency-Key": '"a letter"'})
+    assert other.status == 422
+
+
 def test_a_finished_job_is_its_result(server: ServerProcess) -> None:
     job_id = create(server, "/test/letters", "hello")
     job = server.wait_for(job_id)
