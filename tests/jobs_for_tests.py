@@ -394,3 +394,9 @@ async def memos(ctx: Context, input: Text) -> None:
 async def misleads(ctx: Context, input: Text) -> None:
     """Sets whatever it is given as the place of its result."""
     ctx.result_url = input.text
+
+
+@job("fails-behind-a-redirect", path="/test/failures", on_complete="redirect")
+async def fails_behind_a_redirect(ctx: Context, input: Text) -> None:
+    """Ends where a failure is an HTTP error."""
+    raise JobFailed("No luck", detail=input.text, status=409, type="no-luck")

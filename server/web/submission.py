@@ -53,7 +53,7 @@ class _Asked(NamedTuple):
 
     def fingerprint(self) -> str:
         """The request as idempotency keys mean it: the files count by their sums, not by their names."""
-        options = self.options.model_dump(mode="json", include=set(SubmitOptions.model_fields))
+        options = self.options.model_dump(mode="json", include=set(SubmitOptions.model_fields), exclude_defaults=True)
         return fingerprint_of({"type": self.type, "input": self.fields, "options": options, "files": self.body.sums})
 
 

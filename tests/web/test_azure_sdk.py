@@ -1,14 +1,16 @@
 """Azure's own poller (`azure.core.polling`) follows jobs, through a proxy with a path prefix."""
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
+import httpx
 import pytest
 from azure.core import PipelineClient
 from azure.core.exceptions import HttpResponseError
 from azure.core.pipeline.policies import RedirectPolicy, RequestIdPolicy, RetryPolicy
 from azure.core.polling import LROPoller
-from azure.core.polling.base_polling import LROBasePolling
+from azure.core.polling.base_polling import LocationPolling, LROBasePolling, StatusCheckPolling
 from azure.core.rest import HttpRequest
 
 from tests.conftest import TEST_JOBS
@@ -85,6 +87,49 @@ def test_without_a_last_request_the_result_stands_in_the_status_monitor(client: 
     polling: Any = LROBasePolling(timeout=1, lro_options=options)
     monitor = begin(client, "/jobs/steps-async", {"steps": 2}, polling).result(PATIENCE_S)
     assert (monitor["status"], monitor["result"]) == ("Succeeded", {"steps": 2})
+
+
+def by_location() -> Any:
+    """The SDK's poller as it is where a service names no `Operation-Location`."""
+    return LROBasePolling(timeout=1, lro_algorithms=[LocationPolling(), StatusCheckPolling()])
+
+
+@pytest.mark.parametrize("new_polling", [by_location, lambda: LROBasePolling(timeout=1)])
+def test_a_poller_ends_at_the_todo(client: Any, proxy: PrefixProxy, new_polling: Any) -> None:
+    polling = new_polling()
+    todo = begin(client, "/api/todos", {"title": "Buy milk"}, polling).result(PATIENCE_S)
+    assert todo["title"] == "Buy milk"
+    assert polling._pipeline_response.http_response.url == f"{proxy.url}/api/todos/{todo['id']}"
+
+
+def test_by_location_a_failure_raises(client: Any) -> None:
+    poller = begin(client, "/test/failures", {"text": "tomorrow"}, by_location())
+    with pytest.raises(HttpResponseError) as raised:
+        poller.result(PATIENCE_S)
+    assert poller.status() == "Failed"
+    answer: Any = raised.value.response
+    assert (answer.status_code, answer.json()["jobError"]["title"]) == (422, "No luck")
+
+
+def test_by_location_a_cancel_raises(client: Any, server: ServerProcess) -> None:
+    poller = begin(client, f"/test/failures{LATER}&label=by-location", {"text": "x"}, by_location())
+    (job,) = server.request("GET", "/jobs?label=by-location").json["jobs"]
+    assert server.request("DELETE", f"/jobs/{job['jobId']}").status == 204
+    with pytest.raises(HttpResponseError) as raised:
+        poller.result(PATIENCE_S)
+    assert raised.value.status_code == 410
+
+
+def test_a_client_that_knows_only_headers_ends_at_the_todo(proxy: PrefixProxy, server: ServerProcess) -> None:
+    """It asks again after a 202, and follows what leads on; it never looks at a job."""
+    with httpx.Client(follow_redirects=True, timeout=PATIENCE_S) as client:
+        answer = client.post(f"{proxy.url}/api/todos", json={"title": "Drink it"})
+        location = answer.headers["Location"]
+        while answer.status_code == 202:
+            time.sleep(int(answer.headers["Retry-After"]))
+            answer = client.get(location)
+    assert (answer.status_code, answer.json()["title"]) == (200, "Drink it")
+    assert str(answer.url) == f"{proxy.url}/api/todos/{answer.json()['id']}"
 
 
 def monitor_of(server: ServerProcess, job_id: str) -> Any:

@@ -12,6 +12,7 @@ from pydantic_core import to_json
 
 from ...handlers import Registry
 from ...settings import Settings
+from ..idempotency import KEPT, MAX_KEY_CHARS
 from ..intake import MAX_LABEL_CHARS, MAX_PARTS, Envelope
 from ..operations_azure import StatusMonitor
 from ..polling import MAX_WAIT_S
@@ -118,6 +119,8 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "maxJsonDepth": settings.max_json_depth,
         "maxParts": MAX_PARTS,
         "maxLabelChars": MAX_LABEL_CHARS,
+        "maxIdempotencyKeyChars": MAX_KEY_CHARS,
+        "idempotencySeconds": int(KEPT.total_seconds()),
         "maxQueued": settings.max_queued,
         "maxRunning": settings.max_running,
         "retainSeconds": settings.retain_s,
