@@ -56,6 +56,8 @@ class HttpFile:
             if request.method:
                 if not request.expect:
                     raise ValueError(f"{request.title}: it does not say what to expect")
+                if ".response." in "".join([request.url, *request.headers.values(), *request.body]):
+                    raise ValueError(f"{request.title}: an answer is referred to by a variable, which can be edited")
                 found.requests.append(request)
         return found
 

@@ -70,6 +70,7 @@ def _is_of(request: tuple[str, str], operation: tuple[str, str]) -> bool:
         ("# expect: 200\nPATCH http://x/", "is not known"),
         ("# expect: 200\nGET http://x/\n?a=b", "is no header"),
         ("# expect: 200\nGET http://x/\n\n@late = 1", "belongs before the next request"),
+        ("# expect: 200\nGET http://x/{{a.response.body.$.id}}", "by a variable"),
     ],
 )
 def test_what_an_editor_would_read_otherwise_is_an_error(text: str, words: str) -> None:
