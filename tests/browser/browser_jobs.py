@@ -101,3 +101,13 @@ async def mutters(ctx: Context) -> None:
     for number in range(10_000):
         ctx.log(f"line {number + 1}")
         await asyncio.sleep(0.2)
+
+
+@job("careful", title="Go on where it stopped")
+async def careful(ctx: Context, input: Steady) -> int:
+    """Says no more than what a crash would leave it with."""
+    for done in range(ctx.resumed or 0, input.steps):
+        await ctx.checkpoint(done)
+        ctx.progress(done=done, total=input.steps, unit="steps")
+        await asyncio.sleep(input.pause_s)
+    return ctx.attempt

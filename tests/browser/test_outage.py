@@ -1,0 +1,78 @@
+"""The server is killed in the middle of a job, and away for a while."""
+
+from collections.abc import Callable
+
+from playwright.sync_api import Page, Request, expect
+
+from tests.browser.tab import PageServer, Tab
+
+AWAY_MS = 5_000
+QUIET_MS = 30_000
+
+NOTES = """
+window.states = [];
+window.values = [];
+const note = (list, value) => { if (value != null && list.at(-1) !== value) list.push(value); };
+new MutationObserver(() => {
+  note(window.states, document.querySelector('#connection')?.dataset.state);
+  note(window.values, document.querySelector('#detail-bar [aria-valuenow]')?.getAttribute('aria-valuenow'));
+}).observe(document, { subtree: true, childList: true, attributeFilter: ['aria-valuenow', 'data-state'] });
+"""
+"""Records every state of the connection, and every value of the bar in the job's own view."""
+
+
+def streams_of(page: Page) -> list[str]:
+    """The streams that the page asks for, from now on."""
+    asked: list[str] = []
+
+    def note(request: Request) -> None:
+        if request.resource_type == "eventsource":
+            asked.append(request.url)
+
+    page.on("request", note)
+    return asked
+
+
+def test_a_server_that_is_killed_for_five_seconds_is_said_to_be_away_and_the_job_goes_on(
+    durable_server: PageServer, new_tab: Callable[[PageServer], Tab]
+) -> None:
+    tabs = listing, viewing = new_tab(durable_server), new_tab(durable_server)
+    for tab in tabs:
+        tab.expected += ["Failed to load resource", "net::ERR"]
+        tab.page.add_init_script(NOTES)
+        tab.open()
+    job_id = durable_server.submit("careful", {"steps": 200, "pause_s": 0.05})
+    bar = listing.page.locator(f"[data-job='{job_id}'] [aria-valuenow]")
+    expect(bar).to_be_attached()
+    viewing.page.locator(f"[data-job='{job_id}'] .job-name").click()
+    expect(viewing.page.locator("#detail-bar [aria-valuenow]")).to_be_attached()
+    expect(viewing.page.locator("#log-connection")).to_have_text("live")
+
+    durable_server.kill()
+    for tab in tabs:
+        expect(tab.page.locator("#connection")).to_contain_text("Reconnecting…")
+    expect(viewing.page.locator("#log-connection")).to_have_text("reconnecting…")
+    held = float(bar.get_attribute("aria-valuenow") or 0)
+    listing.page.wait_for_timeout(AWAY_MS)
+    durable_server.restart()
+    for tab in tabs:
+        expect(tab.page.locator("#connection")).to_contain_text("Live")
+    expect(listing.page.locator(f"[data-job='{job_id}'] .badge")).to_have_text("✓Completed", timeout=60_000)
+    expect(viewing.page.locator("#detail-badge")).to_have_text("✓Completed")
+    assert durable_server.job(job_id)["result"] == 2  # the second attempt
+
+    in_list = [value for _, value in listing.shown(job_id)]
+    in_view = [float(value) for value in viewing.page.evaluate("window.values")]
+    for values in (in_list, in_view):
+        assert values == sorted(values)
+        assert values[-1] == 100
+        assert any(held < value < 100 for value in values)
+    for tab in tabs:
+        states = tab.page.evaluate("window.states")
+        assert states[:3] == ["connecting", "live", "reconnecting"]
+        assert states[-1] == "live"
+
+    # The streams of all jobs stay; that of the ended job is over, and nobody asks for it, or for another, again.
+    asked = [streams_of(tab.page) for tab in tabs]
+    listing.page.wait_for_timeout(QUIET_MS)
+    assert asked == [[], []]
