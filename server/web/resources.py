@@ -50,13 +50,12 @@ class DownloadQuery(FileQuery):
 
 def resource_routes(registry: Registry) -> Iterator[Route]:
     """Method, path and endpoint of everything that the types' own paths offer."""
-    calls = AuthorCalls()
     for job_type in registry:
         resource = job_type.resource
         if resource is None:
             continue
         of_type = JobEndpoints(job_type)
-        own = of_type if resource.readers is None else AuthorEndpoints(job_type, resource.readers, calls)
+        own = of_type if resource.readers is None else AuthorEndpoints(job_type, resource.readers)
         yield from [
             ("GET", resource.path, own.list),
             ("POST", resource.path, of_type.create),
@@ -119,10 +118,10 @@ class AuthorEndpoints:
     parameter = "key"
     """What the author calls an id, which need not be a job's."""
 
-    def __init__(self, job_type: JobType, readers: Readers, calls: "AuthorCalls") -> None:
+    def __init__(self, job_type: JobType, readers: Readers) -> None:
         self._name = job_type.name
         self._readers = readers
-        self._calls = calls
+        self._calls = AuthorCalls()
 
     async def list(self, request: web.Request) -> web.Response:
         """`GET {path}` by the author's `list`."""
@@ -148,7 +147,7 @@ class AuthorEndpoints:
 
 
 class AuthorCalls:
-    """Calls the authors' functions. One that hangs costs its caller a 503, and nobody else more than that."""
+    """Calls one type's functions. Those that hang cost that type's clients a 503, and nobody else anything."""
 
     def __init__(self, limit_s: float = READ_LIMIT_S, at_once: int = READERS_AT_ONCE) -> None:
         self._limit_s = limit_s
@@ -188,7 +187,11 @@ class AuthorCalls:
                 loop.call_soon_threadsafe(ended, body, error)
 
         context = contextvars.copy_context()
-        threading.Thread(target=context.run, args=(run,), name="resource", daemon=True).start()
+        try:
+            threading.Thread(target=context.run, args=(run,), name="resource", daemon=True).start()
+        except RuntimeError:  # the system has no thread left
+            self._threads.release()
+            raise
         body, error = await done
         if error is not None:
             raise RuntimeError("the author's function failed") from error
