@@ -1,11 +1,11 @@
 """Streams that are busy, Headway and its peers in turn: one job that many watch, and many jobs with a watcher each.
 
 **One job, 1,000 watchers, frames as fast as they go.** The same method for all sides, a closed loop: the load
-generator asks for the next frame as soon as 99 % of the watchers have the last one (see `watchers`), so a side is
-offered just what it delivers, and frames a second are frames that clients received. Headway's come from a handler
-that calls `ctx.progress`, with the limit of ticks lifted (a server that ticks ten times a second would not be
-measured by this); the peers send frames of the same size, nchan those that the generator posts. Latency is from
-the producer's call to the watcher's read, of every 20th watcher.
+generator asks for the next frame as soon as 90 % of the watchers have the last one (see `watchers`), so a side is
+offered just what it delivers; at the end all frames that each watcher received are counted. Headway's come from a
+handler that calls `ctx.progress`, with the limit of ticks lifted (a server that ticks ten times a second would not be
+measured by this); the peers send frames of the same size, nchan those that the generator posts. Latency is from the
+producer's call to the watcher's read, of every 20th watcher.
 
 The server is what is measured if its core is busy and the generator's is not yet full: both shares are in the table.
 `cpu_s_per_100k` is the server's processor time for 100,000 delivered frames, which no generator can hide.
