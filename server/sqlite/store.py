@@ -86,6 +86,7 @@ class SqliteStore:
         self._queued_of: Counter[str] = Counter()
         self._inserting = 0
         self._inserting_of: Counter[str] = Counter()
+        self._keys_inserting: set[tuple[str, str]] = set()
         self._unwritten: set[str] = set()
         self._ending: Counter[tuple[str, int]] = Counter()
         self._ticks_written_s = 0.0
@@ -166,7 +167,8 @@ class SqliteStore:
             self.check_room(new.type, max_queued_of_type)
         except QueueFullError as error:
             refusal = error  # unless it is a repeat, which only the transaction knows
-        place = int(refusal is None)
+        slot = (new.owner, key.key)
+        place = int(refusal is None and slot not in self._keys_inserting)  # the first holds one for its repeats too
 
         def committed(first: FirstSubmission | None) -> Job | FirstSubmission | None:
             settled()
@@ -179,9 +181,13 @@ class SqliteStore:
         def settled() -> None:
             self._inserting -= place
             self._inserting_of[new.type] -= place
+            if place:
+                self._keys_inserting.discard(slot)
 
         self._inserting += place
         self._inserting_of[new.type] += place
+        if place:
+            self._keys_inserting.add(slot)
         operation = partial(operations.insert_once, new=new, key=key, refused=refusal is not None)
         answer = await self._writer.write(operation, committed, settled)
         if answer is None:

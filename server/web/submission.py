@@ -110,20 +110,19 @@ async def _submit_once(request: web.Request, key: str, name: str | None) -> Subm
 @asynccontextmanager
 async def _read_asked(request: web.Request, name: str | None, *, storing_files: bool) -> AsyncIterator[_Asked]:
     """The request as it is written: of the type `name`, or with `None` of the one that its envelope names."""
-    options = query(request, SubmitOptions if name is not None else NoQuery)
-    if not _is_form(request):
-        body = await _json_body(request)
+    options = query(request, NoQuery if name is None else SubmitOptions)
+
+    def understood(body: Body, incoming: Path | None, *, form: bool) -> _Asked:
         if name is None or not isinstance(options, SubmitOptions):
-            yield _enveloped(body, None, strict=None)
-        else:
-            yield _asked_json(name, options, body)
+            return _enveloped(body, incoming, strict=False if form else None)
+        return _typed_form(name, options, body, incoming) if form else _asked_json(name, options, body)
+
+    if not _is_form(request):
+        yield understood(await _json_body(request), None, form=False)
         return
     pointer = "/input" if name is None else ""
     async with _received_form(request, pointer, storing_files=storing_files, hashing=True) as (body, incoming):
-        if name is None or not isinstance(options, SubmitOptions):
-            yield _enveloped(body, incoming, strict=False)
-        else:
-            yield _typed_form(name, options, body, incoming)
+        yield understood(body, incoming, form=True)
 
 
 def _asked_json(name: str, options: SubmitOptions, body: Body) -> _Asked:

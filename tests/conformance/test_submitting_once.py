@@ -131,6 +131,12 @@ async def test_at_once_they_need_one_place(backend: Backend) -> None:
     store = await backend.open(max_queued=1)
     answers = await asyncio.gather(*(submit(store) for _ in range(10)))
     assert sum(isinstance(answer, Job) for answer in answers) == 1
+    await backend.close()
+    store = await backend.open(max_queued=3)
+    answers = await asyncio.gather(*(submit(store, text="other") for _ in range(10)), store.insert(new_job()))
+    assert sum(isinstance(answer, Job) for answer in answers) == 2
+    with pytest.raises(QueueFullError):
+        await store.insert(new_job())
 
 
 async def test_a_bad_first_leaves_the_key_to_the_next(store: JobStore) -> None:

@@ -156,6 +156,64 @@ def test_real_submissions_fit_their_schemas(server: ServerProcess, document: Any
         _assert_fits(document, "post", path, reply.status, reply.headers["Content-Type"], reply.body)
 
 
+def test_real_answers_to_keys_and_preferences_fit_their_schemas(server: ServerProcess, document: Any) -> None:
+    wait = {"Prefer": "wait=30"}
+    statuses = []
+    for path, sent, headers in (
+        ("/jobs/noop", {}, wait),
+        ("/jobs/noop", {}, {"Idempotency-Key": '"schema"'}),
+        ("/jobs", {"type": "noop"}, {"Idempotency-Key": '"schema"', **wait}),
+        ("/jobs/noop?label=x", {}, {"Idempotency-Key": '"schema"'}),
+        ("/jobs/noop", {}, {"Idempotency-Key": "schema"}),
+    ):
+        reply = server.request("POST", path, sent, headers)
+        statuses.append(reply.status)
+        _assert_fits(document, "post", path, reply.status, reply.headers["Content-Type"], reply.body)
+        described = document["paths"][_template(document, path)]["post"]["responses"][str(reply.status)]["headers"]
+        promised = {"Idempotency-Replayed", "Preference-Applied", "Content-Location"}
+        assert promised.intersection(reply.headers.keys()) <= described.keys()
+    assert statuses == [200, 202, 200, 422, 400]
+    key = document["components"]["parameters"]["Idempotency-Key"]["schema"]
+    for text, valid in (
+        ('"k"', True),
+        ('"a \\"b\\""', True),
+        ("k", False),
+        ('""', False),
+        ('"' + "k" * 256 + '"', False),
+    ):
+        assert Draft202012Validator(key).is_valid(text) == valid
+
+
+def test_real_answers_in_the_shapes_of_sdks_fit_their_schemas(server: ServerProcess, document: Any) -> None:
+    queued, cancelled = (server.submit("noop", query="?runAt=2099-01-01T00:00:00Z") for _ in range(2))
+    server.request("DELETE", f"/jobs/{cancelled}")
+    completed, failed = server.submit("writes-files", {"text": "x"}), server.submit("fails", {"text": "x"})
+    for job_id in (completed, failed):
+        server.wait_for(job_id)
+    unknown = "01900000-0000-7000-8000-000000000000"
+    ids = (queued, cancelled, completed, failed, unknown)
+    calls = [("GET", "/operations/{id}", f"/operations/{job_id}") for job_id in ids]
+    for method, template in (("GET", "{id}"), ("POST", "{id}:cancel"), ("DELETE", "{id}")):
+        path = f"/v1/jobs/operations/{template}"
+        calls += [(method, path, path.replace("{id}", job_id)) for job_id in ids]
+    calls += [
+        ("GET", "/v1/jobs/operations", f"/v1/jobs/operations{query}") for query in ("", "?pageSize=1", "?filter=x")
+    ]
+    running = server.submit("steps-async", {"steps": 1, "step_s": 60})
+    calls += [("DELETE", "/v1/jobs/operations/{id}", f"/v1/jobs/operations/{running}")]
+    statuses = set()
+    for method, template, path in calls:
+        reply = server.request(method, path)
+        statuses.add(reply.status)
+        answer = document["paths"][template][method.lower()]["responses"][str(reply.status)]
+        schema = answer["content"][reply.headers["Content-Type"]]["schema"]
+        validator = Draft202012Validator(schema | {"components": document["components"]})
+        errors = [f"{path}: {error.json_path}: {error.message}" for error in validator.iter_errors(reply.json)]
+        assert not errors, errors
+    assert statuses == {200, 400, 404, 409}
+    server.request("DELETE", f"/jobs/{running}")
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
