@@ -56,6 +56,7 @@ class Attempt:
         self.meter = Meter(time.monotonic(), median_s=median_s)
         self.published = self.meter.initial()
         self.published_s = time.monotonic()
+        self._due_s = 0.0
         self.last_sign_s = time.monotonic()
         """When the handler last gave a sign of life: its begin, a report, a log line, a checkpoint."""
         self.stop_reason: StopReason | None = None
@@ -78,16 +79,24 @@ class Attempt:
             self.last_sign_s = time.monotonic()
         return lines
 
-    def read_progress(self) -> Progress | None:
-        """New progress to publish, `None` if there is none."""
+    def read_progress(self, every_s: float = 0.0) -> Progress | None:
+        """New progress to publish, `None` if there is none, or if there was some less than `every_s` seconds ago.
+
+        What comes a little too early is let through and its time counted to the next: a handler that reports just as
+        often as may be published is not skipped for its jitter.
+        """
+        now_s = time.monotonic()
+        if every_s and now_s < self._due_s - every_s / 2:
+            return None
         values = self.reported.take()
         if values is None:
             return None
-        now_s = self.last_sign_s = time.monotonic()
+        self.last_sign_s = now_s
         progress = self.meter.read(values, now_s)
         if progress == self.published and now_s - self.published_s < 1:
             return None
         self.published, self.published_s = progress, now_s
+        self._due_s = max(self._due_s, now_s) + every_s
         return progress
 
     # What a child's words are told to (`isolation.Listening`)

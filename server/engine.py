@@ -22,6 +22,8 @@ from .ports import Bell, EventHub, JobStore, Listener, LogBatch, Tick
 
 CLAIM_AT_LEAST_EVERY_S = 5.0
 CALM_DOWN_S = 1.0
+LOOKS_PER_TICK = 5
+"""How often what handlers report is looked at: each job is published once a tick, but not all in the same moment."""
 
 log = structlog.get_logger(__name__)
 
@@ -41,7 +43,7 @@ class EmbeddedEngine:
         cancel_grace_s: float,
         tick_s: float,
     ) -> None:
-        """`tick_s`: how often progress and log lines are published; 0: each time the loop comes round."""
+        """`tick_s`: how often a job's progress and log lines are published at most; 0: whenever the loop turns."""
         self._store = store
         self._hub = hub
         self._registry = registry
@@ -197,11 +199,11 @@ class EmbeddedEngine:
     # Progress and logs
 
     async def _publish_progress(self) -> None:
-        await asyncio.sleep(self._tick_s)
+        await asyncio.sleep(self._tick_s / LOOKS_PER_TICK if self._running else self._tick_s)
         ticks = [
             Tick(attempt.job.id, attempt.job.attempt, progress)
             for attempt in self._running.values()
-            if (progress := attempt.read_progress()) is not None
+            if attempt.reported.changed and (progress := attempt.read_progress(self._tick_s)) is not None
         ]
         await self._store.tick(ticks, utc_now())
 
