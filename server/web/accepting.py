@@ -8,7 +8,7 @@ from ..jobs import Job
 from .endpoints import PRIVATE
 from .keys import ENCODER, LINKS, REGISTRY, STORE, WAITING
 from .polling import MAX_WAIT_S, make_ready
-from .preferences import applied_wait, preferred_wait_s
+from .preferences import PREFER, applied_wait, preferred_wait_s
 from .ready import can_be_ready, ready_json
 from .submission import Submitted, submit_envelope, submit_typed
 from .wire import etag, retry_after_s
@@ -44,7 +44,7 @@ async def accepted(request: web.Request, submitted: Submitted) -> web.StreamResp
     }
     if submitted.replayed:
         headers["Idempotency-Replayed"] = "true"
-    if "Prefer" in request.headers:
+    if PREFER in request.headers:
         wait_s = preferred_wait_s(request, MAX_WAIT_S)
         finished = await _finished(request, job, wait_s) if wait_s else None
         if finished is not None:

@@ -8,6 +8,9 @@ for polls and for submissions alike.
 import re
 
 from aiohttp import web
+from multidict import istr
+
+PREFER = istr("Prefer")
 
 # One element of the list. A quote that nothing ends takes in the rest, so each character is looked at once.
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
@@ -20,7 +23,7 @@ def preferred_wait_s(request: web.BaseRequest, most_s: int) -> int | None:
 
     If it says so twice, the first counts (RFC 7240, 2); seconds are whole ones (4.3).
     """
-    for element in _ELEMENT.findall(", ".join(request.headers.getall("Prefer", ()))):
+    for element in _ELEMENT.findall(", ".join(request.headers.getall(PREFER, ()))):
         if _WAIT.fullmatch(element):
             found = _WAIT_S.fullmatch(element)
             return None if found is None else min(int(found[2]), most_s)

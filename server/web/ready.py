@@ -40,6 +40,7 @@ class ReadyAnswer(NamedTuple):
 
     version: int
     queue_position: int | None
+    etag: str
     status: int
     head: bytes
     body: bytes
@@ -52,6 +53,7 @@ class ReadyAnswer(NamedTuple):
         return cls(
             version=job.version,
             queue_position=queue_position,
+            etag=headers["ETag"],
             status=status,
             head=_head_of_json(status, body, headers),
             body=body,

@@ -14,7 +14,7 @@ JOB = new_job(NewJob(id="a", owner="local", type="t", input_json="{}", created_a
 
 
 def answer(body: bytes = b"{}", version: int = JOB.version, position: int | None = None) -> ReadyAnswer:
-    return ReadyAnswer(version, position, 202, b"head", body, b"head 304")
+    return ReadyAnswer(version, position, "W/1", 202, b"head", body, b"head 304")
 
 
 def test_an_answer_is_for_one_version_and_one_place_in_the_queue() -> None:
