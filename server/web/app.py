@@ -1,13 +1,14 @@
 """The application: its routes, what every answer carries, and how it starts and ends."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from functools import partial
 
 from aiohttp import hdrs, web
 from aiohttp.log import server_logger
+from aiohttp.typedefs import Handler
 
 from ..files import DataDirectory
-from ..handlers import Registry
+from ..handlers import JobType, Registry
 from ..jobs import JobIds
 from ..metrics import Metrics
 from ..ports import EventHub, JobStore, RecordKeeper
@@ -121,8 +122,8 @@ def _add_routes(app: web.Application) -> None:
         ("GET", "/job-types", endpoints.job_types),
         ("GET", "/operations/{id}", operations_azure.read_operation),
         ("GET", "/v1/jobs/operations", operations_google.list_operations),
-        ("GET", "/v1/jobs/operations/{id}", operations_google.read_operation),
-        ("DELETE", "/v1/jobs/operations/{id}", operations_google.delete_operation),
+        ("GET", "/v1/jobs/operations/{id:[^/:]+}", operations_google.read_operation),
+        ("DELETE", "/v1/jobs/operations/{id:[^/:]+}", operations_google.delete_operation),
         ("POST", "/v1/jobs/operations/{id}:cancel", operations_google.cancel_operation),
         ("GET", "/healthz", endpoints.healthz),
         ("GET", "/readyz", endpoints.readyz),
@@ -130,11 +131,28 @@ def _add_routes(app: web.Application) -> None:
         ("GET", "/openapi.json", openapi),
         ("GET", "/", pages.index),
         ("GET", "/static/{path:.+}", pages.static_file),
+        *(_of_one_type(job_type) for job_type in app[REGISTRY]),
         *resource_routes(app[REGISTRY]),
     ]
     for method, path, endpoint in routes:
         add = app.router.add_get if method == "GET" else partial(app.router.add_route, method)
         add(path, endpoint, expect_handler=_expect)
+        if path.startswith("/jobs/") and "{" not in path:
+            allowed = [hdrs.METH_GET, hdrs.METH_HEAD] if method == "GET" else [method]
+            app.router.add_route(hdrs.METH_ANY, path, _only(allowed), expect_handler=_expect)
+
+
+def _of_one_type(job_type: JobType) -> tuple[str, str, Handler]:
+    return ("POST", f"/jobs/{job_type.name}", partial(accepting.create_job_of_type, name=job_type.name))
+
+
+def _only(allowed: Sequence[str]) -> Handler:
+    """For a path that reads like that of a job and is none, whatever the method."""
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
 
 
 async def _expect(request: web.Request) -> web.StreamResponse | None:

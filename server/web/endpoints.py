@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from ..clock import utc_now
 from ..errors import JobNotFoundError, StoreUnavailableError
 from ..handlers import JobType
-from ..jobs import Job, JobFilter, Status, is_job_id
+from ..jobs import JOB_ID, Job, JobFilter, Status, is_job_id
 from .auth import caller
 from .intake import Instant, NoQuery, query
 from .keys import ENCODER, FILES, LINKS, REGISTRY, STATE, STORE, WAITING
@@ -53,7 +53,9 @@ class PageQuery(_Query):
     created_after: Instant | None = None
     created_before: Instant | None = None
     limit: Annotated[int, Field(ge=1, le=200)] = 50
-    cursor: str | None = None
+    cursor: str | None = Field(
+        None, description="`nextCursor` of the page before.", json_schema_extra={"pattern": f"^{JOB_ID}$"}
+    )
 
     def as_filter(self, types: frozenset[str]) -> JobFilter:
         return JobFilter(

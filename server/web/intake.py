@@ -80,12 +80,15 @@ Instant = Annotated[AwareDatetime, Strict(strict=False), BeforeValidator(_rfc333
 """A point in time in a request: RFC 3339; in UTC and to the millisecond from here on."""
 
 
+_LABEL = Field(max_length=MAX_LABEL_CHARS, json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"})
+
+
 class SubmitOptions(BaseModel):
     """How a job is to be run: query parameters of `POST /jobs/{type}`, fields of the envelope."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
-    label: Annotated[str, Field(max_length=MAX_LABEL_CHARS), AfterValidator(_printable)] | None = None
+    label: Annotated[str, _LABEL, AfterValidator(_printable)] | None = None
     priority: Annotated[int, Field(ge=-100, le=100)] = 0
     run_at: Instant | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=30 * DAY_S, allow_inf_nan=False)] | None = None

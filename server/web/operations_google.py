@@ -14,7 +14,7 @@ from pydantic_core import to_json
 
 from ..clock import utc_now
 from ..errors import JobStateError
-from ..jobs import Job, JobError, JobFilter, Status
+from ..jobs import JOB_ID, Job, JobError, JobFilter, Status
 from .auth import caller
 from .endpoints import PRIVATE, find_job, inline_result
 from .intake import Model, NoQuery, query
@@ -50,7 +50,9 @@ class OperationsQuery(NoQuery):
     """Which page of the list."""
 
     pageSize: Annotated[int, Field(ge=0, le=2**31 - 1, description="0: 50; at most 200 come.")] = 0  # noqa: N815
-    pageToken: str = Field("", description="The `nextPageToken` of the page before.")  # noqa: N815
+    pageToken: str = Field(  # noqa: N815
+        "", description="The `nextPageToken` of the page before.", json_schema_extra={"pattern": f"^({JOB_ID})?$"}
+    )
     filter: str = Field("", max_length=0, description="Filters are not supported: anything is refused.")
 
 

@@ -8,6 +8,7 @@ from typing import Any
 from .problems import Problem
 
 MAX_INTEGER = 2**63 - 1
+MAX_EXACT_FLOAT = 2**53
 
 
 def pointer_token(part: int | str) -> str:
@@ -52,7 +53,13 @@ def _integer(text: str) -> int | _Odd:
     return int(text)
 
 
-_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_constant=_Odd)
+def _number(text: str) -> int | float:
+    """A number with a fraction or an exponent: `5.0` is an integer to JSON Schema (2020-12, 4.2.3)."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) <= MAX_EXACT_FLOAT else value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_Odd)
 
 
 def _too_deep(max_depth: int) -> Problem:

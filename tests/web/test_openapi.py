@@ -54,9 +54,7 @@ def test_exactly_the_routes_are_described(document: Any) -> None:
     nothing: Any = None
     app = make_app(nothing, nothing, nothing, registry, nothing, Settings(), Metrics())
     routes = {(route.method.lower(), route.resource.canonical) for route in app.router.routes() if route.resource}
-    routes = {(method, path) for method, path in routes if method != "head"}  # answered wherever GET is
-    routes.remove(("post", "/jobs/{id}"))
-    routes |= {("post", f"/jobs/{job_type.name}") for job_type in registry}
+    routes = {(method, path) for method, path in routes if method not in ("head", "*")}  # HEAD is where GET is
     described = {(method, path) for path, operations in document["paths"].items() for method in operations}
     assert described == routes
 
@@ -231,3 +229,21 @@ def test_the_schema_of_an_input_accepts_what_the_server_accepts(
     schema = content["application/json"]["schema"] | {"components": document["components"]}
     assert Draft202012Validator(schema).is_valid(body) == (status == 202)
     assert server.request("POST", "/jobs/nested-input", body).status == status
+
+
+@pytest.mark.parametrize(("number", "status"), [("2.0", 202), ("2e0", 202), ("2.5", 422), ("1e400", 422)])
+def test_a_whole_number_is_an_integer_however_it_is_written(server: ServerProcess, number: str, status: int) -> None:
+    body = b'{"steps": %s}' % number.encode()
+    reply = server.request("POST", "/jobs/steps-async", body, {"Content-Type": "application/json"})
+    assert reply.status == status
+    if status == 202:
+        assert str(server.job(reply.json["jobId"])["input"]["steps"]) == "2"
+
+
+@pytest.mark.parametrize(
+    ("path", "allowed"), [("/jobs/stats", "GET,HEAD"), ("/jobs/progress", "GET,HEAD"), ("/jobs/noop", "POST")]
+)
+def test_what_is_no_job_does_not_answer_like_one(server: ServerProcess, path: str, allowed: str) -> None:
+    for method in ("DELETE", "PUT", "OPTIONS"):
+        reply = server.request(method, path)
+        assert (reply.status, reply.headers["Allow"]) == (405, allowed)

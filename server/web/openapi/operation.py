@@ -127,6 +127,7 @@ def _query_parameters(model: type[BaseModel] | None) -> list[Schema]:
     found: list[Schema] = []
     for name, value in schema.get("properties", {}).items():
         inlined = _inlined(value, schema.get("$defs", {}))
+        inlined.pop("uniqueItems", None)  # a set here, but whoever says a thing twice is understood
         parameter: Schema = {"name": name, "in": "query", "schema": inlined}
         if "description" in inlined:
             parameter["description"] = inlined.pop("description")

@@ -2,11 +2,24 @@
 
 from ..intake import LastEventQuery
 from ..stream_of_many import ManyQuery
-from .operation import Answer, Operation, Operations
+from .operation import Answer, Operation, Operations, Schema
+
+NAMES = ("message", "log", "reset", "gone", "ready")
+EVENT: Schema = {
+    "title": "Event",
+    "type": "object",
+    "description": "One event: the schema is that of each event, not of the stream.",
+    "properties": {
+        "event": {"enum": NAMES, "description": "`message`, which is not sent, is a state: the data is a job."},
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["data"],
+}
 
 EVENTS = Answer(
     description="Server-sent events (WHATWG HTML, 9.2)",
-    content={"text/event-stream": {"schema": {"type": "string"}}},
+    content={"text/event-stream": {"schema": EVENT}},
 )
 
 OPERATIONS: Operations = {

@@ -14,9 +14,17 @@ PROBLEMS = (
 )  # fmt: skip
 
 
+SIXTY_FOUR_BITS: Schema = {"minimum": -(2**63), "maximum": 2**63 - 1}
+"""Of every integer: the server takes no others."""
+
+
 def operations(job_types: Iterable[JobType]) -> Operations:
     """How jobs are submitted."""
-    return {("POST", "/jobs"): _enveloped(), **{_route(job_type): typed(job_type) for job_type in job_types}}
+    return {
+        ("POST", "/jobs"): _enveloped(),
+        ("POST", "/jobs/{id}"): _named(),
+        **{_route(job_type): typed(job_type) for job_type in job_types},
+    }
 
 
 def definitions(job_types: Iterable[JobType]) -> Schema:
@@ -39,8 +47,39 @@ def _enveloped() -> Operation:
         tag="submit",
         summary="Submit a job of any type",
         query=NoQuery,
-        content=json_content(ref(Envelope)) | _form(ref(Envelope)),
+        content=json_content(ref(Envelope)) | _form(_envelope_form()),
         content_required=True,
+        headers=SUBMISSION_HEADERS,
+        answers={200: FINISHED, 202: ACCEPTED},
+        problems=("not-found", *PROBLEMS),
+    )
+
+
+def _envelope_form() -> Schema:
+    """What is left out of JSON or `null` there is left out here."""
+    schema = Envelope.model_json_schema(ref_template=REF)
+    schema["properties"] = {name: _without_null(field) for name, field in schema["properties"].items()}
+    return schema
+
+
+def _without_null(field: Schema) -> Schema:
+    if "anyOf" not in field:
+        return field
+    said = {key: value for key, value in field.items() if key not in ("anyOf", "default")}
+    choice: Schema = next(choice for choice in field["anyOf"] if choice != {"type": "null"})
+    return said | choice
+
+
+def _named() -> Operation:
+    """The path of all types: a type's own path says more."""
+    anything: Schema = {"type": "object"}
+    return Operation(
+        id="submitNamedJob",
+        tag="submit",
+        summary="Submit a job of the type that the path names",
+        description="Each type has a description of its own, with the schema of its input.",
+        query=SubmitOptions,
+        content=json_content(anything) | _form(anything),
         headers=SUBMISSION_HEADERS,
         answers={200: FINISHED, 202: ACCEPTED},
         problems=("not-found", *PROBLEMS),
@@ -51,7 +90,7 @@ def typed(job_type: JobType) -> Operation:
     """The type's own schema, as JSON or as a form with its files."""
     schema = _whole(job_type)
     properties = dict(schema.get("properties", {}))
-    parts = {name: properties.pop(name) for name in job_type.uploads}
+    parts = {name: _file(properties.pop(name)) for name in job_type.uploads}
     required = set(schema.get("required", ()))
     rest = {**schema, "properties": properties, "required": sorted(required - parts.keys())}
     needed = sorted(required & parts.keys()) + ([INPUT_PART] if required - parts.keys() else [])
@@ -70,6 +109,12 @@ def typed(job_type: JobType) -> Operation:
         answers={200: FINISHED, 202: ACCEPTED},
         problems=PROBLEMS,
     )
+
+
+def _file(schema: Schema) -> Schema:
+    """A file part that need not be there is left out: there is no part that says `null`."""
+    said = {key: value for key, value in schema.items() if key in ("title", "description", "contentMediaType")}
+    return {**said, "type": "string", "format": "binary"}
 
 
 def _form(schema: Schema) -> dict[str, Schema]:
@@ -93,7 +138,8 @@ def hoisted(part: Any, prefix: str) -> Any:
         return [hoisted(item, prefix) for item in part]
     if not isinstance(part, Mapping):
         return part
-    return {
+    bounds = SIXTY_FOUR_BITS if part.get("type") == "integer" else {}
+    return bounds | {
         key: REF.format(model=f"{prefix}.{value.removeprefix('#/$defs/')}")
         if key == "$ref" and isinstance(value, str)
         else hoisted(value, prefix)

@@ -1,0 +1,45 @@
+"""What the fuzzer must know and the document cannot say: what depends on earlier requests, and what takes its time."""
+
+import uuid
+from typing import Any
+
+import schemathesis
+from schemathesis import GenerationMode
+
+A_MOMENT_S = 0.5
+"""Streams of many jobs do not end: what comes within this time is examined."""
+
+
+@schemathesis.hook
+def before_call(_context: Any, case: Any, kwargs: dict[str, Any]) -> None:
+    if case.operation.path.endswith("/progress"):
+        kwargs["timeout"] = A_MOMENT_S
+    if "wait" in (case.query or {}):
+        case.query["wait"] = min(case.query["wait"], A_MOMENT_S) if _is_number(case.query["wait"]) else "x"
+    if case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
+        headers = case.headers or {}
+        if "Idempotency-Key" in headers:  # one that was used for another request would be refused
+            headers["Idempotency-Key"] = f'"{uuid.uuid4()}"'
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
+
+
+@schemathesis.check
+def valid_input_is_valid(_context: Any, response: Any, case: Any) -> None:
+    """What fits the document is not refused as malformed or invalid.
+
+    The check for it that comes with schemathesis must let pass every status that a job's state can cause.
+    """
+    if case.meta is None or case.meta.generation.mode is not GenerationMode.POSITIVE or response.status_code < 400:
+        return
+    problem = response.json()
+    kind = problem["type"].removeprefix("/problems/")
+    if case.operation.method == "post" and case.operation.path in ("/jobs", "/jobs/{id}"):
+        # The input of any type: what it must be stands in the description of that type alone.
+        pointers = {error["pointer"] for error in problem.get("errors", ())}
+        if case.operation.path == "/jobs/{id}" or all(pointer.startswith("/input") for pointer in pointers):
+            return
+    if kind in ("malformed-request", "validation-failed", "unsupported-media-type", "too-large"):
+        raise AssertionError(f"{kind}: {response.text}")
