@@ -178,8 +178,11 @@ def test_a_page_without_a_stream_polls_and_goes_back_to_the_stream(tab: Tab, ser
 def test_a_page_that_goes_offline_says_so_and_comes_back(tab: Tab, server: PageServer) -> None:
     tab.expected.append(NETWORK)
     page = tab.open()
+    # The browser tells the page that it is offline, at times before its network is.
+    page.route("**/*", lambda route: route.abort("internetdisconnected"))
     page.context.set_offline(True)
     expect(page.locator("#connection")).to_have_attribute("data-state", "offline")
+    page.unroute_all()
     page.context.set_offline(False)
     expect(page.locator("#connection")).to_have_attribute("data-state", "live")
     job_id = server.submit("steady", {"steps": 2})
