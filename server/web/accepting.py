@@ -1,5 +1,7 @@
 """Answers to submissions: 202 at once, or the finished job for who prefers to wait (RFC 7240)."""
 
+from contextlib import suppress
+
 from aiohttp import web
 
 from ..clock import utc_now
@@ -44,12 +46,12 @@ async def accepted(request: web.Request, submitted: Submitted) -> web.StreamResp
     }
     if submitted.replayed:
         headers["Idempotency-Replayed"] = "true"
-    if PREFER in request.headers:
-        wait_s = preferred_wait_s(request, MAX_WAIT_S)
-        finished = await _finished(request, job, wait_s) if wait_s else None
-        if finished is not None:
-            return await _answer_finished(request, finished, headers | applied_wait(wait_s or 0))
     now = utc_now() if submitted.replayed else job.created_at
+    if PREFER in request.headers and (wait_s := preferred_wait_s(request, MAX_WAIT_S)):
+        job, now = await _after_waiting(request, job, wait_s), utc_now()
+        if job.terminal:
+            with suppress(JobNotFoundError):  # deleted since; that it was accepted is still true
+                return await _answer_finished(request, job, headers | applied_wait(wait_s))
     position = await request.app[STORE].queue_position(job, now)
     headers["Retry-After"] = str(retry_after_s(job))
     body = request.app[ENCODER].job(job, position)
@@ -63,13 +65,12 @@ def _leads_on(request: web.Request, job: Job) -> bool:
     return job_type is not None and job_type.on_complete == "redirect"
 
 
-async def _finished(request: web.Request, job: Job, wait_s: float) -> Job | None:
-    """The job, if it ends in time; not if it is deleted meanwhile: that it was accepted is still true."""
+async def _after_waiting(request: web.Request, job: Job, wait_s: float) -> Job:
+    """The job when it has ended or the time is over; if it is deleted meanwhile, as it was accepted."""
     try:
-        job = await request.app[WAITING].for_job(request, job.id, wait_s)
+        return await request.app[WAITING].for_job(request, job.id, wait_s)
     except JobNotFoundError:
-        return None
-    return job if job.terminal else None
+        return job
 
 
 async def _answer_finished(request: web.Request, job: Job, headers: dict[str, str]) -> web.Response:

@@ -90,7 +90,7 @@ def test_a_job_that_is_purged_meanwhile_was_accepted(server: ServerProcess) -> N
     assert (replies[0].status, replies[0].json["jobId"]) == (202, job["jobId"])
 
 
-def test_at_shutdown_who_waits_gets_the_202(serving: Serving) -> None:
+def test_at_shutdown_who_waits_gets_the_202_with_the_job_as_it_then_is(serving: Serving) -> None:
     server = serving()
     replies: list[Reply] = []
 
@@ -103,6 +103,7 @@ def test_at_shutdown_who_waits_gets_the_202(serving: Serving) -> None:
     assert server.stop() == 0
     client.join(PATIENCE_S)
     assert (replies[0].status, replies[0].json["jobId"]) == (202, job["jobId"])
+    assert replies[0].json["status"] == "running"
 
 
 def test_a_body_that_is_refused_waits_for_nothing(server: ServerProcess) -> None:
