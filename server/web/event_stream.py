@@ -43,6 +43,9 @@ class EventStream(EventSourceResponse):
         # So do we leave to aiohttp what the base class insists on: this connection may be one that closes.
         del self.headers["Connection"]
         self.said_s = time.monotonic()
+        self.frames_sent = 0
+        self.frames_skipped = 0
+        """Offered while the reader was behind: it gets what is newest once it has caught up."""
         self._protocol: web.RequestHandler | None = None
         self._writer: StreamWriter | None = None
         self._resting: asyncio.Future[None] | None = None
@@ -71,6 +74,7 @@ class EventStream(EventSourceResponse):
         """Waits while the transport holds more than it should. Raises `ConnectionError` once the client has gone."""
         await super().write(data)
         self.said_s = time.monotonic()
+        self.frames_sent += 1
 
     def offer(self, frame: Frame) -> bool:
         """Hand a frame to the transport, without a task switch. False, and nothing is sent, if the reader is behind
@@ -81,11 +85,13 @@ class EventStream(EventSourceResponse):
             return False
         transport = protocol.transport
         if transport is None or protocol.writing_paused or transport.is_closing():
+            self.frames_skipped += 1
             return False
         data = frame.chunk if writer.chunked else frame.text
         transport.write(data)
         writer.output_size += len(data)
         self.said_s = frame.made_s
+        self.frames_sent += 1
         return True
 
     async def write_eof(self, data: bytes = b"") -> None:

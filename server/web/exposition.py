@@ -83,6 +83,11 @@ def _jobs(jobs: JobMetrics) -> Iterator[Metric]:
 
 def _streams(streams: OpenStreams) -> Iterator[Metric]:
     yield GaugeMetricFamily("headway_streams_open", "Event streams that are open.", value=len(streams))
+    sent, skipped = streams.frames_sent, streams.frames_skipped
+    yield CounterMetricFamily("headway_stream_frames_sent", "Frames sent on event streams.", value=sent)
+    yield CounterMetricFamily(
+        "headway_stream_frames_skipped", "Frames that readers who were behind were spared.", value=skipped
+    )
 
 
 def _commits(commits: CommitMetrics) -> Iterator[Metric]:

@@ -35,11 +35,23 @@ class OpenStreams:
         self._heartbeat_s = min(settings.heartbeat_s, LONGEST_SILENCE_S - 2 * self._every_s)
         self._open: dict[EventStream, str] = {}
         self._of_client: Counter[str] = Counter()
+        self._sent_before = 0
+        self._skipped_before = 0
         self._everybody_left = asyncio.Event()
         self._watch: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._open)
+
+    @property
+    def frames_sent(self) -> int:
+        """By all streams, those that have ended too; a frame may hold several events."""
+        return self._sent_before + sum(stream.frames_sent for stream in self._open)
+
+    @property
+    def frames_skipped(self) -> int:
+        """What readers that were behind have not been sent."""
+        return self._skipped_before + sum(stream.frames_skipped for stream in self._open)
 
     def start(self) -> None:
         self._watch = asyncio.create_task(self._look_after(), name="streams-watch")
@@ -71,6 +83,8 @@ class OpenStreams:
 
     def leave(self, stream: EventStream) -> None:
         client = self._open.pop(stream)
+        self._sent_before += stream.frames_sent
+        self._skipped_before += stream.frames_skipped
         self._of_client[client] -= 1
         if not self._of_client[client]:
             del self._of_client[client]

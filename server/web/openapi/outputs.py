@@ -2,8 +2,13 @@
 
 from ..endpoints import FileQuery
 from ..intake import NoQuery
-from .operation import Answer, Operation, Operations, json_content
+from .operation import Answer, Operation, Operations, Schema, json_content
 
+FILE_CONTENT: dict[str, Schema] = {
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    "*/*": {"schema": {}},
+}
+"""Of any type. The first one is for generators of clients, which know no others."""
 FILE_HEADERS = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition")
 
 OPERATIONS: Operations = {
@@ -34,10 +39,10 @@ OPERATIONS: Operations = {
         query=FileQuery,
         headers=("Range", "If-Range", "If-None-Match", "If-Match", "If-Modified-Since", "If-Unmodified-Since"),
         answers={
-            200: Answer(description="The file", content={"*/*": {"schema": {}}}, headers=FILE_HEADERS),
+            200: Answer(description="The file", content=FILE_CONTENT, headers=FILE_HEADERS),
             206: Answer(
                 description="A part of the file",
-                content={"*/*": {"schema": {}}},
+                content=FILE_CONTENT,
                 headers=(*FILE_HEADERS, "Content-Range"),
             ),
             304: Answer(description="The file is the same", headers=("ETag",)),

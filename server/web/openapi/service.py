@@ -26,7 +26,7 @@ JOB_TYPE = closed_object(
 
 PART_OF_THE_PAGE = Answer(
     description="A part of the page",
-    content={"*/*": {"schema": {}}},
+    content={"text/html": {"schema": TEXT}, "*/*": {"schema": {}}},
     headers=("ETag", "Last-Modified"),
 )
 
