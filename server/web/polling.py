@@ -67,7 +67,7 @@ async def _answer(request: web.Request, job: Job, applied: Mapping[str, str] = N
     position = await store.queue_position(job, utc_now()) if job.status is Status.QUEUED else None
     ready = answers.get(job, position)
     held = request.headers.get(hdrs.IF_NONE_MATCH)
-    # Nearly all send the newest back as it came, and every reading of it costs more than the rest of their poll.
+    # Nearly all send it back as it came; to have aiohttp read it would make their polls dearer by a third.
     unchanged = held is not None and ((ready is not None and held == ready.etag) or _not_modified(request, job))
     if ready is None:
         if unchanged:  # its body, which may have to be read from the disk, is not wanted
