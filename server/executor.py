@@ -163,7 +163,7 @@ class Executor:
             await asyncio.wait(ends, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
 
     def _next_limit(self, attempt: Attempt, started_s: float) -> tuple[StopReason, float | None]:
-        """Which limit comes first, and in how many seconds; `None` if there is no limit."""
+        """Which limit comes first, and in how many seconds to look again; `None` if there is no limit."""
         now_s = time.monotonic()
         timeout_s = attempt.job.timeout_s
         job_type = self._registry.get(attempt.job.type)
@@ -171,7 +171,8 @@ class Executor:
         run_left_s = math.inf if timeout_s is None else started_s + timeout_s - now_s
         stall_left_s = math.inf if stall_s is None else attempt.last_sign_s + stall_s - now_s
         reason = StopReason.TIMEOUT if run_left_s <= stall_left_s else StopReason.STALLED
-        left_s = min(run_left_s, stall_left_s)
+        # A process was given time to begin; once it has, silence counts from there, which is sooner.
+        left_s = min(run_left_s, stall_left_s, math.inf if stall_s is None else stall_s)
         return reason, None if left_s == math.inf else left_s
 
     def _abandon(self, attempt: Attempt, task: asyncio.Task[Any]) -> None:
