@@ -8,7 +8,7 @@ from typing import NamedTuple
 import structlog
 
 from ..clock import utc_now
-from ..errors import JobNotFoundError
+from ..errors import HeadwayError, JobNotFoundError
 from ..jobs import JobFilter
 from ..ports import Bell, EventHub, JobStore, Listener
 from .event_stream import Frame
@@ -232,17 +232,19 @@ class Audiences:
             await asyncio.sleep(self._tick_s)
 
     async def _tell(self, audience: Audience, rung: frozenset[str]) -> None:
-        """One audience's part of a round. If the store fails, everybody there looks for himself."""
+        """One audience's part of a round. If that fails, everybody there looks for himself."""
         theirs = rung & audience.filter.ids if audience.filter.ids else rung
-        if theirs:
-            audience.note(theirs)
-            try:
+        try:
+            if theirs:
+                audience.note(theirs)
                 found = [await self.event(audience, job_id, audience.told(job_id)) for job_id in sorted(theirs)]
-            except Exception:
-                log.exception("watched jobs could not be read", jobs=len(theirs))
-                audience.scatter(theirs)
-                return
-            events = [event for event in found if event is not None]
-            if events:
-                audience.say(events)
-        audience.settle(self._round)
+                events = [event for event in found if event is not None]
+                if events:
+                    audience.say(events)
+            audience.settle(self._round)
+        except HeadwayError as error:
+            log.warning("watched jobs cannot be read", jobs=len(theirs), reason=str(error))
+            audience.scatter(theirs)
+        except Exception:
+            log.exception("watched jobs could not be told of", jobs=len(theirs))
+            audience.scatter(theirs)

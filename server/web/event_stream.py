@@ -61,7 +61,10 @@ class EventStream(EventSourceResponse):
         writer = await web.StreamResponse.prepare(self, request)
         if isinstance(writer, StreamWriter):
             self._writer, self._protocol = writer, request.protocol
-            request.protocol.keep_alive(True)  # a stream needs no idle timer; aiohttp sets it anew afterwards
+            # What ten thousand idle streams need not keep: headers that are sent, and aiohttp's timer for connections
+            # without a request, which it sets anew afterwards.
+            self.headers.clear()
+            request.protocol.keep_alive(True)
         return writer
 
     def _keep_little_in_kernel(self, transport: asyncio.Transport) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol
 import structlog
 
 from ..clock import utc_now
-from ..errors import JobNotFoundError
+from ..errors import HeadwayError, JobNotFoundError
 from ..jobs import Job, Status
 from ..ports import Bell, EventHub, JobStore, Listener
 from .event_stream import Frame
@@ -247,8 +247,11 @@ class FanOut:
             channel.publish(job, self._encoder.job(job, None) if channel.waiting else b"")
         except JobNotFoundError:
             self._depart(channel)
+        except HeadwayError as error:
+            log.warning("a watched job cannot be read", job_id=channel.job_id, reason=str(error))
+            channel.scatter()
         except Exception:
-            log.exception("a watched job could not be read", job_id=channel.job_id)
+            log.exception("a watched job could not be published", job_id=channel.job_id)
             channel.scatter()
         return False
 
@@ -259,8 +262,11 @@ class FanOut:
                 pass
         except JobNotFoundError:
             self._depart(channel)
+        except HeadwayError as error:
+            log.warning("a watched job cannot be read", job_id=channel.job_id, reason=str(error))
+            channel.scatter()
         except Exception:
-            log.exception("a watched job could not be read", job_id=channel.job_id)
+            log.exception("a watched job could not be published", job_id=channel.job_id)
             channel.scatter()
         finally:
             channel.busy = False
