@@ -1,8 +1,11 @@
 """Job types for the fuzzer: each quick, none that keeps a machine busy, and together every shape of an operation."""
 
+import contextlib
+import time
+
 from pydantic import BaseModel, Field
 
-from server import BlockingContext, Context, JobFailed, Upload, job
+from server import BlockingContext, Context, JobCancelled, JobFailed, Upload, job
 
 
 class Letter(BaseModel):
@@ -57,4 +60,14 @@ async def count_papers(ctx: Context, input: Papers) -> int:
 
 @job("do-nothing", path="/fuzz/nothings", on_complete="redirect")
 def do_nothing(ctx: BlockingContext) -> None:
-    """In a process of its own."""
+    """In a process of its own; what it leaves is a file."""
+    (ctx.output_dir / "letter.txt").write_text("nothing", "utf-8")
+
+
+@job("stop-slowly")
+def stop_slowly(ctx: BlockingContext) -> None:
+    """Takes its time when it is cancelled."""
+    ctx.progress(message="stopping is for others")
+    with contextlib.suppress(JobCancelled):
+        time.sleep(3)
+    time.sleep(3)

@@ -43,6 +43,7 @@ OPERATIONS: Operations = {
         summary="List jobs",
         description="Newest first, in pages: `nextCursor` of one is `cursor` of the next.",
         query=ListQuery,
+        problems=("store-unavailable",),
         answers={
             200: Answer(
                 description="A page",
@@ -98,7 +99,7 @@ OPERATIONS: Operations = {
                 sometimes=("Retry-After", "Preference-Applied"),
             ),
         },
-        problems=("not-found",),
+        problems=("not-found", "store-unavailable"),
     ),
     ("DELETE", "/jobs/{id}"): Operation(
         id="deleteJob",
@@ -144,6 +145,6 @@ OPERATIONS: Operations = {
                 content=json_content(closed_object(lines=array(ref(LogLineView)), nextAfter=or_null("integer"))),
             )
         },
-        problems=("not-found",),
+        problems=("not-found", "store-unavailable"),
     ),
 }  # fmt: skip

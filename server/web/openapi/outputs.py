@@ -19,7 +19,7 @@ OPERATIONS: Operations = {
         description="The place where a failed job is an HTTP error: 422, with its error under `jobError`.",
         query=NoQuery,
         answers={200: Answer(description="What the handler returned", content=json_content({}))},
-        problems=("not-found", "not-finished", "gone", "job-failed"),
+        problems=("not-found", "not-finished", "gone", "job-failed", "store-unavailable"),
         problem_headers={409: ("Retry-After",)},
     ),
     ("DELETE", "/jobs/{id}/result"): Operation(
@@ -47,7 +47,7 @@ OPERATIONS: Operations = {
             ),
             304: Answer(description="The file is the same", headers=("ETag",)),
         },
-        problems=("not-found", "precondition-failed", "range-not-satisfiable"),
+        problems=("not-found", "precondition-failed", "range-not-satisfiable", "store-unavailable"),
         problem_headers={416: ("Content-Range",)},
     ),
 }

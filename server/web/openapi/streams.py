@@ -35,7 +35,7 @@ OPERATIONS: Operations = {
         query=LastEventQuery,
         headers=("Last-Event-ID",),
         answers={200: EVENTS, 204: Answer(description="The event given was the job's last: nothing will follow")},
-        problems=("not-found", "too-many-streams", "stopping"),
+        problems=("not-found", "too-many-streams", "stopping", "store-unavailable"),
         problem_headers={429: ("Retry-After",), 503: ("Retry-After",)},
     ),
     ("GET", "/jobs/progress"): Operation(
