@@ -4,19 +4,15 @@ Every write is an operation for the group-commit writer; its `committed` callbac
 the loop, brings memory up to date and rings the bells. Reads of live and recent jobs are dictionary look-ups.
 """
 
-import asyncio
-import heapq
 import json
 import sqlite3
 import time
-from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
-from math import ceil
 from pathlib import Path
-from statistics import median
 from types import MappingProxyType
 from typing import Self
 
@@ -42,7 +38,6 @@ from ..jobs import (
     NewLogLine,
     Outcome,
     Status,
-    first_id_at_ms,
     from_ms,
     is_job_id,
     to_ms,
@@ -51,23 +46,20 @@ from ..metrics import CommitMetrics
 from ..ports import Bell, Claims, Documents, EventHub, LogBatch, Page, Recovery, Tick
 from ..progress import Progress
 from . import operations
+from .census import Census
 from .database import open_writer
+from .filters import conditions
 from .operations import Changed
+from .positions import QueuePositions
 from .readers import Readers
 from .record import RecordConnection
-from .rows import Parameters, Row, new_job, to_job, to_log_line
+from .rows import Row, new_job, to_job, to_log_line
 from .snapshots import Snapshots
 from .statements import SQL
 from .writer import Operation, Rows, Writer
 
 READER_COUNT = 2
 TICKS_TO_DISK_EVERY_S = 0.5
-QUEUE_POSITIONS_EVERY_S = 1.0
-QUEUE_POSITIONS = 1_000
-RUN_TIMES = 50
-RUN_TIMES_SCANNED = 2_000
-RETRY_WHEN_FULL_S = 10
-LONGEST_RETRY_S = 60
 
 log = structlog.get_logger(__name__)
 
@@ -79,21 +71,13 @@ class SqliteStore:
         self._writer = writer
         self._readers = readers
         self._hub = hub
-        self._max_queued = max_queued
         self._snapshots = Snapshots()
-        self._counts: Counter[tuple[str, str, Status]] = Counter()
-        self._queued = 0
-        self._queued_of: Counter[str] = Counter()
-        self._inserting = 0
-        self._inserting_of: Counter[str] = Counter()
+        self._census = Census(max_queued)
+        self._positions = QueuePositions(readers, self._census)
         self._keys_inserting: set[tuple[str, str]] = set()
         self._unwritten: set[str] = set()
         self._ending: Counter[tuple[str, int]] = Counter()
         self._ticks_written_s = 0.0
-        self._run_times: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RUN_TIMES))
-        self._positions: dict[str, int] = {}
-        self._positions_at_s = -QUEUE_POSITIONS_EVERY_S
-        self._positions_lock = asyncio.Lock()
 
     @classmethod
     async def open(cls, path: Path, hub: EventHub, *, max_queued: int, commits: CommitMetrics | None = None) -> Self:
@@ -104,7 +88,7 @@ class SqliteStore:
         try:
             await readers.open(path, READER_COUNT)
             store = cls(writer, readers, hub, max_queued)
-            await store._load()
+            await store._census.load(readers)
         except BaseException as error:
             await readers.close()
             await writer.close()
@@ -126,13 +110,6 @@ class SqliteStore:
         await self._readers.close()
         await self._writer.close()
 
-    async def _load(self) -> None:
-        for owner, job_type, status, count in await self._readers.all(SQL["counts"], {}):
-            self._count(owner, job_type, Status(status), count)
-        run_times = await self._readers.all(SQL["run_times"], {"limit": RUN_TIMES_SCANNED})
-        for job_type, run_ms in reversed(run_times):
-            self._run_times[job_type].append(run_ms / 1000)
-
     # Writing
 
     async def insert(self, new: NewJob, max_queued_of_type: int | None = None) -> Job:
@@ -145,16 +122,14 @@ class SqliteStore:
             return job
 
         def settled() -> None:
-            self._inserting -= 1
-            self._inserting_of[new.type] -= 1
+            self._census.give_place_back(new.type)
 
-        self._inserting += 1  # so that a burst within one commit cannot pass the limit
-        self._inserting_of[new.type] += 1
+        self._census.take_place(new.type)
         return await self._writer.write(Rows(operations.insert, new), committed, settled)
 
     def _accept(self, job: Job) -> None:
         """A job is on disk that was not there before."""
-        self._count(job.owner, job.type, Status.QUEUED, 1)
+        self._census.count(job.owner, job.type, Status.QUEUED, 1)
         self._snapshots.put(job)
         self._hub.ring(Bell.CHANGED, job.id)
         self._hub.ring(Bell.QUEUED, job.id)
@@ -179,13 +154,11 @@ class SqliteStore:
             return job
 
         def settled() -> None:
-            self._inserting -= place
-            self._inserting_of[new.type] -= place
+            self._census.give_place_back(new.type, place)
             if place:
                 self._keys_inserting.discard(slot)
 
-        self._inserting += place
-        self._inserting_of[new.type] += place
+        self._census.take_place(new.type, place)
         if place:
             self._keys_inserting.add(slot)
         operation = partial(operations.insert_once, new=new, key=key, refused=refusal is not None)
@@ -202,17 +175,10 @@ class SqliteStore:
         return await self._writer.write(partial(operations.forget_keys, now=now, limit=limit), int)
 
     def check_room(self, job_type: str, max_queued_of_type: int | None = None) -> None:
-        waiting = self._queued + self._inserting
-        of_type = self._queued_of[job_type] + self._inserting_of[job_type]
-        if waiting < self._max_queued and (max_queued_of_type is None or of_type < max_queued_of_type):
-            return
-        median_s = self.median_run_s(job_type)
-        retry_after_s = RETRY_WHEN_FULL_S if median_s is None else min(max(1, ceil(median_s)), LONGEST_RETRY_S)
-        which = f"{waiting:,} jobs" if waiting >= self._max_queued else f"{of_type:,} jobs of this type"
-        raise QueueFullError(f"{which} wait already", retry_after_s)
+        self._census.check_room(job_type, max_queued_of_type)
 
     async def claim(self, free: Mapping[str, int], limit: int, now: datetime) -> Claims:
-        waiting = {job_type: slots for job_type, slots in free.items() if self._queued_of[job_type]}
+        waiting = {job_type: slots for job_type, slots in free.items() if self._census.queued_of(job_type)}
         if not waiting:
             return Claims([], None)
         operation = partial(operations.claim, free=waiting, limit=limit, now=now, median_s=self.median_run_s)
@@ -359,13 +325,13 @@ class SqliteStore:
         job, before = self._newest(changed.job), changed.before
         after = None if changed.deleted else job.status
         if after is not before:
-            self._count(job.owner, job.type, before, -1)
+            self._census.count(job.owner, job.type, before, -1)
             if after is not None:
-                self._count(job.owner, job.type, after, 1)
+                self._census.count(job.owner, job.type, after, 1)
         elif job.terminal:
             return job  # ended before, and nothing was changed
-        if before is Status.RUNNING and job.status is Status.COMPLETED and job.started_at and job.completed_at:
-            self._run_times[job.type].append((job.completed_at - job.started_at).total_seconds())
+        if before is Status.RUNNING and job.status is Status.COMPLETED:
+            self._census.ran(job)
         if changed.deleted:
             self._snapshots.remove(job)
             self._hub.ring(Bell.DELETED, job.id)
@@ -384,12 +350,6 @@ class SqliteStore:
         self._unwritten.add(job.id)
         version = max(job.version, held.version + 1)  # ticks may have been published since the commit began
         return job._replace(progress=held.progress, version=version)
-
-    def _count(self, owner: str, job_type: str, status: Status, step: int) -> None:
-        self._counts[owner, job_type, status] += step
-        if status is Status.QUEUED:
-            self._queued += step
-            self._queued_of[job_type] += step
 
     # Reading
 
@@ -425,7 +385,7 @@ class SqliteStore:
     async def page(self, caller: str, filter: JobFilter, limit: int, cursor: str | None) -> Page:
         if cursor is not None and not is_job_id(cursor):
             raise ValueError(cursor)
-        where, parameters = _where(filter)
+        where, parameters = conditions(filter)
         if cursor is not None:
             where += " AND id < :cursor"
         sql = SQL["page"].replace("{where}", where)
@@ -435,7 +395,7 @@ class SqliteStore:
         return Page(jobs, rows[limit - 1][0] if len(rows) > limit else None)
 
     async def active(self, caller: str, filter: JobFilter, limit: int, ended_since: datetime) -> Sequence[Job]:
-        where, parameters = _where(filter)
+        where, parameters = conditions(filter)
         parameters |= {"owner": caller, "since": to_ms(ended_since), "limit": limit}
         # One statement is one moment: a job that is claimed meanwhile cannot fall between two looks.
         rows = await self._readers.all(SQL["active"].replace("{where}", where), parameters)
@@ -447,31 +407,10 @@ class SqliteStore:
         return [held if (held := self._snapshots.get(job.id)) and held.version >= job.version else job for job in jobs]
 
     async def counts(self, caller: str) -> Counts:
-        by_type: defaultdict[str, dict[Status, int]] = defaultdict(dict)
-        for (owner, job_type, status), count in self._counts.items():
-            if owner == caller and count:
-                by_type[job_type][status] = count
-        return Counts(by_type)
+        return self._census.of(caller)
 
     async def queue_position(self, job: Job, now: datetime) -> int | None:
-        if job.status is not Status.QUEUED or job.run_at > now:
-            return None
-        if time.monotonic() - self._positions_at_s >= QUEUE_POSITIONS_EVERY_S:
-            async with self._positions_lock:
-                if time.monotonic() - self._positions_at_s >= QUEUE_POSITIONS_EVERY_S:
-                    self._positions = await self._read_positions(now)
-                    self._positions_at_s = time.monotonic()
-        # A job that came since the last look stands behind all that wait now.
-        last = max(1, self._queued)  # 1 at least: `job` may have been claimed since the caller looked
-        return self._positions.get(job.id, last if last <= QUEUE_POSITIONS else None)
-
-    async def _read_positions(self, now: datetime) -> dict[str, int]:
-        types = {job_type for (_, job_type, status), count in self._counts.items() if status == "queued" and count}
-        where = {"now": to_ms(now), "limit": QUEUE_POSITIONS}
-        first = [await self._readers.all(SQL["queued_first"], {**where, "type": name}) for name in sorted(types)]
-        order: Callable[[Row], tuple[int, int, str]] = lambda row: (-row[0], row[1], row[2])  # noqa: E731
-        merged = heapq.merge(*first, key=order)
-        return {row[2]: place for place, row in zip(range(1, QUEUE_POSITIONS + 1), merged, strict=False)}
+        return await self._positions.of(job, now)
 
     async def logs(self, job_id: str, after: int, up_to: int, limit: int) -> Sequence[LogLine]:
         where = {"id": job_id, "after": after, "up_to": up_to, "limit": limit}
@@ -482,31 +421,8 @@ class SqliteStore:
         return [to_log_line(row) for row in reversed(await self._readers.all(SQL["log_tail"], where))]
 
     def median_run_s(self, job_type: str) -> float | None:
-        times = self._run_times.get(job_type)
-        return median(times) if times else None
+        return self._census.median_run_s(job_type)
 
     async def existing(self, job_ids: Sequence[str]) -> frozenset[str]:
         rows = await self._readers.all(SQL["existing"], {"ids": json.dumps(list(job_ids))})
         return frozenset(row[0] for row in rows)
-
-
-def _where(filter: JobFilter) -> tuple[str, Parameters]:
-    """The filter as conditions: constant text, the values as parameters."""
-    conditions: list[str] = []
-    parameters: Parameters = {}
-    for column, values in (("status", filter.statuses), ("type", filter.types), ("id", filter.ids)):
-        if values:
-            conditions.append(f"AND {column} IN (SELECT value FROM json_each(:{column}_in))")  # noqa: S608 - constants
-            parameters[f"{column}_in"] = json.dumps(sorted(values))
-    if filter.label is not None:
-        conditions.append("AND label = :label")
-        parameters["label"] = filter.label
-    if filter.created_after is not None:  # ids carry their creation time, so the list's own index serves
-        conditions.append("AND id >= :first_id")
-        parameters["first_id"] = first_id_at_ms(to_ms(filter.created_after) + 1)
-    if filter.created_before is not None:
-        before = filter.created_before
-        rounded_up = to_ms(before) + bool(before.microsecond % 1000)
-        conditions.append("AND id < :end_id")
-        parameters["end_id"] = first_id_at_ms(rounded_up)
-    return " ".join(conditions), parameters
