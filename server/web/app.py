@@ -129,6 +129,7 @@ def _add_routes(app: web.Application) -> None:
         ("GET", "/readyz", endpoints.readyz),
         ("GET", "/metrics", exposition.metrics),
         ("GET", "/openapi.json", openapi),
+        ("GET", "/docs", pages.docs),
         ("GET", "/", pages.index),
         ("GET", "/static/{path:.+}", pages.static_file),
         *(_of_one_type(job_type) for job_type in app[REGISTRY]),

@@ -39,6 +39,11 @@ async def index(request: web.Request) -> web.StreamResponse:
     return await _send(request, static_folder() / "index.html")
 
 
+async def docs(request: web.Request) -> web.StreamResponse:
+    """`GET /docs`: the page that shows `/openapi.json`."""
+    return await _send(request, static_folder() / "docs.html")
+
+
 async def static_file(request: web.Request) -> web.StreamResponse:
     """`GET /static/{path}`"""
     folder = static_folder().resolve()

@@ -247,3 +247,18 @@ def test_what_is_no_job_does_not_answer_like_one(server: ServerProcess, path: st
     for method in ("DELETE", "PUT", "OPTIONS"):
         reply = server.request(method, path)
         assert (reply.status, reply.headers["Allow"]) == (405, allowed)
+
+
+def test_each_example_is_accepted(server: ServerProcess, document: Any) -> None:
+    examples = [
+        (path, content["example"])
+        for path, operations in document["paths"].items()
+        for content in [
+            operations.get("post", {}).get("requestBody", {}).get("content", {}).get("application/json", {})
+        ]
+        if "example" in content
+    ]
+    assert {"/jobs/weather", "/jobs/lottery", "/jobs/ping", "/api/reports"} <= {path for path, _ in examples}
+    for path, example in examples:
+        reply = server.request("POST", f"{path}?runAt=2099-01-01T00:00:00Z", example)
+        assert reply.status == (503 if path == "/jobs/never-available" else 202), (path, reply.body)

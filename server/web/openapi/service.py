@@ -78,6 +78,12 @@ OPERATIONS: Operations = {
         summary="This document",
         answers={200: Answer(description="OpenAPI 3.1", content=json_content({"type": "object"}))},
     ),
+    ("GET", "/docs"): Operation(
+        id="showDocs",
+        tag="service",
+        summary="This document for people",
+        answers={200: PART_OF_THE_PAGE},
+    ),
     ("GET", "/"): Operation(
         id="showPage",
         tag="service",

@@ -96,7 +96,7 @@ def typed(job_type: JobType) -> Operation:
     needed = sorted(required & parts.keys()) + ([INPUT_PART] if required - parts.keys() else [])
     content = _form(closed_object(**parts, **{INPUT_PART: rest}) | {"required": needed})
     if not required & parts.keys():
-        content = json_content(rest) | content
+        content = json_content(rest, _example(rest)) | content
     return Operation(
         id=f"submit-{job_type.name}",
         tag="submit",
@@ -109,6 +109,12 @@ def typed(job_type: JobType) -> Operation:
         answers={200: FINISHED, 202: ACCEPTED},
         problems=PROBLEMS,
     )
+
+
+def _example(schema: Schema) -> Any:
+    """What the author of the type gives as one; without any, nothing, if nothing is required."""
+    given = schema.get("examples")
+    return given[0] if given else None if schema.get("required") else {}
 
 
 def _file(schema: Schema) -> Schema:
