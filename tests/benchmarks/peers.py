@@ -19,7 +19,7 @@ from typing import Any
 
 from .producing import HEARTBEAT_S, HOST, by_the_clock, on_demand, stamp
 
-KINDS = ("aiohttp", "aiohttp-sse", "sse-starlette")
+KINDS = ("aiohttp", "aiohttp-sse", "sse-starlette", "sse-starlette, tuned")
 
 Publish = Callable[[str], Awaitable[None]]
 
@@ -124,8 +124,8 @@ async def _serve_app(watch: Any, own: Any) -> None:
     await asyncio.Event().wait()
 
 
-async def serve_sse_starlette(frames: Frames) -> None:
-    """sse-starlette on uvicorn (uvloop, httptools): a queue for each watcher, as its examples have it."""
+async def serve_sse_starlette(frames: Frames, http: str = "h11") -> None:
+    """A queue for each watcher, as its examples have it, on uvicorn: with what comes with it (h11, asyncio's loop)."""
     import socket  # noqa: PLC0415
 
     import uvicorn  # noqa: PLC0415
@@ -162,11 +162,19 @@ async def serve_sse_starlette(frames: Frames) -> None:
     app = Starlette(routes=[Route("/watch", watch), Route("/own", own)])
     listening = socket.create_server((HOST, 0), backlog=1024)
     print(listening.getsockname()[1], flush=True)
-    config = uvicorn.Config(app, log_level="warning", access_log=False, http="httptools", backlog=1024)
+    config = uvicorn.Config(app, log_level="warning", access_log=False, http=http, backlog=1024)
     await uvicorn.Server(config).serve(sockets=[listening])
 
 
-SERVE = dict(zip(KINDS, (serve_aiohttp, serve_aiohttp_sse, serve_sse_starlette), strict=True))
+async def serve_sse_starlette_tuned(frames: Frames) -> None:
+    """The same with httptools and uvloop, which uvicorn takes if they are installed."""
+    await serve_sse_starlette(frames, "httptools")
+
+
+SERVE = dict(
+    zip(KINDS, (serve_aiohttp, serve_aiohttp_sse, serve_sse_starlette, serve_sse_starlette_tuned), strict=True)
+)
+WITH_ASYNCIO = {"sse-starlette"}
 
 
 async def serve(kind: str, order: dict[str, Any]) -> None:
@@ -176,9 +184,9 @@ async def serve(kind: str, order: dict[str, Any]) -> None:
 def main() -> None:
     kind = sys.argv[1]
     order = json.load(sys.stdin)
-    import uvloop  # noqa: PLC0415 - the same loop for all, Headway included
+    import uvloop  # noqa: PLC0415 - the same loop for all, Headway included, but who comes without it
 
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+    with asyncio.Runner(loop_factory=None if kind in WITH_ASYNCIO else uvloop.new_event_loop) as runner:
         runner.run(serve(kind, order))
 
 

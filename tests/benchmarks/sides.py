@@ -25,7 +25,8 @@ LIMITS = {"HEADWAY_MAX_STREAMS": "100000", "HEADWAY_MAX_STREAMS_PER_CLIENT": "10
 MODULES = {
     "aiohttp": ["aiohttp"],
     "aiohttp-sse": ["aiohttp_sse"],
-    "sse-starlette": ["sse_starlette", "uvicorn", "httptools"],
+    "sse-starlette": ["sse_starlette", "uvicorn"],
+    "sse-starlette, tuned": ["sse_starlette", "uvicorn", "httptools"],
 }
 QUIET_JOBS = 100
 IN_FUTURE = "2999-01-01T00:00:00Z"
