@@ -22,6 +22,12 @@ def before_call(_context: Any, case: Any, kwargs: dict[str, Any]) -> None:
             headers["Idempotency-Key"] = f'"{uuid.uuid4()}"'
 
 
+@schemathesis.hook
+def filter_query(_context: Any, query: Any) -> bool:
+    """`?status=` names no state, and is no filter: a form with nothing chosen sends it."""
+    return query is None or not any(query.get(name) in ("", [""]) for name in ("status", "type", "ids"))
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and value >= 0
 
@@ -36,6 +42,8 @@ def valid_input_is_valid(_context: Any, response: Any, case: Any) -> None:
         return
     problem = response.json()
     kind = problem["type"].removeprefix("/problems/")
+    if {error["detail"] for error in problem.get("errors", ())} == {"is out of range"}:
+        return  # an instant at an end of the calendar whose offset leads beyond it: no schema can say that
     if case.operation.method == "post" and case.operation.path in ("/jobs", "/jobs/{id}"):
         # The input of any type: what it must be stands in the description of that type alone.
         pointers = {error["pointer"] for error in problem.get("errors", ())}
@@ -43,3 +51,22 @@ def valid_input_is_valid(_context: Any, response: Any, case: Any) -> None:
             return
     if kind in ("malformed-request", "validation-failed", "unsupported-media-type", "too-large"):
         raise AssertionError(f"{kind}: {response.text}")
+
+
+_purged: set[str] = set()
+
+
+@schemathesis.check
+def what_was_purged_is_gone(_context: Any, response: Any, case: Any) -> None:
+    """`use_after_free`, where a DELETE is a deletion: without `purge` it is a cancel, and the record stays."""
+    job_id = str((case.path_parameters or {}).get("id"))
+    if job_id in _purged:
+        assert response.status_code >= 400, f"{job_id} was purged, and is still there"
+    purges = case.path.startswith("/v1/") or str((case.query or {}).get("purge")).lower() == "true"
+    if (
+        case.operation.method == "delete"
+        and purges
+        and case.path.endswith("{id}")
+        and response.status_code in (200, 204)
+    ):
+        _purged.add(job_id)

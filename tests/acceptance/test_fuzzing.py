@@ -1,5 +1,8 @@
 """The server is what its description says: schemathesis, all checks on, each operation alone and along the links.
 
+`use_after_free` takes every DELETE for a deletion, but a cancelled job stays: a check in `fuzzing_hooks.py` does its
+work for what was purged.
+
 It takes most of a minute, for that is how long it tries. `--max-time` and `--seed` make a longer run by hand.
 """
 
@@ -36,6 +39,7 @@ def test_whatever_is_sent_is_answered_as_described(server: ServerProcess) -> Non
                     "run",
                     f"http://127.0.0.1:{server.port}/openapi.json",
                     "--checks=all",
+                    "--exclude-checks=use_after_free",
                     f"--phases={PHASES}",
                 ),
                 *(f"--max-time={TRIES_S}", f"--seed={SEED}", "--request-timeout=70", "--workers=1"),
