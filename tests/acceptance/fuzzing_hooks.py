@@ -24,8 +24,12 @@ def before_call(_context: Any, case: Any, kwargs: dict[str, Any]) -> None:
 
 @schemathesis.hook
 def filter_query(_context: Any, query: Any) -> bool:
-    """`?status=` names no state, and is no filter: a form with nothing chosen sends it."""
-    return query is None or not any(query.get(name) in ("", [""]) for name in ("status", "type", "ids"))
+    """`?status=` and `?status=queued,` name nothing where nothing stands: a form with nothing chosen sends it."""
+    return query is None or not any(_holds_nothing(query[name]) for name in ("status", "type", "ids") if name in query)
+
+
+def _holds_nothing(value: Any) -> bool:
+    return not value or (isinstance(value, list) and not all(value)) or "" in str(value).split(",")
 
 
 def _is_number(value: Any) -> bool:

@@ -135,11 +135,11 @@ def test_a_stream_is_open_until_it_ends_and_has_no_duration(serving: Serving) ->
     stream = RawStream(server, f"/jobs/{job_id}/progress")
     try:
         assert is_open() == 1
+        assert metric(server, "headway_stream_frames_skipped_total")() == 0
     finally:
         stream.close()
     eventually(lambda: is_open() == 0, "the stream stayed open")
     assert metric(server, "headway_stream_frames_sent_total")() >= 2  # the greeting, and the state
-    assert metric(server, "headway_stream_frames_skipped_total")() == 0
     route = {"method": "GET", "route": "/jobs/{id}/progress", "status": "200"}
     eventually(lambda: metric(server, "headway_requests_total", **route)() == 1, "the stream was not counted")
     assert value(scrape(server), "headway_request_seconds_count", **route) == 0
