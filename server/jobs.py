@@ -315,16 +315,26 @@ class JobIds:
 
     def __init__(self) -> None:
         self._last = 0  # milliseconds << 12 | counter
-        self._random = b""
+        self._tails: list[str] = []
 
     def new(self, at: datetime) -> tuple[str, datetime]:
         """An id and the instant that it carries: `at`, or a little later."""
         self._last = max(self._last + 1, to_ms(at) << 12)
         ms, counter = self._last >> 12, self._last & 0xFFF
-        if not self._random:
-            self._random = secrets.token_bytes(8 * 256)
-        rand, self._random = int.from_bytes(self._random[:8]) >> 2, self._random[8:]
-        return _uuid7_text(ms, counter, rand), from_ms(ms)
+        if not self._tails:
+            self._tails = _random_tails(256)
+        return _uuid7_text(ms, counter, self._tails.pop()), from_ms(ms)
+
+
+def _random_tails(count: int) -> list[str]:
+    """What ids end with: the variant and 62 random bits."""
+    drawn = secrets.token_bytes(8 * count)
+    return [_tail(int.from_bytes(drawn[at : at + 8]) >> 2) for at in range(0, len(drawn), 8)]
+
+
+def _tail(rand: int) -> str:
+    text = f"{(0b10 << 62) | rand:016x}"
+    return f"{text[:4]}-{text[4:]}"
 
 
 def first_id_at_ms(ms: int) -> str:
@@ -332,10 +342,9 @@ def first_id_at_ms(ms: int) -> str:
 
     Instants that no id can carry (before 1970, after 10889) are brought to the nearest that one can.
     """
-    return _uuid7_text(min(max(ms, 0), (1 << 48) - 1), 0, 0)
+    return _uuid7_text(min(max(ms, 0), (1 << 48) - 1), 0, _tail(0))
 
 
-def _uuid7_text(ms: int, counter: int, rand: int) -> str:
-    value = (ms << 80) | (0x7 << 76) | (counter << 64) | (0b10 << 62) | rand
-    text = f"{value:032x}"
-    return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
+def _uuid7_text(ms: int, counter: int, tail: str) -> str:
+    head = f"{ms:012x}"
+    return f"{head[:8]}-{head[8:]}-7{counter:03x}-{tail}"

@@ -5,6 +5,7 @@ does not make a whole batch run again.
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -62,8 +63,8 @@ def insert(connection: RecordConnection, jobs: Sequence[NewJob]) -> None:
     """Insert jobs, in as few statements as the sizes allow."""
     for statement, values in in_statements(INSERT, [new_job_values(new) for new in jobs]):
         connection.execute(statement, values)
-    for new in jobs:
-        connection.came(new.owner, new.type)
+    for (owner, job_type), count in Counter((new.owner, new.type) for new in jobs).items():
+        connection.came(owner, job_type, count)
 
 
 def insert_once(

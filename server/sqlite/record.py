@@ -17,9 +17,9 @@ class RecordConnection(sqlite3.Connection):
     _moved: Counter[tuple[str, str, str]] | None = None
     _entered: list[tuple[object, ...]] | None = None
 
-    def came(self, owner: str, job_type: str) -> None:
-        """A job was inserted; being queued is implied, so its history is empty."""
-        self._count(owner, job_type, Status.QUEUED, 1)
+    def came(self, owner: str, job_type: str, jobs: int = 1) -> None:
+        """Jobs were inserted; being queued is implied, so their history is empty."""
+        self._count(owner, job_type, Status.QUEUED, jobs)
 
     def moved(self, before: Status, job: Job) -> None:
         """The job has left `before` and entered the state in which it is now."""
