@@ -41,6 +41,14 @@ class TooManyStreamsError(HeadwayError):
         self.retry_after_s = retry_after_s
 
 
+class KeyNameTakenError(HeadwayError):
+    """An API key that is in force has this name."""
+
+
+class KeyNotFoundError(HeadwayError):
+    """No API key that is in force has this name."""
+
+
 class StoreUnavailableError(HeadwayError):
     """The store cannot write now (full, locked, I/O error): nothing of the operation was recorded."""
 

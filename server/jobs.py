@@ -17,7 +17,10 @@ from .progress import Progress
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
 LOCAL_OWNER = "local"
-"""Whose jobs these are while there are no API keys: the one user of this machine."""
+"""Whose jobs these are where no API key is needed: the one user of this machine."""
+
+EVERY_OWNER = "*"
+"""As a caller: one who sees and changes the jobs of all owners. No owner has this name."""
 
 RECOVERY_VERSION_STEP = 1_000
 """What a recovery adds to `version`. Ticks reach disk twice a second and watchers ten times, so after a crash
@@ -294,6 +297,11 @@ def to_ms(at: datetime) -> int:
 def from_ms(ms: int) -> datetime:
     """The instant that `to_ms` was given, to the millisecond."""
     return EPOCH + timedelta(milliseconds=ms)
+
+
+def may_see(caller: str, owner: str) -> bool:
+    """Whether the jobs of `owner` are there for `caller`."""
+    return caller in (owner, EVERY_OWNER)
 
 
 JOB_ID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"

@@ -2,7 +2,8 @@
 
 Every promise holds for several server processes on one record too, so no method may assume that its caller
 sees only its own process. `caller` is the owner on whose behalf a client asks; a job of another owner is
-`JobNotFoundError`, exactly like an unknown one. Methods without `caller` are the server's own.
+`JobNotFoundError`, exactly like an unknown one, in the same time. For `EVERY_OWNER` there are the jobs of all.
+Methods without `caller` are the server's own.
 
 When an awaiting task is cancelled, an operation that was handed over is still carried out; only its answer
 is lost. Where that matters the method says so.
@@ -15,6 +16,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
 
+from .access import ApiKey
 from .jobs import (
     Claim,
     Counts,
@@ -263,13 +265,67 @@ class RecordKeeper(Protocol):
         ...
 
 
+class KeyStore(Protocol):
+    """API keys, the sessions that were opened with them, and the server's own secret. Tokens come as their SHA-256.
+
+    Writes are atomic and durable on return, and raise `StoreUnavailableError` if nothing was recorded. What is asked
+    for at each request (`find`, `get`, `find_session`) is answered from memory. A key that was revoked is in force
+    nowhere a second later, in other processes on the same record too, and its sessions have ended.
+    """
+
+    async def add(self, key: ApiKey, sha256: str) -> None:
+        """Record a key. Raises `KeyNameTakenError` if another that is in force has its name."""
+        ...
+
+    async def all(self) -> Sequence[ApiKey]:
+        """Every key that there ever was, oldest first."""
+        ...
+
+    async def revoke(self, name: str, now: datetime) -> None:
+        """Put a key out of force for good; the hub's `revoked` bell rings with its id. Raises `KeyNotFoundError`."""
+        ...
+
+    async def any_in_force(self) -> bool:
+        """Whether there is a key that works."""
+        ...
+
+    async def find(self, sha256: str) -> ApiKey | None:
+        """The key with this sum, if it is in force."""
+        ...
+
+    async def get(self, key_id: str) -> ApiKey | None:
+        """The key with this id, if it is in force."""
+        ...
+
+    async def open_session(self, sha256: str, key: ApiKey, expires_at: datetime) -> None:
+        """From now on the session stands for the key, if that is still in force."""
+        ...
+
+    async def find_session(self, sha256: str, now: datetime) -> ApiKey | None:
+        """The key that an open session stands for, if it is in force."""
+        ...
+
+    async def end_session(self, sha256: str) -> None:
+        """End a session, if there is one."""
+        ...
+
+    async def forget_sessions(self, now: datetime, limit: int) -> int:
+        """Delete at most `limit` sessions that have expired; how many."""
+        ...
+
+    async def secret(self) -> bytes:
+        """32 random bytes, the same for ever and in every process on the record."""
+        ...
+
+
 class Bell(StrEnum):
-    """Why the hub rings. A bell carries only a job's id: the store is the truth."""
+    """Why the hub rings. A bell carries only an id, of a job where nothing else is said: the store is the truth."""
 
     CHANGED = "changed"  # its state, progress or log; or it is gone
     QUEUED = "queued"  # it may be claimed
     CANCEL = "cancel"  # its running attempt should stop
     DELETED = "deleted"  # its record is gone, its files may go
+    REVOKED = "revoked"  # an API key, by its id: what was opened with it ends
 
 
 class Listener(Protocol):

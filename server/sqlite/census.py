@@ -5,7 +5,7 @@ from math import ceil
 from statistics import median
 
 from ..errors import QueueFullError
-from ..jobs import Counts, Job, Status
+from ..jobs import EVERY_OWNER, Counts, Job, Status, may_see
 from .readers import Readers
 from .statements import SQL
 
@@ -43,12 +43,16 @@ class Census:
             self._queued += step
             self._queued_of[job_type] += step
 
-    def of(self, owner: str) -> Counts:
-        by_type: defaultdict[str, dict[Status, int]] = defaultdict(dict)
-        for (of_owner, job_type, status), count in self._jobs.items():
-            if of_owner == owner and count:
-                by_type[job_type][status] = count
+    def of(self, caller: str) -> Counts:
+        by_type: defaultdict[str, Counter[Status]] = defaultdict(Counter)
+        for (owner, job_type, status), count in self._jobs.items():
+            if count and may_see(caller, owner):
+                by_type[job_type][status] += count
         return Counts(by_type)
+
+    def owners(self, caller: str) -> list[str]:
+        """Whose jobs there are for `caller`."""
+        return sorted({owner for owner, _, _ in self._jobs}) if caller == EVERY_OWNER else [caller]
 
     @property
     def queued(self) -> int:

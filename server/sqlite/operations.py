@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from ..jobs import (
+    EVERY_OWNER,
     INTERRUPTED,
     RECOVERY_VERSION_STEP,
     Cancelled,
@@ -211,7 +212,7 @@ def request_cancel(
     connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime, *, purge: bool
 ) -> Changed | None:
     """Cancel a queued job, mark a running one, with `purge` delete an ended one; `None`: no such job."""
-    where = {"id": job_id, "owner": caller, "now": to_ms(now), "version": version, "purge": int(purge)}
+    where = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version, "purge": int(purge)}
     row = connection.execute(SQL[Transition.CANCEL_QUEUED], where).fetchone()
     if row is not None:
         job = to_job(row)
@@ -223,8 +224,9 @@ def request_cancel(
     if row is not None:
         return Changed(Status.RUNNING, to_job(row))
     row = connection.execute(SQL["get"], where).fetchone()
-    if row is None or (job := to_job(row)).owner != caller:
+    if row is None:
         return None
+    job = to_job(row)
     if job.expires_at is not None and job.expires_at <= now:
         return None  # gone for every client, though its record waits for the next sweep
     if purge:
@@ -234,7 +236,7 @@ def request_cancel(
 
 def delete_result(connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime) -> Job | None:
     """Forget an ended job's result; `None` if there is no such job, or it has not ended."""
-    where = {"id": job_id, "owner": caller, "now": to_ms(now), "version": version}
+    where = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version}
     row = connection.execute(SQL["delete_result"], where).fetchone()
     return None if row is None else to_job(row)
 
@@ -327,7 +329,8 @@ def expire(connection: RecordConnection, now: datetime, limit: int) -> list[Chan
 
 def delete_ended(connection: RecordConnection, job_ids: Sequence[str]) -> list[Changed]:
     """Delete those of the jobs that have ended, and give the pages of the file back."""
-    rows = [connection.execute(SQL["get"], {"id": job_id}).fetchone() for job_id in job_ids]
+    where = [{"id": job_id, "caller": EVERY_OWNER} for job_id in job_ids]
+    rows = [connection.execute(SQL["get"], each).fetchone() for each in where]
     ended = [job for row in rows if row is not None and (job := to_job(row)).terminal]
     for job in ended:
         _delete(connection, job)

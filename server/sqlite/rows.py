@@ -1,7 +1,9 @@
 """Rows to records and back: the one place that knows the order of the columns."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict
+from operator import itemgetter
 from typing import Any
 
 from ..jobs import (
@@ -27,6 +29,8 @@ COLUMNS = (
     "result_bytes, retry_of, timeout_s, retain_s, uploads, last_seq, state_seq, version, result_url"
 )
 COLUMN_COUNT = COLUMNS.count(",") + 1
+ID, STATUS, ENDED_AT = 0, 4, 10
+"""Where these stand in `COLUMNS`."""
 
 
 def to_job(row: Row) -> Job:
@@ -64,6 +68,14 @@ def to_job(row: Row) -> Job:
         version=row[36],
         result_url=row[37],
     )
+
+
+def first_active(rows: Sequence[Row], limit: int) -> list[Row]:
+    """Of several owners' active jobs the first `limit`, running ones first, newest first; and as many that ended."""
+    newest = sorted(rows, key=itemgetter(ID), reverse=True)
+    running, queued = ([row for row in newest if row[STATUS] == status] for status in ("running", "queued"))
+    ended = sorted((row for row in rows if row[ENDED_AT] is not None), key=itemgetter(ENDED_AT), reverse=True)
+    return (running + queued)[:limit] + ended[:limit]
 
 
 def to_log_line(row: Row) -> LogLine:

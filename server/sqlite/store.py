@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -40,6 +41,7 @@ from ..jobs import (
     Status,
     from_ms,
     is_job_id,
+    may_see,
     to_ms,
 )
 from ..metrics import CommitMetrics
@@ -53,7 +55,7 @@ from .operations import Changed
 from .positions import QueuePositions
 from .readers import Readers
 from .record import RecordConnection
-from .rows import Row, new_job, to_job, to_log_line
+from .rows import ID, Parameters, Row, first_active, new_job, to_job, to_log_line
 from .snapshots import Snapshots
 from .statements import SQL
 from .writer import Operation, Rows, Writer
@@ -98,6 +100,11 @@ class SqliteStore:
                 ) from error
             raise
         return store
+
+    @property
+    def writer(self) -> Writer:
+        """The one that writes, for what stands beside the store."""
+        return self._writer
 
     @property
     def readers(self) -> Readers:
@@ -354,33 +361,36 @@ class SqliteStore:
     # Reading
 
     async def get(self, caller: str, job_id: str) -> Job:
-        job = self._snapshots.get(job_id) or await self._read(job_id)
-        if job is None or job.owner != caller:
-            raise JobNotFoundError(job_id)
+        job = self._snapshots.get(job_id)
+        if job is None or not may_see(caller, job.owner):
+            # Another's job is looked for like an unknown one: a 404 from memory would tell by its haste.
+            job = await self._read(caller, job_id)
         return job
 
-    async def _read(self, job_id: str) -> Job | None:
-        """Read a job that is not in memory; again if it changed while it was read."""
+    async def _read(self, caller: str, job_id: str) -> Job:
+        """Read a job that is not in memory; again if it changed while it was read. Raises `JobNotFoundError`."""
         while True:
             with self._snapshots.loading(job_id) as loading:
-                row = await self._readers.one(SQL["get"], {"id": job_id})
+                row = await self._readers.one(SQL["get"], {"id": job_id, "caller": caller})
             held = self._snapshots.get(job_id)
-            if held is not None or row is None:
+            if held is not None and may_see(caller, held.owner):
                 return held
+            if row is None:
+                raise JobNotFoundError(job_id)
             if not loading.outdated:
                 job = to_job(row)
                 self._snapshots.put(job)
                 return job
 
     async def documents(self, caller: str, job_id: str) -> Documents:
-        row = await self._readers.one(SQL["documents"], {"id": job_id, "owner": caller})
+        row = await self._readers.one(SQL["documents"], {"id": job_id, "caller": caller})
         if row is None:
             raise JobNotFoundError(job_id)
         return Documents(*row)
 
     def departed(self, caller: str, job_id: str) -> Job | None:
         job = self._snapshots.departed(job_id)
-        return job if job is not None and job.owner == caller else None
+        return job if job is not None and may_see(caller, job.owner) else None
 
     async def page(self, caller: str, filter: JobFilter, limit: int, cursor: str | None) -> Page:
         if cursor is not None and not is_job_id(cursor):
@@ -389,17 +399,22 @@ class SqliteStore:
         if cursor is not None:
             where += " AND id < :cursor"
         sql = SQL["page"].replace("{where}", where)
-        parameters |= {"owner": caller, "limit": limit + 1, "cursor": cursor}
-        rows = await self._readers.all(sql, parameters)
+        parameters |= {"limit": limit + 1, "cursor": cursor}
+        rows = sorted(await self._of_owners(caller, sql, parameters), key=itemgetter(ID), reverse=True)
         jobs = [job for job in self._current(rows[:limit]) if filter.matches(job)]
         return Page(jobs, rows[limit - 1][0] if len(rows) > limit else None)
 
     async def active(self, caller: str, filter: JobFilter, limit: int, ended_since: datetime) -> Sequence[Job]:
         where, parameters = conditions(filter)
-        parameters |= {"owner": caller, "since": to_ms(ended_since), "limit": limit}
+        parameters |= {"since": to_ms(ended_since), "limit": limit}
         # One statement is one moment: a job that is claimed meanwhile cannot fall between two looks.
-        rows = await self._readers.all(SQL["active"].replace("{where}", where), parameters)
-        return [job for job in self._current(rows) if filter.matches(job)]
+        rows = await self._of_owners(caller, SQL["active"].replace("{where}", where), parameters)
+        return [job for job in self._current(first_active(rows, limit)) if filter.matches(job)]
+
+    async def _of_owners(self, caller: str, sql: str, parameters: Parameters) -> list[Row]:
+        """The rows of every owner whose jobs the caller sees. A seek for each: every index begins with the owner."""
+        found = [await self._readers.all(sql, parameters | {"owner": owner}) for owner in self._census.owners(caller)]
+        return [row for rows in found for row in rows]
 
     def _current(self, rows: Sequence[Row]) -> list[Job]:
         """Rows as jobs; where memory knows newer progress, that. It may also be a commit behind the file."""

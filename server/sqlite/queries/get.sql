@@ -1,1 +1,1 @@
-SELECT {columns} FROM jobs WHERE id = :id
+SELECT {columns} FROM jobs WHERE id = :id AND :caller IN (owner, '*')

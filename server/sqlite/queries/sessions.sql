@@ -1,0 +1,1 @@
+SELECT sha256, key_id, expires_at FROM sessions
