@@ -36,6 +36,18 @@ export const jobUrl = (id) => at(`jobs/${encodeURIComponent(id)}`);
 export const fileUrl = (id, name, inline = false) =>
   at(`jobs/${encodeURIComponent(id)}/files/${encodeURIComponent(name)}`, inline ? { inline: "true" } : {});
 
+/**
+ * Where the result stands if that is a resource of its own, as the job's handler said; else null.
+ *
+ * @param {Job} job
+ */
+export function resourceUrl({ jobId, resultUrl }) {
+  if (!resultUrl) return null;
+  // A path belongs to the server, under whatever prefix the page finds it.
+  const url = resultUrl.startsWith("/") ? at(`.${resultUrl}`) : new URL(resultUrl);
+  return url.pathname.endsWith(`/jobs/${jobId}/result`) ? null : url;
+}
+
 /** A refusal, as `application/problem+json` (RFC 9457) tells it. */
 export class Problem extends Error {
   /**

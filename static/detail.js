@@ -1,7 +1,7 @@
 // One job in full, followed by its own stream: state, times, log, input, result, files.
 
 import { JobActions } from "./actions.js";
-import { at, fileUrl, getJob, getLog, jobUrl, Problem, serverNow } from "./api.js";
+import { at, fileUrl, getJob, getLog, jobUrl, Problem, resourceUrl, serverNow } from "./api.js";
 import { ProgressBar } from "./bar.js";
 import { byId, h, paced, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
 import {
@@ -223,7 +223,11 @@ export class DetailView {
     const held = full.result !== undefined && full.result !== null;
     setTextOrHide(byId("detail-result"), held ? JSON.stringify(full.result, null, 2) : "");
     setHidden(byId("detail-result-part"), !job.resultUrl);
-    setHidden(byId("detail-result-big"), held);
+    const resource = resourceUrl(job);
+    setHidden(byId("detail-resource"), resource === null);
+    if (resource) setAttribute(byId("detail-resource-link"), "href", resource.href);
+    setText(byId("detail-resource-link"), resource ? (job.resultUrl ?? "") : "");
+    setHidden(byId("detail-result-big"), held || resource !== null);
     setAttribute(byId("detail-result-link"), "href", at(`jobs/${encodeURIComponent(job.jobId)}/result`).href);
   }
 

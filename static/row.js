@@ -1,7 +1,7 @@
 // One job in the list: a row that is made once and from then on only patched.
 
 import { JobActions } from "./actions.js";
-import { fileUrl } from "./api.js";
+import { fileUrl, resourceUrl } from "./api.js";
 import { ProgressBar } from "./bar.js";
 import { h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
 import { activityLine, ago, bytes, percent, progressLine, silenceLine, statusOf } from "./format.js";
@@ -63,14 +63,17 @@ export class JobRow {
   /** @param {Job} job */
   #updateFiles(job) {
     const files = job.files ?? [];
-    const key = files.map(({ name, sizeBytes }) => `${name}/${sizeBytes}`).join("\n");
+    const resource = resourceUrl(job);
+    const key = [resource?.href ?? "", ...files.map(({ name, sizeBytes }) => `${name}/${sizeBytes}`)].join("\n");
     if (key === this.#fileKey) return;
     this.#fileKey = key;
     const links = files.slice(0, MOST_FILES).map(({ name, sizeBytes }) =>
       h("li", {}, h("a", { href: fileUrl(job.jobId, name).href, download: name }, name), ` ${bytes(sizeBytes)}`));
     if (files.length > MOST_FILES) links.push(h("li", {}, `and ${files.length - MOST_FILES} more`));
+    const attributes = { href: resource?.href, target: "_blank", rel: "noopener" };
+    if (resource) links.unshift(h("li", {}, h("a", attributes, "Open the result")));
     this.files.replaceChildren(...links);
-    setHidden(this.files, files.length === 0);
+    setHidden(this.files, links.length === 0);
   }
 }
 

@@ -121,3 +121,22 @@ def test_each_kind_of_schema_gets_its_control(page: Page, schema: dict[str, Any]
         )
         == kind
     )
+
+
+@pytest.mark.parametrize(
+    ("result_url", "leads_to"),
+    [
+        (None, None),
+        ("/jobs/a/result", None),
+        ("https://example.com/headway/jobs/a/result", None),
+        ("/api/todos/1", "PAGE/api/todos/1"),
+        ("/javascript:alert(1)", "PAGE/javascript:alert(1)"),
+        ("https://example.com/maps/7?zoom=3", "https://example.com/maps/7?zoom=3"),
+    ],
+)
+def test_a_result_elsewhere_is_told_from_the_job_s_own(
+    page: Page, module_server: PageServer, result_url: str | None, leads_to: str | None
+) -> None:
+    script = "(job) => import('/static/api.js').then((m) => m.resourceUrl(job)?.href ?? null)"
+    expected = leads_to and leads_to.replace("PAGE", module_server.url)
+    assert page.evaluate(script, JOB | {"resultUrl": result_url}) == expected

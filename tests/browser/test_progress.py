@@ -155,6 +155,21 @@ def test_a_failed_job_can_be_run_again_and_the_new_one_is_shown(tab: Tab, server
     expect(page.locator("#detail-error-title")).to_have_text("No pictures")
 
 
+@pytest.mark.parametrize("where", ["list", "detail"])
+def test_a_job_whose_result_is_a_resource_leads_there(tab: Tab, server: PageServer, where: str) -> None:
+    page = tab.open()
+    job_id = server.submit("todo", {"title": "Buy milk"})
+    row = page.locator(f"[data-job='{job_id}']")
+    link = row.get_by_role("link", name="Open the result")
+    if where == "detail":
+        row.locator(".job-name").click()
+        link = page.get_by_role("link", name=f"/api/todos/{job_id}")
+    with page.expect_popup() as popup:
+        link.click()
+    assert popup.value.url == f"{server.url}/api/todos/{job_id}"
+    assert popup.value.evaluate("JSON.parse(document.body.innerText).title") == "Buy milk"
+
+
 @pytest.mark.parametrize("width", [1280, 320])
 def test_a_deletion_asks_first_and_then_takes_the_job_away(tab: Tab, server: PageServer, width: int) -> None:
     tab.page.set_viewport_size({"width": width, "height": 900})
