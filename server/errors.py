@@ -49,6 +49,10 @@ class KeyNotFoundError(HeadwayError):
     """No API key that is in force has this name."""
 
 
+class UrlRefusedError(HeadwayError):
+    """The server sends nothing to this URL. The message tells the client what is wrong with it, never what is in it."""
+
+
 class StoreUnavailableError(HeadwayError):
     """The store cannot write now (full, locked, I/O error): nothing of the operation was recorded."""
 

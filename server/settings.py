@@ -4,8 +4,8 @@ import os
 import re
 from typing import Annotated
 
-from pydantic import AfterValidator, Field
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 DAY_S = 24 * 60 * 60
 
@@ -20,6 +20,14 @@ def _public_url(url: str) -> str:
     if url and not (url.isascii() and url.isprintable() and _PUBLIC_URL.fullmatch(url) and not set(url) & set('<>"')):
         raise ValueError("must be like https://example.com/headway: a scheme, a host and at most a path")
     return url.rstrip("/")
+
+
+def _separated(value: object) -> object:
+    """What stands between commas; in the environment a list is written so."""
+    return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+
+CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]
 
 
 class Settings(BaseSettings):
@@ -52,3 +60,5 @@ class Settings(BaseSettings):
     stream_stall_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 60.0
     max_streams: Annotated[int, Field(ge=1)] = 20_000
     max_streams_per_client: Annotated[int, Field(ge=1)] = 1_000
+
+    webhook_allow: CommaSeparated = ()

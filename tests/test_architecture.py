@@ -47,6 +47,24 @@ def test_imports_inside_the_package_are_relative(path: Path) -> None:
             assert not any(alias.name.split(".")[0] == "server" for alias in node.names)
 
 
+WITHOUT_A_WEB_SERVER = [
+    path
+    for path in MODULES
+    if path.parent.name == "server" and path.stem in ("access", "addresses", "public_names", "outgoing", "webhooks")
+]
+"""What import-linter cannot say: it knows `aiohttp` only as a whole."""
+
+
+@pytest.mark.parametrize("path", WITHOUT_A_WEB_SERVER, ids=lambda path: path.name)
+def test_what_goes_out_knows_aiohttps_client_only(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            assert not any(alias.name.split(".")[0] == "aiohttp" for alias in node.names)
+        if isinstance(node, ast.ImportFrom):
+            assert node.module != "aiohttp.web"
+            assert node.module != "aiohttp" or not any(alias.name == "web" for alias in node.names)
+
+
 def test_the_representation_has_exactly_the_documented_fields() -> None:
     job_id, at = JobIds().new(datetime.now(UTC))
     new = NewJob(id=job_id, owner="local", type="t", input_json="{}", created_at=at, run_at=at, retain_s=1)

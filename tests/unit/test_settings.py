@@ -31,3 +31,8 @@ def test_a_public_url_is_kept_without_slashes_at_its_end(given: str, kept: str) 
 def test_what_is_no_public_url_is_refused(given: str) -> None:
     with pytest.raises(ValidationError, match="must be like https"):
         Settings(public_url=given)
+
+
+def test_a_list_in_the_environment_is_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HEADWAY_WEBHOOK_ALLOW", "10.0.0.0/8, [fd00::1]:8080,")
+    assert Settings().webhook_allow == ("10.0.0.0/8", "[fd00::1]:8080")

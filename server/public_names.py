@@ -1,0 +1,96 @@
+"""What names resolve to, for outgoing requests: public addresses, looked up where nothing else has to wait."""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+import structlog
+from aiohttp.abc import AbstractResolver, ResolveResult
+
+from .addresses import AllowList
+
+MAX_LOOKUPS = 64
+
+Lookup = Callable[[str, int], list[tuple[Any, ...]]]
+"""From a name and a port to what `socket.getaddrinfo` returns. Blocks; raises `OSError`."""
+
+log = structlog.get_logger(__name__)
+
+
+class NotPublicError(OSError):
+    """The address is not public. An `OSError`, so that aiohttp and happy eyeballs treat it as a failed connect; its
+    text is always the same, so that several of them stay one.
+    """
+
+    def __init__(self) -> None:
+        super().__init__("the address is not public")
+
+
+class PublicNames(AbstractResolver):
+    """Resolves names for aiohttp, and raises `NotPublicError` if an answer is no public address.
+
+    One such answer spoils the others: nobody who means well mixes them. Where the operator has excepted one of the
+    answers, those beside it are left out only ('localhost' is ::1 too).
+
+    `getaddrinfo` cannot be interrupted, and a name's owner can make it wait. So every look-up has a thread, of which
+    there is a bounded number, which nothing else needs and no exit waits for.
+    """
+
+    def __init__(self, allowed: AllowList, lookup: Lookup) -> None:
+        self._allowed = allowed
+        self._lookup = lookup
+        self._under_way = 0
+
+    async def resolve(
+        self,
+        host: str,
+        port: int = 0,
+        family: socket.AddressFamily = socket.AF_UNSPEC,  # noqa: ARG002 - the connector wants them all
+    ) -> list[ResolveResult]:
+        found = [(found_family, str(address[0])) for found_family, *_, address in await self._looked_up(host, port)]
+        public = [answer for answer in found if self._allowed.refusal(answer[1], port) is None]
+        if public != found and not any(self._allowed.excepts(address, port) for _, address in public):
+            log.info("a request to a name whose address is not public was refused", host=host, port=port)
+            raise NotPublicError
+        return [
+            ResolveResult(hostname=host, host=address, port=port, family=of, proto=0, flags=socket.AI_NUMERICHOST)
+            for of, address in public
+        ]
+
+    async def close(self) -> None:
+        """Nothing is kept; look-ups under way end by themselves."""
+
+    async def _looked_up(self, host: str, port: int) -> list[tuple[Any, ...]]:
+        if self._under_way >= MAX_LOOKUPS:
+            raise OSError("too many names are being looked up")
+        loop = asyncio.get_running_loop()
+        answers: asyncio.Future[list[tuple[Any, ...]]] = loop.create_future()
+
+        def settle(found: list[tuple[Any, ...]] | Exception) -> None:
+            self._under_way -= 1
+            if answers.cancelled():
+                return
+            if isinstance(found, Exception):
+                answers.set_exception(found)
+            else:
+                answers.set_result(found)
+
+        def in_thread() -> None:
+            found: list[tuple[Any, ...]] | Exception
+            try:
+                found = self._lookup(host, port)
+            except Exception as error:  # noqa: BLE001 - goes to whoever waits
+                found = error
+            with suppress(RuntimeError):  # the loop is closed
+                loop.call_soon_threadsafe(settle, found)
+
+        threading.Thread(target=in_thread, name="look-up", daemon=True).start()
+        self._under_way += 1
+        return await answers
+
+
+def look_up(host: str, port: int) -> list[tuple[Any, ...]]:
+    return list(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG))
