@@ -11,6 +11,7 @@ import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -33,7 +34,9 @@ from .upkeep import Upkeep
 from .watchdog import LoopWatchdog
 from .web.app import MAX_LINE_BYTES, make_app
 from .web.keys import STATE
+from .web.links import Links
 from .web.request_ids import add_request_id
+from .web.wire import event_body
 
 GC_THRESHOLDS = (5_000, 20, 100)
 OTHER_FILES = 500
@@ -63,7 +66,13 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
         stack.callback(files.close)
         hub = LocalHub()
         metrics = Metrics()
-        store = await SqliteStore.open(files.database, hub, max_queued=settings.max_queued, commits=metrics.commits)
+        store = await SqliteStore.open(
+            files.database,
+            hub,
+            max_queued=settings.max_queued,
+            body_of=partial(event_body, links=Links(settings.public_url)),
+            commits=metrics.commits,
+        )
         stack.push_async_callback(store.close)
         keeper = SqliteRecordKeeper(files.database, store)
         executor = Executor(store, registry, files, cancel_grace_s=settings.cancel_grace_s, metrics=metrics.jobs)
@@ -160,7 +169,9 @@ async def operate(settings: Settings, command: str, fields: dict[str, Any]) -> d
         return await asyncio.to_thread(ask, folder, command, fields)
     async with AsyncExitStack() as stack:
         stack.callback(files.close)
-        store = await SqliteStore.open(files.database, LocalHub(), max_queued=settings.max_queued)
+        hub = LocalHub()
+        body_of = partial(event_body, links=Links(settings.public_url))
+        store = await SqliteStore.open(files.database, hub, max_queued=settings.max_queued, body_of=body_of)
         stack.push_async_callback(store.close)
         return await Upkeep(SqliteRecordKeeper(files.database, store), files).carry_out(command, fields)
 

@@ -11,6 +11,7 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple, Self
+from urllib.parse import urlsplit
 
 from .progress import Progress
 
@@ -63,6 +64,41 @@ TRANSITIONS: Mapping[Transition, tuple[Status, Status]] = MappingProxyType(
     }
 )
 """Every legal change of state: from, to. What is not here does not happen."""
+
+
+class WebhookEvent(StrEnum):
+    """What the receiver of a webhook can be told of a job."""
+
+    STARTED = "job.started"  # at the start of each attempt
+    PROGRESS = "job.progress"  # only to who asks for it
+    COMPLETED = "job.completed"
+    FAILED = "job.failed"
+    CANCELLED = "job.cancelled"
+
+
+DEFAULT_EVENTS = frozenset(WebhookEvent) - {WebhookEvent.PROGRESS}
+
+EVENT_OF: Mapping[Status, WebhookEvent] = MappingProxyType(
+    {
+        Status.RUNNING: WebhookEvent.STARTED,
+        Status.COMPLETED: WebhookEvent.COMPLETED,
+        Status.FAILED: WebhookEvent.FAILED,
+        Status.CANCELLED: WebhookEvent.CANCELLED,
+    }
+)
+"""The event of entering a state; of going back into the queue nobody is told."""
+
+
+class Webhook(NamedTuple):
+    """Who is told of a job, and of what."""
+
+    url: str
+    events: frozenset[WebhookEvent] = DEFAULT_EVENTS
+
+    @property
+    def host(self) -> str:
+        """The part of the URL that may stand in a log: name and port, no path and no password."""
+        return urlsplit(self.url).netloc.rpartition("@")[2]
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,10 +184,15 @@ class Job(NamedTuple):
     last_seq: int
     state_seq: int
     version: int
+    webhook: Webhook | None
 
     @property
     def terminal(self) -> bool:
         return self.status in TERMINAL
+
+    def announces(self, event: WebhookEvent | None) -> bool:
+        """Whether somebody wants to be told of this event."""
+        return self.webhook is not None and event in self.webhook.events
 
     def ticked(self, progress: Progress, at: datetime) -> Self:
         """The same job with newer progress, one version on."""
@@ -174,6 +215,7 @@ class NewJob(NamedTuple):
     timeout_s: float | None = None
     uploads: tuple[UploadedFile, ...] = ()
     retry_of: str | None = None
+    webhook: Webhook | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,6 +28,7 @@ from ..jobs import (
     Retry,
     Status,
     Transition,
+    WebhookEvent,
     from_ms,
     to_ms,
 )
@@ -302,15 +303,17 @@ def number_lines(connection: RecordConnection, batch: LogBatch) -> int | None:
 
 
 def write_ticks(connection: RecordConnection, jobs: Sequence[Job]) -> None:
-    """Bring the progress of running jobs to disk."""
-    connection.executemany(
-        SQL["tick"],
-        [
-            progress_parameters(job.progress)
-            | {"id": job.id, "attempt": job.attempt, "version": job.version, "now": to_ms(job.updated_at)}
-            for job in jobs
-        ],
-    )
+    """Bring the progress of running jobs to disk, and into the outbox where somebody wants to be told of it."""
+    telling = [job for job in jobs if job.announces(WebhookEvent.PROGRESS)]
+    connection.executemany(SQL["tick"], [_tick(job) for job in jobs if not job.announces(WebhookEvent.PROGRESS)])
+    for job in telling:
+        if connection.execute(SQL["tick"], _tick(job)).rowcount:
+            connection.announce(WebhookEvent.PROGRESS, job)
+
+
+def _tick(job: Job) -> Parameters:
+    where = {"id": job.id, "attempt": job.attempt, "version": job.version, "now": to_ms(job.updated_at)}
+    return progress_parameters(job.progress) | where
 
 
 def checkpoint(connection: RecordConnection, job_id: str, attempt: int, checkpoint_json: str) -> bool:

@@ -14,6 +14,8 @@ from ..jobs import (
     OutputFile,
     Status,
     UploadedFile,
+    Webhook,
+    WebhookEvent,
     from_ms,
     to_ms,
 )
@@ -26,9 +28,14 @@ COLUMNS = (
     "id, owner, type, label, status, priority, created_at, run_at, started_at, updated_at, completed_at, "
     "expires_at, attempt, max_attempts, failures, recoveries, interruptions, cancel_requested, "
     "purge_requested, percent, done, total, unit, message, step, rate_per_second, eta_s, error, files, "
-    "result_bytes, retry_of, timeout_s, retain_s, uploads, last_seq, state_seq, version, result_url"
+    "result_bytes, retry_of, timeout_s, retain_s, uploads, last_seq, state_seq, version, result_url, "
+    "webhook"
 )
 COLUMN_COUNT = COLUMNS.count(",") + 1
+DELIVERY_COLUMNS = (
+    "id, job_id, owner, event, url, host, status, taken, due_at, attempts, tries, created_at, last_attempt_at, "
+    "ended_at, last_status, last_error"
+)
 ID, STATUS, ENDED_AT = 0, 4, 10
 """Where these stand in `COLUMNS`."""
 
@@ -67,6 +74,7 @@ def to_job(row: Row) -> Job:
         state_seq=row[35],
         version=row[36],
         result_url=row[37],
+        webhook=None if row[38] is None else to_webhook(row[38]),
     )
 
 
@@ -100,6 +108,7 @@ def new_job_values(new: NewJob) -> Row:
         new.retain_s,
         files_json(new.uploads),
         new.retry_of,
+        None if new.webhook is None else webhook_json(new.webhook),
         new.input_json,
     )
 
@@ -138,6 +147,7 @@ def new_job(new: NewJob) -> Job:
         last_seq=1,
         state_seq=1,
         version=1,
+        webhook=new.webhook,
     )
 
 
@@ -151,3 +161,12 @@ def files_json(files: tuple[OutputFile, ...] | tuple[UploadedFile, ...]) -> str 
 
 def error_json(error: JobError) -> str:
     return json.dumps(asdict(error))
+
+
+def webhook_json(webhook: Webhook) -> str:
+    return json.dumps({"url": webhook.url, "events": sorted(webhook.events)})
+
+
+def to_webhook(text: str) -> Webhook:
+    fields = json.loads(text)
+    return Webhook(fields["url"], frozenset(map(WebhookEvent, fields["events"])))

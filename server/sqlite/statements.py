@@ -4,12 +4,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .rows import COLUMNS
+from .rows import COLUMNS, DELIVERY_COLUMNS
 
 _FOLDER = Path(__file__).parent / "queries"
 
 SQL: dict[str, str] = {
-    file.stem: file.read_text("utf-8").replace("{columns}", COLUMNS) for file in sorted(_FOLDER.glob("*.sql"))
+    file.stem: file.read_text("utf-8").replace("{columns}", COLUMNS).replace("{delivery}", DELIVERY_COLUMNS)
+    for file in sorted(_FOLDER.glob("*.sql"))
 }
 
 ROWS_AT_ONCE = (64, 16, 4, 1)

@@ -29,6 +29,7 @@ from ..errors import (
     StoreUnavailableError,
 )
 from ..jobs import (
+    EVENT_OF,
     Counts,
     FirstSubmission,
     IdempotencyKey,
@@ -39,6 +40,7 @@ from ..jobs import (
     NewLogLine,
     Outcome,
     Status,
+    WebhookEvent,
     from_ms,
     is_job_id,
     may_see,
@@ -50,6 +52,7 @@ from ..progress import Progress
 from . import operations
 from .census import Census
 from .database import open_writer
+from .deliveries import BodyOf
 from .filters import conditions
 from .operations import Changed
 from .positions import QueuePositions
@@ -82,9 +85,12 @@ class SqliteStore:
         self._ticks_written_s = 0.0
 
     @classmethod
-    async def open(cls, path: Path, hub: EventHub, *, max_queued: int, commits: CommitMetrics | None = None) -> Self:
-        """Open or create the file. Raises `SetupError`."""
+    async def open(
+        cls, path: Path, hub: EventHub, *, max_queued: int, body_of: BodyOf, commits: CommitMetrics | None = None
+    ) -> Self:
+        """Open or create the file. `body_of` makes the bodies of webhooks, in another thread. Raises `SetupError`."""
         connection = open_writer(path)
+        connection.body_of = body_of
         readers = Readers()
         writer = Writer(connection, commits)
         try:
@@ -222,7 +228,12 @@ class SqliteStore:
             self._unwritten |= {job.id for job in jobs}
             log.warning("progress could not be written, it is kept in memory", jobs=len(jobs))
 
-        self._writer.post(lambda connection: operations.write_ticks(connection, jobs), lambda _: None, failed)
+        def committed(_: None) -> None:
+            for job in jobs:
+                if job.announces(WebhookEvent.PROGRESS):
+                    self._hub.ring(Bell.OUTBOX, job.id)
+
+        self._writer.post(lambda connection: operations.write_ticks(connection, jobs), committed, failed)
 
     async def append_logs(self, batches: Sequence[LogBatch]) -> None:
         def operation(connection: RecordConnection) -> list[int | None]:
@@ -345,6 +356,8 @@ class SqliteStore:
         else:
             self._snapshots.put(job)
         self._hub.ring(Bell.CHANGED, job.id)
+        if job.announces(EVENT_OF.get(job.status)):
+            self._hub.ring(Bell.OUTBOX, job.id)
         if after is Status.QUEUED:
             self._hub.ring(Bell.QUEUED, job.id)
         return job

@@ -11,7 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
-from ..jobs import Job, JobError, LogLine
+from ..jobs import Job, JobError, LogLine, WebhookEvent
 from ..ports import Documents
 from .links import Links
 
@@ -137,6 +137,12 @@ def job_fields(job: Job, queue_position: int | None, links: Links) -> dict[str, 
         "retryOf": job.retry_of,
         "version": job.version,
     }
+
+
+def event_body(event: WebhookEvent, job: Job, links: Links) -> str:
+    """What the receiver of a webhook is sent: the event, when it happened, and the job as it was then."""
+    fields = {"type": event.value, "timestamp": instant(job.updated_at), "data": job_fields(job, None, links)}
+    return to_json(fields).decode()
 
 
 def error_fields(error: JobError) -> dict[str, Any]:

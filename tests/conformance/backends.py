@@ -3,12 +3,20 @@
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
 from server.hub import LocalHub
-from server.ports import EventHub, JobStore
+from server.jobs import Job
+from server.ports import EventHub, JobStore, Outbox
+from server.sqlite.outbox import SqliteOutbox
 from server.sqlite.store import SqliteStore
+from server.web.links import Links
+from server.web.wire import event_body
+from tests.conformance.records import tick
+
+BODY_OF = partial(event_body, links=Links(""))
 
 
 class Backend(Protocol):
@@ -22,6 +30,11 @@ class Backend(Protocol):
         """The store that is open."""
         ...
 
+    @property
+    def outbox(self) -> Outbox:
+        """What the open store has to say."""
+        ...
+
     async def open(self, *, max_queued: int = 100_000) -> JobStore: ...
 
     async def close(self) -> None:
@@ -30,6 +43,10 @@ class Backend(Protocol):
 
     async def crash(self) -> None:
         """Leave what `kill -9` would leave at this moment."""
+        ...
+
+    async def tick_to_disk(self, job: Job, percent: float, seconds: float) -> None:
+        """Publish progress, and see that it is recorded."""
         ...
 
 
@@ -51,9 +68,13 @@ class SqliteBackend:
         assert self._store is not None, "the store is not open"
         return self._store
 
+    @property
+    def outbox(self) -> SqliteOutbox:
+        return SqliteOutbox(self.store, self.hub)
+
     async def open(self, *, max_queued: int = 100_000) -> SqliteStore:
         assert self._store is None, "the store is open already"
-        self._store = await SqliteStore.open(self.path, self.hub, max_queued=max_queued)
+        self._store = await SqliteStore.open(self.path, self.hub, max_queued=max_queued, body_of=BODY_OF)
         return self._store
 
     async def close(self) -> None:
@@ -69,6 +90,11 @@ class SqliteBackend:
             with suppress(FileNotFoundError):
                 shutil.copyfile(f"{left}{suffix}", f"{self.path}{suffix}")
         await self.close()
+
+    async def tick_to_disk(self, job: Job, percent: float, seconds: float) -> None:
+        await tick(self.store, job, percent, seconds)
+        self.store._write_ticks()
+        await self.store.check_writable()
 
 
 @asynccontextmanager

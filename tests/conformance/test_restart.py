@@ -14,7 +14,7 @@ from server.jobs import Completed, JobFilter, Status
 from server.ports import Bell
 from server.progress import Progress
 from server.sqlite.store import SqliteStore
-from tests.conformance.backends import Backend
+from tests.conformance.backends import BODY_OF, Backend
 from tests.conformance.records import (
     BROKEN,
     DONE,
@@ -174,10 +174,11 @@ import asyncio, sys
 from pathlib import Path
 from server.hub import LocalHub
 from server.sqlite.store import SqliteStore
+from tests.conformance.backends import BODY_OF
 from tests.conformance.records import finish, insert_many, running_job
 
 async def main():
-    store = await SqliteStore.open(Path(sys.argv[1]), LocalHub(), max_queued=100_000)
+    store = await SqliteStore.open(Path(sys.argv[1]), LocalHub(), max_queued=100_000, body_of=BODY_OF)
     while True:
         for job in await insert_many(store, 20, type="waits"):
             print("queued", job.id)
@@ -201,7 +202,7 @@ async def test_what_was_answered_before_kill_9_is_there(tmp_path: Path) -> None:
         said = [process.stdout.readline().split() for _ in range(200)]
         process.send_signal(signal.SIGKILL)
         said += [line.split() for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
-    store = await SqliteStore.open(path, LocalHub(), max_queued=100_000)
+    store = await SqliteStore.open(path, LocalHub(), max_queued=100_000, body_of=BODY_OF)
     try:
         answered = [words for words in said if len(words) == 2 and len(words[1]) == len(UNKNOWN_ID)]
         assert len(answered) >= 200

@@ -12,6 +12,7 @@ from server.hub import LocalHub
 from server.sqlite import database
 from server.sqlite.database import APPLICATION_ID, open_writer
 from server.sqlite.store import SqliteStore
+from tests.conformance.backends import BODY_OF
 
 
 def contents(directory: Path) -> dict[str, bytes]:
@@ -109,7 +110,7 @@ async def test_damage_beyond_the_first_page_is_told_like_any_other(tmp_path: Pat
     for start in range(2 * page, len(whole), page):
         path.write_bytes(whole[:start] + b"\xff" * page + whole[start + page :])
         try:
-            store = await SqliteStore.open(path, LocalHub(), max_queued=10)
+            store = await SqliteStore.open(path, LocalHub(), max_queued=10, body_of=BODY_OF)
         except SetupError as error:
             assert "restore a backup" in str(error)  # noqa: PT017 - some pages are not read at start
         else:
@@ -120,7 +121,7 @@ async def test_damage_beyond_the_first_page_is_told_like_any_other(tmp_path: Pat
 async def test_a_new_file_is_ours_from_then_on(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     for _ in range(2):
-        await (await SqliteStore.open(path, LocalHub(), max_queued=10)).close()
+        await (await SqliteStore.open(path, LocalHub(), max_queued=10, body_of=BODY_OF)).close()
     assert list(contents(tmp_path)) == [name], "a close in good order leaves one file"
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)

@@ -16,6 +16,7 @@ from server.ports import Bell
 from server.progress import Progress
 from server.retention import EXPIRE_BATCH, Retention
 from server.sqlite.store import SqliteStore
+from tests.conformance.backends import BODY_OF
 
 
 @dataclass
@@ -46,7 +47,7 @@ class Rooms:
 @asynccontextmanager
 async def opened(directory: Path) -> AsyncIterator[Rooms]:
     hub, files = LocalHub(), DataDirectory.open(str(directory))
-    store = await SqliteStore.open(files.database, hub, max_queued=1_000)
+    store = await SqliteStore.open(files.database, hub, max_queued=1_000, body_of=BODY_OF)
     rooms = Rooms(store, hub, files, Retention(store, hub, files))
     try:
         yield rooms

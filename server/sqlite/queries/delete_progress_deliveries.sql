@@ -1,0 +1,1 @@
+DELETE FROM deliveries WHERE job_id = :job_id AND event = 'job.progress' AND taken = 0

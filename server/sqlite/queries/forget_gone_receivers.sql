@@ -1,0 +1,1 @@
+DELETE FROM gone_receivers WHERE at <= :before

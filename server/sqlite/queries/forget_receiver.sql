@@ -1,0 +1,1 @@
+DELETE FROM receivers WHERE owner = :owner AND host = :host

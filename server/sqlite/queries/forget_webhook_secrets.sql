@@ -1,0 +1,1 @@
+DELETE FROM webhook_secrets WHERE expires_at <= :now

@@ -1,0 +1,1 @@
+UPDATE receivers SET failing = :failing WHERE owner = :owner AND host = :host

@@ -1,0 +1,1 @@
+DELETE FROM gone_receivers WHERE owner = :owner AND url = :url AND at < :asked_at

@@ -1,0 +1,552 @@
+"""`Outbox`: what is to be said is recorded with what it tells of, taken by one, tried again, and never lost."""
+
+import asyncio
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from server.deliveries import Delivered, Delivery, DeliveryStatus, GivenUp, Message, TryAgain
+from server.jobs import (
+    DEFAULT_EVENTS,
+    Cancelled,
+    Failed,
+    Interrupted,
+    Job,
+    Outcome,
+    Retry,
+    Status,
+    Webhook,
+    WebhookEvent,
+)
+from server.ports import Bell, EventHub, JobStore, Outbox
+from tests.conformance.backends import Backend
+from tests.conformance.records import (
+    BROKEN,
+    DAY_S,
+    DONE,
+    ERROR,
+    OWNER,
+    STRANGER,
+    UNKNOWN_ID,
+    at,
+    claim_one,
+    finish,
+    insert_many,
+    new_job,
+    running_job,
+    tick,
+)
+
+URL = "https://receiver.example/hook?token=1"
+WEBHOOK = Webhook(URL)
+PROGRESS = Webhook(URL, frozenset(WebhookEvent))
+ENDS = Webhook(URL, DEFAULT_EVENTS - {WebhookEvent.STARTED})
+LEASE_S = 60.0
+
+
+@pytest.fixture
+def outbox(backend: Backend) -> Outbox:
+    return backend.outbox
+
+
+async def take(outbox: Outbox, seconds: float = 0, limit: int = 100, per_host: int = 100) -> Sequence[Message]:
+    return (await outbox.take(at(seconds), limit, per_host, LEASE_S)).messages
+
+
+async def take_one(outbox: Outbox, seconds: float = 0) -> Delivery:
+    (message,) = await take(outbox, seconds)
+    return message.delivery
+
+
+async def next_at(outbox: Outbox, seconds: float = 0) -> datetime | None:
+    """When the next is due, after a look that takes nothing."""
+    return (await outbox.take(at(seconds), 0, 1, LEASE_S)).next_at
+
+
+def events(messages: Sequence[Message]) -> list[str]:
+    return [message.delivery.event.removeprefix("job.") for message in messages]
+
+
+async def ended_with_webhook(store: JobStore, webhook: Webhook = ENDS, seconds: float = 0, **chosen: Any) -> Job:
+    """A job that has completed, of which only the end is to be told."""
+    job = await running_job(store, seconds, webhook=webhook, **chosen)
+    return await finish(store, job, DONE, seconds)
+
+
+# Written with what they tell of
+
+
+async def test_a_start_and_an_end_are_told_with_the_job_as_it_was_then(store: JobStore, outbox: Outbox) -> None:
+    job = await running_job(store, webhook=WEBHOOK, label="x")
+    ended = await finish(store, job, DONE, 3)
+    started, completed = await take(outbox, 3)
+    assert (started.delivery.event, completed.delivery.event) == (WebhookEvent.STARTED, WebhookEvent.COMPLETED)
+    for message, version, timestamp in (
+        (started, job.version, "2026-03-01T12:00:00.000Z"),
+        (completed, ended.version, "2026-03-01T12:00:03.000Z"),
+    ):
+        body = json.loads(message.body)
+        assert body.keys() == {"type", "timestamp", "data"}
+        assert (body["type"], body["timestamp"]) == (message.delivery.event, timestamp)
+        assert (body["data"]["jobId"], body["data"]["label"], body["data"]["version"]) == (job.id, "x", version)
+    delivery = completed.delivery
+    assert (delivery.job_id, delivery.owner, delivery.url, delivery.host) == (job.id, OWNER, URL, "receiver.example")
+    assert (delivery.status, delivery.attempts, delivery.created_at) == (DeliveryStatus.PENDING, 1, at(3))
+    assert started.delivery.id < completed.delivery.id
+
+
+ENDS_OF_A_RUNNING_JOB: dict[str, tuple[Outcome, list[str]]] = {
+    "completed": (DONE, ["completed"]),
+    "failed": (Failed(ERROR), ["failed"]),
+    "cancelled": (Cancelled(), ["cancelled"]),
+    "interrupted": (Interrupted(), []),
+    "to be retried": (Retry(ERROR, at(0)), []),
+}
+
+
+@pytest.mark.parametrize("name", ENDS_OF_A_RUNNING_JOB)
+async def test_each_end_of_an_attempt_that_ends_the_job_is_told(store: JobStore, outbox: Outbox, name: str) -> None:
+    outcome, told = ENDS_OF_A_RUNNING_JOB[name]
+    await finish(store, await running_job(store, webhook=WEBHOOK), outcome)
+    assert events(await take(outbox, 5)) == ["started", *told]
+
+
+async def test_each_start_of_an_attempt_is_told(store: JobStore, outbox: Outbox) -> None:
+    for _ in range(2):
+        job = await running_job(store, webhook=WEBHOOK)
+        await finish(store, job, Interrupted())
+        await claim_one(store, 2)
+    assert events(await take(outbox, 5)) == ["started"] * 4
+
+
+@pytest.mark.parametrize("purge", [False, True])
+async def test_the_cancel_of_a_queued_job_is_told(store: JobStore, outbox: Outbox, purge: bool) -> None:
+    job = await store.insert(new_job(webhook=WEBHOOK))
+    await store.request_cancel(OWNER, job.id, at(1), purge=purge)
+    assert events(await take(outbox, 1)) == ["cancelled"]
+
+
+async def test_the_end_that_a_purge_makes_is_told_though_the_job_is_gone(store: JobStore, outbox: Outbox) -> None:
+    job = await running_job(store, webhook=ENDS)
+    await store.request_cancel(OWNER, job.id, at(1), purge=True)
+    await finish(store, job, DONE, 2)
+    (message,) = await take(outbox, 2)
+    assert json.loads(message.body)["data"]["status"] == "cancelled"
+    await outbox.record(message.delivery, TryAgain(at(5), "no", 500), at(3))
+    again = await take_one(outbox, 5)
+    await outbox.record(again, Delivered(200), at(6))
+    assert await outbox.of_job(job.id, 10) == [], "nothing is left of a deleted job"
+
+
+async def test_what_recovery_ends_is_told(backend: Backend) -> None:
+    await running_job(backend.store, webhook=ENDS)
+    cancelled = await running_job(backend.store, webhook=ENDS)
+    await backend.store.request_cancel(OWNER, cancelled.id, at(1))
+    await backend.crash()
+    await (await backend.open()).recover(at(2), max_recoveries=0)
+    assert sorted(events(await take(backend.outbox, 2))) == ["cancelled", "failed"]
+
+
+async def test_only_the_events_that_were_asked_for_are_told(store: JobStore, outbox: Outbox) -> None:
+    for event in (WebhookEvent.STARTED, WebhookEvent.FAILED):
+        await finish(store, await running_job(store, webhook=Webhook(URL, frozenset({event}))), DONE)
+    assert events(await take(outbox, 5)) == ["started"]
+
+
+async def test_of_a_job_without_a_webhook_nothing_is_told(store: JobStore, outbox: Outbox, hub: EventHub) -> None:
+    listener = hub.listen(Bell.OUTBOX)
+    await finish(store, await running_job(store), DONE)
+    assert await take(outbox, 5) == []
+    assert await next_at(outbox) is None
+    assert await listener.wait(0) == frozenset()
+
+
+async def test_the_bell_rings_once_there_is_something_to_take(store: JobStore, outbox: Outbox, hub: EventHub) -> None:
+    listener = hub.listen(Bell.OUTBOX)
+    job = await running_job(store, webhook=WEBHOOK)
+    assert await listener.wait(1) == {job.id}
+    assert events(await take(outbox)) == ["started"]
+    await finish(store, job)
+    assert await listener.wait(1) == {job.id}
+
+
+async def test_a_job_keeps_its_webhook(backend: Backend) -> None:
+    job = await backend.store.insert(new_job(webhook=PROGRESS))
+    await backend.crash()
+    assert (await (await backend.open()).get(OWNER, job.id)).webhook == PROGRESS
+
+
+async def test_a_change_that_is_lost_is_not_told(store: JobStore, outbox: Outbox) -> None:
+    job = await running_job(store, webhook=ENDS)
+    await finish(store, job, DONE)
+    with pytest.raises(Exception, match="is not current"):
+        await finish(store, job, BROKEN)
+    assert events(await take(outbox, 5)) == ["completed"]
+
+
+# Progress
+
+
+async def test_of_progress_only_the_newest_is_told_and_at_most_every_ten_seconds(
+    backend: Backend, store: JobStore, outbox: Outbox
+) -> None:
+    job = await running_job(store, webhook=Webhook(URL, frozenset({WebhookEvent.PROGRESS})))
+    await told_progress(backend, job, 10, 1)
+    await told_progress(backend, job, 20, 2)
+    (message,) = await take(outbox, 2)
+    assert json.loads(message.body)["data"]["progress"] == 20
+    await outbox.record(message.delivery, Delivered(200), at(3))
+    await told_progress(backend, job, 30, 4)
+    await told_progress(backend, job, 40, 5)
+    assert await take(outbox, 11.9) == []
+    assert await next_at(outbox) == at(12)
+    (message,) = await take(outbox, 12)
+    assert json.loads(message.body)["data"]["progress"] == 40
+    await outbox.record(message.delivery, Delivered(200), at(13))
+    assert len(await outbox.of_job(job.id, 10)) == 1, "old progress is not kept"
+
+
+async def told_progress(backend: Backend, job: Job, percent: float, seconds: float) -> None:
+    """A tick that has come to disk."""
+    await backend.tick_to_disk(job, percent, seconds)
+
+
+async def test_the_end_drops_progress_that_was_not_sent(backend: Backend, store: JobStore, outbox: Outbox) -> None:
+    job = await running_job(store, webhook=PROGRESS)
+    await told_progress(backend, job, 10, 1)
+    await finish(store, job, DONE, 2)
+    assert events(await take(outbox, 2)) == ["started", "completed"]
+
+
+async def test_progress_that_failed_is_not_tried_again_after_the_end(
+    backend: Backend, store: JobStore, outbox: Outbox
+) -> None:
+    job = await running_job(store, webhook=Webhook(URL, PROGRESS.events - {WebhookEvent.STARTED}))
+    await told_progress(backend, job, 10, 1)
+    sent = await take_one(outbox, 1)
+    await finish(store, job, DONE, 2)
+    await outbox.record(sent, TryAgain(at(3), "no", 500), at(2))
+    assert events(await take(outbox, 60)) == ["completed"]
+    assert [delivery.status for delivery in await outbox.of_job(job.id, 10)] == ["pending", "failed"]
+
+
+async def test_progress_of_an_attempt_that_has_ended_is_not_told(backend: Backend, outbox: Outbox) -> None:
+    job = await running_job(backend.store, webhook=Webhook(URL, frozenset({WebhookEvent.PROGRESS})))
+    await asyncio.gather(finish(backend.store, job, DONE), tick(backend.store, job, 50, 1))
+    await backend.store.check_writable()
+    assert await take(outbox, 60) == []
+
+
+# Taken by one
+
+
+async def test_what_is_taken_is_not_taken_again_until_the_lease_ends(store: JobStore, outbox: Outbox) -> None:
+    await ended_with_webhook(store)
+    first = await take_one(outbox)
+    assert await take(outbox, LEASE_S - 0.1) == []
+    assert await next_at(outbox, 1) == at(LEASE_S)
+    second = await take_one(outbox, LEASE_S)
+    assert (second.id, first.attempts, second.attempts) == (first.id, 1, 2)
+    # Whoever had it first comes back too late.
+    await outbox.record(first, GivenUp("too late"), at(LEASE_S))
+    await outbox.record(second, Delivered(204), at(LEASE_S + 1))
+    (delivery,) = await outbox.of_job(first.job_id, 10)
+    assert (delivery.status, delivery.last_status, delivery.last_error) == (DeliveryStatus.DELIVERED, 204, None)
+    assert delivery.delivered_at == at(LEASE_S + 1)
+
+
+async def test_many_takers_get_each_delivery_once(store: JobStore, outbox: Outbox) -> None:
+    for _ in range(20):
+        await ended_with_webhook(store)
+    taken = await asyncio.gather(*(take(outbox, 1, limit=3) for _ in range(10)))
+    ids = [message.delivery.id for messages in taken for message in messages]
+    assert len(ids) == len(set(ids)) == 20
+
+
+async def test_a_limit_takes_the_longest_due(store: JobStore, outbox: Outbox) -> None:
+    jobs = [await ended_with_webhook(store, seconds=seconds) for seconds in range(5)]
+    assert [message.delivery.job_id for message in await take(outbox, 9, limit=2)] == [job.id for job in jobs[:2]]
+    assert [message.delivery.job_id for message in await take(outbox, 9)] == [job.id for job in jobs[2:]]
+
+
+async def test_a_host_gets_so_many_at_once_and_others_do_not_wait_for_it(store: JobStore, outbox: Outbox) -> None:
+    for _ in range(6):
+        await ended_with_webhook(store)
+    other = await ended_with_webhook(store, Webhook("https://other.example/", ENDS.events), 1)
+    taken = await take(outbox, 1, per_host=4)
+    assert [message.delivery.host for message in taken] == ["receiver.example"] * 4 + ["other.example"]
+    assert taken[-1].delivery.job_id == other.id
+    assert await take(outbox, 1, per_host=4) == []
+    await outbox.record(taken[0].delivery, Delivered(200), at(2))
+    assert len(await take(outbox, 2, per_host=4)) == 1
+
+
+async def test_one_owner_does_not_hold_up_another_at_the_same_host(store: JobStore, outbox: Outbox) -> None:
+    for _ in range(3):
+        await ended_with_webhook(store)
+    assert len(await take(outbox, 0, per_host=1)) == 1
+    await ended_with_webhook(store, owner=STRANGER)
+    assert (await take(outbox, 0, per_host=1))[0].delivery.owner == STRANGER
+
+
+async def test_a_host_that_fails_is_asked_one_at_a_time_until_it_answers(store: JobStore, outbox: Outbox) -> None:
+    for _ in range(10):
+        await ended_with_webhook(store)
+    first, second = await take(outbox, per_host=2)
+    await outbox.record(first.delivery, TryAgain(at(100), "no", 500), at(1))
+    await outbox.record(second.delivery, TryAgain(at(100), "no", 500), at(1))
+    (probe,) = await take(outbox, 2, per_host=4)
+    assert await take(outbox, 2, per_host=4) == []
+    await outbox.record(probe.delivery, Delivered(200), at(3))
+    assert len(await take(outbox, 3, per_host=4)) == 4
+
+
+# Tried again
+
+
+async def test_a_failed_attempt_is_due_again_when_the_verdict_says(store: JobStore, outbox: Outbox) -> None:
+    job = await ended_with_webhook(store)
+    sent = await take_one(outbox)
+    (under_way,) = await outbox.of_job(job.id, 10)
+    assert (under_way.attempts, under_way.next_attempt_at, under_way.last_attempt_at) == (1, None, at(0))
+    await outbox.record(sent, TryAgain(at(305), "The receiver answered 500.", 500), at(2))
+    (waiting,) = await outbox.of_job(job.id, 10)
+    assert (waiting.status, waiting.next_attempt_at) == (DeliveryStatus.PENDING, at(305))
+    assert (waiting.last_status, waiting.last_error) == (500, "The receiver answered 500.")
+    assert await take(outbox, 304.9) == []
+    assert await next_at(outbox, 3) == at(305)
+    again = await take_one(outbox, 305)
+    assert (again.id, again.attempts, again.tries) == (sent.id, 2, 2)
+
+
+async def test_after_the_last_attempt_a_delivery_has_failed(store: JobStore, outbox: Outbox) -> None:
+    job = await ended_with_webhook(store)
+    await outbox.record(await take_one(outbox), GivenUp("The address is refused."), at(1))
+    (delivery,) = await outbox.of_job(job.id, 10)
+    assert (delivery.status, delivery.last_error) == (DeliveryStatus.FAILED, "The address is refused.")
+    assert (delivery.next_attempt_at, delivery.delivered_at) == (None, None)
+    assert await take(outbox, 9_999_999) == []
+    assert await next_at(outbox) is None
+
+
+@pytest.mark.parametrize("verdict", [Delivered(200), GivenUp("no", 400)])
+async def test_an_ended_delivery_is_sent_again_when_asked(
+    store: JobStore, outbox: Outbox, hub: EventHub, verdict: Delivered | GivenUp
+) -> None:
+    job = await ended_with_webhook(store)
+    sent = await take_one(outbox)
+    await outbox.record(sent, verdict, at(1))
+    listener = hub.listen(Bell.OUTBOX)
+    asked = await outbox.redeliver(job.id, sent.id, at(50))
+    assert asked is not None
+    assert (asked.status, asked.next_attempt_at, asked.delivered_at) == (DeliveryStatus.PENDING, at(50), None)
+    assert await listener.wait(1) == {job.id}
+    again = await take_one(outbox, 50)
+    assert (again.id, again.attempts, again.tries) == (sent.id, 2, 1)
+
+
+async def test_a_waiting_delivery_is_due_at_once_when_asked_and_one_under_way_stays(
+    store: JobStore, outbox: Outbox
+) -> None:
+    job = await ended_with_webhook(store)
+    sent = await take_one(outbox)
+    unchanged = await outbox.redeliver(job.id, sent.id, at(1))
+    assert unchanged is not None
+    assert (unchanged.attempts, unchanged.next_attempt_at) == (1, None)
+    assert await take(outbox, 1) == []
+    await outbox.record(sent, TryAgain(at(9999), "no", 500), at(2))
+    await outbox.redeliver(job.id, sent.id, at(3))
+    assert (await take_one(outbox, 3)).tries == 1
+
+
+async def test_only_a_delivery_of_the_job_can_be_asked_for(store: JobStore, outbox: Outbox) -> None:
+    job, other = await ended_with_webhook(store), await ended_with_webhook(store)
+    (delivery,) = await outbox.of_job(job.id, 10)
+    assert await outbox.redeliver(other.id, delivery.id, at(1)) is None
+    assert await outbox.redeliver(job.id, UNKNOWN_ID, at(1)) is None
+
+
+async def test_deliveries_are_listed_newest_first(store: JobStore, outbox: Outbox) -> None:
+    job = await finish(store, await running_job(store, webhook=WEBHOOK), BROKEN)
+    assert [delivery.event for delivery in await outbox.of_job(job.id, 10)] == ["job.failed", "job.started"]
+    assert [delivery.event for delivery in await outbox.of_job(job.id, 1)] == ["job.failed"]
+    assert await outbox.of_job(UNKNOWN_ID, 10) == []
+
+
+# Receivers that want no more
+
+
+async def test_a_410_ends_what_waits_for_that_url_of_that_owner_alone(store: JobStore, outbox: Outbox) -> None:
+    ended = [await ended_with_webhook(store) for _ in range(3)]
+    other = await ended_with_webhook(store, Webhook(URL + "&other", ENDS.events))
+    stranger = await ended_with_webhook(store, owner=STRANGER)
+    (message, *_) = await take(outbox, limit=1)
+    await outbox.record(message.delivery, GivenUp("The receiver answered 410.", 410, gone=True), at(1))
+    for job in ended:
+        assert [delivery.status for delivery in await outbox.of_job(job.id, 10)] == ["failed"]
+    taken = {message.delivery.job_id for message in await take(outbox, 9_999)}
+    assert taken == {other.id, stranger.id}
+
+
+async def test_what_is_under_way_when_a_410_comes_is_not_tried_again(store: JobStore, outbox: Outbox) -> None:
+    for _ in range(2):
+        await ended_with_webhook(store)
+    first, second = await take(outbox)
+    await outbox.record(first.delivery, GivenUp("gone", 410, gone=True), at(1))
+    await outbox.record(second.delivery, TryAgain(at(9), "no", 500), at(2))
+    assert await take(outbox, 9_999) == []
+
+
+async def test_after_a_410_older_jobs_tell_nothing_and_later_ones_try_again(store: JobStore, outbox: Outbox) -> None:
+    before = await running_job(store, webhook=WEBHOOK)
+    started = await take_one(outbox)
+    await outbox.record(started, GivenUp("gone", 410, gone=True), at(5))
+    await finish(store, before, DONE, 6)
+    assert [delivery.event for delivery in await outbox.of_job(before.id, 10)] == ["job.started"]
+    later = await ended_with_webhook(store, seconds=7)
+    assert (await take_one(outbox, 7)).job_id == later.id
+
+
+async def test_a_receiver_that_takes_something_after_its_410_is_told_again(store: JobStore, outbox: Outbox) -> None:
+    before = await running_job(store, webhook=WEBHOOK)
+    started = await take_one(outbox)
+    await outbox.record(started, GivenUp("gone", 410, gone=True), at(5))
+    await outbox.redeliver(before.id, started.id, at(6))
+    await outbox.record(await take_one(outbox, 6), Delivered(200), at(7))
+    await finish(store, before, DONE, 8)
+    assert events(await take(outbox, 8)) == ["completed"]
+
+
+async def test_a_410_outlives_a_restart(backend: Backend) -> None:
+    job = await running_job(backend.store, webhook=WEBHOOK)
+    await backend.outbox.record(await take_one(backend.outbox), GivenUp("gone", 410, gone=True), at(5))
+    await backend.crash()
+    store = await backend.open()
+    await store.recover(at(6), 3)
+    await finish(store, (await claim_one(store, 6)).job, DONE, 7)
+    assert len(await backend.outbox.of_job(job.id, 10)) == 1
+
+
+async def test_a_410_ends_thousands_and_lets_others_write_meanwhile(store: JobStore, outbox: Outbox) -> None:
+    await insert_many(store, 1_200, webhook=ENDS)
+    claims = await store.claim({"report": 2_000}, 2_000, at(0))
+    await asyncio.gather(*(finish(store, claim.job) for claim in claims.claims))
+    (message,) = await take(outbox, 1, limit=1)
+    recording = asyncio.create_task(outbox.record(message.delivery, GivenUp("gone", 410, gone=True), at(2)))
+    await store.insert(new_job())
+    assert not recording.done(), "the 410 held the writer until all had ended"
+    await recording
+    assert await take(outbox, 9_999) == []
+
+
+# Kept
+
+
+async def test_a_crash_loses_nothing_and_what_was_taken_is_due_at_once(backend: Backend) -> None:
+    for _ in range(2):
+        await ended_with_webhook(backend.store)
+    (taken,) = await take(backend.outbox, limit=1)
+    await backend.crash()
+    await backend.open()
+    assert await backend.outbox.recover(at(1)) == 1
+    again = await take(backend.outbox, 1)
+    assert len(again) == 2
+    assert {message.delivery.attempts for message in again} == {1, 2}
+    assert {message.body for message in again} >= {taken.body}
+
+
+async def test_a_clock_that_was_ahead_puts_nothing_off_for_longer_than_was_meant(backend: Backend) -> None:
+    ahead_s = 30.0 * DAY_S
+    tried, new = [await ended_with_webhook(backend.store, seconds=ahead_s) for _ in range(2)]
+    (message,) = await take(backend.outbox, ahead_s, limit=1)
+    await backend.outbox.record(message.delivery, TryAgain(at(ahead_s + 300), "no", 500), at(ahead_s))
+    await backend.close()
+    await backend.open()
+    await backend.outbox.recover(at(0))
+    due_now = await take_one(backend.outbox, 0)
+    assert due_now.job_id == new.id
+    await backend.outbox.record(due_now, Delivered(200), at(1))
+    assert await take(backend.outbox, 299) == []
+    assert (await take_one(backend.outbox, 300)).job_id == tried.id
+
+
+async def test_a_retry_keeps_its_time_over_a_restart(backend: Backend) -> None:
+    await ended_with_webhook(backend.store)
+    await backend.outbox.record(await take_one(backend.outbox), TryAgain(at(300), "no", 500), at(1))
+    await backend.crash()
+    await backend.open()
+    await backend.outbox.recover(at(2))
+    assert await take(backend.outbox, 299) == []
+    assert await next_at(backend.outbox) == at(300)
+    assert len(await take(backend.outbox, 300)) == 1
+
+
+async def test_what_has_ended_goes_with_its_job_and_what_is_pending_goes_on(store: JobStore, outbox: Outbox) -> None:
+    job = await running_job(store, webhook=WEBHOOK)
+    await outbox.record(await take_one(outbox), Delivered(200), at(0))
+    await finish(store, job, DONE)
+    await store.request_cancel(OWNER, job.id, at(2), purge=True)
+    assert [delivery.event for delivery in await outbox.of_job(job.id, 10)] == ["job.completed"]
+    assert events(await take(outbox, 2)) == ["completed"]
+
+
+async def test_an_expired_job_takes_its_deliveries_along(store: JobStore, outbox: Outbox) -> None:
+    job = await ended_with_webhook(store, retain_s=10.0)
+    await outbox.record(await take_one(outbox), Delivered(200), at(1))
+    assert await store.expire(at(20), 10) == 1
+    assert await outbox.of_job(job.id, 10) == []
+
+
+async def test_a_week_after_its_end_a_delivery_is_forgotten(store: JobStore, outbox: Outbox) -> None:
+    job = await finish(store, await running_job(store, webhook=WEBHOOK, retain_s=99.0 * DAY_S), DONE)
+    (started, _) = await take(outbox, 1)
+    await outbox.record(started.delivery, Delivered(200), at(1))
+    assert await outbox.expire(at(7 * DAY_S), 10) == 0
+    assert await outbox.expire(at(7 * DAY_S + 1), 10) == 1
+    assert [delivery.event for delivery in await outbox.of_job(job.id, 10)] == ["job.completed"]
+
+
+# Secrets
+
+
+async def test_a_secret_is_made_once_and_stays(backend: Backend) -> None:
+    asked = await asyncio.gather(*(backend.outbox.secrets(OWNER, at(0)) for _ in range(10)))
+    ((secret,),) = {tuple(secrets) for secrets in asked}
+    assert secret.text.startswith("whsec_")
+    assert secret.text not in repr(secret)
+    await backend.crash()
+    await backend.open()
+    assert list(await backend.outbox.secrets(OWNER, at(1))) == [secret]
+    assert (await backend.outbox.secrets(STRANGER, at(1)))[0].text != secret.text
+
+
+async def test_after_a_rotation_both_secrets_sign_until_the_overlap_is_over(outbox: Outbox) -> None:
+    (old,) = await outbox.secrets(OWNER, at(0))
+    new, kept = await outbox.rotate_secret(OWNER, at(10), 60)
+    assert new.text != old.text
+    assert (kept.text, kept.expires_at, new.expires_at) == (old.text, at(70), None)
+    assert await outbox.secrets(OWNER, at(69.9)) == [new, kept]
+    assert await outbox.secrets(OWNER, at(70)) == [new]
+    await outbox.expire(at(71), 10)
+    assert await outbox.secrets(OWNER, at(11)) == [new], "what signs no more is not kept"
+
+
+async def test_a_rotation_without_overlap_ends_every_older_secret(outbox: Outbox) -> None:
+    await outbox.secrets(OWNER, at(0))
+    await outbox.rotate_secret(OWNER, at(1), 1000)
+    (new,) = await outbox.rotate_secret(OWNER, at(2), 0)
+    assert await outbox.secrets(OWNER, at(3)) == [new]
+
+
+async def test_the_first_rotation_needs_no_older_secret(outbox: Outbox) -> None:
+    (new,) = await outbox.rotate_secret(OWNER, at(0), 60)
+    assert list(await outbox.secrets(OWNER, at(1))) == [new]
+
+
+async def test_the_status_of_a_job_stands_in_what_is_told(store: JobStore, outbox: Outbox) -> None:
+    await finish(store, await running_job(store, webhook=WEBHOOK), BROKEN)
+    told = [json.loads(message.body)["data"]["status"] for message in await take(outbox, 5)]
+    assert told == [Status.RUNNING, Status.FAILED]
