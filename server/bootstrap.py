@@ -17,26 +17,30 @@ from typing import Any
 import structlog
 from aiohttp import web
 
+from .addresses import AllowList
 from .control import Door, ask
 from .engine import EmbeddedEngine
-from .errors import DirectoryOwnedError, SetupError
+from .errors import DirectoryOwnedError, SetupError, UrlRefusedError
 from .executor import Executor
 from .files import DataDirectory
 from .handlers import Registry
 from .hub import LocalHub
 from .metrics import Metrics
+from .outgoing import Outgoing, check_url
 from .retention import Retention
 from .samples import MODULES
 from .settings import Settings
 from .sqlite.keeping import SqliteRecordKeeper
+from .sqlite.outbox import SqliteOutbox
 from .sqlite.store import SqliteStore
 from .upkeep import Upkeep
 from .watchdog import LoopWatchdog
 from .web.app import MAX_LINE_BYTES, make_app
-from .web.keys import STATE
+from .web.keys import ALLOWED, OUTBOX, STATE
 from .web.links import Links
 from .web.request_ids import add_request_id
 from .web.wire import event_body
+from .webhooks import WebhookSender
 
 GC_THRESHOLDS = (5_000, 20, 100)
 OTHER_FILES = 500
@@ -75,6 +79,7 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
         )
         stack.push_async_callback(store.close)
         keeper = SqliteRecordKeeper(files.database, store)
+        outbox = SqliteOutbox(store, hub)
         executor = Executor(store, registry, files, cancel_grace_s=settings.cancel_grace_s, metrics=metrics.jobs)
         engine = EmbeddedEngine(
             store,
@@ -89,13 +94,31 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
         retention = Retention(store, hub, files)
         await retention.start()
         stack.push_async_callback(retention.stop)
+        allowed = AllowList(settings.webhook_allow)
+        _check_webhooks(registry, allowed)
+        outgoing = Outgoing(allowed)
+        stack.push_async_callback(outgoing.close)
+        sender = WebhookSender(outbox, hub, outgoing, metrics.deliveries)
+        await sender.start()
+        stack.push_async_callback(sender.stop, settings.shutdown_grace_s)
         await engine.start()
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
         door = Door(files.root, Upkeep(keeper, files).carry_out)
         await door.open()
         stack.push_async_callback(door.close)
         app = make_app(store, keeper, hub, registry, files, settings, metrics)
+        app[OUTBOX], app[ALLOWED] = outbox, allowed
         yield Rooms(app, store, hub, engine, executor, files, metrics)
+
+
+def _check_webhooks(registry: Registry, allowed: AllowList) -> None:
+    """Raises `SetupError` for a job type whose webhook nothing can be sent to."""
+    for job_type in registry:
+        if job_type.webhook_url is not None:
+            try:
+                check_url(job_type.webhook_url, allowed)
+            except UrlRefusedError as error:
+                raise SetupError(f"the job type {job_type.name}: webhook_url: {error}") from error
 
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:

@@ -93,6 +93,7 @@ class JobType:
     retain_s: float | None
     resource: Resource | None
     on_complete: Literal["redirect"] | None
+    webhook_url: str | None
     unavailable: Callable[[], str | None]
     source: str
     """What the child process loads to find the handler: a module's name or a path."""
@@ -183,6 +184,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
     get: Callable[..., Any] | None = None,
     list: Callable[..., Any] | None = None,
     on_complete: Literal["redirect"] | None = None,
+    webhook_url: str | None = None,
     unavailable: Callable[[], str | None] | None = None,
 ) -> Callable[[Handler], Handler]:
     """Declare a function as the handler of the job type `name` (lower-case words joined by hyphens).
@@ -205,6 +207,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
       `get(ctx: ResourceContext, id: str)` returns one (`None`: there is none) and `list(ctx)`, or
       `list(ctx, query: Model)`, what `GET path` shows; the handler then sets `ctx.result_url`.
     - With `on_complete="redirect"` the `Location` of a submission leads on to the result once it is there.
+    - `webhook_url` is told of each job that is submitted without a `webhookUrl`.
     - `unavailable` returns the reason why the type cannot run on this machine, or `None`.
 
     Raises `JobTypeError` if the declaration cannot work.
@@ -218,6 +221,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
         _check_no_retry(name, no_retry)
         if on_complete not in (None, "redirect"):
             raise JobTypeError(f"{name}: on_complete is 'redirect', or None")
+        _check_webhook_url(name, webhook_url)
         resource = _resource(name, path, get, list)
         input_type, returns = _signature(name, handler)
         doc = inspect.getdoc(handler) or ""
@@ -241,6 +245,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
             retain_s=retain_s,
             resource=resource,
             on_complete=on_complete,
+            webhook_url=webhook_url,
             unavailable=_always if unavailable is None else _looked_up(unavailable),
             source=_current_source or handler.__module__,
         )
@@ -362,6 +367,12 @@ def _check_no_retry(name: str, no_retry: object) -> None:
     listed = no_retry if isinstance(no_retry, tuple) else (None,)
     if not all(isinstance(each, type) and issubclass(each, BaseException) for each in listed):
         raise JobTypeError(f"{name}: no_retry is a tuple of exception classes")
+
+
+def _check_webhook_url(name: str, url: object) -> None:
+    """Its form. Whether the server may send there, it says when it starts: that depends on its settings."""
+    if url is not None and not (isinstance(url, str) and re.match(r"https?://[^/?#]", url, re.IGNORECASE)):
+        raise JobTypeError(f"{name}: webhook_url is an http(s) URL, or None")
 
 
 def _resource(

@@ -5,7 +5,7 @@ part; `web/exposition.py` tells them to Prometheus.
 """
 
 from bisect import bisect_left
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
@@ -83,11 +83,19 @@ class RequestMetrics:
 
 
 @dataclass(slots=True)
+class DeliveryMetrics:
+    """Attempts to deliver a webhook, by what they came to: `delivered`, `retry`, `failed`."""
+
+    attempts: Counter[str] = field(default_factory=Counter)
+
+
+@dataclass(slots=True)
 class Metrics:
     """All of one server."""
 
     commits: CommitMetrics = field(default_factory=CommitMetrics)
     jobs: JobMetrics = field(default_factory=JobMetrics)
     requests: RequestMetrics = field(default_factory=RequestMetrics)
+    deliveries: DeliveryMetrics = field(default_factory=DeliveryMetrics)
     loop_lag: Histogram = field(default_factory=_quick)
     """Seconds by which the event loop was late for a timer."""

@@ -78,6 +78,7 @@ def _new_job(request: web.Request, job: Job, input_json: str) -> NewJob:
         timeout_s=job.timeout_s,
         uploads=job.uploads,
         retry_of=job.id,
+        webhook=job.webhook,
     )
 
 

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from functools import lru_cache, partial
 from io import FileIO
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import BodyPartReader, web
@@ -31,6 +31,7 @@ from pydantic.alias_generators import to_camel
 from ..errors import StoreUnavailableError
 from ..handlers import INPUT_PART
 from ..jobs import UploadedFile
+from ..outgoing import MAX_URL_CHARS
 from ..progress import clean_text
 from ..settings import DAY_S, Settings
 from .keys import FILES
@@ -80,6 +81,28 @@ Instant = Annotated[AwareDatetime, Strict(strict=False), BeforeValidator(_rfc333
 """A point in time in a request: RFC 3339; in UTC and to the millisecond from here on."""
 
 
+EventName = Literal["job.started", "job.progress", "job.completed", "job.failed", "job.cancelled"]
+
+
+def separated(value: Any) -> Any:
+    """A list that is written as text: in a query, or in a part of a form."""
+    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+def _once_each(events: list[EventName]) -> list[EventName]:
+    return sorted(set(events))
+
+
+_WEBHOOK_URL = Field(
+    max_length=MAX_URL_CHARS,
+    description="Who is told of the job: an http(s) URL, of a public address.",
+    json_schema_extra={"pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
+)
+_WEBHOOK_EVENTS: Any = Field(
+    default_factory=list,
+    description="Of what; by default of all but `job.progress`.",
+)
+
 _LABEL = Field(max_length=MAX_LABEL_CHARS, json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"})
 
 
@@ -93,6 +116,8 @@ class SubmitOptions(BaseModel):
     run_at: Instant | None = None
     timeout_seconds: Annotated[float, Field(gt=0, le=30 * DAY_S, allow_inf_nan=False)] | None = None
     retain_seconds: Annotated[float, Field(ge=0, le=366 * DAY_S, allow_inf_nan=False)] | None = None
+    webhook_url: Annotated[str, _WEBHOOK_URL] | None = None
+    webhook_events: Annotated[list[EventName], BeforeValidator(separated), AfterValidator(_once_each)] = _WEBHOOK_EVENTS
 
 
 class Envelope(SubmitOptions):
@@ -102,6 +127,7 @@ class Envelope(SubmitOptions):
 
     type: str
     input: dict[str, Any] = Field(default_factory=dict)
+    webhook_events: Annotated[list[EventName], AfterValidator(_once_each)] = _WEBHOOK_EVENTS
 
 
 class NoQuery(BaseModel, extra="forbid"):

@@ -4,11 +4,12 @@ from dataclasses import dataclass, field
 
 from aiohttp import StreamReader, web
 
+from ..addresses import AllowList
 from ..files import DataDirectory
 from ..handlers import Registry
 from ..jobs import JobIds
 from ..metrics import Metrics
-from ..ports import EventHub, JobStore, RecordKeeper
+from ..ports import EventHub, JobStore, Outbox, RecordKeeper
 from ..settings import Settings
 from .audiences import Audiences
 from .fan_out import FanOut
@@ -37,6 +38,8 @@ ENCODER = web.AppKey("encoder", Encoder)
 LINKS = web.AppKey("links", Links)
 STATE = web.AppKey("state", ServerState)
 KEEPER = web.AppKey("keeper", RecordKeeper)
+OUTBOX = web.AppKey("outbox", Outbox)
+ALLOWED = web.AppKey("allowed", AllowList)
 METRICS = web.AppKey("metrics", Metrics)
 STREAMS = web.AppKey("streams", OpenStreams)
 WAITING = web.AppKey("waiting", Waiting)

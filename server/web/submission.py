@@ -13,8 +13,10 @@ from pydantic import ValidationError
 from pydantic_core import to_json
 
 from ..clock import utc_now
+from ..errors import UrlRefusedError
 from ..handlers import INPUT_PART, JobType, Upload
-from ..jobs import FirstSubmission, IdempotencyKey, Job, NewJob
+from ..jobs import DEFAULT_EVENTS, FirstSubmission, IdempotencyKey, Job, NewJob, Webhook, WebhookEvent
+from ..outgoing import check_url
 from .auth import caller
 from .idempotency import fingerprint_of, first_job, first_with, given_key, key_for
 from .intake import (
@@ -26,12 +28,15 @@ from .intake import (
     query,
     read_json,
     read_multipart,
+    separated,
     storing,
     validate,
 )
-from .keys import FILES, IDS, REGISTRY, SETTINGS, STATE, STORE
+from .keys import ALLOWED, FILES, IDS, REGISTRY, SETTINGS, STATE, STORE
 from .limits import refuse_when_disk_is_full
 from .problems import Problem
+
+EVENTS_PART = "webhookEvents"
 
 
 class Submitted(NamedTuple):
@@ -136,7 +141,10 @@ def _typed_form(name: str, options: SubmitOptions, body: Body, incoming: Path | 
 
 def _enveloped(body: Body, incoming: Path | None, *, strict: bool | None) -> _Asked:
     """`strict` is false for a form: its parts are text, whatever they stand for."""
-    envelope = validate(Envelope, _object(body.fields, ""), strict=strict)
+    fields = _object(body.fields, "")
+    if strict is False and EVENTS_PART in fields:
+        fields = fields | {EVENTS_PART: separated(fields[EVENTS_PART])}
+    envelope = validate(Envelope, fields, strict=strict)
     return _Asked(envelope.type, envelope.input, envelope, body, incoming, "/input")
 
 
@@ -306,6 +314,7 @@ def _check_input(job_type: JobType, input_json: bytes, body: Body, prefix: str) 
 
 def _new_job(request: web.Request, job_type: JobType, input_json: bytes, options: SubmitOptions, body: Body) -> NewJob:
     settings = request.app[SETTINGS]
+    webhook = _webhook(request, job_type, options)
     job_id, created_at = request.app[IDS].new(utc_now())
     retain_s = job_type.retain_s if options.retain_seconds is None else options.retain_seconds
     return NewJob(
@@ -321,4 +330,20 @@ def _new_job(request: web.Request, job_type: JobType, input_json: bytes, options
         max_attempts=job_type.max_attempts,
         timeout_s=options.timeout_seconds or job_type.timeout_s,
         uploads=tuple(body.uploads.values()),
+        webhook=webhook,
     )
+
+
+def _webhook(request: web.Request, job_type: JobType, options: SubmitOptions) -> Webhook | None:
+    """Whom the job tells of what. Raises `Problem` for a URL that nothing is sent to."""
+    url = job_type.webhook_url if options.webhook_url is None else options.webhook_url
+    if url is None:
+        if options.webhook_events:
+            errors = [("/webhookEvents", "needs webhookUrl: this job type has no default")]
+            raise Problem("validation-failed", errors=errors)
+        return None
+    try:
+        checked = check_url(url, request.app[ALLOWED])
+    except UrlRefusedError as error:
+        raise Problem("validation-failed", str(error), errors=[("/webhookUrl", str(error))]) from None
+    return Webhook(checked, frozenset(map(WebhookEvent, options.webhook_events)) or DEFAULT_EVENTS)

@@ -7,6 +7,7 @@ import socket
 import struct
 import zlib
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -17,6 +18,18 @@ from tests.web.raw import FORM, JSON, RawReply, assert_problem, exchange, form, 
 LATER = "?runAt=2099-01-01T00:00:00Z"
 DOCUMENT = part("document", b"hello", "a.txt")
 MIB = 1024 * 1024
+
+REFUSED_URLS = (
+    *(
+        "http://127.0.0.1:8080/",
+        "http://localhost/x",
+        "http://169.254.169.254/latest",
+        "http://[::1]/",
+        "http://10.0.0.1",
+    ),
+    *("http://2130706433/", "ftp://example.com/", "https://user:word@example.com/", "example.com", ""),
+)
+"""Of webhooks: the server's own machine and network, and what is no plain URL."""
 
 
 def post(server: ServerProcess, body: bytes, path: str = "/jobs/steps-async", headers: object = JSON) -> RawReply:
@@ -199,7 +212,8 @@ def test_integers_of_64_bits_are_kept_exactly(server: ServerProcess, number: int
         ("runAt", "9999-12-31T23:59:59-01:00"),
         ("runAt", "0001-01-01T00:00:00+01:00"),
         ("runAt", f"2026-01-01T00:00:00.{'1' * 10_000}Z"),
-        ("webhookUrl", "https://example.com/"),
+        *(("webhookUrl", value) for value in (*REFUSED_URLS, 5, f"https://example.com/{'x' * 2048}")),
+        *(("webhookEvents", value) for value in ("job.completed", None, ["job.completed"])),
         ("idempotencyKey", "k"),
         ("run_at", "2026-01-01T00:00:00Z"),
         ("surprise", 1),
@@ -218,7 +232,8 @@ def test_an_envelope_is_strict(server: ServerProcess, field: str, value: object)
         *("timeoutSeconds=0", "timeoutSeconds=1e999", "retainSeconds=-1", "retainSeconds=1e99", "runAt=x"),
         *("runAt=1700000000", "runAt=9999-12-31T23:59:59-01:00", "runAt=0001-01-01T00:00:00%2B01:00"),
         *("label=%00", "label=a%0d%0aX-Injected:%20yes", f"label={'x' * 201}", "label=a&label=a"),
-        *("webhookUrl=https://example.com/", "idempotencyKey=k", "wait=5", "run_at=2026-01-01T00:00:00Z", "type=noop"),
+        *(f"webhookUrl={quote(url)}" for url in REFUSED_URLS),
+        *("webhookEvents=job.completed", "idempotencyKey=k", "wait=5", "run_at=2026-01-01T00:00:00Z", "type=noop"),
     ],
 )
 def test_options_are_strict(server: ServerProcess, option: str) -> None:

@@ -1,5 +1,6 @@
 """Submissions: of any type with an envelope, and of each job type with its own schema."""
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -58,8 +59,17 @@ def _enveloped() -> Operation:
 def _envelope_form() -> Schema:
     """What is left out of JSON or `null` there is left out here."""
     schema = Envelope.model_json_schema(ref_template=REF)
-    schema["properties"] = {name: _without_null(field) for name, field in schema["properties"].items()}
+    schema["properties"] = {name: _as_text(_without_null(field)) for name, field in schema["properties"].items()}
     return schema
+
+
+def _as_text(field: Schema) -> Schema:
+    """A part of a form is text: of a list of words, what stands between commas."""
+    if field.get("type") != "array":
+        return field
+    word = "|".join(map(re.escape, field["items"]["enum"]))
+    said = {key: value for key, value in field.items() if key in ("title", "description")}
+    return said | {"type": "string", "pattern": f"^({word})(,({word}))*$"}
 
 
 def _without_null(field: Schema) -> Schema:
