@@ -8,7 +8,6 @@ the one that a socket is made for. Nothing is connected to before that.
 import asyncio
 import os
 import re
-import socket
 import ssl
 from collections.abc import Mapping
 from contextlib import suppress
@@ -19,7 +18,6 @@ from typing import NamedTuple
 
 import structlog
 from aiohttp import (
-    AddrInfoType,
     ClientConnectorCertificateError,
     ClientConnectorDNSError,
     ClientConnectorError,
@@ -29,13 +27,12 @@ from aiohttp import (
     ClientTimeout,
     DummyCookieJar,
     ServerDisconnectedError,
-    TCPConnector,
 )
 from yarl import URL
 
 from .addresses import ALLOW_SETTING, AllowList
+from .connections import GuardedConnector, Lookup, NotPublicError, look_up
 from .errors import HeadwayError, UrlRefusedError
-from .public_names import Lookup, NotPublicError, PublicNames, look_up
 
 MAX_URL_CHARS = 2_048
 MAX_HOST_CHARS = 253
@@ -45,7 +42,6 @@ MAX_BODY_READ_BYTES = 4_096
 BODY_PATIENCE_S = 1.0
 """An answer's status is all that is wanted. A short body is read, so that its sender sees no broken connection."""
 
-RECEIVE_BUFFER_BYTES = 64 * 1024
 MAX_HEADER_LINE_BYTES = 8 * 1024
 MAX_HEADERS = 64
 
@@ -158,15 +154,8 @@ class Outgoing:
         """`timeout_s`: from the look-up of the name to the last of an answer's headers."""
         self._allowed = allowed
         self._timeout_s = timeout_s
-        connector = TCPConnector(
-            resolver=PublicNames(allowed, lookup or look_up),
-            use_dns_cache=False,
-            socket_factory=self._socket_for,
-            force_close=True,
-            limit=0,
-        )
         self._session = ClientSession(
-            connector=connector,
+            connector=GuardedConnector(allowed, lookup or look_up),
             cookie_jar=DummyCookieJar(),
             trust_env=False,
             auto_decompress=False,
@@ -205,18 +194,6 @@ class Outgoing:
         finally:
             response.close()
         return Answer(response.status, retry_after_s(response.headers.get("Retry-After"), datetime.now(UTC)))
-
-    def _socket_for(self, address_info: AddrInfoType) -> socket.socket:
-        """A socket for exactly this address, which is connected to next. Raises `NotPublicError`."""
-        family, type_, protocol, _, address = address_info
-        host, port = str(address[0]), int(address[1])
-        if self._allowed.refusal(host, port) is not None:
-            log.info("a request to an address that is not public was refused", address=host, port=port)
-            raise NotPublicError
-        made = socket.socket(family, type_, protocol)
-        # Fixed, so that it does not grow to megabytes for somebody who sends what nobody reads.
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
-        return made
 
 
 async def _read_a_little(response: ClientResponse) -> None:

@@ -1,4 +1,4 @@
-"""What names resolve to, for outgoing requests: public addresses, looked up where nothing else has to wait."""
+"""The connections of outgoing requests: to public addresses only, and each good for one short answer."""
 
 import asyncio
 import socket
@@ -8,10 +8,17 @@ from contextlib import suppress
 from typing import Any
 
 import structlog
+from aiohttp import AddrInfoType, ClientRequest, ClientTimeout, TCPConnector
 from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp.connector import Connection
+from aiohttp.tracing import Trace
 
 from .addresses import AllowList
 
+MAX_ANSWER_BYTES = 64 * 1024
+"""Headers, interim answers (1xx) and all: whoever sends more, is cut off."""
+
+RECEIVE_BUFFER_BYTES = 64 * 1024
 MAX_LOOKUPS = 64
 
 Lookup = Callable[[str, int], list[tuple[Any, ...]]]
@@ -27,6 +34,76 @@ class NotPublicError(OSError):
 
     def __init__(self) -> None:
         super().__init__("the address is not public")
+
+
+class GuardedConnector(TCPConnector):
+    """Connects to what `allowed` does not refuse. Every request has a connection of its own."""
+
+    def __init__(self, allowed: AllowList, lookup: Lookup) -> None:
+        self._allowed_addresses = allowed
+        super().__init__(
+            resolver=PublicNames(allowed, lookup),
+            use_dns_cache=False,
+            socket_factory=self._socket_for,
+            force_close=True,
+            limit=0,
+        )
+
+    async def connect(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],
+        timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's
+    ) -> Connection:
+        """As aiohttp does it, and metered."""
+        connection = await super().connect(req, traces, timeout)
+        if connection.transport is not None and connection.protocol is not None:
+            connection.transport.set_protocol(_Metered(connection.protocol, connection.transport))
+        return connection
+
+    def _socket_for(self, address_info: AddrInfoType) -> socket.socket:
+        """A socket for exactly this address, which is connected to next. Raises `NotPublicError`.
+
+        The resolver is not asked about addresses that stand in a URL, and what it said may be old: this is the last
+        look, and nothing gets past it.
+        """
+        family, type_, protocol, _, address = address_info
+        host, port = str(address[0]), int(address[1])
+        if self._allowed_addresses.refusal(host, port) is not None:
+            log.info("a request to an address that is not public was refused", address=host, port=port)
+            raise NotPublicError
+        made = socket.socket(family, type_, protocol)
+        # Fixed, so that it does not grow to megabytes for somebody who sends what nobody reads.
+        made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
+        return made
+
+
+class _Metered(asyncio.Protocol):
+    """Hands on what comes until it is too much. aiohttp's own limits let interim answers come without an end."""
+
+    def __init__(self, inner: asyncio.Protocol, transport: asyncio.Transport) -> None:
+        self._inner = inner
+        self._transport = transport
+        self._left_bytes = MAX_ANSWER_BYTES
+
+    def data_received(self, data: bytes) -> None:
+        self._inner.data_received(data[: self._left_bytes])
+        self._left_bytes -= len(data)
+        if self._left_bytes <= 0:
+            self._left_bytes = 0
+            self._transport.abort()
+
+    def eof_received(self) -> bool | None:
+        return self._inner.eof_received()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        self._inner.connection_lost(error)
+
+    def pause_writing(self) -> None:
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        self._inner.resume_writing()
 
 
 class PublicNames(AbstractResolver):
