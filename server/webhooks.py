@@ -118,6 +118,11 @@ class WebhookSender:
         except HeadwayError as error:
             log.warning("deliveries could not be taken", reason=str(error))
             return CALM_DOWN_S
+        except Exception:
+            log.exception("deliveries could not be taken")
+            return CALM_DOWN_S
+        if self._stopping:
+            return 0.0
         for message in due.messages:
             task = tasks.create_task(self._attempt(message), name=f"delivery:{message.delivery.id}")
             self._sending.add(task)

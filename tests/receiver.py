@@ -68,8 +68,8 @@ class Receiver:
     def port(self) -> int:
         return int(self._server.server_address[1])
 
-    def url(self, path: str = "/hook", host: str = "127.0.0.1") -> str:
-        return f"http://{host}:{self.port}{path}"
+    def url(self, path: str = "/hook") -> str:
+        return f"http://127.0.0.1:{self.port}{path}"
 
     def keep(self, request: Received) -> None:
         with self._came:
@@ -84,7 +84,7 @@ class Receiver:
 
         with self._came:
             assert self._came.wait_for(lambda: len(found()) >= count, patience_s), (
-                f"waited in vain for {count} with {sought}, came: {[(each.path, each.body) for each in self.received]}"
+                f"waited in vain for {count} with {sought}, came: {[(each.path, each.event, each.job_id) for each in self.received]}"
             )
             return found()[:count]
 

@@ -15,6 +15,7 @@ from ..ports import EventHub, JobStore, RecordKeeper
 from ..settings import Settings
 from . import (
     accepting,
+    deliveries,
     ended,
     endpoints,
     exposition,
@@ -117,6 +118,8 @@ def _add_routes(app: web.Application) -> None:
         ("GET", "/jobs/{id}/logs", endpoints.read_logs),
         ("GET", "/jobs/{id}/files/{name}", endpoints.read_file),
         ("POST", "/jobs/{id}/retry", ended.retry_job),
+        ("GET", "/jobs/{id}/deliveries", deliveries.list_deliveries),
+        ("POST", "/jobs/{id}/deliveries/{deliveryId}/redeliver", deliveries.redeliver),
         ("GET", "/jobs", endpoints.list_jobs),
         ("POST", "/jobs", accepting.create_job),
         ("GET", "/job-types", endpoints.job_types),

@@ -10,16 +10,30 @@ A_MOMENT_S = 0.5
 """Streams of many jobs do not end: what comes within this time is examined."""
 
 
+NOBODY_LISTENS = "http://127.0.0.1:9/"
+
+
 @schemathesis.hook
 def before_call(_context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     if case.operation.path.endswith("/progress"):
         kwargs["timeout"] = A_MOMENT_S
     if "wait" in (case.query or {}):
         case.query["wait"] = min(case.query["wait"], A_MOMENT_S) if _is_number(case.query["wait"]) else "x"
+    for options in (case.query, case.body):
+        _tell_nobody(options)
     if case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
         headers = case.headers or {}
         if "Idempotency-Key" in headers:  # one that was used for another request would be refused
             headers["Idempotency-Key"] = f'"{uuid.uuid4()}"'
+
+
+def _tell_nobody(options: Any) -> None:
+    """Which hosts exist is not for a fuzzer to find out; and events without a URL are refused, as no schema can say."""
+    if not isinstance(options, dict):
+        return
+    url, events = options.get("webhookUrl"), options.get("webhookEvents")
+    if (isinstance(url, str) and url.lower().startswith("http")) or (url is None and events):
+        options["webhookUrl"] = NOBODY_LISTENS
 
 
 @schemathesis.hook

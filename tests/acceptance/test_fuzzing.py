@@ -11,9 +11,11 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
+from tests.acceptance.fuzzing_hooks import NOBODY_LISTENS
 from tests.process import ROOT, ServerProcess
 
 HERE = Path(__file__).parent
@@ -26,7 +28,8 @@ PHASES = "examples,coverage,fuzzing,stateful"
 @pytest.fixture
 def server() -> ServerProcess:
     jobs = str(HERE / "jobs_to_fuzz.py")
-    return ServerProcess(":memory:", "--jobs", jobs, "--max-running", "2")
+    env = {"HEADWAY_WEBHOOK_ALLOW": urlsplit(NOBODY_LISTENS).netloc}
+    return ServerProcess(":memory:", "--jobs", jobs, "--max-running", "2", env=env)
 
 
 def test_whatever_is_sent_is_answered_as_described(server: ServerProcess) -> None:

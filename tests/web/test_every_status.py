@@ -42,9 +42,16 @@ class Asking:
         self.seen: set[tuple[str, str, int]] = set()
 
     async def ask(self, operation: str, status: int, *, query: Any = None, **options: Any) -> Any:
-        """`operation`: method and path as the description has them; `id` and `name` fill its path. The JSON body."""
+        """`operation`: method and path as the description has them; `id`, `name` and `delivery` fill its path. The
+        JSON body.
+        """
         method, template = operation.split()
-        path = template.format(id=options.pop("id", UNKNOWN), name=options.pop("name", "letter.txt"), path="app.js")
+        path = template.format(
+            id=options.pop("id", UNKNOWN),
+            name=options.pop("name", "letter.txt"),
+            path="app.js",
+            deliveryId=options.pop("delivery", UNKNOWN),
+        )
         suffix = query if isinstance(query, str) else ""
         params = None if isinstance(query, str) else query
         async with self.client.request(method, path + suffix, params=params, allow_redirects=False, **options) as reply:
@@ -87,6 +94,7 @@ async def asking(tmp_path: Path) -> AsyncIterator[Asking]:
         max_body_bytes=BODY_LIMIT_BYTES,
         body_timeout_s=0.5,
         max_streams_per_client=1,
+        webhook_allow=("127.0.0.1",),
     )
     registry = Registry.load([str(JOBS)])
     document = Description(registry, settings).document()
@@ -100,6 +108,7 @@ async def test_every_documented_status_is_produced(asking: Asking) -> None:
         await submit_in_every_way(asking, operation, input, query)
     await read_and_delete_jobs(asking)
     await poll_as_sdks_do(asking)
+    await look_at_deliveries(asking)
     await follow_streams(asking)
     for prefix in ("/jobs", "/fuzz/letters", "/fuzz/nothings"):
         await read_results_and_files(asking, prefix)
@@ -217,6 +226,17 @@ async def poll_as_sdks_do(asking: Asking) -> None:
     await ask(f"DELETE {one}", 409, id=waiting)
     await ask(f"POST {one}:cancel", 200, id=waiting)
     await ask(f"DELETE {one}", 200, id=waiting)
+
+
+async def look_at_deliveries(asking: Asking) -> None:
+    all_of_them, one = "/jobs/{id}/deliveries", "/jobs/{id}/deliveries/{deliveryId}/redeliver"
+    told = await asking.submit("write-letter", webhookUrl="http://127.0.0.1:9/")
+    await asking.ask("GET /jobs/{id}", 200, id=told, query={"wait": "30"})
+    listed = await asking.ask(f"GET {all_of_them}", 200, id=told)
+    await asking.ask(f"GET {all_of_them}", 404)
+    delivery = listed["deliveries"][0]["deliveryId"]
+    await asking.ask(f"POST {one}", 202, id=told, delivery=delivery)
+    await asking.ask(f"POST {one}", 404, id=told)
 
 
 async def follow_streams(asking: Asking) -> None:

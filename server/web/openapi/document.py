@@ -12,13 +12,14 @@ from pydantic_core import to_json
 
 from ...handlers import Registry
 from ...settings import Settings
+from ..deliveries import DeliveryView
 from ..idempotency import KEPT, MAX_KEY_CHARS
 from ..intake import MAX_LABEL_CHARS, MAX_PARTS, Envelope
 from ..operations_azure import StatusMonitor
 from ..polling import MAX_WAIT_S
 from ..problems import KINDS
 from ..wire import JobDetail, JobView, LogLineView
-from . import jobs, outputs, resources, sdks, service, streams, submissions
+from . import jobs, outputs, resources, sdks, service, streams, submissions, webhooks
 from .operation import JSON, REF, REQUEST_HEADERS, RESPONSE_HEADERS, Operations, Schema
 
 ABOUT = """
@@ -31,7 +32,7 @@ result.
 - `x-limits` says which limits are in force; what is over them is refused.
 """.strip()
 
-OUTPUTS: tuple[type[BaseModel], ...] = (JobView, JobDetail, LogLineView, StatusMonitor)
+OUTPUTS: tuple[type[BaseModel], ...] = (JobView, JobDetail, LogLineView, StatusMonitor, DeliveryView)
 INPUTS: tuple[type[BaseModel], ...] = (Envelope,)
 
 
@@ -56,6 +57,7 @@ class Description:
             **streams.OPERATIONS,
             **outputs.OPERATIONS,
             **resources.operations(self._registry),
+            **webhooks.OPERATIONS,
             **sdks.OPERATIONS,
             **service.OPERATIONS,
         }
@@ -70,6 +72,7 @@ class Description:
             "servers": [{"url": self._settings.public_url or "/"}],
             "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
             "paths": paths,
+            "webhooks": webhooks.webhooks(),
             "components": {
                 "schemas": {
                     **_schemas(),
@@ -90,6 +93,7 @@ TAGS: Mapping[str, str] = {
     "jobs": "Look at jobs, cancel, repeat and delete them.",
     "streams": "Hear what changes, as server-sent events.",
     "outputs": "Results and files.",
+    "webhooks": "What the receivers of webhooks are sent, and what came of it.",
     "resources": "Job types under paths of their own.",
     "sdks": "Jobs in the shapes that the SDKs of Azure and Google know.",
     "service": "The server itself.",

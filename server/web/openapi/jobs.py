@@ -11,6 +11,7 @@ JOB_LINKS = {
     "watch": link("watchJob", "Listen to it", id="$response.body#/jobId"),
     "logs": link("readLogs", "Its log", id="$response.body#/jobId"),
     "result": link("readResult", "What it returned", id="$response.body#/jobId"),
+    "deliveries": link("listDeliveries", "What its webhook was sent", id="$response.body#/jobId"),
     "cancel": link("deleteJob", "Cancel it", id="$response.body#/jobId"),
     "retry": link("retryJob", "Repeat it, if it failed", id="$response.body#/jobId"),
     "deleteResult": link("deleteResult", "Delete its result", id="$response.body#/jobId"),

@@ -184,6 +184,7 @@ def link(operation_id: str, description: str, **parameters: str) -> Schema:
 
 PATH_PARAMETERS: Mapping[str, Schema] = {
     "id": {"description": "A job's id. What is no id is 404.", "schema": {"type": "string"}},
+    "deliveryId": {"description": "The id of one of the job's deliveries.", "schema": {"type": "string"}},
     "key": {"description": "What the job type's author calls an id.", "schema": {"type": "string"}},
     "name": {"description": "The name of one of the job's `files`.", "schema": {"type": "string"}},
     "path": {"description": "A file of the page.", "schema": {"type": "string"}},
