@@ -83,9 +83,9 @@ class Receiver:
             return [each for each in self.received if all(getattr(each, k) == v for k, v in sought.items())]
 
         with self._came:
-            assert self._came.wait_for(lambda: len(found()) >= count, patience_s), (
-                f"waited in vain for {count} with {sought}, came: {[(each.path, each.event, each.job_id) for each in self.received]}"
-            )
+            if not self._came.wait_for(lambda: len(found()) >= count, patience_s):
+                came = [(each.path, each.event, each.job_id) for each in self.received]
+                raise AssertionError(f"waited in vain for {count} with {sought}, came: {came}")
             return found()[:count]
 
 
