@@ -103,7 +103,7 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
         stack.push_async_callback(sender.stop, settings.shutdown_grace_s)
         await engine.start()
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
-        door = Door(files.root, Upkeep(keeper, files).carry_out)
+        door = Door(files.root, Upkeep(keeper, outbox, files).carry_out)
         await door.open()
         stack.push_async_callback(door.close)
         app = make_app(store, keeper, hub, registry, files, settings, metrics)
@@ -196,7 +196,8 @@ async def operate(settings: Settings, command: str, fields: dict[str, Any]) -> d
         body_of = partial(event_body, links=Links(settings.public_url))
         store = await SqliteStore.open(files.database, hub, max_queued=settings.max_queued, body_of=body_of)
         stack.push_async_callback(store.close)
-        return await Upkeep(SqliteRecordKeeper(files.database, store), files).carry_out(command, fields)
+        upkeep = Upkeep(SqliteRecordKeeper(files.database, store), SqliteOutbox(store, hub), files)
+        return await upkeep.carry_out(command, fields)
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> str:

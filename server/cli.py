@@ -11,7 +11,7 @@ import typer
 from pydantic import ValidationError
 
 from .errors import HeadwayError
-from .jobs import TERMINAL, Status
+from .jobs import LOCAL_OWNER, TERMINAL, Status
 from .settings import Settings
 
 app = typer.Typer(
@@ -22,6 +22,9 @@ app = typer.Typer(
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+secrets = typer.Typer(help="What webhooks are signed with: their receivers need it.", no_args_is_help=True)
+app.add_typer(secrets, name="secrets")
 
 DEFAULT_COMMAND = "serve"
 
@@ -77,7 +80,7 @@ def purge(
     statuses = status or sorted(TERMINAL)
     if not TERMINAL.issuperset(statuses):
         _fail("--status: only completed, failed and cancelled jobs can be purged")
-    fields = {"older_than_s": _duration_s(older_than), "statuses": statuses, "dry_run": dry_run}
+    fields = {"older_than_s": _duration_s(older_than, "--older-than"), "statuses": statuses, "dry_run": dry_run}
     count = _operate(data_dir, "purge", fields)["jobs"]
     print(f"{count:,} {'jobs would be' if dry_run else 'jobs were'} deleted")  # noqa: T201
 
@@ -105,6 +108,31 @@ def doctor(data_dir: DataDir = None) -> None:
     raise SystemExit(1 if faults else 0)
 
 
+Owner = Annotated[str, typer.Option(help="Whose jobs they are about.")]
+
+
+@secrets.command("show")
+def show_secrets(owner: Owner = LOCAL_OWNER, data_dir: DataDir = None) -> None:
+    """Print the secrets that sign an owner's webhooks, the current one first."""
+    _print_secrets(_operate(data_dir, "secrets show", {"owner": owner}))
+
+
+@secrets.command("rotate")
+def rotate_secret(
+    owner: Owner = LOCAL_OWNER,
+    overlap: Annotated[str, typer.Option(help="For so long the old one signs too: '0s', '24h', '7d'.")] = "24h",
+    data_dir: DataDir = None,
+) -> None:
+    """Make a new secret, and print it with those that still sign beside it."""
+    fields = {"owner": owner, "overlap_s": _duration_s(overlap, "--overlap")}
+    _print_secrets(_operate(data_dir, "secrets rotate", fields))
+
+
+def _print_secrets(answer: dict[str, Any]) -> None:
+    for secret in answer["secrets"]:
+        print(secret["secret"] + (f"  until {secret['until']}" if secret["until"] else ""))  # noqa: T201
+
+
 def _operate(data_dir: str | None, command: str, fields: dict[str, Any]) -> dict[str, Any]:
     from .bootstrap import configure_logging, operate  # noqa: PLC0415 - see the module's first line
 
@@ -115,11 +143,11 @@ def _operate(data_dir: str | None, command: str, fields: dict[str, Any]) -> dict
         _fail(str(error))
 
 
-def _duration_s(text: str) -> float:
+def _duration_s(text: str, option: str) -> float:
     """Seconds of '90s', '15m', '12h' or '30d'."""
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if found is None:
-        _fail("--older-than: write a number and a unit, like 90s, 15m, 12h or 30d")
+        _fail(f"{option}: write a number and a unit, like 90s, 15m, 12h or 30d")
     return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
 
 

@@ -13,6 +13,7 @@ QUICK_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 """For what should take milliseconds: requests, commits, the loop's lag."""
 LONG_S = (0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0)
 """For what may take hours: jobs."""
+DELIVERY_OUTCOMES = ("delivered", "retry", "failed")
 BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 
@@ -84,7 +85,7 @@ class RequestMetrics:
 
 @dataclass(slots=True)
 class DeliveryMetrics:
-    """Attempts to deliver a webhook, by what they came to: `delivered`, `retry`, `failed`."""
+    """Attempts to deliver a webhook, by what they came to: one of `DELIVERY_OUTCOMES`."""
 
     attempts: Counter[str] = field(default_factory=Counter)
 

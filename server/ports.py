@@ -86,10 +86,13 @@ class Recovery:
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """How many jobs there are, and by type since when the one that has waited longest could have run."""
+    """How many jobs there are, and by type since when the one that has waited longest could have run; and how many
+    deliveries are still to be made.
+    """
 
     counts: Counts
     waiting_since: Mapping[str, datetime]
+    pending_deliveries: int = 0
 
 
 class JobStore(Protocol):

@@ -15,7 +15,8 @@ from .clock import utc_now
 from .errors import SetupError
 from .files import DataDirectory, sync_directory
 from .jobs import Status
-from .ports import RecordKeeper
+from .ports import Outbox, RecordKeeper
+from .secret_orders import RotateOrder, SecretsOrder, rotate_secret, show_secrets
 
 PURGE_BATCH = 200
 LOW_SPACE_BYTES = 256 * 1024 * 1024
@@ -38,8 +39,9 @@ class BackupOrder(BaseModel):
 class Upkeep:
     """The operator's commands on one data directory; they run beside jobs and polls."""
 
-    def __init__(self, record: RecordKeeper, files: DataDirectory) -> None:
+    def __init__(self, record: RecordKeeper, outbox: Outbox, files: DataDirectory) -> None:
         self._record = record
+        self._outbox = outbox
         self._files = files
 
     async def carry_out(self, command: str, fields: Any) -> dict[str, Any]:
@@ -52,10 +54,15 @@ class Upkeep:
                     return {"bytes": await self._backup(BackupOrder.model_validate(fields).path)}
                 case "doctor":
                     return await self._examine()
+                case "secrets show":
+                    return await show_secrets(self._outbox, SecretsOrder.model_validate(fields))
+                case "secrets rotate":
+                    return await rotate_secret(self._outbox, RotateOrder.model_validate(fields))
                 case _:
                     raise SetupError(f"there is no command {command!r}")
         except ValidationError as error:
-            raise SetupError(f"{command}: {error.errors(include_url=False)[0]['msg']}") from error
+            message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
+            raise SetupError(f"{command}: {message}") from error
 
     async def _purge(self, order: PurgeOrder) -> int:
         """Delete the jobs, a batch at a time; how many there were (with `dry_run`: would be)."""

@@ -50,7 +50,12 @@ class SqliteRecordKeeper:
         for _, job_type, status, count in await self._readers.all(SQL["counts"], {}):
             by_type[job_type][Status(status)] += count
         waiting = await self._readers.all(SQL["waiting_since"], {"now": to_ms(now)})
-        return Levels(Counts(by_type), {job_type: from_ms(run_at) for job_type, run_at in waiting})
+        pending = await self._readers.one(SQL["count_pending_deliveries"], {})
+        return Levels(
+            Counts(by_type),
+            {job_type: from_ms(run_at) for job_type, run_at in waiting},
+            int(pending[0]) if pending else 0,
+        )
 
     async def copy_to(self, target: Path) -> None:
         # A read transaction of its own (sqlite.org/lang_vacuum.html): it sees one moment and holds up nobody.

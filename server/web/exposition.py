@@ -19,7 +19,15 @@ from prometheus_client.registry import Collector
 from ..clock import utc_now
 from ..errors import StoreUnavailableError
 from ..jobs import Status
-from ..metrics import CommitMetrics, Histogram, JobMetrics, Metrics, RequestMetrics
+from ..metrics import (
+    DELIVERY_OUTCOMES,
+    CommitMetrics,
+    DeliveryMetrics,
+    Histogram,
+    JobMetrics,
+    Metrics,
+    RequestMetrics,
+)
 from ..ports import Levels
 from .keys import KEEPER, METRICS, STREAMS
 from .open_streams import OpenStreams
@@ -52,6 +60,7 @@ class _Headway(Collector):
         if self.levels is not None:
             yield from _levels(self.levels, self.now)
         yield from _jobs(self.metrics.jobs)
+        yield _deliveries(self.metrics.deliveries)
         yield from _streams(self.streams)
         yield from _commits(self.metrics.commits)
         yield from _requests(self.metrics.requests)
@@ -73,12 +82,26 @@ def _levels(levels: Levels, now: datetime) -> Iterator[Metric]:
         age.add_metric((job_type,), max(0.0, (now - since).total_seconds()))
     yield jobs
     yield age
+    yield GaugeMetricFamily(
+        "headway_deliveries_pending",
+        "Deliveries of webhooks that are still to be made.",
+        value=levels.pending_deliveries,
+    )
 
 
 def _jobs(jobs: JobMetrics) -> Iterator[Metric]:
     waited = {(job_type,): histogram for job_type, histogram in jobs.waited.items()}
     yield _histogram("headway_job_wait_seconds", "From when a job could run to its claim.", ("type",), waited)
     yield _histogram("headway_job_run_seconds", "From a claim to the attempt's end.", ("type", "outcome"), jobs.ran)
+
+
+def _deliveries(deliveries: DeliveryMetrics) -> Metric:
+    attempts = CounterMetricFamily(
+        "headway_delivery_attempts", "Attempts to deliver a webhook, by what they came to.", labels=("outcome",)
+    )
+    for outcome in DELIVERY_OUTCOMES:
+        attempts.add_metric((outcome,), deliveries.attempts[outcome])
+    return attempts
 
 
 def _streams(streams: OpenStreams) -> Iterator[Metric]:
