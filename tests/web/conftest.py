@@ -1,11 +1,13 @@
 """The servers of these tests must not have made a mistake by the end, whatever they were sent."""
 
+import socket
 from collections.abc import Iterator
 
 import pytest
 
 from tests.conftest import Serving
 from tests.process import ServerProcess
+from tests.web.receiving import connects
 
 MISTAKES = ("an endpoint failed", "Unhandled exception", "Error handling request", "a turn failed", "unexpected domain")
 
@@ -36,3 +38,12 @@ def serving(serving: Serving) -> Iterator[Serving]:
     yield serve
     for server in started:
         assert_no_mistakes(server)
+
+
+@pytest.fixture
+def trap() -> Iterator[socket.socket]:
+    """Listens on the loopback, where nobody may come; `connects` starts with the test."""
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        listener.setblocking(False)
+        connects.clear()
+        yield listener
