@@ -91,7 +91,7 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
             cancel_grace_s=settings.cancel_grace_s,
             tick_s=settings.tick_s,
         )
-        retention = Retention(store, hub, files)
+        retention = Retention(store, outbox, hub, files)
         await retention.start()
         stack.push_async_callback(retention.stop)
         allowed = AllowList(settings.webhook_allow)

@@ -1,4 +1,4 @@
-"""What goes when: expired jobs and idempotency keys, the files of deleted ones, directories that no job owns."""
+"""What goes when: all that expires, the files of deleted jobs, directories that no job owns."""
 
 import asyncio
 import itertools
@@ -8,7 +8,7 @@ import structlog
 from .clock import utc_now
 from .errors import HeadwayError
 from .files import DataDirectory
-from .ports import Bell, EventHub, JobStore, Listener
+from .ports import Bell, EventHub, JobStore, Listener, Outbox
 
 EXPIRE_EVERY_S = 5.0
 EXPIRE_BATCH = 200
@@ -21,8 +21,9 @@ log = structlog.get_logger(__name__)
 class Retention:
     """Removes what nobody may ask for any more: records first, then their files."""
 
-    def __init__(self, store: JobStore, hub: EventHub, files: DataDirectory) -> None:
+    def __init__(self, store: JobStore, outbox: Outbox, hub: EventHub, files: DataDirectory) -> None:
         self._store = store
+        self._outbox = outbox
         self._hub = hub
         self._files = files
         self._main: asyncio.Task[None] | None = None
@@ -47,8 +48,11 @@ class Retention:
     async def _expire_loop(self) -> None:
         while True:
             try:
-                jobs = await self._store.expire(utc_now(), EXPIRE_BATCH)
-                expired = max(jobs, await self._store.forget_keys(utc_now(), EXPIRE_BATCH))
+                expired = max(
+                    await self._store.expire(utc_now(), EXPIRE_BATCH),
+                    await self._store.forget_keys(utc_now(), EXPIRE_BATCH),
+                    await self._outbox.expire(utc_now(), EXPIRE_BATCH),
+                )
             except HeadwayError as error:
                 log.warning("what has expired could not be deleted", reason=str(error))
                 expired = 0

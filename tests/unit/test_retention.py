@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from server.deliveries import Delivered
 from server.files import DataDirectory
 from server.hub import LocalHub
-from server.jobs import Completed, IdempotencyKey, Job, JobIds, NewJob
+from server.jobs import Completed, IdempotencyKey, Job, JobIds, NewJob, Webhook
 from server.ports import Bell
 from server.progress import Progress
 from server.retention import EXPIRE_BATCH, Retention
+from server.sqlite.outbox import SqliteOutbox
 from server.sqlite.store import SqliteStore
 from tests.conformance.backends import BODY_OF
 
@@ -48,7 +50,7 @@ class Rooms:
 async def opened(directory: Path) -> AsyncIterator[Rooms]:
     hub, files = LocalHub(), DataDirectory.open(str(directory))
     store = await SqliteStore.open(files.database, hub, max_queued=1_000, body_of=BODY_OF)
-    rooms = Rooms(store, hub, files, Retention(store, hub, files))
+    rooms = Rooms(store, hub, files, Retention(store, SqliteOutbox(store, hub), hub, files))
     try:
         yield rooms
     finally:
@@ -95,6 +97,22 @@ async def test_keys_that_have_expired_are_forgotten(rooms: Rooms) -> None:
         while await rooms.store.first_with_key("local", "400", now - timedelta(hours=1)):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
     assert await rooms.store.first_with_key("local", "kept", now) is not None
+
+
+async def test_deliveries_that_ended_a_week_ago_are_forgotten(rooms: Rooms) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=8)
+    outbox = SqliteOutbox(rooms.store, rooms.hub)
+    job_id, _ = JobIds().new(long_ago)
+    webhook = Webhook("https://receiver.example/")
+    new = NewJob(job_id, "local", "report", "{}", long_ago, long_ago, 1_000_000, webhook=webhook)
+    await rooms.store.insert(new)
+    await rooms.store.request_cancel("local", job_id, long_ago)
+    (message,) = (await outbox.take(long_ago, 10, 10, 60)).messages
+    await outbox.record(message.delivery, Delivered(200), long_ago)
+    await rooms.retention.start()
+    async with asyncio.timeout(10):
+        while await outbox.of_job(job_id, 10):  # noqa: ASYNC110
+            await asyncio.sleep(0.005)
 
 
 async def test_a_purged_jobs_files_go(rooms: Rooms) -> None:

@@ -1,0 +1,176 @@
+"""The sender with a real outbox and a real receiver in one loop: the whole schedule, pressed together."""
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from server.addresses import AllowList
+from server.clock import utc_now
+from server.deliveries import Schedule
+from server.hub import LocalHub
+from server.jobs import DEFAULT_EVENTS, JobIds, NewJob, Webhook, WebhookEvent
+from server.outgoing import Answer, Outgoing
+from server.sqlite.database import open_writer
+from server.sqlite.outbox import SqliteOutbox
+from server.sqlite.statements import SQL
+from server.sqlite.store import SqliteStore
+from server.webhooks import MOST_AT_ONCE, MOST_AT_ONCE_PER_HOST, WebhookSender
+from tests.conformance.backends import BODY_OF
+from tests.receiver import Receiver, answering
+
+QUICK = Schedule(delays_s=(0.02,) * 9, jitter=0.0)
+PATIENCE_S = 20.0
+
+
+class Rooms:
+    """A record, a sender that runs on it, and how to make jobs that end at once."""
+
+    def __init__(self, store: SqliteStore, hub: LocalHub, sender: WebhookSender) -> None:
+        self.store = store
+        self.outbox = SqliteOutbox(store, hub)
+        self.sender = sender
+        self._ids = JobIds()
+
+    async def cancelled_job(self, url: str) -> str:
+        """A job of which one thing is told; its id."""
+        job_id, created_at = self._ids.new(datetime.now(UTC))
+        webhook = Webhook(url, frozenset({WebhookEvent.CANCELLED}))
+        await self.store.insert(NewJob(job_id, "local", "report", "{}", created_at, created_at, 1_000, webhook=webhook))
+        await self.store.request_cancel("local", job_id, utc_now())
+        return job_id
+
+    async def until(self, job_id: str, status: str) -> Any:
+        """The job's only delivery, once it has this state."""
+        async with asyncio.timeout(PATIENCE_S):
+            while True:
+                (delivery,) = await self.outbox.of_job(job_id, 10)
+                if delivery.status == status:
+                    return delivery
+                await asyncio.sleep(0.005)
+
+
+@asynccontextmanager
+async def opened(path: Path, schedule: Schedule = QUICK) -> AsyncIterator[Rooms]:
+    hub = LocalHub()
+    async with AsyncExitStack() as stack:
+        store = await SqliteStore.open(path, hub, max_queued=100_000, body_of=BODY_OF)
+        stack.push_async_callback(store.close)
+        outgoing = Outgoing(AllowList(["127.0.0.1"]))
+        stack.push_async_callback(outgoing.close)
+        sender = WebhookSender(SqliteOutbox(store, hub), hub, outgoing, schedule=schedule, luck=lambda: 0.0)
+        await sender.start()
+        stack.push_async_callback(sender.stop, 0.2)
+        yield Rooms(store, hub, sender)
+
+
+@pytest.fixture
+async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
+    async with opened(tmp_path / "a.db") as made:
+        yield made
+
+
+@pytest.fixture
+async def receiver() -> AsyncIterator[Receiver]:
+    with Receiver() as started:
+        yield started
+
+
+async def test_after_ten_attempts_a_delivery_has_failed_for_good(rooms: Rooms, receiver: Receiver) -> None:
+    receiver.behaviours["/hook"] = answering(500)
+    delivery = await rooms.until(await rooms.cancelled_job(receiver.url()), "failed")
+    assert (delivery.attempts, delivery.last_status) == (10, 500)
+    assert len(receiver.received) == 10
+    assert len({request.id for request in receiver.received}) == 1
+    assert len({request.body for request in receiver.received}) == 1
+
+
+async def test_the_last_attempt_counts_like_the_first(rooms: Rooms, receiver: Receiver) -> None:
+    receiver.behaviours["/hook"] = answering(*[500] * 9, 204)
+    delivery = await rooms.until(await rooms.cancelled_job(receiver.url()), "delivered")
+    assert delivery.attempts == 10
+
+
+async def test_a_redelivery_has_all_attempts_before_it(rooms: Rooms, receiver: Receiver) -> None:
+    receiver.behaviours["/hook"] = answering(*[500] * 15, 204)
+    job_id = await rooms.cancelled_job(receiver.url())
+    failed = await rooms.until(job_id, "failed")
+    await rooms.outbox.redeliver(job_id, failed.id, utc_now())
+    assert (await rooms.until(job_id, "delivered")).attempts == 16
+
+
+async def test_a_refused_address_fails_at_once_with_the_reason(rooms: Rooms) -> None:
+    """One that the operator no longer excepts, say."""
+    delivery = await rooms.until(await rooms.cancelled_job("http://127.0.0.2:9/"), "failed")
+    assert (delivery.attempts, delivery.last_status) == (1, None)
+    assert "loopback" in delivery.last_error
+
+
+async def test_nobody_listening_is_tried_again(rooms: Rooms, receiver: Receiver) -> None:
+    delivery = await rooms.until(await rooms.cancelled_job("http://127.0.0.1:9/"), "failed")
+    assert delivery.attempts == 10
+    assert "could not be connected to" in delivery.last_error
+
+
+async def test_so_many_are_under_way_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With an answer for each at its own time, the most that were asked for at once is what was promised."""
+    under_way: Counter[str] = Counter()
+    most: Counter[str] = Counter()
+    release = asyncio.Event()
+
+    async def post(_: Outgoing, url: str, body: bytes, headers: object) -> Any:
+        host = url.split("/")[2]
+        for key in (host, "all"):
+            under_way[key] += 1
+            most[key] = max(most[key], under_way[key])
+        await release.wait()
+        for key in (host, "all"):
+            under_way[key] -= 1
+        return Answer(204, None)
+
+    monkeypatch.setattr(Outgoing, "post", post)
+    async with opened(tmp_path / "a.db") as rooms:
+        jobs = [await rooms.cancelled_job(f"http://host-{number % 40}.example/") for number in range(400)]
+        async with asyncio.timeout(PATIENCE_S):
+            while under_way["all"] < MOST_AT_ONCE:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+        release.set()
+        for job_id in jobs:
+            await rooms.until(job_id, "delivered")
+    assert most.pop("all") == MOST_AT_ONCE
+    assert max(most.values()) <= MOST_AT_ONCE_PER_HOST
+
+
+async def test_ten_thousand_for_a_dead_host_delay_nobody(tmp_path: Path, receiver: Receiver) -> None:
+    """Nor does a look for what is due pass them by: the statements say how they search."""
+    path = tmp_path / "a.db"
+    dead = Webhook("http://127.0.0.1:9/", frozenset(DEFAULT_EVENTS))
+    async with opened(path, Schedule()) as rooms:
+        ids, now = JobIds(), datetime.now(UTC)
+        news = [NewJob(ids.new(now)[0], "local", "report", "{}", now, now, 1_000, webhook=dead) for _ in range(10_000)]
+        await asyncio.gather(*(rooms.store.insert(new) for new in news))
+        await asyncio.gather(*(rooms.store.request_cancel("local", new.id, utc_now()) for new in news))
+        async with asyncio.timeout(1.0):
+            for _ in range(5):
+                job_id = await rooms.cancelled_job(receiver.url())
+                while not [request for request in receiver.received if request.job_id == job_id]:  # noqa: ASYNC110
+                    await asyncio.sleep(0.005)
+
+
+@pytest.mark.parametrize("name", ["due_receivers", "release_leases", "count_taken", "first_due", "take_deliveries"])
+def test_a_look_for_what_is_due_is_a_seek(tmp_path: Path, name: str) -> None:
+    connection = open_writer(tmp_path / "a.db")
+    try:
+        where = dict.fromkeys(("now", "limit", "owner", "host", "taken", "leased_until"), 1)
+        plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", where)]
+    finally:
+        connection.close()
+    assert plan
+    for step in plan:
+        assert "SCAN" not in step
+        assert "TEMP B-TREE" not in step
