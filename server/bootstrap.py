@@ -36,6 +36,7 @@ from .sqlite.store import SqliteStore
 from .upkeep import Upkeep
 from .watchdog import LoopWatchdog
 from .web.app import MAX_LINE_BYTES, make_app
+from .web.connections import Runner
 from .web.keys import ALLOWED, OUTBOX, STATE
 from .web.links import Links
 from .web.request_ids import add_request_id
@@ -45,6 +46,8 @@ from .webhooks import WebhookSender
 GC_THRESHOLDS = (5_000, 20, 100)
 OTHER_FILES = 500
 """Open files that are no streams: the record, polls, downloads, handlers."""
+SPARE_FILES = 250
+"""Those of them that are no connections either."""
 
 log = structlog.get_logger(__name__)
 
@@ -123,15 +126,16 @@ def _check_webhooks(registry: Registry, allowed: AllowList) -> None:
 
 async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT. `announce` is given the address once it answers. Raises `SetupError`."""
-    settings = _with_room_for_streams(settings)
+    settings = _with_room_for_connections(settings)
     registry = Registry.load([*MODULES, *settings.jobs])
     stop = asyncio.Event()
     _on_signals(stop)
     async with opened(settings, registry) as rooms:
         watchdog = LoopWatchdog(asyncio.get_running_loop(), registry, rooms.metrics.loop_lag)
-        runner = web.AppRunner(
+        runner = Runner(
             rooms.app,
             access_log=None,
+            keepalive_timeout=settings.keep_alive_s,
             max_line_size=MAX_LINE_BYTES,
             max_field_size=MAX_LINE_BYTES,
             shutdown_timeout=1.0,
@@ -157,17 +161,22 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
         os._exit(0)
 
 
-def _with_room_for_streams(settings: Settings) -> Settings:
-    """Let the process open as many files as it may. If that is less than the streams need, there are fewer streams:
-    a refused one gets an answer, a connection that cannot be accepted gets none.
+def _with_room_for_connections(settings: Settings) -> Settings:
+    """Let the process open as many files as it may. If that is less than the connections need, there are fewer of
+    them, and fewer streams: what is refused gets an answer, a connection that cannot be accepted gets none. Streams
+    are never all of the connections.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
         with suppress(ValueError, OSError):  # macOS allows less than it says
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
-    room = settings.max_streams if soft == resource.RLIM_INFINITY else max(1, soft - OTHER_FILES)
-    return settings.model_copy(update={"max_streams": min(settings.max_streams, room)})
+    connections, streams = settings.max_connections, settings.max_streams
+    if soft != resource.RLIM_INFINITY:
+        connections = min(connections, max(soft - SPARE_FILES, soft // 2))
+        streams = min(streams, max(1, soft - OTHER_FILES))
+    streams = min(streams, max(1, connections * 9 // 10))
+    return settings.model_copy(update={"max_connections": connections, "max_streams": streams})
 
 
 def _calm_garbage_collection() -> None:

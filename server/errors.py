@@ -41,6 +41,14 @@ class TooManyStreamsError(HeadwayError):
         self.retry_after_s = retry_after_s
 
 
+class TooManyWaitsError(HeadwayError):
+    """As many requests wait as may, in all or for one client. `retry_after_s`: when to try again."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class KeyNameTakenError(HeadwayError):
     """An API key that is in force has this name."""
 

@@ -18,7 +18,9 @@ import shutil
 import stat
 import tempfile
 import time
+from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Self
 
@@ -27,6 +29,8 @@ from .errors import DirectoryOwnedError, SetupError
 from .jobs import Job, OutputFile, is_job_id
 
 MEMORY = ":memory:"
+PRIVATE = 0o700
+"""Of the directories that are made here. One that is there already keeps its operator's permissions."""
 
 _SAFE_TYPES = {".md": "text/markdown", ".log": "text/plain", ".sqlite": "application/vnd.sqlite3"}
 _COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
@@ -52,8 +56,10 @@ class DataDirectory:
         temporary = location == MEMORY
         root = Path(tempfile.mkdtemp(prefix="headway-")) if temporary else Path(location).expanduser().resolve()
         try:
+            root.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
             for part in ("incoming", "jobs", "types"):
-                (root / part).mkdir(parents=True, exist_ok=True)
+                (root / part).mkdir(mode=PRIVATE, exist_ok=True)
+            _make_private_file(root / "headway.db")  # SQLite gives its other files the same permissions
             lock = os.open(root / "headway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SetupError(
@@ -155,20 +161,24 @@ class DataDirectory:
     def publish_output(self, job: Job) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
         """Make the attempt's output the job's files, durably. Returns them and the names that are left out.
 
-        Names are flat: directories, links and special files are left out.
+        Names are flat: directories, links and special files are left out. So are hard links to files outside: whoever
+        unpacks an archive that somebody sent may have made one, and must not publish what it leads to.
         """
         output = Path(self.directories(job).output)
         if not output.is_dir():
             return (), ()
         files: list[OutputFile] = []
         left_out: list[str] = []
-        for entry in sorted(output.iterdir()):
-            if not stat.S_ISREG(entry.lstat().st_mode) or not _is_text(entry.name):
+        found = {entry: entry.lstat() for entry in sorted(output.iterdir())}
+        names = Counter((status.st_dev, status.st_ino) for status in found.values())
+        for entry, status in found.items():
+            only_here = stat.S_ISREG(status.st_mode) and status.st_nlink == names[status.st_dev, status.st_ino]
+            if not only_here or not _is_text(entry.name):
                 left_out.append(entry.name.encode("utf-8", "replace").decode())
                 continue
             with entry.open("rb") as file:
                 os.fsync(file.fileno())
-            files.append(OutputFile(entry.name, entry.stat().st_size, content_type_of(entry.name)))
+            files.append(OutputFile(entry.name, status.st_size, content_type_of(entry.name)))
         sync_directory(output)
         published = self.job(job.id) / "files"
         shutil.rmtree(published, ignore_errors=True)
@@ -200,6 +210,12 @@ class DataDirectory:
             for entry in entries:
                 if is_job_id(entry.name):
                     yield entry.name
+
+
+def _make_private_file(path: Path) -> None:
+    """The record holds what was submitted, and secrets: nobody else may read it, wherever the directory is."""
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600))
 
 
 def content_type_of(name: str) -> str:

@@ -52,13 +52,19 @@ class Settings(BaseSettings):
 
     max_body_bytes: Annotated[int, Field(ge=1)] = 1024 * 1024
     max_upload_bytes: Annotated[int, Field(ge=1)] = 4 * 1024 * 1024 * 1024
+    head_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    keep_alive_s: Annotated[float, Field(gt=0)] = 75.0
     body_timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    body_min_bytes_per_s: Annotated[float, Field(ge=0)] = 500.0
     min_free_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
     max_json_depth: Annotated[int, Field(ge=1, le=200)] = 32
     tick_s: Annotated[float, Field(ge=0, le=10)] = 0.1
     heartbeat_s: Annotated[float, Field(gt=0, le=LONGEST_SILENCE_S)] = 12.0
     stream_stall_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 60.0
+    max_connections: Annotated[int, Field(ge=1)] = 25_000
     max_streams: Annotated[int, Field(ge=1)] = 20_000
     max_streams_per_client: Annotated[int, Field(ge=1)] = 1_000
+    max_waits: Annotated[int, Field(ge=1)] = 10_000
+    max_waits_per_client: Annotated[int, Field(ge=1)] = 1_000
 
     webhook_allow: CommaSeparated = ()

@@ -112,8 +112,7 @@ def _check_target(target: Path, partial: Path) -> None:
         raise SetupError(f"{target} exists already: name a new file")
     try:
         partial.unlink(missing_ok=True)
-        partial.touch()
-        partial.unlink()
+        partial.touch(mode=0o600)  # SQLite fills an empty file, and leaves its permissions
     except OSError as error:
         raise SetupError(f"{target} cannot be written ({error.strerror})") from error
 

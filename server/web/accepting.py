@@ -5,7 +5,7 @@ from contextlib import suppress
 from aiohttp import web
 
 from ..clock import utc_now
-from ..errors import JobNotFoundError
+from ..errors import JobNotFoundError, TooManyWaitsError
 from ..jobs import Job
 from .endpoints import PRIVATE
 from .keys import ENCODER, LINKS, REGISTRY, STORE, WAITING
@@ -66,10 +66,12 @@ def _leads_on(request: web.Request, job: Job) -> bool:
 
 
 async def _after_waiting(request: web.Request, job: Job, wait_s: float) -> Job:
-    """The job when it has ended or the time is over; if it is deleted meanwhile, as it was accepted."""
+    """The job when it has ended or the time is over; as it was accepted if it is deleted meanwhile, or if too many
+    wait: a preference is no demand.
+    """
     try:
         return await request.app[WAITING].for_job(request, job.id, wait_s)
-    except JobNotFoundError:
+    except (JobNotFoundError, TooManyWaitsError):
         return job
 
 

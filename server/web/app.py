@@ -27,6 +27,7 @@ from . import (
     stream_of_many,
 )
 from .audiences import Audiences
+from .connections import CONNECTIONS, Connections
 from .fan_out import FanOut
 from .keys import (
     AUDIENCES,
@@ -53,7 +54,7 @@ from .middleware import middleware
 from .open_streams import OpenStreams
 from .openapi import DESCRIPTION, Description, openapi
 from .problems import ClientFaults, Problem
-from .ready import ON_EVERY_ANSWER, ReadyAnswers
+from .ready import ReadyAnswers, harden
 from .request_ids import REQUEST_ID, request_id
 from .resources import resource_routes
 from .submission import refuse_unread
@@ -88,11 +89,12 @@ def make_app(
     app[STATE] = ServerState()
     app[READY] = ReadyAnswers()
     app[STREAMS] = OpenStreams(settings)
+    app[CONNECTIONS] = Connections(settings)
     app[FAN_OUT] = FanOut(store, hub, app[ENCODER])
     app[AUDIENCES] = Audiences(store, hub, app[ENCODER], settings.tick_s)
-    app[WAITING] = Waiting(store, hub)
+    app[WAITING] = Waiting(store, hub, settings)
     app[DESCRIPTION] = Description(registry, settings)
-    app.cleanup_ctx.extend([_streams, app[WAITING].run, patience])
+    app.cleanup_ctx.extend([_streams, app[WAITING].run, app[CONNECTIONS].run, patience])
     app.on_shutdown.extend([refuse_unread, _end_streams])
     app.on_response_prepare.append(_harden)
     _add_routes(app)
@@ -170,7 +172,7 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
 
 async def _harden(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries."""
-    response.headers.update(ON_EVERY_ANSWER)
+    harden(response.headers)
     response.headers[REQUEST_ID] = request_id(request)
 
 

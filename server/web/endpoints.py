@@ -1,6 +1,7 @@
 """The endpoints of one job and of lists: everything but polls, submissions' reading and the streams."""
 
 import re
+from contextlib import suppress
 from typing import Annotated, Any
 from urllib.parse import urlencode
 
@@ -10,7 +11,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
 from ..clock import utc_now
-from ..errors import JobNotFoundError, StoreUnavailableError
+from ..errors import JobNotFoundError, StoreUnavailableError, TooManyWaitsError
 from ..handlers import JobType
 from ..jobs import JOB_ID, Job, JobFilter, Status, is_job_id
 from .auth import caller
@@ -23,7 +24,7 @@ from .wire import INLINE_RESULT_BYTES, error_fields, job_fields, log_line_fields
 CANCEL_WAIT_S = 2.0
 CANCEL_POLL_S = 1
 PRIVATE = {"Cache-Control": "private, no-cache"}
-SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
 
 def _split(value: Any) -> Any:
@@ -203,7 +204,8 @@ async def delete_job(request: web.Request) -> web.Response:
     wanted = query(request, PurgeQuery)
     job = await request.app[STORE].request_cancel(caller(request), _job_id(request), utc_now(), purge=wanted.purge)
     try:
-        job = await request.app[WAITING].for_job(request, job.id, CANCEL_WAIT_S)
+        with suppress(TooManyWaitsError):
+            job = await request.app[WAITING].for_job(request, job.id, CANCEL_WAIT_S)
     except JobNotFoundError:  # purged
         return web.Response(status=204)
     if job.terminal:

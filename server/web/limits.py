@@ -33,7 +33,7 @@ def check_space(files: DataDirectory, settings: Settings, more_bytes: int, max_a
 
 
 async def patience(app: web.Application) -> AsyncIterator[None]:
-    """While the application runs: gives up bodies of which nothing more comes (`body_timeout_s`)."""
+    """While the application runs: gives up bodies of which too little comes (`body_timeout_s`)."""
     watch = asyncio.create_task(_give_up_stalled(app), name="stalled-bodies")
     yield
     watch.cancel()
@@ -42,25 +42,30 @@ async def patience(app: web.Application) -> AsyncIterator[None]:
 
 
 async def _give_up_stalled(app: web.Application) -> None:
-    """Look at the bodies that are being read; however slow one is, a byte now and then keeps it.
+    """Look at the bodies that are being read: each has time for as much as the slowest rate makes of it.
 
-    One task for all of them: a timer for each read would cost more than the read.
+    So neither a client that sends nothing more nor one that sends a byte now and then keeps its place for ever. One
+    task for all of them: a timer for each read would cost more than the read.
     """
     limit_s = app[SETTINGS].body_timeout_s
+    enough_bytes = max(1, int(limit_s * app[SETTINGS].body_min_bytes_per_s))
     loop = asyncio.get_running_loop()
     seen: dict[StreamReader, tuple[int, float]] = {}
     while True:
         await asyncio.sleep(min(LONGEST_LOOK_S, limit_s / LOOKS_PER_LIMIT))
         now_s = loop.time()
-        seen = {content: _progress(content, seen.get(content), now_s) for content in app[STATE].reading}
+        seen = {content: _progress(content, seen.get(content), now_s, enough_bytes) for content in app[STATE].reading}
         for content, (_, since_s) in seen.items():
             if now_s - since_s >= limit_s:
-                log.info("a body was given up, nothing more of it came", received_bytes=content.total_bytes)
-                content.set_exception(Problem("body-timeout", f"Nothing came for {limit_s:g} s."))
+                log.info("a body was given up, too little of it came", received_bytes=content.total_bytes)
+                detail = f"Less than {enough_bytes:,} bytes came in {limit_s:g} s."
+                content.set_exception(Problem("body-timeout", detail))
 
 
-def _progress(content: StreamReader, before: tuple[int, float] | None, now_s: float) -> tuple[int, float]:
-    """How much has come, and since when it is not more."""
-    if before is None or content.total_bytes != before[0]:
+def _progress(
+    content: StreamReader, before: tuple[int, float] | None, now_s: float, enough_bytes: int
+) -> tuple[int, float]:
+    """How much had come when it was enough the last time, and when that was."""
+    if before is None or content.total_bytes - before[0] >= enough_bytes:
         return content.total_bytes, now_s
     return before

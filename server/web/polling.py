@@ -8,6 +8,7 @@ from aiohttp import hdrs, web
 from pydantic import Field
 
 from ..clock import utc_now
+from ..errors import TooManyWaitsError
 from ..jobs import Job, Status
 from .endpoints import PRIVATE, find_job
 from .intake import NoQuery, query
@@ -42,7 +43,12 @@ async def _read_job_as_wished(request: web.Request) -> web.StreamResponse:
     job = await find_job(request)
     wait_s, applied = _granted(request, wanted)
     if wait_s:
-        job = await request.app[WAITING].for_job(request, job.id, wait_s, lambda job: _is_news(request, job))
+        try:
+            job = await request.app[WAITING].for_job(request, job.id, wait_s, lambda job: _is_news(request, job))
+        except TooManyWaitsError:
+            if wanted.wait is not None:
+                raise
+            applied = {}  # a preference is no demand
     if wanted.redirect and job.terminal:
         location = request.app[LINKS].result(job)
         return web.Response(status=303, headers={"Location": location, **PRIVATE, **applied})

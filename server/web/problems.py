@@ -17,6 +17,7 @@ from ..errors import (
     QueueFullError,
     StoreUnavailableError,
     TooManyStreamsError,
+    TooManyWaitsError,
 )
 from .keys import LINKS
 from .lingering import answer_and_linger
@@ -26,6 +27,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "not-found": (404, "There is no such resource"),
     "method-not-allowed": (405, "The resource does not support this method"),
     "body-timeout": (408, "The body did not come in time"),
+    "head-timeout": (408, "The request did not come in time"),
     "not-finished": (409, "The job has not finished"),
     "conflict": (409, "The job's state does not allow this"),
     "gone": (410, "The resource is gone"),
@@ -39,6 +41,8 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "job-failed": (422, "The job failed"),
     "too-many-streams": (429, "Too many streams are open"),
     "internal-error": (500, "The server made a mistake"),
+    "too-many-waits": (429, "Too many requests are waiting"),
+    "too-many-connections": (503, "Too many connections are open"),
     "queue-full": (503, "The queue is full"),
     "disk-full": (503, "The disk is full"),
     "store-unavailable": (503, "The store cannot be written"),
@@ -58,6 +62,7 @@ KIND_BY_ERROR: Mapping[type[HeadwayError], str] = {
     JobStateError: "conflict",
     QueueFullError: "queue-full",
     TooManyStreamsError: "too-many-streams",
+    TooManyWaitsError: "too-many-waits",
     StoreUnavailableError: "store-unavailable",
 }
 """What the rooms raise for each other, as clients see it."""

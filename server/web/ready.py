@@ -15,6 +15,7 @@ from typing import NamedTuple, Self
 
 from aiohttp import HttpVersion11, hdrs, web
 from aiohttp.abc import AbstractStreamWriter
+from multidict import CIMultiDict
 
 from ..jobs import Job
 from .request_ids import request_id_bytes
@@ -22,8 +23,13 @@ from .request_ids import request_id_bytes
 ON_EVERY_ANSWER: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
     "Server": "Headway",
 }
+
+CSP = "Content-Security-Policy"
+CSP_OF_DATA = "default-src 'none'; frame-ancestors 'none'"
+"""Of every answer that has no other: what is no page loads nothing, and stands in no frame."""
 
 READY_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_POST})
 """Not `HEAD`: what it asks for has no body."""
@@ -91,7 +97,19 @@ def _status_line(status: int) -> str:
     return f"HTTP/1.1 {status} {HTTPStatus(status).phrase}\r\n"
 
 
-_ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in ON_EVERY_ANSWER.items())
+_ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in {**ON_EVERY_ANSWER, CSP: CSP_OF_DATA}.items())
+
+
+def harden(headers: CIMultiDict[str]) -> None:
+    """Add what every answer carries."""
+    headers.update(ON_EVERY_ANSWER)
+    headers.setdefault(CSP, CSP_OF_DATA)
+
+
+def whole_answer(status: int, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """An answer as it is sent, for where there is no request; `headers` say what its body is."""
+    head = _head(status, {**headers, "Content-Length": str(len(body))})
+    return b"%s%s\r\n\r\n%s" % (head, _date.now(), body)
 
 
 class ReadyAnswers:

@@ -1,5 +1,6 @@
 """Bodies that stall and disks that fill up: refused in time, by the contract, and nothing is left behind."""
 
+import contextlib
 import json
 import shutil
 import socket
@@ -29,7 +30,8 @@ def _answer(connection: socket.socket) -> tuple[int, Any]:
 
 
 def _impatient(serving: Serving, folder: Path) -> ServerProcess:
-    return serving(folder, env={"HEADWAY_BODY_TIMEOUT_S": str(BODY_TIMEOUT_S)})
+    limits = {"HEADWAY_BODY_TIMEOUT_S": str(BODY_TIMEOUT_S), "HEADWAY_BODY_MIN_BYTES_PER_S": "50"}
+    return serving(folder, env=limits)
 
 
 @pytest.mark.parametrize(
@@ -69,6 +71,30 @@ def test_a_slow_but_steady_upload_goes_on(serving: Serving, tmp_path: Path) -> N
         status, job = _answer(connection)
     assert status == 202
     assert server.wait_for(job["jobId"])["status"] == "completed"
+
+
+@pytest.mark.parametrize(
+    ("path", "content_type", "body"),
+    [("/jobs/says", "application/json", b'{"text": "hello"}' + b" " * 1000), ("/jobs/reads-upload", FORM, UPLOAD)],
+    ids=["json", "upload"],
+)
+def test_a_body_that_drips_is_given_up_with_a_408(
+    serving: Serving, tmp_path: Path, path: str, content_type: str, body: bytes
+) -> None:
+    server = _impatient(serving, tmp_path)
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        connection.sendall(_head(path, content_type, len(body)))
+        connection.settimeout(BODY_TIMEOUT_S / 10)
+        answer = None
+        for byte in body:  # a byte far more often than the time-out: to wait for one would be to wait for ever
+            connection.sendall(bytes([byte]))
+            with contextlib.suppress(TimeoutError):
+                answer = connection.recv(65536)
+                break
+    assert answer is not None
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    eventually(lambda: not any((tmp_path / "incoming").iterdir()))
+    assert server.request("GET", "/jobs/stats").json["total"] == 0
 
 
 def _check_disk_full(reply: Reply) -> None:

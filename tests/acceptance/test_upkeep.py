@@ -54,6 +54,7 @@ def test_a_backup_is_a_whole_record_of_its_own(serving: Serving, tmp_path: Path,
         done = _run("backup", str(target), "--data-dir", str(tmp_path / "data"))
         assert (done.returncode, done.stderr) == (0, "")
         assert f"{target.stat().st_size:,} bytes written" in done.stdout
+        assert target.stat().st_mode & 0o777 == 0o600
         connection = sqlite3.connect(target)
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (4,)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)

@@ -1,6 +1,7 @@
 """The data directory: its lock, and how files become durable and public."""
 
 import os
+import stat
 import subprocess
 import sys
 from datetime import UTC, datetime
@@ -121,6 +122,37 @@ def test_only_plain_files_are_published(files: DataDirectory, job: Job, tmp_path
     assert sorted(left_out) == ["?.txt", "folder", "link.txt", "pipe"]
     assert (files.job(job.id) / "files" / "a.csv").exists()
     assert not output.exists()
+
+
+def test_a_hard_link_to_a_file_outside_is_not_published(files: DataDirectory, job: Job, tmp_path: Path) -> None:
+    output = Path(files.directories(job).output)
+    output.mkdir(parents=True)
+    secret = tmp_path / "secret.txt"
+    secret.write_text("nobody's business")
+    os.link(secret, output / "outside.txt")
+    (output / "one.txt").write_text("twice")
+    os.link(output / "one.txt", output / "two.txt")
+    published, left_out = files.publish_output(job)
+    assert [file.name for file in published] == ["one.txt", "two.txt"]
+    assert left_out == ("outside.txt",)
+    assert secret.read_text() == "nobody's business"
+
+
+def test_nobody_else_may_look_into_a_directory_that_is_made_here(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        files = DataDirectory.open(str(tmp_path / "deep" / "data"))
+        (tmp_path / "shared").mkdir(mode=0o775)
+        shared = DataDirectory.open(str(tmp_path / "shared"))
+    finally:
+        os.umask(before)
+    assert modes(files.root, files.root / "jobs", files.root / "incoming", files.root / "types") == [0o700] * 4
+    assert modes(shared.root, shared.root / "jobs") == [0o775, 0o700]  # the operator's own stays as it is
+    assert modes(files.database, shared.database, files.root / "headway.lock") == [0o600] * 3
+
+
+def modes(*paths: Path) -> list[int]:
+    return [stat.S_IMODE(path.stat().st_mode) for path in paths]
 
 
 def test_no_output_is_no_file(files: DataDirectory, job: Job) -> None:

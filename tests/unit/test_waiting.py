@@ -10,6 +10,7 @@ from server.errors import JobNotFoundError
 from server.hub import LocalHub
 from server.jobs import Job
 from server.ports import Bell, JobStore
+from server.settings import Settings
 from server.web.waiting import Waiting
 
 LONG_S = 3600.0
@@ -32,7 +33,7 @@ class Jobs:
 class Fixture:
     def __init__(self) -> None:
         self.jobs, self.hub = Jobs(), LocalHub()
-        self.waiting = Waiting(cast("JobStore", self.jobs), self.hub)
+        self.waiting = Waiting(cast("JobStore", self.jobs), self.hub, Settings())
 
     async def wait(self, until: int, wait_s: float = LONG_S) -> Any:
         def enough(job: Job) -> bool:

@@ -14,7 +14,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from server.bootstrap import Rooms, opened
 from server.handlers import Registry
 from server.settings import Settings
-from server.web.keys import STATE
+from server.web.keys import STATE, WAITING
 from server.web.openapi import Description
 
 JOBS = Path(__file__).parents[1] / "acceptance" / "jobs_to_fuzz.py"
@@ -77,6 +77,9 @@ class Asking:
     async def message_of(self, job_id: str) -> str | None:
         return (await self.rooms.store.get("local", job_id)).progress.message
 
+    async def requests_that_wait(self) -> int:
+        return len(self.rooms.app[WAITING]._tasks)
+
     async def status_of(self, path: str) -> int:
         async with self.client.get(path) as reply:
             return reply.status
@@ -95,6 +98,7 @@ async def asking(tmp_path: Path) -> AsyncIterator[Asking]:
         body_timeout_s=0.5,
         max_streams_per_client=1,
         webhook_allow=("127.0.0.1",),
+        max_waits_per_client=1,
     )
     registry = Registry.load([str(JOBS)])
     document = Description(registry, settings).document()
@@ -252,6 +256,15 @@ async def follow_streams(asking: Asking) -> None:
         await asking.until(lambda: asking.status_of(f"/jobs/{waiting}/progress"), 429)
         await ask(one, 429, id=waiting)
         await ask("GET /jobs/progress", 429)
+    async with asyncio.TaskGroup() as tasks:
+        polling = tasks.create_task(asking.status_of(f"/jobs/{waiting}?wait=60"))
+        await asking.until(asking.requests_that_wait, 1)
+        for polled in ("/jobs/{id}", "/fuzz/letters/{id}/status"):
+            await ask(f"GET {polled}", 429, id=waiting, query={"wait": "60"})
+        other = await asking.submit("do-nothing", {}, **LATER)
+        await ask("GET /fuzz/nothings/{id}/status", 429, id=other, query={"wait": "60"})
+        await ask("DELETE /jobs/{id}", 204, id=waiting)
+        assert await polling == 200
 
 
 async def read_results_and_files(asking: Asking, prefix: str) -> None:

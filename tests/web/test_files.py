@@ -9,7 +9,7 @@ from tests.process import ServerProcess
 from tests.web.raw import assert_problem, send
 
 CSV = b"a,b\n1,2\n"
-SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
 
 
 @pytest.fixture(scope="module")
@@ -45,6 +45,7 @@ def test_a_download_has_exactly_these_headers(server: ServerProcess, csv_url: st
         "Content-Disposition": "attachment; filename=\"data.csv\"; filename*=UTF-8''data.csv",
         "Content-Security-Policy": SANDBOX,
         "X-Content-Type-Options": "nosniff",
+        "Cross-Origin-Resource-Policy": "same-origin",
         "Cache-Control": "private, no-cache",
         "Accept-Ranges": "bytes",
         "Referrer-Policy": "no-referrer",

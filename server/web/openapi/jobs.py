@@ -100,7 +100,8 @@ OPERATIONS: Operations = {
                 sometimes=("Retry-After", "Preference-Applied"),
             ),
         },
-        problems=("not-found", "store-unavailable"),
+        problems=("not-found", "too-many-waits", "store-unavailable"),
+        problem_headers={429: ("Retry-After",)},
     ),
     ("DELETE", "/jobs/{id}"): Operation(
         id="deleteJob",
