@@ -10,6 +10,7 @@ from .jobs import EVERY_OWNER
 
 KEY_PREFIX = "hwk_"
 SESSION_PREFIX = "hws_"
+TICKET_PREFIX = "hwt_"
 TOKEN_BYTES = 32
 
 _TOKEN = re.compile(r"hw[ks]_[A-Za-z0-9_-]{43}")

@@ -20,7 +20,7 @@ from aiohttp import web
 from .addresses import AllowList
 from .control import Door, ask
 from .engine import EmbeddedEngine
-from .errors import DirectoryOwnedError, SetupError, UrlRefusedError
+from .errors import DirectoryOwnedError, SetupError, StoreUnavailableError, UrlRefusedError
 from .executor import Executor
 from .files import DataDirectory
 from .handlers import Registry
@@ -31,6 +31,7 @@ from .retention import Retention
 from .samples import MODULES
 from .settings import Settings
 from .sqlite.keeping import SqliteRecordKeeper
+from .sqlite.key_store import SqliteKeyStore
 from .sqlite.outbox import SqliteOutbox
 from .sqlite.store import SqliteStore
 from .upkeep import Upkeep
@@ -49,6 +50,12 @@ OTHER_FILES = 500
 SPARE_FILES = 250
 """Those of them that are no connections either."""
 
+CREATES_KEYS = "keys create"
+NO_KEYS = (
+    "others than you can reach {where}, and there is no API key: make one with `python run.py keys create NAME`, "
+    "or let everybody in with --insecure"
+)
+
 log = structlog.get_logger(__name__)
 
 
@@ -58,6 +65,7 @@ class Rooms:
 
     app: web.Application
     store: SqliteStore
+    keys: SqliteKeyStore
     hub: LocalHub
     engine: EmbeddedEngine
     executor: Executor
@@ -83,6 +91,9 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
         stack.push_async_callback(store.close)
         keeper = SqliteRecordKeeper(files.database, store)
         outbox = SqliteOutbox(store, hub)
+        keys = await _open_keys(store, hub)
+        if settings.key_needed and not await keys.any_in_force():
+            raise SetupError(NO_KEYS.format(where=settings.public_url or settings.host))
         executor = Executor(store, registry, files, cancel_grace_s=settings.cancel_grace_s, metrics=metrics.jobs)
         engine = EmbeddedEngine(
             store,
@@ -94,7 +105,7 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
             cancel_grace_s=settings.cancel_grace_s,
             tick_s=settings.tick_s,
         )
-        retention = Retention(store, outbox, hub, files)
+        retention = Retention(store, keys, outbox, hub, files)
         await retention.start()
         stack.push_async_callback(retention.stop)
         allowed = AllowList(settings.webhook_allow)
@@ -106,12 +117,12 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
         stack.push_async_callback(sender.stop, settings.shutdown_grace_s)
         await engine.start()
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
-        door = Door(files.root, Upkeep(keeper, outbox, files).carry_out)
+        door = Door(files.root, Upkeep(keeper, keys, outbox, files).carry_out)
         await door.open()
         stack.push_async_callback(door.close)
-        app = make_app(store, keeper, hub, registry, files, settings, metrics)
+        app = make_app(store, keeper, keys, hub, registry, files, settings, metrics)
         app[OUTBOX], app[ALLOWED] = outbox, allowed
-        yield Rooms(app, store, hub, engine, executor, files, metrics)
+        yield Rooms(app, store, keys, hub, engine, executor, files, metrics)
 
 
 def _check_webhooks(registry: Registry, allowed: AllowList) -> None:
@@ -194,7 +205,8 @@ async def operate(settings: Settings, command: str, fields: dict[str, Any]) -> d
 
     Raises `SetupError`.
     """
-    folder = DataDirectory.existing(settings.data_dir)
+    # Before the first start: a server that others reach does not start without a key.
+    folder = DataDirectory.existing(settings.data_dir, may_be_new=command == CREATES_KEYS)
     try:
         files = DataDirectory.open(settings.data_dir)
     except DirectoryOwnedError:
@@ -205,8 +217,17 @@ async def operate(settings: Settings, command: str, fields: dict[str, Any]) -> d
         body_of = partial(event_body, links=Links(settings.public_url))
         store = await SqliteStore.open(files.database, hub, max_queued=settings.max_queued, body_of=body_of)
         stack.push_async_callback(store.close)
-        upkeep = Upkeep(SqliteRecordKeeper(files.database, store), SqliteOutbox(store, hub), files)
+        keys, outbox = await _open_keys(store, hub), SqliteOutbox(store, hub)
+        upkeep = Upkeep(SqliteRecordKeeper(files.database, store), keys, outbox, files)
         return await upkeep.carry_out(command, fields)
+
+
+async def _open_keys(store: SqliteStore, hub: LocalHub) -> SqliteKeyStore:
+    """Raises `SetupError`."""
+    try:
+        return await SqliteKeyStore.open(store, hub)
+    except StoreUnavailableError as error:
+        raise SetupError(f"the keys cannot be read ({error}): restore a backup or choose another --data-dir") from error
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> str:

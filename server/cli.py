@@ -25,6 +25,8 @@ app = typer.Typer(
 
 secrets = typer.Typer(help="What webhooks are signed with: their receivers need it.", no_args_is_help=True)
 app.add_typer(secrets, name="secrets")
+keys = typer.Typer(help="API keys: who may ask, and whose jobs they see.", no_args_is_help=True)
+app.add_typer(keys, name="keys")
 
 DEFAULT_COMMAND = "serve"
 
@@ -47,6 +49,7 @@ def serve(
         typer.Option(help="A module with job types of yours, by name or path. Repeatable."),
     ] = None,
     max_running: Annotated[int | None, typer.Option(help="How many jobs may run at once.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Let everybody in who reaches the server.")] = False,
     log_format: Annotated[str | None, typer.Option(help="'console' or 'json'. [default: console]")] = None,
 ) -> None:
     """Serve jobs over HTTP until SIGTERM or Ctrl-C."""
@@ -56,6 +59,7 @@ def serve(
         data_dir=data_dir,
         jobs=tuple(jobs) if jobs else None,
         max_running=max_running,
+        insecure=insecure or None,
         log_format=log_format,
     )
     try:
@@ -131,6 +135,43 @@ def rotate_secret(
 def _print_secrets(answer: dict[str, Any]) -> None:
     for secret in answer["secrets"]:
         print(secret["secret"] + (f"  until {secret['until']}" if secret["until"] else ""))  # noqa: T201
+
+
+@keys.command("create")
+def create_key(
+    name: Annotated[str, typer.Argument(help="What the key is called in lists.")],
+    owner: Annotated[str | None, typer.Option(help="Whose its jobs are. [default: NAME]")] = None,
+    read_only: Annotated[bool, typer.Option("--read-only", help="It looks, and changes nothing.")] = False,
+    admin: Annotated[bool, typer.Option("--admin", help="It sees the jobs of all owners.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Make an API key and print it, this once. Also before the server's first start, and beside a running one."""
+    fields = {"name": name, "owner": owner, "read_only": read_only, "admin": admin}
+    made = _operate(data_dir, "keys create", fields)
+    print(f"The key {name!r}, whose jobs are {made['owner']!r}'s. It is not shown again:", file=sys.stderr)  # noqa: T201
+    print(made["key"])  # noqa: T201
+
+
+@keys.command("list")
+def list_keys(data_dir: DataDir = None) -> None:
+    """Show all keys, oldest first; never the keys themselves."""
+    rows = [("NAME", "OWNER", "RIGHTS", "CREATED", "REVOKED")]
+    for key in _operate(data_dir, "keys list", {})["keys"]:
+        rights = [word for word, has in (("admin", key["admin"]), ("read-only", key["readOnly"])) if has]
+        rows.append((key["name"], key["owner"], ", ".join(rights) or "-", key["createdAt"], key["revokedAt"] or "-"))
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())  # noqa: T201
+
+
+@keys.command("revoke")
+def revoke_key(
+    name: Annotated[str, typer.Argument(help="The key's name.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Put a key out of force for good: what was opened with it ends at once."""
+    _operate(data_dir, "keys revoke", {"name": name})
+    print(f"The key {name!r} is out of force")  # noqa: T201
 
 
 def _operate(data_dir: str | None, command: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -83,9 +83,11 @@ class DataDirectory:
         return cls(root, lock, temporary=temporary)
 
     @staticmethod
-    def existing(location: str) -> Path:
-        """The directory of a record that is there already. Raises `SetupError`."""
+    def existing(location: str, *, may_be_new: bool = False) -> Path:
+        """The directory of a record that is there already, or may be made now. Raises `SetupError`."""
         root = Path(location).expanduser().resolve()
+        if may_be_new and location != MEMORY:
+            return root
         if not (root / "headway.db").exists():
             raise SetupError(f"{root} holds no record: name the server's --data-dir")
         return root

@@ -16,7 +16,7 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter
 from .errors import JobTypeError
 
 BUILT_IN = (
-    *("/jobs", "/job-types", "/operations", "/v1/jobs", "/problems"),
+    *("/jobs", "/job-types", "/operations", "/v1/jobs", "/problems", "/session"),
     *("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/static"),
 )
 """The paths that are the server's own; what lies within them too."""

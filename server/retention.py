@@ -8,7 +8,7 @@ import structlog
 from .clock import utc_now
 from .errors import HeadwayError
 from .files import DataDirectory
-from .ports import Bell, EventHub, JobStore, Listener, Outbox
+from .ports import Bell, EventHub, JobStore, KeyStore, Listener, Outbox
 
 EXPIRE_EVERY_S = 5.0
 EXPIRE_BATCH = 200
@@ -21,8 +21,9 @@ log = structlog.get_logger(__name__)
 class Retention:
     """Removes what nobody may ask for any more: records first, then their files."""
 
-    def __init__(self, store: JobStore, outbox: Outbox, hub: EventHub, files: DataDirectory) -> None:
+    def __init__(self, store: JobStore, keys: KeyStore, outbox: Outbox, hub: EventHub, files: DataDirectory) -> None:
         self._store = store
+        self._keys = keys
         self._outbox = outbox
         self._hub = hub
         self._files = files
@@ -52,6 +53,7 @@ class Retention:
                     await self._store.expire(utc_now(), EXPIRE_BATCH),
                     await self._store.forget_keys(utc_now(), EXPIRE_BATCH),
                     await self._outbox.expire(utc_now(), EXPIRE_BATCH),
+                    await self._keys.forget_sessions(utc_now(), EXPIRE_BATCH),
                 )
             except HeadwayError as error:
                 log.warning("what has expired could not be deleted", reason=str(error))

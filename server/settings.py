@@ -1,8 +1,10 @@
 """What an operator can set: by flag, or as `HEADWAY_…` in the environment. Units are in the names."""
 
+import ipaddress
 import os
 import re
 from typing import Annotated
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -12,6 +14,8 @@ DAY_S = 24 * 60 * 60
 LONGEST_SILENCE_S = 15.0
 """What clients are promised: a stream is never silent for longer."""
 
+_ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
+_HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 _PUBLIC_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?", re.ASCII)
 
 
@@ -30,6 +34,29 @@ def _separated(value: object) -> object:
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]
 
 
+def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
+    """Each as browsers send it (RFC 6454, 6.2)."""
+    if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in origins):
+        raise ValueError("must be like https://example.com, in lower case and without a path; or *")
+    return origins
+
+
+def _hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
+    if not all(_HOST.fullmatch(host) for host in hosts):
+        raise ValueError("must be host names, without scheme or port")
+    return tuple(host.lower() for host in hosts)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address means this machine, so that nobody else reaches what listens there."""
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
 class Settings(BaseSettings):
     """All settings with their defaults; `/openapi.json` publishes those that clients meet."""
 
@@ -38,6 +65,9 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     public_url: Annotated[str, AfterValidator(_public_url)] = ""
+    insecure: bool = False
+    allowed_hosts: Annotated[CommaSeparated, AfterValidator(_hosts)] = ()
+    cors_origins: Annotated[CommaSeparated, AfterValidator(_origins)] = ()
     data_dir: str = "headway-data"
     jobs: tuple[str, ...] = ()
     access_log: bool = False
@@ -68,3 +98,14 @@ class Settings(BaseSettings):
     max_waits_per_client: Annotated[int, Field(ge=1)] = 1_000
 
     webhook_allow: CommaSeparated = ()
+
+    @property
+    def exposed(self) -> bool:
+        """Whether others than this machine's users can reach the server, by itself or through a proxy."""
+        public_host = urlsplit(self.public_url).hostname
+        return not is_loopback(self.host) or (public_host is not None and not is_loopback(public_host))
+
+    @property
+    def key_needed(self) -> bool:
+        """Whether nobody gets in without an API key."""
+        return self.exposed and not self.insecure

@@ -1,11 +1,13 @@
-"""What an operator does to a record beside its work: purge, back up, examine. The same with and without a server."""
+"""What an operator does to a record beside its work: purge, back up, examine, keys. Also without a server."""
 
 import asyncio
 import os
 import platform
 import resource
 import shutil
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,11 @@ from .clock import utc_now
 from .errors import SetupError
 from .files import DataDirectory, sync_directory
 from .jobs import Status
-from .ports import Outbox, RecordKeeper
+from .key_orders import KeyOrder, RevokeOrder, create_key, list_keys, revoke_key
+from .ports import KeyStore, Outbox, RecordKeeper
 from .secret_orders import RotateOrder, SecretsOrder, rotate_secret, show_secrets
+
+CarryOut = Callable[[Any], Awaitable[dict[str, Any]]]
 
 PURGE_BATCH = 200
 LOW_SPACE_BYTES = 256 * 1024 * 1024
@@ -30,6 +35,10 @@ class PurgeOrder(BaseModel):
     dry_run: bool = False
 
 
+class NoOrder(BaseModel):
+    """Nothing has to be said."""
+
+
 class BackupOrder(BaseModel):
     """Where the copy goes."""
 
@@ -39,54 +48,63 @@ class BackupOrder(BaseModel):
 class Upkeep:
     """The operator's commands on one data directory; they run beside jobs and polls."""
 
-    def __init__(self, record: RecordKeeper, outbox: Outbox, files: DataDirectory) -> None:
+    def __init__(self, record: RecordKeeper, keys: KeyStore, outbox: Outbox, files: DataDirectory) -> None:
         self._record = record
+        self._keys = keys
         self._outbox = outbox
         self._files = files
 
     async def carry_out(self, command: str, fields: Any) -> dict[str, Any]:
-        """One command by its name. Raises `SetupError` with words for the operator."""
+        """One command by its name. Raises `HeadwayError` with words for the operator."""
+        known = self._commands.get(command)
+        if known is None:
+            raise SetupError(f"there is no command {command!r}")
+        order_type, carry_out = known
         try:
-            match command:
-                case "purge":
-                    return {"jobs": await self._purge(PurgeOrder.model_validate(fields))}
-                case "backup":
-                    return {"bytes": await self._backup(BackupOrder.model_validate(fields).path)}
-                case "doctor":
-                    return await self._examine()
-                case "secrets show":
-                    return await show_secrets(self._outbox, SecretsOrder.model_validate(fields))
-                case "secrets rotate":
-                    return await rotate_secret(self._outbox, RotateOrder.model_validate(fields))
-                case _:
-                    raise SetupError(f"there is no command {command!r}")
+            order = order_type.model_validate(fields)
         except ValidationError as error:
             message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
             raise SetupError(f"{command}: {message}") from error
+        return await carry_out(order)
 
-    async def _purge(self, order: PurgeOrder) -> int:
+    @property
+    def _commands(self) -> Mapping[str, tuple[type[BaseModel], CarryOut]]:
+        """What each takes, and what it does with that."""
+        return {
+            "purge": (PurgeOrder, self._purge),
+            "backup": (BackupOrder, self._backup),
+            "doctor": (NoOrder, self._examine),
+            "keys create": (KeyOrder, partial(create_key, self._keys)),
+            "keys list": (NoOrder, partial(list_keys, self._keys)),
+            "keys revoke": (RevokeOrder, partial(revoke_key, self._keys)),
+            "secrets show": (SecretsOrder, partial(show_secrets, self._outbox)),
+            "secrets rotate": (RotateOrder, partial(rotate_secret, self._outbox)),
+        }
+
+    async def _purge(self, order: PurgeOrder) -> dict[str, Any]:
         """Delete the jobs, a batch at a time; how many there were (with `dry_run`: would be)."""
         before = utc_now() - timedelta(seconds=order.older_than_s)
         if order.dry_run:
-            return await self._record.count_ended(before, order.statuses)
+            return {"jobs": await self._record.count_ended(before, order.statuses)}
         purged = 0
         while batch := await self._record.delete_ended(before, order.statuses, PURGE_BATCH):
             for job_id in batch:
                 await asyncio.to_thread(self._files.remove_job, job_id)
             purged += len(batch)
-        return purged
+        return {"jobs": purged}
 
-    async def _backup(self, target: Path) -> int:
+    async def _backup(self, order: BackupOrder) -> dict[str, Any]:
         """Write a consistent copy of the record to a new file, durably; its size in bytes."""
-        partial = target.with_name(f"{target.name}.partial")
-        await asyncio.to_thread(_check_target, target, partial)
+        target = order.path
+        unfinished = target.with_name(f"{target.name}.unfinished")
+        await asyncio.to_thread(_check_target, target, unfinished)
         try:
-            await self._record.copy_to(partial)
-            return await asyncio.to_thread(_put_in_place, partial, target)
+            await self._record.copy_to(unfinished)
+            return {"bytes": await asyncio.to_thread(_put_in_place, unfinished, target)}
         finally:
-            await asyncio.to_thread(partial.unlink, missing_ok=True)
+            await asyncio.to_thread(unfinished.unlink, missing_ok=True)
 
-    async def _examine(self) -> dict[str, Any]:
+    async def _examine(self, _order: NoOrder) -> dict[str, Any]:
         """Integrity, versions, limits and space; `faults` says what is wrong, if anything is."""
         faults = list(await self._record.find_faults())
         free_bytes = shutil.disk_usage(self._files.root).free

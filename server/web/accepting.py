@@ -8,7 +8,8 @@ from ..clock import utc_now
 from ..errors import JobNotFoundError, TooManyWaitsError
 from ..jobs import Job
 from .endpoints import PRIVATE
-from .keys import ENCODER, LINKS, REGISTRY, STORE, WAITING
+from .keys import ENCODER, REGISTRY, STORE, WAITING
+from .links import LINKS
 from .polling import MAX_WAIT_S, make_ready
 from .preferences import PREFER, applied_wait, preferred_wait_s
 from .ready import can_be_ready, ready_json

@@ -11,7 +11,7 @@ from ..files import DataDirectory
 from ..handlers import JobType, Registry
 from ..jobs import JobIds
 from ..metrics import Metrics
-from ..ports import EventHub, JobStore, RecordKeeper
+from ..ports import EventHub, JobStore, KeyStore, RecordKeeper
 from ..settings import Settings
 from . import (
     accepting,
@@ -23,10 +23,13 @@ from . import (
     operations_google,
     pages,
     polling,
+    sessions,
     stream,
     stream_of_many,
+    ticketing,
 )
 from .audiences import Audiences
+from .auth import GATE, Gate
 from .connections import CONNECTIONS, Connections
 from .fan_out import FanOut
 from .keys import (
@@ -37,7 +40,7 @@ from .keys import (
     HUB,
     IDS,
     KEEPER,
-    LINKS,
+    KEYS,
     METRICS,
     READY,
     REGISTRY,
@@ -49,7 +52,7 @@ from .keys import (
     ServerState,
 )
 from .limits import patience
-from .links import Links
+from .links import LINKS, Links
 from .middleware import middleware
 from .open_streams import OpenStreams
 from .openapi import DESCRIPTION, Description, openapi
@@ -57,7 +60,9 @@ from .problems import ClientFaults, Problem
 from .ready import ReadyAnswers, harden
 from .request_ids import REQUEST_ID, request_id
 from .resources import resource_routes
+from .revocation import REVOCATIONS, Revocations
 from .submission import refuse_unread
+from .tickets import TICKETS, Tickets
 from .waiting import Waiting
 from .wire import Encoder
 
@@ -68,6 +73,7 @@ MAX_LINE_BYTES = 32 * 1024
 def make_app(
     store: JobStore,
     keeper: RecordKeeper,
+    keys: KeyStore,
     hub: EventHub,
     registry: Registry,
     files: DataDirectory,
@@ -75,9 +81,14 @@ def make_app(
     metrics: Metrics,
 ) -> web.Application:
     """The HTTP side of one server. It closes nothing that it was given."""
-    app = web.Application(middlewares=[middleware(metrics.requests, lines=settings.access_log)])
+    tickets = Tickets(keys)
+    gate = Gate(settings, keys, tickets)
+    app = web.Application(middlewares=[middleware(gate, metrics.requests, lines=settings.access_log)])
     app[STORE] = store
     app[KEEPER] = keeper
+    app[KEYS] = keys
+    app[TICKETS] = tickets
+    app[GATE] = gate
     app[HUB] = hub
     app[REGISTRY] = registry
     app[FILES] = files
@@ -93,8 +104,9 @@ def make_app(
     app[FAN_OUT] = FanOut(store, hub, app[ENCODER])
     app[AUDIENCES] = Audiences(store, hub, app[ENCODER], settings.tick_s)
     app[WAITING] = Waiting(store, hub, settings)
+    app[REVOCATIONS] = Revocations(hub)
     app[DESCRIPTION] = Description(registry, settings)
-    app.cleanup_ctx.extend([_streams, app[WAITING].run, app[CONNECTIONS].run, patience])
+    app.cleanup_ctx.extend([_streams, app[WAITING].run, app[REVOCATIONS].run, app[CONNECTIONS].run, patience])
     app.on_shutdown.extend([refuse_unread, _end_streams])
     app.on_response_prepare.append(_harden)
     _add_routes(app)
@@ -122,9 +134,13 @@ def _add_routes(app: web.Application) -> None:
         ("POST", "/jobs/{id}/retry", ended.retry_job),
         ("GET", "/jobs/{id}/deliveries", deliveries.list_deliveries),
         ("POST", "/jobs/{id}/deliveries/{deliveryId}/redeliver", deliveries.redeliver),
+        ("POST", "/jobs/{id}/tickets", ticketing.make_ticket),
         ("GET", "/jobs", endpoints.list_jobs),
         ("POST", "/jobs", accepting.create_job),
         ("GET", "/job-types", endpoints.job_types),
+        ("GET", "/session", sessions.read_session),
+        ("POST", "/session", sessions.open_session),
+        ("DELETE", "/session", sessions.end_session),
         ("GET", "/operations/{id}", operations_azure.read_operation),
         ("GET", "/v1/jobs/operations", operations_google.list_operations),
         ("GET", "/v1/jobs/operations/{id:[^/:]+}", operations_google.read_operation),
@@ -162,9 +178,16 @@ def _only(allowed: Sequence[str]) -> Handler:
 
 
 async def _expect(request: web.Request) -> web.StreamResponse | None:
-    """`Expect` (RFC 9110, 10.1.1), refused as a problem where aiohttp would answer in plain text."""
+    """`Expect` (RFC 9110, 10.1.1), refused as a problem where aiohttp would answer in plain text.
+
+    Whoever may not ask is told before he sends the body.
+    """
     if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
         return Problem("expectation-failed").response(request)
+    try:
+        await request.app[GATE].admit(request)
+    except Problem as problem:
+        return problem.response(request)
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0
     return None
@@ -174,6 +197,7 @@ async def _harden(request: web.Request, response: web.StreamResponse) -> None:
     """What every answer carries."""
     harden(response.headers)
     response.headers[REQUEST_ID] = request_id(request)
+    request.app[GATE].origins.mark(request, response)
 
 
 async def _streams(app: web.Application) -> AsyncIterator[None]:

@@ -1,8 +1,51 @@
-"""Who is asking. Until there are API keys, everybody on this machine is the one local owner."""
+"""Who is asking, and what they may: an API key, a session that was opened with one, a ticket, or nobody in particular.
 
-from aiohttp import web
+`Gate` finds that out once for each request, before its endpoint runs; endpoints ask `caller` and `owner`.
+"""
 
+from typing import NamedTuple
+
+from aiohttp import hdrs, web
+from multidict import istr
+
+from ..access import KEY_PREFIX, SESSION_PREFIX, ApiKey, digest, is_token
+from ..clock import utc_now
 from ..jobs import LOCAL_OWNER
+from ..ports import KeyStore
+from ..settings import Settings
+from .hosts import Hosts
+from .origins import Origins
+from .problems import Problem, unauthorized
+from .tickets import TICKET, Tickets
+
+SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
+OPEN_PATHS = frozenset({"/", "/static/{path}", "/docs", "/healthz", "/readyz", "/session"})
+"""For everybody: no job shows there."""
+TICKET_PATHS = frozenset(
+    {"/jobs/{id}", "/jobs/{id}/progress", "/jobs/{id}/result", "/jobs/{id}/logs", "/jobs/{id}/files/{name}"}
+)
+
+AUTHORIZATION, COOKIE = istr("Authorization"), istr("Cookie")
+
+
+class Identity(NamedTuple):
+    """Who asks. `sees`: the `caller` of the store's calls. `key`: what they have shown, themselves or by a session or
+    a ticket. `ambient`: the browser adds by itself what lets them in, so that any page can ask in their name.
+    """
+
+    owner: str
+    sees: str
+    key: ApiKey | None = None
+    read_only: bool = False
+    ambient: bool = False
+
+
+LOCAL = Identity(LOCAL_OWNER, LOCAL_OWNER, ambient=True)
+"""Whoever reaches a server that only this machine reaches."""
+NOBODY = Identity("", "", read_only=True, ambient=True)
+"""On paths that are open to all."""
+
+_IDENTITY = web.RequestKey("identity", Identity)
 
 
 def client(request: web.BaseRequest) -> str:
@@ -10,6 +53,115 @@ def client(request: web.BaseRequest) -> str:
     return request.remote or ""
 
 
-def caller(_request: web.BaseRequest) -> str:
-    """The owner on whose behalf the request is made."""
-    return LOCAL_OWNER
+def identity(request: web.BaseRequest) -> Identity:
+    """Who is asking. The gate has found out."""
+    return request[_IDENTITY]
+
+
+def caller(request: web.BaseRequest) -> str:
+    """On whose behalf jobs are asked for: an owner, or `EVERY_OWNER` for an admin's key."""
+    return identity(request).sees
+
+
+def owner(request: web.BaseRequest) -> str:
+    """Whose a job is that this request makes."""
+    return identity(request).owner
+
+
+def refuse_unless_operator(request: web.BaseRequest) -> None:
+    """Raises `Problem` for who may not see what all owners do together."""
+    key = identity(request).key
+    if key is not None and not key.admin:
+        raise Problem("forbidden", "This needs an admin's key.")
+
+
+class Gate:
+    """Lets requests in, or raises `Problem`. Polls are many: what most do not have is looked for cheaply."""
+
+    def __init__(self, settings: Settings, keys: KeyStore, tickets: Tickets) -> None:
+        self._keys = keys
+        self._tickets = tickets
+        self._hosts = Hosts(settings)
+        self._key_needed = settings.key_needed
+        self.origins = Origins(settings)
+        self.cookie = "__Host-headway" if settings.public_url.startswith("https:") else "headway"
+
+    async def admit(self, request: web.Request) -> None:
+        """From here on `identity` knows who asks."""
+        self._hosts.check(request)
+        asking = await self._identify(request)
+        if request.method not in SAFE_METHODS:
+            self._check_write(request, asking)
+        request[_IDENTITY] = asking
+
+    async def _identify(self, request: web.Request) -> Identity:
+        headers = request.headers
+        if AUTHORIZATION in headers and (token := _bearer(headers[AUTHORIZATION])) is not None:
+            return await self._by_key(token)
+        if COOKIE in headers and (asking := await self._by_session(request)) is not None:
+            return asking
+        if request.rel_url.raw_query_string and TICKET in request.query and takes_ticket(request):
+            return await self._by_ticket(request)
+        if not self._key_needed:
+            return LOCAL
+        if _canonical(request) in OPEN_PATHS:
+            return NOBODY
+        raise unauthorized("Send an API key: Authorization: Bearer hwk_...")
+
+    async def _by_key(self, token: str) -> Identity:
+        key = await self.find_key(token)
+        if key is None:
+            raise unauthorized("The API key is not known, or was revoked.", error="invalid_token")
+        return Identity(key.owner, key.sees, key, key.read_only)
+
+    async def find_key(self, token: str) -> ApiKey | None:
+        """The key, if it is one that is in force."""
+        return await self._keys.find(digest(token)) if is_token(token, KEY_PREFIX) else None
+
+    async def _by_session(self, request: web.Request) -> Identity | None:
+        """`None` for a cookie that is of no use: browsers send what another server on this host has set, too."""
+        token = session_token(request, self.cookie)
+        key = None if token is None else await self._keys.find_session(digest(token), utc_now())
+        return None if key is None else Identity(key.owner, key.sees, key, key.read_only, ambient=True)
+
+    async def _by_ticket(self, request: web.Request) -> Identity:
+        """One job, to be read. Only its path lets a ticket in, so nothing else has to know what it is for."""
+        ticket = await self._tickets.check(request.query[TICKET], request.match_info["id"], utc_now())
+        key = None if ticket.key_id is None else await self._keys.get(ticket.key_id)
+        if (ticket.key_id is None and self._key_needed) or (ticket.key_id is not None and key is None):
+            raise unauthorized("The key that the ticket was made with was revoked.")
+        if request.method not in SAFE_METHODS:
+            raise unauthorized("A ticket is for reading only.")
+        sees = LOCAL_OWNER if key is None else key.sees
+        return Identity("", sees, key, read_only=True)
+
+    def _check_write(self, request: web.Request, asking: Identity) -> None:
+        if asking.ambient:
+            self.origins.refuse_foreign(request, with_cookie=asking.key is not None)
+        if asking.read_only and asking is not NOBODY and _canonical(request) != "/session":
+            raise Problem("forbidden", "The API key is for reading only.")
+
+
+GATE = web.AppKey("gate", Gate)
+
+
+def takes_ticket(request: web.Request) -> bool:
+    """Whether the path is one of a job that a ticket opens."""
+    return _canonical(request) in TICKET_PATHS
+
+
+def session_token(request: web.BaseRequest, cookie: str) -> str | None:
+    """What the session's cookie holds, if that could be a session."""
+    token = request.cookies.get(cookie)
+    return token if token is not None and is_token(token, SESSION_PREFIX) else None
+
+
+def _bearer(authorization: str) -> str | None:
+    """The token (RFC 6750, 2.1); `None` for other schemes, which may be a proxy's."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _canonical(request: web.Request) -> str | None:
+    resource = request.match_info.route.resource
+    return None if resource is None else resource.canonical

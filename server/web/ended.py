@@ -10,7 +10,6 @@ from ..clock import utc_now
 from ..handlers import JobType
 from ..jobs import Job, NewJob, Status
 from .accepting import accepted
-from .auth import caller
 from .endpoints import find_job
 from .idempotency import fingerprint_of, first_job, first_with, given_key, key_for
 from .intake import NoQuery, query
@@ -66,7 +65,7 @@ def _new_job(request: web.Request, job: Job, input_json: str) -> NewJob:
     job_id, created_at = request.app[IDS].new(utc_now())
     return NewJob(
         id=job_id,
-        owner=caller(request),
+        owner=job.owner,
         type=job.type,
         input_json=input_json,
         created_at=created_at,

@@ -16,7 +16,8 @@ from ..handlers import JobType
 from ..jobs import JOB_ID, Job, JobFilter, Status, is_job_id
 from .auth import caller
 from .intake import Instant, NoQuery, query
-from .keys import ENCODER, FILES, LINKS, REGISTRY, STATE, STORE, WAITING
+from .keys import ENCODER, FILES, REGISTRY, STATE, STORE, WAITING
+from .links import LINKS
 from .problems import Problem
 from .sent_files import send_file
 from .wire import INLINE_RESULT_BYTES, error_fields, job_fields, log_line_fields, path_segment, retry_after_s

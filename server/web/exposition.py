@@ -29,12 +29,14 @@ from ..metrics import (
     RequestMetrics,
 )
 from ..ports import Levels
+from .auth import refuse_unless_operator
 from .keys import KEEPER, METRICS, STREAMS
 from .open_streams import OpenStreams
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """`GET /metrics`"""
+    """`GET /metrics`: of all owners together, so not for each of them."""
+    refuse_unless_operator(request)
     now = utc_now()
     try:
         levels = await request.app[KEEPER].levels(now)

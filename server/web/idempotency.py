@@ -16,7 +16,7 @@ from aiohttp import web
 from ..clock import utc_now
 from ..errors import JobNotFoundError
 from ..jobs import FirstSubmission, IdempotencyKey, Job, NewJob
-from .auth import caller
+from .auth import caller, owner
 from .keys import STORE
 from .problems import Problem
 
@@ -47,7 +47,7 @@ def given_key(request: web.Request) -> str | None:
 
 async def first_with(request: web.Request, key: str) -> FirstSubmission | None:
     """What the caller's key stands for already."""
-    return await request.app[STORE].first_with_key(caller(request), key, utc_now())
+    return await request.app[STORE].first_with_key(owner(request), key, utc_now())
 
 
 def key_for(key: str, fingerprint: str, new: NewJob) -> IdempotencyKey:

@@ -34,10 +34,12 @@ from ..jobs import UploadedFile
 from ..outgoing import MAX_URL_CHARS
 from ..progress import clean_text
 from ..settings import DAY_S, Settings
-from .keys import FILES
+from .auth import takes_ticket
+from .keys import FILES, SETTINGS, STATE
 from .limits import check_space
 from .problems import Problem
 from .strict_json import parse_json, pointer_token
+from .tickets import TICKET
 
 CHUNK_BYTES = 256 * 1024
 WRITE_BYTES = 1024 * 1024
@@ -160,7 +162,10 @@ def query(request: web.Request, model: type[Model]) -> Model:
     repeated = [key for key in request.query if len(request.query.getall(key)) > 1]
     if repeated:
         raise Problem("validation-failed", errors=[(f"/{repeated[0]}", "is given more than once")])
-    return validate(model, dict(request.query))
+    parameters = dict(request.query)
+    if TICKET in parameters and takes_ticket(request):  # it was for the gate
+        del parameters[TICKET]
+    return validate(model, parameters)
 
 
 @lru_cache
@@ -204,6 +209,18 @@ def check_coding(request: web.Request) -> None:
             "Send the body as it is, or compressed with gzip or deflate.",
             headers={"Accept-Encoding": "gzip, deflate"},
         )
+
+
+async def json_body(request: web.Request) -> Any:
+    """`read_json`, given up if nothing more of it comes."""
+    settings, reading = request.app[SETTINGS], request.app[STATE].reading
+    if request.content.is_eof():
+        return await read_json(request, settings)
+    reading.add(request.content)
+    try:
+        return await read_json(request, settings)
+    finally:
+        reading.discard(request.content)
 
 
 def _check_charset(charset: str | None) -> None:

@@ -9,11 +9,10 @@ from ..files import DataDirectory
 from ..handlers import Registry
 from ..jobs import JobIds
 from ..metrics import Metrics
-from ..ports import EventHub, JobStore, Outbox, RecordKeeper
+from ..ports import EventHub, JobStore, KeyStore, Outbox, RecordKeeper
 from ..settings import Settings
 from .audiences import Audiences
 from .fan_out import FanOut
-from .links import Links
 from .open_streams import OpenStreams
 from .ready import ReadyAnswers
 from .waiting import Waiting
@@ -35,7 +34,6 @@ FILES = web.AppKey("files", DataDirectory)
 SETTINGS = web.AppKey("settings", Settings)
 IDS = web.AppKey("ids", JobIds)
 ENCODER = web.AppKey("encoder", Encoder)
-LINKS = web.AppKey("links", Links)
 STATE = web.AppKey("state", ServerState)
 KEEPER = web.AppKey("keeper", RecordKeeper)
 OUTBOX = web.AppKey("outbox", Outbox)
@@ -45,4 +43,5 @@ STREAMS = web.AppKey("streams", OpenStreams)
 WAITING = web.AppKey("waiting", Waiting)
 READY = web.AppKey("ready", ReadyAnswers)
 FAN_OUT = web.AppKey("fan_out", FanOut)
+KEYS = web.AppKey("keys", KeyStore)
 AUDIENCES = web.AppKey("audiences", Audiences)

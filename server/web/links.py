@@ -1,5 +1,7 @@
 """The links that the server hands out: paths, or absolute where it knows the URL under which it is public."""
 
+from aiohttp import web
+
 from ..jobs import Job
 
 
@@ -26,3 +28,6 @@ class Links:
         if job.result_url is not None:
             return self.to(job.result_url) if job.result_url.startswith("/") else job.result_url
         return f"{self.base}/jobs/{job.id}/result"
+
+
+LINKS = web.AppKey("links", Links)

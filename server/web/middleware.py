@@ -1,4 +1,4 @@
-"""The one middleware: each request is named, answered in any case, counted, and logged if the operator wants that.
+"""The one middleware: each request is named, let in or not, answered in any case, counted, and maybe logged.
 
 One and not three, and nothing that aiohttp would do for an access log: polls are many.
 """
@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 from aiohttp_sse import EventSourceResponse
 
 from ..metrics import Answered, RequestMetrics
+from .auth import Gate
 from .problems import answer_to
 from .ready import ReadyResponse
 from .request_ids import follow
@@ -25,7 +26,7 @@ AS_LONG_AS_THE_READER = (EventSourceResponse, web.FileResponse)
 log = structlog.get_logger(__name__)
 
 
-def middleware(metrics: RequestMetrics, *, lines: bool) -> Middleware:
+def middleware(gate: Gate, metrics: RequestMetrics, *, lines: bool) -> Middleware:
     """With `lines` each request is a line of the log."""
     by_route: dict[tuple[web.AbstractRoute, int], Answered] = {}
 
@@ -42,7 +43,12 @@ def middleware(metrics: RequestMetrics, *, lines: bool) -> Middleware:
         began_ns = perf_counter_ns()  # not the loop's clock: uvloop's counts milliseconds
         follow(request, began_ns)
         try:
-            response = await handler(request)
+            preflight = gate.origins.preflight(request)
+            if preflight is None:
+                await gate.admit(request)
+                response = await handler(request)
+            else:
+                response = preflight
         except Exception as error:  # noqa: BLE001 - every one has an answer
             response = await answer_to(request, error)
         route, status = request.match_info.route, response.status

@@ -15,8 +15,7 @@ from pydantic_core import to_json
 from ..jobs import Job, Status
 from .endpoints import PRIVATE, find_job, inline_result
 from .intake import NoQuery, query
-from .keys import LINKS
-from .links import Links
+from .links import LINKS, Links
 from .problems import Problem, also_saying
 from .wire import instant, retry_after_s
 

@@ -12,7 +12,8 @@ from ..errors import TooManyWaitsError
 from ..jobs import Job, Status
 from .endpoints import PRIVATE, find_job
 from .intake import NoQuery, query
-from .keys import ENCODER, LINKS, READY, STORE, WAITING
+from .keys import ENCODER, READY, STORE, WAITING
+from .links import LINKS
 from .preferences import PREFER, applied_wait, preferred_wait_s
 from .ready import ReadyAnswer, can_be_ready
 from .wire import etag, retry_after_s

@@ -19,11 +19,13 @@ from ..errors import (
     TooManyStreamsError,
     TooManyWaitsError,
 )
-from .keys import LINKS
 from .lingering import answer_and_linger
+from .links import LINKS
 
 KINDS: Mapping[str, tuple[int, str]] = {
     "malformed-request": (400, "The request cannot be read"),
+    "unauthorized": (401, "It is not clear who asks"),
+    "forbidden": (403, "This may not be done in this way"),
     "not-found": (404, "There is no such resource"),
     "method-not-allowed": (405, "The resource does not support this method"),
     "body-timeout": (408, "The body did not come in time"),
@@ -36,6 +38,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "unsupported-media-type": (415, "The media type is not supported"),
     "range-not-satisfiable": (416, "The file has no such range"),
     "expectation-failed": (417, "The expectation cannot be met"),
+    "misdirected": (421, "The request is for another server"),
     "idempotency-key-reused": (422, "The idempotency key belongs to another request"),
     "validation-failed": (422, "The request is not valid"),
     "job-failed": (422, "The job failed"),
@@ -125,6 +128,15 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
             content_type="application/problem+json",
             headers={"Cache-Control": "no-store", **self.headers},
         )
+
+
+CHALLENGE = 'Bearer realm="headway"'
+
+
+def unauthorized(detail: str, *, error: str | None = None) -> Problem:
+    """401, and how to be let in; `error` is what was wrong with the token that was sent (RFC 6750, 3)."""
+    challenge = CHALLENGE if error is None else f'{CHALLENGE}, error="{error}"'
+    return Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
 
 
 async def answer_to(request: web.Request, error: Exception) -> web.StreamResponse:

@@ -2,7 +2,8 @@
 
 What aiohttp does for each answer (a multidict of headers, the signal before it is sent, the head as text) costs
 about as much as all the rest of a poll. A ready answer leaves it out, so it must say itself what every answer
-carries, and serves only requests that want nothing else of it: those over a kept HTTP/1.1 connection.
+carries, and serves only requests that want nothing else of it: those over a kept HTTP/1.1 connection, and not of a
+page of another origin, which must be told that it may read the answer.
 """
 
 import time
@@ -138,7 +139,12 @@ class ReadyAnswers:
 
 def can_be_ready(request: web.Request) -> bool:
     """Whether a ready answer says to this request what any other would."""
-    return request.method in READY_METHODS and request.version == HttpVersion11 and request.keep_alive
+    return (
+        request.method in READY_METHODS
+        and request.version == HttpVersion11
+        and hdrs.ORIGIN not in request.headers
+        and request.keep_alive
+    )
 
 
 class ReadyResponse(web.StreamResponse):

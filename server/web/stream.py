@@ -14,13 +14,14 @@ from aiohttp import hdrs, web
 from ..clock import utc_now
 from ..errors import JobNotFoundError, StoreUnavailableError
 from ..jobs import Job, LogLine
-from .auth import caller, client
+from .auth import client
 from .endpoints import find_job
 from .event_stream import EventStream
 from .fan_out import LOG_PAGE, Watcher, news
 from .intake import LastEventQuery, query
 from .keys import ENCODER, FAN_OUT, HUB, SETTINGS, STATE, STORE, STREAMS
 from .problems import Problem
+from .revocation import REVOCATIONS
 from .wire import gone_event, log_event, reset_event
 
 LOG_TAIL = 200
@@ -42,7 +43,7 @@ async def job_stream(request: web.Request) -> web.StreamResponse:
     stream = new_stream(request)
     if request.method == hdrs.METH_HEAD:
         return stream
-    return await serve(request, stream, _JobStream(request, stream, job.id, given is not None, cursor).run)
+    return await serve(request, stream, _JobStream(request, stream, job, given is not None, cursor).run)
 
 
 def _last_event_id(request: web.Request) -> str | None:
@@ -80,7 +81,8 @@ async def serve(request: web.Request, stream: EventStream, run: Callable[[], Awa
         retry_ms = random.randint(*RETRY_MS)  # noqa: S311 - so that not all return in one instant
         # At once a few bytes, so that nobody on the way waits for more.
         await stream.write(b"retry: %d\n: connected\n\n" % retry_ms)
-        await run()
+        with request.app[REVOCATIONS].following(request, stream.cut):
+            await run()
         await stream.write_eof()
     except ConnectionError:
         pass
@@ -97,16 +99,14 @@ class _JobStream:
 
     __slots__ = ("_cursor", "_encoder", "_fan_out", "_hub", "_job_id", "_owner", "_resuming", "_store", "_stream")
 
-    def __init__(
-        self, request: web.Request, stream: EventStream, job_id: str, resuming: bool, cursor: int | None
-    ) -> None:
+    def __init__(self, request: web.Request, stream: EventStream, job: Job, resuming: bool, cursor: int | None) -> None:
         self._store = request.app[STORE]
         self._hub = request.app[HUB]
         self._encoder = request.app[ENCODER]
         self._fan_out = request.app[FAN_OUT]
-        self._owner = caller(request)
+        self._owner = job.owner
         self._stream = stream
-        self._job_id = job_id
+        self._job_id = job.id
         self._resuming = resuming
         self._cursor = cursor
 

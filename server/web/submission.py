@@ -17,7 +17,7 @@ from ..errors import UrlRefusedError
 from ..handlers import INPUT_PART, JobType, Upload
 from ..jobs import DEFAULT_EVENTS, FirstSubmission, IdempotencyKey, Job, NewJob, Webhook, WebhookEvent
 from ..outgoing import check_url
-from .auth import caller
+from .auth import owner
 from .idempotency import fingerprint_of, first_job, first_with, given_key, key_for
 from .intake import (
     Body,
@@ -25,8 +25,8 @@ from .intake import (
     NoQuery,
     SubmitOptions,
     invalid,
+    json_body,
     query,
-    read_json,
     read_multipart,
     separated,
     storing,
@@ -70,7 +70,7 @@ async def submit_typed(request: web.Request, name: str) -> Submitted:
     options = query(request, SubmitOptions)
     _refuse_when_full(request, job_type)
     if not _is_form(request):
-        asked = _asked_json(name, options, await _json_body(request))
+        asked = _asked_json(name, options, Body(await json_body(request)))
         return Submitted(await _insert(request, job_type, asked))
     async with _received_form(request, "") as (body, incoming):
         return Submitted(await _insert(request, job_type, _typed_form(name, options, body, incoming)))
@@ -83,7 +83,7 @@ async def submit_envelope(request: web.Request) -> Submitted:
     query(request, NoQuery)
     refuse_when_disk_is_full(request)
     if not _is_form(request):
-        asked = _enveloped(await _json_body(request), None, strict=None)
+        asked = _enveloped(Body(await json_body(request)), None, strict=None)
         return Submitted(await _insert(request, find_type(request, asked.type), asked))
     async with _received_form(request, "/input") as (body, incoming):
         asked = _enveloped(body, incoming, strict=False)
@@ -123,7 +123,7 @@ async def _read_asked(request: web.Request, name: str | None, *, storing_files: 
         return _typed_form(name, options, body, incoming) if form else _asked_json(name, options, body)
 
     if not _is_form(request):
-        yield understood(await _json_body(request), None, form=False)
+        yield understood(Body(await json_body(request)), None, form=False)
         return
     pointer = "/input" if name is None else ""
     async with _received_form(request, pointer, storing_files=storing_files, hashing=True) as (body, incoming):
@@ -183,17 +183,6 @@ async def refuse_unread(app: web.Application) -> None:
     """At shutdown aiohttp hears no more of a body, so whoever waits for the rest of one is told now."""
     for content in app[STATE].reading:
         content.set_exception(_stopping())
-
-
-async def _json_body(request: web.Request) -> Body:
-    settings, reading = request.app[SETTINGS], request.app[STATE].reading
-    if request.content.is_eof():
-        return Body(await read_json(request, settings))
-    reading.add(request.content)
-    try:
-        return Body(await read_json(request, settings))
-    finally:
-        reading.discard(request.content)
 
 
 @asynccontextmanager
@@ -319,7 +308,7 @@ def _new_job(request: web.Request, job_type: JobType, input_json: bytes, options
     retain_s = job_type.retain_s if options.retain_seconds is None else options.retain_seconds
     return NewJob(
         id=job_id,
-        owner=caller(request),
+        owner=owner(request),
         type=job_type.name,
         input_json=input_json.decode(),
         created_at=created_at,

@@ -19,7 +19,7 @@ UPLOAD, FORM = multipart({"document": b"line\n" * 100})
 
 def _head(path: str, content_type: str, length: int) -> bytes:
     return (
-        f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
+        f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {content_type}\r\nContent-Length: {length}\r\n\r\n"
     ).encode()
 
 
@@ -129,7 +129,7 @@ def test_an_upload_is_refused_for_its_length_and_one_of_unknown_length_in_its_co
     head = "".join(f"{name}: {value}\r\n" for name, value in chunked.items())
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
         try:
-            connection.sendall(f"POST /jobs/reads-upload HTTP/1.1\r\nHost: test\r\n{head}\r\n".encode() + raw)
+            connection.sendall(f"POST /jobs/reads-upload HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode() + raw)
         except ConnectionError:
             pass  # refused in its course: the server has closed
         else:

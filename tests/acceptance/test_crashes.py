@@ -31,7 +31,7 @@ def test_fifty_jobs_survive_a_kill_9_at_the_first_byte_of_their_202(serving: Ser
     # On a busy machine one job can be running at each of many kills; here it is not to be given up for that.
     server = serving(tmp_path, env={"HEADWAY_MAX_RECOVERIES": str(RIGHT_AFTER)})
     for number in range(RIGHT_AFTER):
-        request = f"POST /jobs/noop?label=job-{number} HTTP/1.1\r\nHost: test\r\nContent-Length: 0\r\n\r\n"
+        request = f"POST /jobs/noop?label=job-{number} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
         with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
             connection.sendall(request.encode())
             first = connection.recv(12)

@@ -15,8 +15,8 @@ RESET = struct.pack("ii", 1, 0)
 
 
 def _request(path: str, body: bytes, content_type: str) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: test\r\nContent-Type: {content_type}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    framing = f"Content-Type: {content_type}\r\nContent-Length: {len(body)}"
+    return f"POST {path} HTTP/1.1\r\nHost: localhost\r\n{framing}\r\n\r\n".encode() + body
 
 
 def _cut_off(server: ServerProcess, request: bytes, at: int, *, reset: bool) -> None:

@@ -69,7 +69,7 @@ class Reader:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._server.port)
         self.connections += 1
         cursor = f"Last-Event-ID: {self._last_id}\r\n" if self._last_id else ""
-        writer.write(f"GET /jobs/{self.job_id}/progress HTTP/1.1\r\nHost: test\r\n{cursor}\r\n".encode())
+        writer.write(f"GET /jobs/{self.job_id}/progress HTTP/1.1\r\nHost: localhost\r\n{cursor}\r\n".encode())
         return reader, writer
 
     def _take(self, event: Event) -> None:

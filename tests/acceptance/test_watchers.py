@@ -57,7 +57,7 @@ class Readers:
         self.ended = 0
         for number in range(count):
             connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
-            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode())
+            connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             self._selector.register(connection, selectors.EVENT_READ, (number, bytearray()))
 
     def read(self) -> None:
@@ -150,7 +150,7 @@ def drop(server: ServerProcess, path: str, number: int) -> None:
     """Connect, and leave: in one of several ways, at one of several moments."""
     connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
     with connection:
-        request = f"GET {path} HTTP/1.1\r\nHost: test\r\n\r\n".encode()
+        request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         connection.sendall(request[: -1 if number % 7 == 0 else None])  # sometimes not even the whole request
         if number % 7 and number % 3:
             received = b""

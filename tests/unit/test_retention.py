@@ -16,6 +16,7 @@ from server.jobs import Completed, IdempotencyKey, Job, JobIds, NewJob, Webhook
 from server.ports import Bell
 from server.progress import Progress
 from server.retention import EXPIRE_BATCH, Retention
+from server.sqlite.key_store import SqliteKeyStore
 from server.sqlite.outbox import SqliteOutbox
 from server.sqlite.store import SqliteStore
 from tests.conformance.backends import BODY_OF
@@ -50,7 +51,8 @@ class Rooms:
 async def opened(directory: Path) -> AsyncIterator[Rooms]:
     hub, files = LocalHub(), DataDirectory.open(str(directory))
     store = await SqliteStore.open(files.database, hub, max_queued=1_000, body_of=BODY_OF)
-    rooms = Rooms(store, hub, files, Retention(store, SqliteOutbox(store, hub), hub, files))
+    keys, outbox = await SqliteKeyStore.open(store, hub), SqliteOutbox(store, hub)
+    rooms = Rooms(store, hub, files, Retention(store, keys, outbox, hub, files))
     try:
         yield rooms
     finally:

@@ -33,7 +33,7 @@ def request_bytes(
     method: str, path: str, headers: Headers = (), body: bytes | None = None, *, version: str = "1.1"
 ) -> bytes:
     """A request that closes its connection afterwards."""
-    lines = [f"{method} {path} HTTP/{version}", "Host: test", "Connection: close"]
+    lines = [f"{method} {path} HTTP/{version}", "Host: localhost", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers]
     if body is not None and not any(name == "Transfer-Encoding" for name, _ in headers):
         lines.append(f"Content-Length: {len(body)}")
@@ -121,7 +121,13 @@ class RawStream:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(PATIENCE_S)
         self.socket.connect(("127.0.0.1", server.port))
-        lines = [f"GET {path} HTTP/{version}", "Host: test", *(f"{name}: {value}" for name, value in headers), "", ""]
+        lines = [
+            f"GET {path} HTTP/{version}",
+            "Host: localhost",
+            *(f"{name}: {value}" for name, value in headers),
+            "",
+            "",
+        ]
         self.socket.sendall("\r\n".join(lines).encode())
         self._received = bytearray()
         self._text = bytearray()

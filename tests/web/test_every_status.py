@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 
 from server.bootstrap import Rooms, opened
 from server.handlers import Registry
+from server.key_orders import KeyOrder, create_key
 from server.settings import Settings
 from server.web.keys import STATE, WAITING
 from server.web.openapi import Description
@@ -40,6 +41,7 @@ class Asking:
         self.rooms = rooms
         self.document = document
         self.seen: set[tuple[str, str, int]] = set()
+        self.key = ""
 
     async def ask(self, operation: str, status: int, *, query: Any = None, **options: Any) -> Any:
         """`operation`: method and path as the description has them; `id`, `name` and `delivery` fill its path. The
@@ -117,6 +119,7 @@ async def test_every_documented_status_is_produced(asking: Asking) -> None:
     for prefix in ("/jobs", "/fuzz/letters", "/fuzz/nothings"):
         await read_results_and_files(asking, prefix)
     await look_at_the_service(asking)
+    await sign_in_and_out(asking)
     await refuse_what_no_operation_takes(asking)
     await stop(asking)
     await lose_the_record(asking)
@@ -309,6 +312,23 @@ async def look_at_the_service(asking: Asking) -> None:
         asking.seen.add(("GET", "/static/{path}", 404))
 
 
+async def sign_in_and_out(asking: Asking) -> None:
+    key = (await create_key(asking.rooms.keys, KeyOrder(name="ann")))["key"]
+    asking.key = key
+    await asking.ask("GET /session", 200)
+    await asking.ask("POST /session", 200, json={"key": key})
+    await asking.ask("DELETE /session", 204)
+    await asking.ask("GET /metrics", 403, headers={"Authorization": f"Bearer {key}"})
+    waiting = await asking.submit("write-letter", **LATER)
+    await asking.ask("POST /jobs/{id}/tickets", 201, id=waiting, json={})
+    await asking.ask("POST /jobs/{id}/tickets", 404, json={})
+    json = {"Content-Type": "application/json"}
+    for operation in ("POST /session", "POST /jobs/{id}/tickets"):
+        await asking.ask(operation, 408, id=waiting, data=stalled(), headers=json)
+        await asking.ask(operation, 413, id=waiting, data=b" " * (BODY_LIMIT_BYTES + 1), headers=json)
+        await asking.ask(operation, 415, id=waiting, data=b"{}", headers={"Content-Type": "text/plain"})
+
+
 async def refuse_what_no_operation_takes(asking: Asking) -> None:
     """What can be wrong with any request: its expectation, its query."""
     letter, nothing = await asking.ended("write-letter"), await asking.ended("do-nothing", {})
@@ -317,6 +337,10 @@ async def refuse_what_no_operation_takes(asking: Asking) -> None:
             name, statuses = f"{method.upper()} {path}", operation["responses"].keys()
             one = nothing if path.startswith("/fuzz/nothings") else letter
             await asking.ask(name, 417, headers={"Expect": "the unexpected"})
+            await asking.ask(name, 421, headers={"Host": "elsewhere.example"})
+            await asking.ask(name, 401, headers={"Authorization": "Bearer of no key"})
+            if method != "get":
+                await asking.ask(name, 403, headers={"Origin": "https://elsewhere.example"})
             new = {status for status in statuses if (method.upper(), path, int(status)) not in asking.seen}
             if "422" in new:
                 await asking.ask(name, 422, id=one, query={"surprise": "1"})
@@ -347,7 +371,10 @@ async def lose_the_record(asking: Asking) -> None:
 
     ended = await asking.ended("fail-always")
     rename("jobs", "lost")
+    rename("sessions", "lost_too")
     try:
+        await asking.ask("POST /session", 503, json={"key": asking.key})
+        await asking.ask("POST /jobs/{id}/tickets", 503, json={})
         for path, operations in asking.document["paths"].items():
             for method, operation in operations.items():
                 name = f"{method.upper()} {path}"
@@ -355,3 +382,4 @@ async def lose_the_record(asking: Asking) -> None:
                     await asking.ask(name, 503, id=ended if path.endswith("/retry") else UNKNOWN, name="x")
     finally:
         rename("lost", "jobs")
+        rename("lost_too", "sessions")

@@ -48,7 +48,7 @@ def test_a_redirect_is_asked_for_clearly(server: ServerProcess) -> None:
 
 @pytest.mark.parametrize("given", [PUBLIC_URL, f"{PUBLIC_URL}/"])
 def test_every_link_is_absolute_where_the_public_url_is_known(serving: Serving, given: str) -> None:
-    server = serving(env={"HEADWAY_PUBLIC_URL": given})
+    server = serving(":memory:", "--insecure", env={"HEADWAY_PUBLIC_URL": given})
     submitted = server.request("POST", "/jobs/writes-files?label=one", {"text": "x"})
     job_url = f"{PUBLIC_URL}/jobs/{submitted.json['jobId']}"
     assert submitted.headers["Location"] == submitted.json["statusUrl"] == job_url
@@ -71,7 +71,7 @@ def test_every_link_is_absolute_where_the_public_url_is_known(serving: Serving, 
 
 
 def test_a_cancel_that_takes_its_time_links_to_the_job(serving: Serving) -> None:
-    server = serving(env={"HEADWAY_PUBLIC_URL": PUBLIC_URL})
+    server = serving(":memory:", "--insecure", env={"HEADWAY_PUBLIC_URL": PUBLIC_URL})
     job_id = server.submit("stubborn-process")
     next(state for state in server.states(job_id) if state["message"])  # from then on it does not stop
     reply = server.request("DELETE", f"/jobs/{job_id}")

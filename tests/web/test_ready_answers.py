@@ -24,7 +24,7 @@ class Kept:
         self._received = b""
 
     def send(self, method: str, path: str, *headers: str, version: str = "1.1", times: int = 1) -> None:
-        lines = [f"{method} {path} HTTP/{version}", "Host: test", *headers, "", ""]
+        lines = [f"{method} {path} HTTP/{version}", "Host: localhost", *headers, "", ""]
         self.socket.sendall("\r\n".join(lines).encode() * times)
 
     def answer(self, *, body: bool = True) -> RawReply:

@@ -43,8 +43,8 @@ def test_a_refused_expectation_has_an_id_too(server: ServerProcess) -> None:
 
 def test_what_the_parser_refuses_is_counted_as_nothing_and_logged_as_no_error(server: ServerProcess) -> None:
     """A kept connection serves one request after the other: the second here has no route to be counted under."""
-    polite = b"GET /healthz HTTP/1.1\r\nHost: one\r\n\r\n"
-    refused = b"GET /healthz HTTP/1.1\r\nHost: one\r\nHost: two\r\n\r\n"
+    polite = b"GET /healthz HTTP/1.1\r\nHost: one.localhost\r\n\r\n"
+    refused = b"GET /healthz HTTP/1.1\r\nHost: one.localhost\r\nHost: two.localhost\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
         connection.sendall(polite)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
@@ -78,7 +78,7 @@ def test_a_stream_has_an_id(server: ServerProcess) -> None:
 
 def test_the_access_log_has_ids_and_paths_but_no_queries_headers_or_bodies(serving: Serving) -> None:
     server = serving(":memory:", "--log-format", "json", env={"HEADWAY_ACCESS_LOG": "true"})
-    headers = [("X-Request-ID", "submit-1"), ("Authorization", "Bearer hush-header"), *JSON]
+    headers = [("X-Request-ID", "submit-1"), ("Authorization", "Basic hush-header"), *JSON]
     send(server, "POST", "/jobs/says?label=hush-label", headers, b'{"text": "hush-body"}')
     send(server, "POST", "/jobs/says", headers, b'{"text": "hush-body", "more": "hush-invalid"')
     send(server, "POST", "/jobs/says", [("Content-Type", "multipart/form-data; boundary=b-o-u-n-d-a-r-y")],

@@ -204,7 +204,7 @@ def test_the_sdks_views_lead_to_the_resource_too(server: ServerProcess) -> None:
 
 
 def test_links_are_absolute_where_the_public_url_is_known(serving: Serving) -> None:
-    server = serving(env={"HEADWAY_PUBLIC_URL": "https://example.org/x"})
+    server = serving(":memory:", "--insecure", env={"HEADWAY_PUBLIC_URL": "https://example.org/x"})
     first, second = create(server, "/test/notes", "a"), create(server, "/test/letters", "a")
     create(server, "/test/letters", "b")
     assert server.wait_for(first)["resultUrl"].startswith("https://example.org/x/test/notes/")
@@ -275,7 +275,7 @@ async def test_a_function_that_hangs_is_given_up_and_the_next_one_still_runs() -
 
 def test_the_servers_own_paths_are_all_reserved() -> None:
     nothing: Any = None
-    app = make_app(nothing, nothing, nothing, Registry([]), nothing, Settings(), Metrics())
+    app = make_app(nothing, nothing, nothing, nothing, Registry([]), nothing, Settings(), Metrics())
     for resource in app.router.resources():
         path = resource.canonical
         assert path == "/" or any(f"{path}/".startswith(f"{own}/") for own in BUILT_IN), path

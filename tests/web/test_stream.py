@@ -103,7 +103,7 @@ def test_a_finished_job_is_its_tail_its_end_and_a_clean_close(server: ServerProc
     with RawStream(server, walked["progressUrl"]) as stream:
         frames = list(stream.frames())
         assert stream.ended
-        stream.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")  # the connection lives on
+        stream.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")  # the connection lives on
         assert stream.socket.recv(100).startswith(b"HTTP/1.1 200")
     ids = line_ids(server, walked["jobId"])
     assert [id_of(frame) for frame in frames[:-1]] == ids

@@ -129,7 +129,7 @@ def test_live_frames_are_the_same_on_every_wire(
         frames, others = list(stream.frames()), list(other.frames())
         assert stream.ended
         if version == "1.1" and not headers:
-            stream.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")  # the connection lives on
+            stream.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")  # the connection lives on
             assert stream.socket.recv(100).startswith(b"HTTP/1.1 200")
         else:
             assert stream.socket.recv(100) == b""
@@ -148,7 +148,7 @@ def test_live_frames_are_the_same_on_every_wire(
 def test_a_request_sent_behind_a_stream_is_answered_after_its_end(server: ServerProcess) -> None:
     job_id = server.submit("steps-async", {"steps": 4, "step_s": 0.2})
     with RawStream(server, f"/jobs/{job_id}/progress") as stream:
-        stream.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
+        stream.socket.sendall(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
         frames = list(stream.frames())
         assert data_of(frames[-1])["status"] == "completed"
         answer = bytes(stream._received) or stream.socket.recv(100)  # it may have come with the last chunk

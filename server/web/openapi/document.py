@@ -18,8 +18,10 @@ from ..intake import MAX_LABEL_CHARS, MAX_PARTS, Envelope
 from ..operations_azure import StatusMonitor
 from ..polling import MAX_WAIT_S
 from ..problems import KINDS
+from ..sessions import SessionView, SignIn
+from ..ticketing import TicketOrder, TicketView
 from ..wire import JobDetail, JobView, LogLineView
-from . import jobs, outputs, resources, sdks, service, streams, submissions, webhooks
+from . import access, jobs, outputs, resources, sdks, service, streams, submissions, webhooks
 from .operation import JSON, REF, REQUEST_HEADERS, RESPONSE_HEADERS, Operations, Schema
 
 ABOUT = """
@@ -32,8 +34,11 @@ result.
 - `x-limits` says which limits are in force; what is over them is refused.
 """.strip()
 
-OUTPUTS: tuple[type[BaseModel], ...] = (JobView, JobDetail, LogLineView, StatusMonitor, DeliveryView)
-INPUTS: tuple[type[BaseModel], ...] = (Envelope,)
+OUTPUTS: tuple[type[BaseModel], ...] = (
+    *(JobView, JobDetail, LogLineView, StatusMonitor),
+    *(DeliveryView, SessionView, TicketView),
+)
+INPUTS: tuple[type[BaseModel], ...] = (Envelope, SignIn, TicketOrder)
 
 
 class Description:
@@ -59,13 +64,14 @@ class Description:
             **resources.operations(self._registry),
             **webhooks.OPERATIONS,
             **sdks.OPERATIONS,
+            **access.OPERATIONS,
             **service.OPERATIONS,
         }
 
     def document(self) -> Schema:
         paths: dict[str, Schema] = {}
         for (method, path), operation in self.operations.items():
-            paths.setdefault(path, {})[method.lower()] = operation.described(path)
+            paths.setdefault(path, {})[method.lower()] = operation.described(method, path)
         return {
             "openapi": "3.1.0",
             "info": {"title": "Headway", "version": _version(), "description": ABOUT},
@@ -73,7 +79,9 @@ class Description:
             "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
             "paths": paths,
             "webhooks": webhooks.webhooks(),
+            "security": access.SECURITY,
             "components": {
+                "securitySchemes": access.SECURITY_SCHEMES,
                 "schemas": {
                     **_schemas(),
                     **submissions.definitions(self._registry),
@@ -96,6 +104,7 @@ TAGS: Mapping[str, str] = {
     "webhooks": "What the receivers of webhooks are sent, and what came of it.",
     "resources": "Job types under paths of their own.",
     "sdks": "Jobs in the shapes that the SDKs of Azure and Google know.",
+    "access": "Sign in with an API key, and let others look at a job.",
     "service": "The server itself.",
 }
 

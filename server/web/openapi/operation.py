@@ -18,8 +18,11 @@ REF = "#/components/schemas/{model}"
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 
-ALWAYS = ("expectation-failed",)
+ALWAYS = ("unauthorized", "expectation-failed", "misdirected")
 """The problems that every operation knows."""
+OF_WRITES = ("forbidden",)
+"""The problems of every operation that changes something."""
+CHALLENGED: Mapping[int, Sequence[str]] = {401: ("WWW-Authenticate",)}
 OF_QUERIES = ("malformed-request", "validation-failed")
 """The problems of every operation that looks at its query."""
 
@@ -66,11 +69,11 @@ class Operation:
     content_required: bool = False
     answers: Mapping[int, Answer]
     problems: Sequence[str] = ()
-    """Kinds of problems beyond `ALWAYS` and `OF_QUERIES`."""
+    """Kinds of problems beyond `ALWAYS`, `OF_QUERIES` and `OF_WRITES`."""
     problem_headers: Mapping[int, Sequence[str]] = field(default_factory=dict)
     """Headers that the problem with a status always has."""
 
-    def described(self, path: str) -> Schema:
+    def described(self, method: str, path: str) -> Schema:
         """The operation object (OpenAPI 3.1, 4.8.10)."""
         operation: Schema = {
             "operationId": self.id,
@@ -81,7 +84,7 @@ class Operation:
                 *_query_parameters(self.query),
                 *({"$ref": f"#/components/parameters/{name}"} for name in (*self.headers, REQUEST_ID)),
             ],
-            "responses": self._responses(),
+            "responses": self._responses(() if method == "GET" else OF_WRITES),
         }
         if self.description:
             operation["description"] = self.description
@@ -89,13 +92,15 @@ class Operation:
             operation["requestBody"] = {"required": self.content_required, "content": dict(self.content)}
         return operation
 
-    def _responses(self) -> Schema:
+    def _responses(self, of_method: Sequence[str]) -> Schema:
         responses = {str(status): answer.described() for status, answer in self.answers.items()}
         by_status: dict[int, list[str]] = {}
-        for kind in dict.fromkeys([*self.problems, *(self.query_problems if self.query else ()), *ALWAYS]):
+        of_query = self.query_problems if self.query else ()
+        for kind in dict.fromkeys([*self.problems, *of_query, *of_method, *ALWAYS]):
             by_status.setdefault(KINDS[kind][0], []).append(kind)
         for status, kinds in sorted(by_status.items()):
-            responses[str(status)] = _problem(kinds, self.problem_headers.get(status, ()))
+            headers = (*self.problem_headers.get(status, ()), *CHALLENGED.get(status, ()))
+            responses[str(status)] = _problem(kinds, headers)
         return responses
 
 
@@ -265,4 +270,6 @@ RESPONSE_HEADERS: Mapping[str, Schema] = {
         "description": "Seconds after which to ask again; only while the job is in progress.",
         "schema": {"type": "integer", "minimum": 1},
     },
+    "Set-Cookie": {"description": "The session's cookie.", "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "How to be let in (RFC 6750, 3).", "schema": {"type": "string"}},
 }

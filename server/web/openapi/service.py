@@ -64,13 +64,17 @@ OPERATIONS: Operations = {
         id="readMetrics",
         tag="service",
         summary="Metrics for Prometheus",
-        description="In the text format of Prometheus, or as OpenMetrics to who accepts that.",
+        description=(
+            "In the text format of Prometheus, or as OpenMetrics to who accepts that. Of all owners together: where "
+            "keys are needed, for admins' keys alone."
+        ),
         answers={
             200: Answer(
                 description="The metrics",
                 content={"text/plain": {"schema": TEXT}, "application/openmetrics-text": {"schema": TEXT}},
             )
         },
+        problems=("forbidden",),
     ),
     ("GET", "/openapi.json"): Operation(
         id="describe",
