@@ -19,6 +19,11 @@ GONE = 410
 SAYS_WHEN = frozenset({429, 503})
 """The statuses whose `Retry-After` counts."""
 
+OVERLOADED = frozenset({429, 502, 503, 504})
+"""The statuses of a receiver that is best left alone for a moment."""
+REST_S = 1.0
+"""How long a host is left alone that did not answer, or is overloaded."""
+
 MINUTE_S, HOUR_S = 60.0, 3600.0
 
 
@@ -84,6 +89,11 @@ class GivenUp:
     error: str
     status: int | None = None
     gone: bool = False
+
+
+def needs_rest(verdict: TryAgain | GivenUp) -> bool:
+    """Whether the host should be left alone for a moment: what else waits for it would probably fail too."""
+    return verdict.status is None or verdict.status in OVERLOADED
 
 
 Verdict = Delivered | TryAgain | GivenUp

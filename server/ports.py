@@ -323,6 +323,15 @@ class KeyStore(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Limits:
+    """How many deliveries: taken now; under way of one owner, and of one owner to one host, in all processes."""
+
+    at_once: int
+    per_owner: int
+    per_host: int
+
+
+@dataclass(frozen=True, slots=True)
 class Due:
     """What there is to send now, and when it is worth another look (`None`: not before the bell rings)."""
 
@@ -338,13 +347,13 @@ class Outbox(Protocol):
     and durable on return, and raise `StoreUnavailableError` if nothing was recorded.
     """
 
-    async def take(self, now: datetime, limit: int, per_host: int, lease_s: float) -> Due:
-        """Take at most `limit` due deliveries, the longest due first, each with a grown `attempts` that fences off
-        whoever held it before. Until `record`, or for `lease_s` seconds, nobody else gets them.
+    async def take(self, now: datetime, limits: Limits, lease_s: float) -> Due:
+        """Take due deliveries, the longest due first, each with a grown `attempts` that fences off whoever held it
+        before. Until `record`, or for `lease_s` seconds, nobody else gets them.
 
-        Of one owner no more than `per_host` are under way to one host, in all processes together, and only one if
-        the last attempt there failed. What waits for such a host holds up nobody, and is not looked at. If the
-        caller is cancelled, what was taken is taken until the lease ends.
+        A host whose last attempt failed gets one at a time, and a second's rest if it did not answer or is overloaded.
+        What waits for a host or an owner at its limit holds up nobody, and is not looked at. If the caller is
+        cancelled, what was taken is taken until the lease ends.
         """
         ...
 

@@ -29,9 +29,10 @@ from .deliveries import (
 from .errors import HeadwayError, StoreUnavailableError
 from .metrics import DeliveryMetrics
 from .outgoing import Outgoing, Unreachable
-from .ports import Bell, EventHub, Listener, Outbox
+from .ports import Bell, EventHub, Limits, Listener, Outbox
 
 MOST_AT_ONCE = 64
+MOST_AT_ONCE_PER_OWNER = 32
 MOST_AT_ONCE_PER_HOST = 4
 LEASE_S = 60.0
 """Longer than an attempt can take, so that only what a dead process had taken is ever taken from it."""
@@ -114,7 +115,8 @@ class WebhookSender:
         if room < 1:
             return LOOK_AT_LEAST_EVERY_S
         try:
-            due = await self._outbox.take(utc_now(), room, MOST_AT_ONCE_PER_HOST, LEASE_S)
+            limits = Limits(room, MOST_AT_ONCE_PER_OWNER, MOST_AT_ONCE_PER_HOST)
+            due = await self._outbox.take(utc_now(), limits, LEASE_S)
         except HeadwayError as error:
             log.warning("deliveries could not be taken", reason=str(error))
             return CALM_DOWN_S

@@ -4,12 +4,26 @@ Due ones are found by way of `receivers`, one row for each owner and host that s
 may be too early, which costs a look, but is never too late.
 """
 
+import json
 import sqlite3
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 
-from ..deliveries import Delivered, Delivery, DeliveryStatus, GivenUp, Message, SigningSecret, TryAgain, Verdict
+from ..deliveries import (
+    REST_S,
+    Delivered,
+    Delivery,
+    DeliveryStatus,
+    GivenUp,
+    Message,
+    SigningSecret,
+    TryAgain,
+    Verdict,
+    needs_rest,
+)
 from ..jobs import Job, JobIds, WebhookEvent, from_ms, to_ms
+from ..ports import Limits
 from .rows import Parameters, Row
 from .statements import SQL
 
@@ -67,20 +81,33 @@ def delete_of_job(connection: sqlite3.Connection, job: Job) -> None:
 
 
 def take(
-    connection: sqlite3.Connection, now: datetime, limit: int, per_host: int, lease: timedelta
+    connection: sqlite3.Connection, now: datetime, limits: Limits, lease: timedelta
 ) -> tuple[list[Message], datetime | None]:
     """The messages to send now, and when it is worth another look."""
     messages: list[Message] = []
-    while len(messages) < limit:
-        where: Parameters = {"now": to_ms(now), "limit": limit - len(messages)}
+    under_way = Counter(dict(connection.execute(SQL["taken_by_owner"]).fetchall()))
+    while len(messages) < limits.at_once:
+        where: Parameters = {"now": to_ms(now), "limit": limits.at_once - len(messages)}
+        where |= {"full": _full(under_way, limits)}
         receivers = connection.execute(SQL["due_receivers"], where).fetchall()
         if not receivers:
             break
-        for owner, host, failing in receivers:
+        for owner, host, rests_until in receivers:
             where = {"owner": owner, "host": host, "now": to_ms(now), "leased_until": to_ms(now + lease)}
-            messages += _take_from(connection, where, 1 if failing else per_host, limit - len(messages))
-    next_ms = connection.execute(SQL["next_receiver"]).fetchone()[0]
-    return messages, None if next_ms is None else from_ms(next_ms)
+            room = min(limits.at_once - len(messages), limits.per_owner - under_way[owner])
+            if rests_until is None or rests_until <= to_ms(now):
+                taken = _take_from(connection, where, limits.per_host if rests_until is None else 1, room)
+                messages += taken
+                under_way[owner] += len(taken)
+            else:
+                _look_again(connection, where)
+    row = connection.execute(SQL["next_receiver"], {"full": _full(under_way, limits)}).fetchone()
+    return messages, None if row is None else from_ms(row[0])
+
+
+def _full(under_way: Mapping[str, int], limits: Limits) -> str:
+    """The owners for whom nothing more can be taken, as JSON."""
+    return json.dumps([owner for owner, taken in under_way.items() if taken >= limits.per_owner])
 
 
 def _take_from(connection: sqlite3.Connection, where: Parameters, at_once: int, limit: int) -> list[Message]:
@@ -126,8 +153,14 @@ def record(connection: sqlite3.Connection, delivery: Delivery, verdict: Verdict,
         connection.execute(SQL["delete_delivery_of_no_job"], where)
     if done.rowcount:
         _remember_receiver(connection, delivery, verdict, now)
-        connection.execute(SQL["receiver_failing"], where | {"failing": int(not isinstance(verdict, Delivered))})
+        connection.execute(SQL["receiver_rests"], where | {"rests_until": _rests_until(verdict, now)})
         _look_again(connection, where)
+
+
+def _rests_until(verdict: Verdict, now: datetime) -> int | None:
+    if isinstance(verdict, Delivered):
+        return None
+    return to_ms(now + timedelta(seconds=REST_S)) if needs_rest(verdict) else to_ms(now)
 
 
 def _is_in_vain(connection: sqlite3.Connection, delivery: Delivery) -> bool:

@@ -6,7 +6,7 @@ from functools import partial
 
 from ..deliveries import Delivery, GivenUp, Message, SigningSecret, Verdict, new_secret
 from ..jobs import to_ms
-from ..ports import Bell, Due, EventHub
+from ..ports import Bell, Due, EventHub, Limits
 from . import deliveries
 from .statements import SQL
 from .store import SqliteStore
@@ -24,9 +24,8 @@ class SqliteOutbox:
         self._readers = store.readers
         self._hub = hub
 
-    async def take(self, now: datetime, limit: int, per_host: int, lease_s: float) -> Due:
-        lease = timedelta(seconds=lease_s)
-        operation = partial(deliveries.take, now=now, limit=limit, per_host=per_host, lease=lease)
+    async def take(self, now: datetime, limits: Limits, lease_s: float) -> Due:
+        operation = partial(deliveries.take, now=now, limits=limits, lease=timedelta(seconds=lease_s))
 
         def committed(taken: tuple[list[Message], datetime | None]) -> Due:
             return Due(*taken)

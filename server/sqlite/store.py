@@ -356,7 +356,7 @@ class SqliteStore:
         else:
             self._snapshots.put(job)
         self._hub.ring(Bell.CHANGED, job.id)
-        if job.announces(EVENT_OF.get(job.status)):
+        if job.webhook is not None and job.announces(EVENT_OF.get(job.status)):
             self._hub.ring(Bell.OUTBOX, job.id)
         if after is Status.QUEUED:
             self._hub.ring(Bell.QUEUED, job.id)

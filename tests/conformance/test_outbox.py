@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from server.deliveries import Delivered, Delivery, DeliveryStatus, GivenUp, Message, TryAgain
+from server.deliveries import Delivered, Delivery, DeliveryStatus, GivenUp, Message, TryAgain, Verdict
 from server.jobs import (
     DEFAULT_EVENTS,
     Cancelled,
@@ -21,7 +21,7 @@ from server.jobs import (
     Webhook,
     WebhookEvent,
 )
-from server.ports import Bell, EventHub, JobStore, Outbox
+from server.ports import Bell, EventHub, JobStore, Limits, Outbox
 from tests.conformance.backends import Backend
 from tests.conformance.records import (
     BROKEN,
@@ -52,8 +52,10 @@ def outbox(backend: Backend) -> Outbox:
     return backend.outbox
 
 
-async def take(outbox: Outbox, seconds: float = 0, limit: int = 100, per_host: int = 100) -> Sequence[Message]:
-    return (await outbox.take(at(seconds), limit, per_host, LEASE_S)).messages
+async def take(
+    outbox: Outbox, seconds: float = 0, limit: int = 100, per_host: int = 100, per_owner: int = 100
+) -> Sequence[Message]:
+    return (await outbox.take(at(seconds), Limits(limit, per_owner, per_host), LEASE_S)).messages
 
 
 async def take_one(outbox: Outbox, seconds: float = 0) -> Delivery:
@@ -63,7 +65,7 @@ async def take_one(outbox: Outbox, seconds: float = 0) -> Delivery:
 
 async def next_at(outbox: Outbox, seconds: float = 0) -> datetime | None:
     """When the next is due, after a look that takes nothing."""
-    return (await outbox.take(at(seconds), 0, 1, LEASE_S)).next_at
+    return (await outbox.take(at(seconds), Limits(0, 100, 100), LEASE_S)).next_at
 
 
 def events(messages: Sequence[Message]) -> list[str]:
@@ -302,6 +304,40 @@ async def test_a_host_that_fails_is_asked_one_at_a_time_until_it_answers(store: 
     assert await take(outbox, 2, per_host=4) == []
     await outbox.record(probe.delivery, Delivered(200), at(3))
     assert len(await take(outbox, 3, per_host=4)) == 4
+
+
+@pytest.mark.parametrize(
+    ("verdict", "rest_s"),
+    [
+        (TryAgain(at(100), "no answer"), 1.0),
+        (GivenUp("no answer"), 1.0),
+        (TryAgain(at(100), "overloaded", 503), 1.0),
+        (TryAgain(at(100), "no", 500), 0.0),
+        (Delivered(200), 0.0),
+    ],
+)
+async def test_a_host_that_does_not_answer_is_left_alone_for_a_moment(
+    store: JobStore, outbox: Outbox, verdict: Verdict, rest_s: float
+) -> None:
+    for _ in range(3):
+        await ended_with_webhook(store)
+    (message,) = await take(outbox, 1, limit=1)
+    await outbox.record(message.delivery, verdict, at(2))
+    await ended_with_webhook(store, seconds=2)
+    assert len(await take(outbox, 2.0, limit=1)) == (0 if rest_s else 1)
+    if rest_s:
+        assert await next_at(outbox) == at(2 + rest_s)
+    assert len(await take(outbox, 2 + rest_s + LEASE_S, limit=1)) == 1
+
+
+async def test_an_owner_with_many_hosts_leaves_room_for_others(store: JobStore, outbox: Outbox) -> None:
+    for number in range(10):
+        await ended_with_webhook(store, Webhook(f"https://host-{number}.example/", ENDS.events))
+    await ended_with_webhook(store, seconds=1, owner=STRANGER)
+    taken = await take(outbox, 1, limit=8, per_owner=5)
+    assert [message.delivery.owner for message in taken] == [OWNER] * 5 + [STRANGER]
+    await outbox.record(taken[0].delivery, Delivered(200), at(2))
+    assert [message.delivery.owner for message in await take(outbox, 2, per_owner=5)] == [OWNER]
 
 
 # Tried again

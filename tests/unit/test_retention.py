@@ -13,7 +13,7 @@ from server.deliveries import Delivered
 from server.files import DataDirectory
 from server.hub import LocalHub
 from server.jobs import Completed, IdempotencyKey, Job, JobIds, NewJob, Webhook
-from server.ports import Bell
+from server.ports import Bell, Limits
 from server.progress import Progress
 from server.retention import EXPIRE_BATCH, Retention
 from server.sqlite.key_store import SqliteKeyStore
@@ -109,7 +109,7 @@ async def test_deliveries_that_ended_a_week_ago_are_forgotten(rooms: Rooms) -> N
     new = NewJob(job_id, "local", "report", "{}", long_ago, long_ago, 1_000_000, webhook=webhook)
     await rooms.store.insert(new)
     await rooms.store.request_cancel("local", job_id, long_ago)
-    (message,) = (await outbox.take(long_ago, 10, 10, 60)).messages
+    (message,) = (await outbox.take(long_ago, Limits(10, 10, 10), 60)).messages
     await outbox.record(message.delivery, Delivered(200), long_ago)
     await rooms.retention.start()
     async with asyncio.timeout(10):

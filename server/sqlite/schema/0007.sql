@@ -24,6 +24,7 @@ CREATE TABLE deliveries (
 ) STRICT;
 
 CREATE INDEX deliveries_due ON deliveries (owner, host, taken, due_at, id) WHERE status = 'pending';
+CREATE INDEX deliveries_taken ON deliveries (owner) WHERE taken = 1;
 CREATE INDEX deliveries_to_url ON deliveries (owner, url) WHERE status = 'pending';
 CREATE INDEX deliveries_of_job ON deliveries (job_id, id);
 CREATE INDEX deliveries_ended ON deliveries (ended_at) WHERE ended_at IS NOT NULL;
@@ -31,10 +32,10 @@ CREATE INDEX deliveries_ended ON deliveries (ended_at) WHERE ended_at IS NOT NUL
 -- The hosts for which something is pending, each with an instant that is not later than when it is worth a look: who
 -- looks for due deliveries seeks here, and never passes the thousands that wait for a host that is down.
 CREATE TABLE receivers (
-    owner   TEXT    NOT NULL,
-    host    TEXT    NOT NULL,
-    due_at  INTEGER NOT NULL,
-    failing INTEGER NOT NULL DEFAULT 0,              -- the last attempt was in vain
+    owner       TEXT    NOT NULL,
+    host        TEXT    NOT NULL,
+    due_at      INTEGER NOT NULL,
+    rests_until INTEGER,                             -- the last attempt was in vain: one at a time, none before this
     PRIMARY KEY (owner, host)
 ) STRICT, WITHOUT ROWID;
 

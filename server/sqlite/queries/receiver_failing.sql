@@ -1,1 +1,0 @@
-UPDATE receivers SET failing = :failing WHERE owner = :owner AND host = :host

@@ -1,0 +1,1 @@
+UPDATE receivers SET rests_until = :rests_until WHERE owner = :owner AND host = :host

@@ -1,0 +1,1 @@
+SELECT owner, count(*) FROM deliveries WHERE taken = 1 GROUP BY owner
