@@ -33,6 +33,14 @@ other = receiver
 """A second one."""
 
 
+def run(data_dir: Path, *arguments: str) -> str:
+    """What an operator's command prints."""
+    command = [sys.executable, str(ROOT / "run.py"), *arguments, "--data-dir", str(data_dir)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
 def submit(server: ServerProcess, job_type: str, url: str, input: Any = None, **options: Any) -> str:
     envelope = {"type": job_type, "input": input or {}, "webhookUrl": url, **options}
     reply = server.request("POST", "/jobs", envelope)
@@ -70,10 +78,7 @@ def attempted(server: ServerProcess, job_id: str, times: int = 1) -> Any:
 
 def secrets(data_dir: Path, *arguments: str) -> list[str]:
     """What `run.py secrets` prints: the secrets, the current one first."""
-    command = [sys.executable, str(ROOT / "run.py"), "secrets", *arguments, "--data-dir", str(data_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-    assert (done.returncode, done.stderr) == (0, "")
-    return re.findall(r"whsec_\S+", done.stdout)
+    return re.findall(r"whsec_\S+", run(data_dir, "secrets", *arguments))
 
 
 def verified(request: Received, secret: str) -> Any:
@@ -379,6 +384,38 @@ def test_during_a_rotation_old_and_new_secret_verify(
     (current,) = secrets(tmp_path, "show")
     verified(request, current)
     assert not [secret for secret in (old, new, current) if secret in server.log()]
+
+
+@pytest.mark.parametrize(
+    "wrong", [("show", "--owner", "a b"), ("rotate", "--overlap", "soon"), ("rotate", "--overlap", "9999d")]
+)
+def test_an_order_that_makes_no_sense_is_one_line(serving: Serving, tmp_path: Path, wrong: tuple[str, ...]) -> None:
+    serving(tmp_path)
+    command = [sys.executable, str(ROOT / "run.py"), "secrets", *wrong, "--data-dir", str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+
+
+def test_each_owner_has_secrets_and_deliveries_of_his_own(serving: Serving, receiver: Receiver, tmp_path: Path) -> None:
+    server = serving(tmp_path, env=ALLOW)
+    alice, admin = (
+        {"Authorization": f"Bearer {run(tmp_path, 'keys', 'create', name, *more).strip()}"}
+        for name, more in (("alice", ()), ("root", ("--admin",)))
+    )
+    envelope = {"type": "noop", "webhookUrl": receiver.url(), "webhookEvents": ["job.completed"]}
+    job_id = server.request("POST", "/jobs", envelope, alice).json["jobId"]
+    (request,) = receiver.wait_for(1)
+    verified(request, *secrets(tmp_path, "show", "--owner", "alice"))
+    with pytest.raises(WebhookVerificationError):
+        verified(request, *secrets(tmp_path, "show"))
+    listed = f"/jobs/{job_id}/deliveries"
+    again = f"{listed}/{request.id}/redeliver"
+    for headers, statuses in (({}, (404, 404)), (alice, (200, 202)), (admin, (200, 202))):
+        found = server.request("GET", listed, headers=headers), server.request("POST", again, headers=headers)
+        assert tuple(reply.status for reply in found) == statuses
+    ticket = server.request("POST", f"/jobs/{job_id}/tickets", {}, alice).json["ticket"]
+    assert server.request("GET", f"/jobs/{job_id}?ticket={ticket}").status == 200
+    assert server.request("GET", f"{listed}?ticket={ticket}").status != 200, "the URL may hold a secret"
 
 
 # What an operator sees
