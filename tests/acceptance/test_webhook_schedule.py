@@ -3,7 +3,7 @@
 import asyncio
 import re
 from collections import Counter
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -13,10 +13,12 @@ import pytest
 
 from server.addresses import AllowList
 from server.clock import utc_now
-from server.deliveries import Schedule
+from server.deliveries import Delivery, Schedule, Verdict
+from server.errors import StoreUnavailableError
 from server.hub import LocalHub
 from server.jobs import DEFAULT_EVENTS, JobIds, NewJob, Webhook, WebhookEvent
 from server.outgoing import Answer, Outgoing
+from server.ports import Due, Limits
 from server.sqlite.database import open_writer
 from server.sqlite.outbox import SqliteOutbox
 from server.sqlite.statements import SQL
@@ -57,14 +59,16 @@ class Rooms:
 
 
 @asynccontextmanager
-async def opened(path: Path, schedule: Schedule = QUICK) -> AsyncIterator[Rooms]:
+async def opened(
+    path: Path, schedule: Schedule = QUICK, outbox: Callable[[SqliteStore, LocalHub], SqliteOutbox] = SqliteOutbox
+) -> AsyncIterator[Rooms]:
     hub = LocalHub()
     async with AsyncExitStack() as stack:
         store = await SqliteStore.open(path, hub, max_queued=100_000, body_of=BODY_OF)
         stack.push_async_callback(store.close)
         outgoing = Outgoing(AllowList(["127.0.0.1"]))
         stack.push_async_callback(outgoing.close)
-        sender = WebhookSender(SqliteOutbox(store, hub), hub, outgoing, schedule=schedule, luck=lambda: 0.0)
+        sender = WebhookSender(outbox(store, hub), hub, outgoing, schedule=schedule, luck=lambda: 0.0)
         await sender.start()
         stack.push_async_callback(sender.stop, 0.2)
         yield Rooms(store, hub, sender)
@@ -188,3 +192,43 @@ def test_a_look_for_what_is_due_is_a_seek(tmp_path: Path, name: str) -> None:
         assert not re.match("SCAN (deliveries|gone_receivers)", step)
         assert "SCAN receivers" not in step or step.endswith("INDEX receivers_due"), "in order, up to the first"
         assert "TEMP B-TREE" not in step
+
+
+class Hesitant(SqliteOutbox):
+    """Fails each call of a kind so often first, as a record does whose disk is full for a moment."""
+
+    def __init__(self, store: SqliteStore, hub: LocalHub, **failures: list[Exception]) -> None:
+        super().__init__(store, hub)
+        self.failures = failures
+
+    async def take(self, now: datetime, limits: Limits, lease_s: float) -> Due:
+        self._fail("take")
+        return await super().take(now, limits, lease_s)
+
+    async def record(self, delivery: Delivery, verdict: Verdict, now: datetime) -> None:
+        self._fail("record")
+        await super().record(delivery, verdict, now)
+
+    def _fail(self, what: str) -> None:
+        if left := self.failures.get(what):
+            raise left.pop()
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [
+        {"record": [StoreUnavailableError("full"), StoreUnavailableError("full")]},
+        {"take": [StoreUnavailableError("full")]},
+        {"take": [ValueError("nobody foresaw this")]},
+    ],
+    ids=["record", "take", "take, unforeseen"],
+)
+async def test_a_record_that_fails_for_a_moment_costs_no_delivery_and_repeats_none(
+    tmp_path: Path, receiver: Receiver, failures: dict[str, list[Exception]]
+) -> None:
+    def hesitant(store: SqliteStore, hub: LocalHub) -> Hesitant:
+        return Hesitant(store, hub, **{what: list(errors) for what, errors in failures.items()})
+
+    async with opened(tmp_path / "a.db", outbox=hesitant) as rooms:
+        await rooms.until(await rooms.cancelled_job(receiver.url()), "delivered")
+    assert len(receiver.received) == 1
