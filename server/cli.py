@@ -148,7 +148,7 @@ def create_key(
     """Make an API key and print it, this once. Also before the server's first start, and beside a running one."""
     fields = {"name": name, "owner": owner, "read_only": read_only, "admin": admin}
     made = _operate(data_dir, "keys create", fields)
-    print(f"The key {name!r}, whose jobs are {made['owner']!r}'s. It is not shown again:", file=sys.stderr)  # noqa: T201
+    print(f"The key {name!r} for the jobs of {made['owner']!r}. It is not shown again:", file=sys.stderr)  # noqa: T201
     print(made["key"])  # noqa: T201
 
 

@@ -30,7 +30,7 @@ class ResourceContext:
     """What a `get` or `list` function may touch. Made by the server, one for each request."""
 
     caller: str
-    """Who asks: the `ctx.owner` of the jobs that this client submits."""
+    """Whose things are asked for: the `ctx.owner` of their jobs; `*` for an admin, who sees those of all."""
     _data_dir: Path
 
     @property

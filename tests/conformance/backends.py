@@ -9,7 +9,8 @@ from typing import Protocol
 
 from server.hub import LocalHub
 from server.jobs import Job
-from server.ports import EventHub, JobStore, Outbox
+from server.ports import EventHub, JobStore, KeyStore, Outbox
+from server.sqlite.key_store import SqliteKeyStore
 from server.sqlite.outbox import SqliteOutbox
 from server.sqlite.store import SqliteStore
 from server.web.links import Links
@@ -33,6 +34,10 @@ class Backend(Protocol):
     @property
     def outbox(self) -> Outbox:
         """What the open store has to say."""
+        ...
+
+    async def keys(self) -> KeyStore:
+        """The keys of the store that is open."""
         ...
 
     async def open(self, *, max_queued: int = 100_000) -> JobStore: ...
@@ -71,6 +76,9 @@ class SqliteBackend:
     @property
     def outbox(self) -> SqliteOutbox:
         return SqliteOutbox(self.store, self.hub)
+
+    async def keys(self) -> SqliteKeyStore:
+        return await SqliteKeyStore.open(self.store, self.hub)
 
     async def open(self, *, max_queued: int = 100_000) -> SqliteStore:
         assert self._store is None, "the store is open already"
