@@ -30,6 +30,8 @@ async def send_file(request: web.Request, path: Path, headers: Mapping[str, str]
     elif _wants_range(request, etag, found.st_mtime):
         outcome[hdrs.RANGE] = request.headers[hdrs.RANGE]
         _check_range(outcome[hdrs.RANGE], found.st_size)
+    if hdrs.ORIGIN in request.headers:
+        outcome[hdrs.ORIGIN] = request.headers[hdrs.ORIGIN]  # a page elsewhere may be allowed to read it
     return _File(path, headers, outcome)
 
 

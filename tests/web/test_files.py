@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import Serving
 from tests.process import ServerProcess
 from tests.web.raw import assert_problem, send
 
@@ -235,3 +236,13 @@ def test_the_page_runs_nothing_that_is_not_ours(server: ServerProcess) -> None:
     policy = reply.headers["Content-Security-Policy"]
     assert policy.startswith("default-src 'none'; script-src 'self';")
     assert "frame-ancestors 'none'" in policy
+
+
+def test_a_page_of_an_origin_that_is_allowed_may_read_files_and_import_modules(serving: Serving) -> None:
+    origin = "https://shop.example.com"
+    server = serving(":memory:", env={"HEADWAY_CORS_ORIGINS": origin})
+    job = server.wait_for(server.submit("writes-files", {"text": "x"}))
+    for url in (f"/jobs/{job['jobId']}/files/data.csv", "/static/watch-job.js"):
+        assert server.request("GET", url, headers={"Origin": origin}).headers["Access-Control-Allow-Origin"] == origin
+        foreign = server.request("GET", url, headers={"Origin": "https://elsewhere.example.com"})
+        assert "Access-Control-Allow-Origin" not in foreign.headers
