@@ -4,6 +4,7 @@ import { cancelJob, deleteJob, explain, Problem, retryJob } from "./api.js";
 import { h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
 import { isTerminal } from "./format.js";
 import { refetch } from "./live.js";
+import { whyReadOnly } from "./session.js";
 
 /** @typedef {import("./watch-job.js").Job} Job */
 /**
@@ -31,7 +32,7 @@ export class JobActions {
     };
     this.cancel = button("Cancel", () => void this.#cancel());
     this.retry = button("Run again", () => void this.#retry());
-    this.remove = button("Delete…", () => this.#ask(true));
+    this.remove = button("Delete…", () => this.#allowed() && this.#ask(true));
     // "Keep" stands where "Delete…" was, or, where lines break, the question: a double click changes nothing.
     this.confirm = button("Delete", () => void this.#delete(), "danger");
     this.keep = button("Keep", () => this.#ask(false));
@@ -63,6 +64,25 @@ export class JobActions {
       setAttribute(element, "aria-label", `${(element.textContent ?? "").replace("…", "")} ${name}`);
     }
     if (focused instanceof HTMLElement && focused.hidden) this.#refocus();
+    this.#markReadOnly();
+  }
+
+  /** Not `disabled`: what a control would do, and why it does not, can still be found with the keyboard. */
+  #markReadOnly() {
+    const why = whyReadOnly();
+    for (const button of [this.cancel, this.retry, this.remove]) {
+      setAttribute(button, "title", why || null);
+      setAttribute(button, "aria-describedby", why ? "read-only-why" : null);
+      if (why) setAttribute(button, "aria-disabled", "true");
+      else if (button !== this.cancel) setAttribute(button, "aria-disabled", null);
+    }
+  }
+
+  /** A tap shows no title, so the reason is said there too. */
+  #allowed() {
+    const why = whyReadOnly();
+    if (why) setTextOrHide(this.notice, why);
+    return !why;
   }
 
   #refocus() {
@@ -80,7 +100,7 @@ export class JobActions {
 
   async #cancel() {
     const job = this.#job;
-    if (!job || job.cancelRequested || this.#busy) return;
+    if (!job || job.cancelRequested || this.#busy || !this.#allowed()) return;
     this.#cancelling = true;
     await this.#act(async () => {
       this.#redraw();
@@ -93,7 +113,7 @@ export class JobActions {
 
   async #retry() {
     const job = this.#job;
-    if (job) await this.#act(async () => this.options.onRetried(await retryJob(job.jobId)));
+    if (job && this.#allowed()) await this.#act(async () => this.options.onRetried(await retryJob(job.jobId)));
   }
 
   async #delete() {

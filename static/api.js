@@ -81,20 +81,50 @@ function setClock(date) {
   }
 }
 
+/** @type {() => void} */
+let tellRefused = () => {};
+
+/** @param {() => void} listener called when a call was refused because nobody is signed in (any more) */
+export const whenRefused = (listener) => (tellRefused = listener);
+
+/** For those who ask the server by themselves. @param {number} status */
+export function noteStatus(status) {
+  if (status === 401) tellRefused();
+}
+
 /**
  * @param {string} method
  * @param {URL} url
- * @param {AbortSignal} [signal]
+ * @param {{json?: unknown, signal?: AbortSignal}} [options]
  * @returns {Promise<{response: Response, body: any}>}
  * @throws {Problem | Unreachable}
  */
-async function call(method, url, signal) {
-  const response = await request(url, { method, signal, headers: { Accept: "application/json" } });
+export async function send(method, url, { json, signal } = {}) {
+  /** @type {Record<string, string>} */
+  const headers = { Accept: "application/json" };
+  if (json !== undefined) headers["Content-Type"] = "application/json";
+  const response = await request(url, { method, signal, headers, body: JSON.stringify(json) });
   setClock(response.headers.get("Date"));
   const body = await response.json().catch(() => null);
   if (response.ok) return { response, body };
   const wait = response.headers.has("Retry-After") ? retryAfterS(response) : null;
   throw new Problem(response.status, body, wait);
+}
+
+/**
+ * `send` for all but the session's own calls: a refusal is noticed.
+ *
+ * @param {string} method
+ * @param {URL} url
+ * @param {AbortSignal} [signal]
+ */
+async function call(method, url, signal) {
+  try {
+    return await send(method, url, { signal });
+  } catch (problem) {
+    if (problem instanceof Problem) noteStatus(problem.status);
+    throw problem;
+  }
 }
 
 /** @returns {Promise<JobType[]>} */
@@ -140,18 +170,22 @@ export const retryJob = async (id) => (await call("POST", at(`jobs/${encodeURICo
 /**
  * Submits a job. XMLHttpRequest, because fetch tells nothing of an upload's progress.
  *
- * @param {{type: string, label: string, input: unknown, files: Map<string, File>, key: string}} job
- *   key: the same for a repeat of the same submission, so that it cannot run twice
+ * @param {object} job
+ * @param {string} job.type
+ * @param {Record<string, string | null>} job.options  as query parameters; nulls are left out
+ * @param {unknown} job.input
+ * @param {Map<string, File>} job.files
+ * @param {string} job.key  the same for a repeat of the same submission, so that it cannot run twice
  * @param {(sent: number, total: number) => void} onUpload  bytes
  * @param {AbortSignal} signal
  * @returns {Promise<Job>}
  * @throws {Problem | Unreachable}
  */
-export function submitJob({ type, label, input, files, key }, onUpload, signal) {
+export function submitJob({ type, options, input, files, key }, onUpload, signal) {
   const json = JSON.stringify(input);
   return new Promise((resolve, reject) => {
     const xhr = new XMLHttpRequest();
-    xhr.open("POST", at(`jobs/${encodeURIComponent(type)}`, { label: label || null }));
+    xhr.open("POST", at(`jobs/${encodeURIComponent(type)}`, options));
     xhr.setRequestHeader("Accept", "application/json");
     xhr.setRequestHeader("Idempotency-Key", `"${key}"`);
     const abort = () => xhr.abort();
@@ -162,6 +196,7 @@ export function submitJob({ type, label, input, files, key }, onUpload, signal) 
     xhr.onerror = () => reject(new Unreachable(null));
     xhr.onload = () => {
       const body = parse(xhr.responseText);
+      noteStatus(xhr.status);
       if (xhr.status >= 200 && xhr.status < 300 && body) return resolve(body);
       reject(new Problem(xhr.status, body, Number(xhr.getResponseHeader("Retry-After")) || null));
     };
@@ -194,6 +229,7 @@ function parse(text) {
 export function explain(problem) {
   if (problem instanceof Unreachable) return "The server cannot be reached. Nothing was changed here; try again.";
   if (!(problem instanceof Problem)) return String(problem);
+  if (problem.status === 401) return "The session had ended, so nothing was changed. Sign in and try again.";
   const what = problem.detail ? `${problem.message}: ${problem.detail}` : `${problem.message}.`;
   // 429 and 503: not this time, but there is nothing wrong with what was asked.
   return problem.retryAfter === null ? what : `${what} Try again in ${Math.ceil(problem.retryAfter)} s.`;

@@ -8,7 +8,11 @@ import { JobForm } from "./form.js";
 import { isTerminal } from "./format.js";
 import { JobList } from "./list.js";
 import { keepLive } from "./live.js";
+import { askSession, mayLook, onSession, session } from "./session.js";
+import { SignInView } from "./sign-in.js";
 import { JobStore } from "./store.js";
+import { Unreachable } from "./stream.js";
+import { Who } from "./who.js";
 
 /** @typedef {import("./api.js").JobType} JobType */
 /** @typedef {import("./watch-job.js").Job} Job */
@@ -23,6 +27,15 @@ export const store = new JobStore();
 const announcer = new Announcer();
 const list = new JobList(store, titleOf, openRetried);
 const detail = new DetailView(store, titleOf, openRetried);
+const signInView = new SignInView();
+const who = new Who();
+/** Fires when the page is left, put aside for "back", or locked: then nothing is followed. */
+let stop = new AbortController();
+stop.abort();
+/** Whose page this is, once it has been somebody's. @type {string | null} */
+let shownTo = null;
+/** What had the keyboard's focus when the session ended. @type {Element | null} */
+let focused = null;
 
 store.subscribe((_id, job, before) => {
   if (job && before) announcer.job(job, before, nameOf(job));
@@ -30,14 +43,61 @@ store.subscribe((_id, job, before) => {
 // Not "#jobs-title": the address belongs to the views.
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault();
-  (openId() ? byId("detail-title") : byId("jobs-title")).focus();
+  if (!mayLook()) signInView.focus();
+  else (openId() ? byId("detail-title") : byId("jobs-title")).focus();
 });
 addEventListener("hashchange", () => route(true));
+addEventListener("pagehide", leave);
+addEventListener("pageshow", (event) => event.persisted && void askSession());
 setInterval(retitle, 1000);
-route(false);
-void loadTypes();
-void list.loadPage();
-keepFeed();
+onSession(() => (mayLook() ? enter() : lock()));
+void askSession((problem) => showConnection(problem instanceof Unreachable ? "offline" : "reconnecting"));
+
+/** Somebody is signed in, or nobody needs to be: the app runs from here on. */
+function enter() {
+  const now = session();
+  const identity = `${now?.owner} ${now?.admin}`;
+  // Another one's jobs and what they typed are none of this one's business: nothing of it is kept.
+  if (shownTo !== null && shownTo !== identity) return location.reload();
+  const again = shownTo !== null;
+  shownTo = identity;
+  who.show(now);
+  if (!stop.signal.aborted) return;
+  const wasLocked = !byId("sign-in").hidden;
+  signInView.hide();
+  setHidden(byId("connection"), false);
+  stop = new AbortController();
+  keepLive(store, showConnection, stop.signal, again);
+  route(false);
+  for (const form of forms.values()) form.update();
+  list.redraw();
+  void list.loadNewest();
+  if (types.size === 0) void loadTypes();
+  if (wasLocked) giveFocusBack();
+}
+
+/** Stops following; what is shown and typed stays. */
+function leave() {
+  stop.abort();
+  detail.close();
+}
+
+/** A key is needed, or needed again. */
+function lock() {
+  const again = shownTo !== null;
+  if (!stop.signal.aborted) focused = document.activeElement;
+  leave();
+  for (const id of ["home", "detail", "connection"]) setHidden(byId(id), true);
+  who.show(null);
+  signInView.show(again ? "Your session has ended. Sign in to go on: what you had typed is still there." : "");
+  retitle();
+}
+
+function giveFocusBack() {
+  if (focused instanceof HTMLElement && focused.checkVisibility()) focused.focus();
+  else (openId() ? byId("detail-title") : byId("start-title")).focus({ preventScroll: true });
+  announcer.say("Signed in");
+}
 
 /** @param {Job} job */
 function openRetried(job) {
@@ -47,6 +107,7 @@ function openRetried(job) {
 
 /** The address decides what is shown, so reload, back and bookmarks work. @param {boolean} moved */
 function route(moved) {
+  if (stop.signal.aborted) return;
   const id = openId();
   const leftId = byId("detail").dataset.job ?? "";
   byId("detail").dataset.job = id;
@@ -70,22 +131,6 @@ function openId() {
   } catch {
     return match?.[1] ?? "";
   }
-}
-
-/** One stream while the page is in use; none while the browser keeps it frozen for "back". */
-function keepFeed() {
-  let stop = new AbortController();
-  keepLive(store, showConnection, stop.signal);
-  addEventListener("pagehide", () => {
-    stop.abort();
-    detail.close();
-  });
-  addEventListener("pageshow", (event) => {
-    if (!event.persisted) return;
-    stop = new AbortController();
-    keepLive(store, showConnection, stop.signal);
-    route(false);
-  });
 }
 
 /** @param {import("./stream.js").Connection} state @param {number} [everyS] */
@@ -119,7 +164,7 @@ async function loadTypes() {
     list.redraw();
   } catch (problem) {
     setTextOrHide(byId("types-notice"), `The job types could not be read. ${explain(problem)}`);
-    setTimeout(loadTypes, 5000);
+    setTimeout(() => mayLook() && types.size === 0 && void loadTypes(), 5000);
   }
 }
 
@@ -168,6 +213,7 @@ function retitle() {
   const job = id ? store.get(id) : null;
   const active = store.active().length;
   const progress = job && !isTerminal(job) && job.progress !== null ? `${Math.floor(job.progress)}% ` : "";
-  const title = job ? `${progress}${nameOf(job)} · Headway` : active ? `(${active}) Headway` : "Headway";
+  const shown = job ? `${progress}${nameOf(job)} · Headway` : active ? `(${active}) Headway` : "Headway";
+  const title = session() && !mayLook() ? "Sign in · Headway" : shown;
   if (document.title !== title) document.title = title;
 }

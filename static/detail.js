@@ -1,7 +1,7 @@
 // One job in full, followed by its own stream: state, times, log, input, result, files.
 
 import { JobActions } from "./actions.js";
-import { at, fileUrl, getJob, getLog, jobUrl, Problem, resourceUrl, serverNow } from "./api.js";
+import { at, fileUrl, getJob, getLog, jobUrl, noteStatus, Problem, resourceUrl, serverNow } from "./api.js";
 import { ProgressBar } from "./bar.js";
 import { byId, h, paced, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
 import {
@@ -120,6 +120,8 @@ export class DetailView {
 
   /** @param {number} status */
   #gone(status) {
+    // Nobody is signed in any more; whoever signs in again opens this view anew.
+    if (status === 401) return noteStatus(status);
     const held = this.store.get(this.#id);
     if (status === 404 && !held) {
       const why = "It may have expired or been deleted, or the address is wrong.";
@@ -132,8 +134,7 @@ export class DetailView {
   /** @param {string} title @param {string} text */
   #showMissing(title, text) {
     const focused = this.body.contains(document.activeElement);
-    this.#stop?.abort();
-    this.#id = "";
+    this.close();
     setText(this.heading, title);
     setText(this.missing, text);
     this.#showBody(false);

@@ -119,14 +119,26 @@ function openNamed() {
   }
 }
 
-try {
+async function start() {
   const answer = await fetch("openapi.json");
+  if (answer.status === 401) return askForKey();
   if (!answer.ok) throw new Error(`it was answered with ${answer.status}`);
   show(await answer.json());
   setHidden(place("notice"), true);
   place("search").addEventListener("input", search);
   addEventListener("hashchange", openNamed);
   openNamed();
+}
+
+/** The cookie of a session lets this page in too. */
+function askForKey() {
+  place("notice").replaceChildren("The description is for those who have an API key. ",
+    h("a", { href: "." }, "Sign in"), " and open this page again; a program sends the header ",
+    h("code", {}, "Authorization: Bearer hwk_…"), ".");
+}
+
+try {
+  await start();
 } catch (error) {
   place("notice").textContent = `The description could not be read: ${/** @type {Error} */ (error).message}.`;
 }

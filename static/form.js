@@ -2,16 +2,28 @@
 
 import { explain, Problem, submitJob } from "./api.js";
 import { fillTransform } from "./bar.js";
-import { h, setHidden, setText, setTextOrHide } from "./dom.js";
+import { h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
 import { fieldsOf, fillAll, flatten, nameOf, readAll } from "./fields.js";
 import { bytes } from "./format.js";
 import { NoSample, sampleFile } from "./sample.js";
 import { isRecord, resolve, sampleOf } from "./schema.js";
+import { whyReadOnly } from "./session.js";
 import { Unreachable } from "./stream.js";
 
 /** @typedef {import("./api.js").JobType} JobType */
 /** @typedef {import("./fields.js").Field} Field */
 /** @typedef {import("./watch-job.js").Job} Job */
+
+/**
+ * What goes with any job beside its input, by the names of the API.
+ *
+ * @type {import("./schema.js").Schema}
+ */
+const OPTIONS = {
+  properties: {
+    label: { type: "string", maxLength: 200, title: "Label", description: "A name to recognise this job by." },
+  },
+};
 
 export class JobForm {
   /** @type {AbortController | null} */
@@ -28,23 +40,31 @@ export class JobForm {
     this.onSubmitted = onSubmitted;
     const root = type.inputSchema;
     this.fields = fieldsOf(resolve(root, root).schema, root);
-    this.label = h("input", { type: "text", id: "job-label", maxlength: 200, autocomplete: "off" });
-    this.labelError = h("p", { class: "field-error", hidden: true });
+    this.options = fieldsOf(OPTIONS, OPTIONS);
     this.summary = h("div", { class: "notice notice-error", role: "alert", hidden: true });
     this.note = h("p", { class: "notice", role: "status", hidden: true });
     this.submit = h("button", { type: "submit", class: "button primary" }, "Start job");
+    this.readOnly = h("p", { class: "notice", id: "form-read-only", hidden: true });
     this.sample = h("button", { type: "button", class: "button" }, "Fill in a sample");
     this.uploadBar = new UploadBar(() => this.#upload?.abort());
     this.element = h("form", { class: "job-form", novalidate: true },
       ...this.fields.map((field) => field.element),
-      h("div", { class: "field" },
-        h("label", { for: "job-label" }, "Label", h("span", { class: "optional" }, " optional")),
-        this.label, h("p", { class: "hint" }, "A name to recognise this job by."), this.labelError),
+      ...this.options.map((field) => field.element),
       this.summary,
       this.uploadBar.element,
+      this.readOnly,
       h("div", { class: "form-actions" }, this.submit, this.sample),
       this.note);
     this.#listen();
+    this.update();
+  }
+
+  /** Another key may have been signed in with. */
+  update() {
+    const why = whyReadOnly();
+    setTextOrHide(this.readOnly, why);
+    setAttribute(this.submit, "aria-describedby", why ? this.readOnly.id : null);
+    setAttribute(this.submit, "aria-disabled", (why !== "" || this.#upload !== null) && "true");
   }
 
   #listen() {
@@ -55,24 +75,23 @@ export class JobForm {
     });
     // What was complained about is being mended: the complaint goes, the others stay.
     this.element.addEventListener("input", ({ target }) => {
-      if (target === this.label) setTextOrHide(this.labelError, "");
       this.#fieldOf(target)?.showError("");
     });
   }
 
   async #submit() {
-    if (this.#upload) return;
+    if (this.#upload || whyReadOnly()) return;
     this.#clearErrors();
     if (!this.#check()) return;
     const input = readAll(this.fields);
     const files = this.#files();
-    const label = this.label.value.trim();
+    const options = this.#readOptions();
     const identities = [...files].map(([name, file]) => [name, file.name, file.size, file.lastModified]);
-    const key = this.#keyFor(JSON.stringify([label, input, identities]));
+    const key = this.#keyFor(JSON.stringify([options, input, identities]));
     this.#upload = new AbortController();
     this.#setBusy(true, files.size > 0);
     try {
-      const job = await submitJob({ type: this.type.name, label, input, files, key },
+      const job = await submitJob({ type: this.type.name, options, input, files, key },
         (sent, total) => this.uploadBar.show(sent, total), this.#upload.signal);
       this.#unanswered = { request: "", key: "" };
       this.#tellSubmitted(job);
@@ -107,11 +126,21 @@ export class JobForm {
   }
 
   #check() {
-    const checked = flatten(this.fields).map((field) => ({ field, detail: field.check() }));
+    const checked = this.#all().map((field) => ({ field, detail: field.check() }));
     const wrong = checked.filter(({ detail }) => detail);
     for (const { field, detail } of wrong) field.showError(detail);
     wrong[0]?.field.focus();
     return wrong.length === 0;
+  }
+
+  /** Every field in play. The input's come first: an option that has the name of one stands back. */
+  #all() {
+    return flatten([...this.fields, ...this.options]);
+  }
+
+  #readOptions() {
+    const given = Object.entries(readAll(this.options)).map(([name, value]) => [name, String(value).trim() || null]);
+    return /** @type {Record<string, string | null>} */ (Object.fromEntries(given));
   }
 
   #files() {
@@ -131,8 +160,7 @@ export class JobForm {
     let first = null;
     for (const error of problem instanceof Problem ? problem.errors : []) {
       const field = this.#fieldAt(error.pointer);
-      if (!field && error.pointer === "/label") setTextOrHide(this.labelError, error.detail);
-      else if (!field) {
+      if (!field) {
         elsewhere.push(error.pointer ? `${error.pointer}: ${error.detail}` : error.detail);
       } else {
         const within = inWords(error.pointer.slice(field.pointer.length));
@@ -148,20 +176,17 @@ export class JobForm {
 
   /** The innermost field that the pointer names or lies within. @param {string} pointer */
   #fieldAt(pointer) {
-    const fits = flatten(this.fields).filter((field) => `${pointer}/`.startsWith(`${field.pointer}/`));
+    const fits = this.#all().filter((field) => `${pointer}/`.startsWith(`${field.pointer}/`));
     return fits.sort((a, b) => b.pointer.length - a.pointer.length)[0] ?? null;
   }
 
   /** @param {EventTarget | null} control */
   #fieldOf(control) {
-    if (!(control instanceof Element)) return null;
-    const pointer = control.closest("[data-pointer]")?.getAttribute("data-pointer");
-    return pointer ? this.#fieldAt(pointer) : null;
+    return this.#all().findLast((field) => control instanceof Element && field.element.contains(control)) ?? null;
   }
 
   #clearErrors() {
-    for (const field of flatten(this.fields)) field.showError("");
-    setTextOrHide(this.labelError, "");
+    for (const field of this.#all()) field.showError("");
     setHidden(this.summary, true);
     setHidden(this.note, true);
   }
@@ -197,7 +222,7 @@ export class JobForm {
   /** @param {boolean} busy @param {boolean} uploading */
   #setBusy(busy, uploading) {
     // Not `disabled`: that would throw the keyboard's focus off the button just pressed.
-    this.submit.setAttribute("aria-disabled", String(busy));
+    setAttribute(this.submit, "aria-disabled", busy && "true");
     if (!busy && this.uploadBar.element.contains(document.activeElement)) this.submit.focus();
     setText(this.submit, busy ? "Starting…" : "Start job");
     setHidden(this.uploadBar.element, !uploading);

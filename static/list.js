@@ -57,6 +57,12 @@ export class JobList {
     setInterval(() => this.#tick(), 1000);
   }
 
+  /** Fetches the newest page, unless it is there. */
+  async loadNewest() {
+    if (this.#loaded) setTextOrHide(this.notice, "");
+    else await this.loadPage();
+  }
+
   /** Fetches the newest page, then older ones. */
   async loadPage() {
     setAttribute(this.older, "aria-disabled", "true");
@@ -65,6 +71,7 @@ export class JobList {
       for (const job of jobs) this.store.accept(job);
       this.#cursor = nextCursor;
       this.#loaded = true;
+      this.#reorder = true;
       setTextOrHide(this.notice, "");
     } catch (problem) {
       setTextOrHide(this.notice, `Jobs could not be listed. ${explain(problem)}`);

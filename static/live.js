@@ -16,12 +16,12 @@ const QUEUE_REFRESH_MS = 5000;
  * @param {import("./store.js").JobStore} store
  * @param {(state: import("./stream.js").Connection, everyS?: number) => void} onConnection
  * @param {AbortSignal} signal
+ * @param {boolean} connectedBefore  the store has been fed before, and missed what was meanwhile
  */
-export function keepLive(store, onConnection, signal) {
+export function keepLive(store, onConnection, signal, connectedBefore) {
   /** What was sent since the connection was made. @type {Set<string>} */
   let sent = new Set();
   let live = false;
-  let connectedBefore = false;
 
   keepStream({
     url: () => at("jobs/progress"),

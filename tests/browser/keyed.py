@@ -1,0 +1,53 @@
+"""A server that lets nobody in without a key, and the commands that make and revoke keys."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from tests.browser.conftest import JOBS
+from tests.browser.tab import PageServer
+from tests.process import PATIENCE_S, Event, Reply
+
+PUBLIC_URL = "http://headway.test"
+"""Not this machine's name, so keys are needed; the pages are opened at 127.0.0.1 all the same."""
+
+
+class KeyedServer(PageServer):
+    """What a test itself asks for, it asks for with an admin's key."""
+
+    def __init__(self, data_dir: Path, env: dict[str, str] | None = None) -> None:
+        super().__init__(data_dir, "--jobs", str(JOBS), env={"HEADWAY_PUBLIC_URL": PUBLIC_URL, **(env or {})})
+        self.public_url = PUBLIC_URL
+        self._data_dir = data_dir
+        self._admin_key = self.make_key("operator", "--admin")
+
+    def make_key(self, name: str, *arguments: str) -> str:
+        """`run.py keys create`; the key that it prints."""
+        return self._keys("create", name, *arguments)
+
+    def revoke(self, name: str) -> None:
+        self._keys("revoke", name)
+
+    def _keys(self, *arguments: str) -> str:
+        command = [sys.executable, str(self.script), "keys", *arguments, "--data-dir", str(self._data_dir)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Reply:
+        return super().request(method, path, body, self._with_key(headers))
+
+    def events(self, path: str, headers: dict[str, str] | None = None) -> Iterator[Event]:
+        return super().events(path, self._with_key(headers))
+
+    def _with_key(self, headers: dict[str, str] | None) -> dict[str, str]:
+        return {"Authorization": f"Bearer {self._admin_key}", **(headers or {})}
+
+    def submit_with(self, key: str, job_type: str, input: Any = None, query: str = "") -> str:
+        """Submit a job with this key; its id."""
+        reply = self.request("POST", f"/jobs/{job_type}{query}", input or {}, {"Authorization": f"Bearer {key}"})
+        assert reply.status == 202, reply.body
+        job_id: str = reply.json["jobId"]
+        return job_id

@@ -1,0 +1,273 @@
+"""Where a key is needed: signing in and out, a session that ends meanwhile, keys that only look."""
+
+import re
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, Request, expect
+
+from tests.browser.keyed import KeyedServer
+from tests.browser.tab import PageServer, Tab
+from tests.browser.test_page import scrolls_sideways
+from tests.process import eventually
+
+UNAUTHORIZED = "401"
+CUT = "net::ERR_INCOMPLETE_CHUNKED_ENCODING"
+"""What the browser says of a stream whose key was revoked."""
+
+
+@pytest.fixture
+def keyed(tmp_path: Path) -> Iterator[KeyedServer]:
+    with KeyedServer(tmp_path / "data") as server:
+        yield server
+
+
+@pytest.fixture
+def tab(keyed: KeyedServer, new_tab: Callable[[PageServer], Tab]) -> Tab:
+    return new_tab(keyed)
+
+
+def arrive(tab: Tab, path: str = "/") -> Page:
+    """The page, as somebody sees it who is not signed in."""
+    tab.page.goto(tab.server.url + path)
+    expect(tab.page.get_by_label("API key")).to_be_focused()
+    return tab.page
+
+
+def sign_in(page: Page, key: str) -> None:
+    page.get_by_label("API key").fill(key)
+    page.get_by_role("button", name="Sign in").click()
+    expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+
+
+def test_who_signs_in_has_the_app_at_once_and_after_a_reload_still(tab: Tab, keyed: KeyedServer) -> None:
+    key = keyed.make_key("laptop", "--owner", "ana")
+    asked: list[str] = []
+    tab.page.on("request", lambda request: asked.append(request.url.removeprefix(keyed.url)))
+    page = arrive(tab)
+    assert [path for path in asked if not path.startswith("/static/")] == ["/", "/session"]
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    expect(page.locator("#sign-in")).to_contain_text("python run.py keys create NAME")
+    for hidden in ("#home", "#detail", "#connection", "#who"):
+        expect(page.locator(hidden)).to_be_hidden()
+
+    page.keyboard.type(key)
+    page.keyboard.press("Enter")
+    for _ in range(2):
+        expect(page.locator("#connection")).to_have_attribute("data-state", "live")
+        expect(page.get_by_role("group", name="Signed in")).to_contain_text("laptop (ana)")
+        page.get_by_role("radio", name="Go on steadily").check()
+        page.get_by_role("button", name="Start job").click()
+        expect(page.get_by_role("link", name="See the job")).to_be_visible()
+        asked_for_page = asked.count("/")
+        page.reload()
+    assert asked_for_page == 2  # at first, and by the reload
+    # No script can read what lets the page in, and the page has kept the key nowhere.
+    assert page.evaluate("[document.cookie, {...localStorage}, {...sessionStorage}]") == ["", {}, {}]
+    assert page.get_by_label("API key").input_value() == ""
+
+
+def test_the_view_that_the_address_names_comes_up_after_signing_in(tab: Tab, keyed: KeyedServer) -> None:
+    key = keyed.make_key("ana")
+    job_id = keyed.submit_with(key, "steady", {"steps": 3}, "?label=mine")
+    page = arrive(tab, f"/#/jobs/{job_id}")
+    assert page.title() == "Sign in · Headway"
+    sign_in(page, key)
+    expect(page.locator("#detail-title")).to_have_text("mine")
+    expect(page.locator("#detail-title")).to_be_focused()
+
+
+def test_a_wrong_key_is_said_to_be_wrong_and_can_be_typed_again(tab: Tab, keyed: KeyedServer) -> None:
+    tab.expected.append(UNAUTHORIZED)
+    page = arrive(tab)
+    field, alert = page.get_by_label("API key"), page.get_by_role("alert")
+    page.keyboard.press("Enter")
+    expect(alert).to_have_text("Enter your key.")
+    field.fill("hwk_wrong")
+    page.get_by_role("button", name="Sign in").click()
+    expect(alert).to_have_text("This key is not valid: it is not known here, or it was revoked.")
+    expect(field).to_be_focused()
+    expect(field).to_have_attribute("aria-invalid", "true")
+    expect(field).to_have_accessible_description(re.compile("This key is not valid"))
+    field.fill(f" {keyed.make_key('ana')} ")
+    expect(alert).to_have_count(0)
+    page.keyboard.press("Enter")
+    expect(page.locator("#who-name")).to_have_text("ana")
+
+
+def test_after_too_many_tries_the_view_says_when_to_come_back(tab: Tab, keyed: KeyedServer) -> None:
+    tab.expected.append("429")
+    tab.page.clock.install()
+    page = arrive(tab)
+    problem = {"type": "/problems/too-many-requests", "title": "Too many requests", "status": 429}
+    tries: list[Request] = []
+    page.on("request", lambda request: tries.append(request) if request.method == "POST" else None)
+    page.route(
+        "**/session",
+        lambda route: route.fulfill(
+            status=429, json=problem, content_type="application/problem+json", headers={"Retry-After": "90"}
+        ),
+    )
+    page.get_by_label("API key").fill("hwk_x")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_contain_text("Try again in 1 min 30 s.")
+    button = page.locator("#sign-in-button")
+    expect(button).to_have_text(re.compile(r"Sign in \(1 min [23]\d s\)"))
+    expect(button).to_have_attribute("aria-disabled", "true")
+    page.keyboard.press("Enter")
+    assert len(tries) == 1
+    page.unroute_all()
+    page.clock.fast_forward(91_000)
+    expect(button).to_have_text("Sign in")
+    sign_in(page, keyed.make_key("ana"))
+
+
+def test_a_server_that_is_away_does_not_take_the_key_from_the_field(tab: Tab) -> None:
+    tab.expected.append("Failed to load resource")
+    page = arrive(tab)
+    page.route("**/session", lambda route: route.abort("connectionrefused"))
+    page.get_by_label("API key").fill("hwk_x")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("alert")).to_have_text("The server cannot be reached. Try again in a moment.")
+    expect(page.get_by_label("API key")).to_have_value("hwk_x")
+
+
+def test_who_signs_out_leaves_nothing_for_the_next_one(tab: Tab, keyed: KeyedServer) -> None:
+    ana, ben = keyed.make_key("ana"), keyed.make_key("ben")
+    job_id = keyed.submit_with(ana, "steady", {"steps": 1}, "?label=of-ana")
+    page = arrive(tab, f"/#/jobs/{job_id}")
+    sign_in(page, ana)
+    expect(page.locator("#detail-title")).to_have_text("of-ana")
+    page.get_by_role("button", name="Sign out").click()
+    expect(page.get_by_label("API key")).to_be_focused()
+    assert page.url == f"{keyed.url}/"
+    assert page.context.cookies() == []
+    sign_in(page, ben)
+    expect(page.locator("#who-name")).to_have_text("ben")
+    expect(page.locator("#empty-first")).to_be_visible()
+    assert "of-ana" not in page.content()
+
+
+@pytest.mark.parametrize("view", ["home", "detail"])
+def test_a_session_that_ends_meanwhile_takes_nothing_that_was_typed(tab: Tab, keyed: KeyedServer, view: str) -> None:
+    tab.expected += [UNAUTHORIZED, CUT]
+    first, second = keyed.make_key("first", "--owner", "ana"), keyed.make_key("second", "--owner", "ana")
+    job_id = keyed.submit_with(first, "steady", {"steps": 100_000}, "?label=going-on")
+    page = arrive(tab)
+    sign_in(page, first)
+    tab.choose("Go on steadily")
+    page.get_by_label("Message").fill("half a sentence")
+    if view == "detail":
+        page.get_by_role("link", name="going-on").click()
+        expect(page.locator("#log-connection")).to_have_text("live")
+
+    keyed.revoke("first")
+    expect(page.get_by_label("API key")).to_be_focused()
+    expect(page.locator("#sign-in-why")).to_have_text(re.compile("^Your session has ended"))
+    expect(page.get_by_text("going-on").locator("visible=true")).to_have_count(0)
+    meanwhile = keyed.submit_with(second, "steady", {"steps": 1}, "?label=meanwhile")
+    keyed.wait_for(meanwhile)
+
+    sign_in(page, second)
+    if view == "detail":
+        expect(page.locator("#log-connection")).to_have_text("live")
+        page.get_by_role("link", name="All jobs").click()
+    expect(page.get_by_label("Message")).to_have_value("half a sentence")
+    expect(page.locator(f"[data-job='{meanwhile}'] .badge")).to_have_text("✓Completed")
+    ticks = len(tab.shown(job_id))
+    eventually(lambda: len(tab.shown(job_id)) > ticks)
+
+
+def test_what_one_typed_is_not_shown_to_another(tab: Tab, keyed: KeyedServer) -> None:
+    tab.expected += [UNAUTHORIZED, CUT]
+    ana, ben = keyed.make_key("ana"), keyed.make_key("ben")
+    page = arrive(tab)
+    sign_in(page, ana)
+    tab.choose("Go on steadily")
+    page.get_by_label("Message").fill("a secret")
+    keyed.revoke("ana")
+    expect(page.get_by_label("API key")).to_be_focused()
+    sign_in(page, ben)
+    expect(page.locator("#who-name")).to_have_text("ben")
+    tab.choose("Go on steadily")
+    expect(page.get_by_label("Message")).to_have_value("working")
+
+
+def test_a_job_that_was_started_too_late_says_so(tab: Tab, keyed: KeyedServer) -> None:
+    tab.expected.append(UNAUTHORIZED)
+    key = keyed.make_key("ana")
+    page = arrive(tab)
+    sign_in(page, key)
+    tab.choose("Go on steadily")
+    # As another tab would.
+    page.evaluate("fetch('session', { method: 'DELETE' })")
+    page.get_by_role("button", name="Start job").click()
+    expect(page.get_by_label("API key")).to_be_focused()
+    sign_in(page, key)
+    expect(page.get_by_role("alert")).to_contain_text("Sign in and try again.")
+    page.get_by_role("button", name="Start job").click()
+    expect(page.get_by_role("link", name="See the job")).to_be_visible()
+
+
+def test_a_read_only_key_sees_everything_and_is_told_why_it_changes_nothing(tab: Tab, keyed: KeyedServer) -> None:
+    ana, wall = keyed.make_key("ana"), keyed.make_key("wall", "--owner", "ana", "--read-only")
+    running = keyed.submit_with(ana, "steady", {"steps": 100_000}, "?label=running")
+    failed = keyed.submit_with(ana, "doomed", {"pause_s": 0}, "?label=failed")
+    keyed.wait_for(failed)
+    page = arrive(tab)
+    sign_in(page, wall)
+    expect(page.locator("#who-role")).to_have_text("read-only")
+    writes: list[str] = []
+    page.on("request", lambda request: writes.append(request.url) if request.method != "GET" else None)
+
+    why = re.compile("read-only key")
+    tab.choose("Go on steadily")
+    row = page.locator(f"[data-job='{failed}']")
+    controls = {
+        "Start job": page.get_by_text(why).locator("visible=true"),
+        "Cancel running": page.locator(f"[data-job='{running}']").get_by_role("status"),
+        "Run again failed": row.get_by_role("status"),
+        "Delete failed": row.get_by_role("status"),
+    }
+    for name, said in controls.items():
+        button = page.get_by_role("button", name=name)
+        expect(button).to_have_attribute("aria-disabled", "true")
+        expect(button).to_have_accessible_description(why)
+        button.click(force=True)
+        expect(said.first).to_contain_text(why)
+    expect(page.get_by_role("button", name="Delete failed")).to_be_visible()  # it asks nothing
+    assert keyed.job(running)["status"] == "running"
+    assert writes == []
+
+
+def test_an_admin_sees_the_jobs_of_all(tab: Tab, keyed: KeyedServer) -> None:
+    job_id = keyed.submit_with(keyed.make_key("ana"), "steady", {"steps": 1})
+    page = arrive(tab)
+    sign_in(page, keyed.make_key("root", "--admin"))
+    expect(page.locator("#who-role")).to_have_text("admin")
+    expect(page.locator(f"[data-job='{job_id}'] .badge")).to_have_text("✓Completed")
+
+
+def test_the_longest_name_fits_a_small_screen(tab: Tab, keyed: KeyedServer) -> None:
+    tab.page.set_viewport_size({"width": 360, "height": 740})
+    page = arrive(tab)
+    assert not scrolls_sideways(page)
+    sign_in(page, keyed.make_key("n" * 64, "--owner", "o" * 64, "--read-only", "--admin"))
+    expect(page.get_by_role("button", name="Sign out")).to_be_in_viewport(ratio=1)
+    assert not scrolls_sideways(page)
+
+
+def test_the_description_says_that_it_needs_a_key_and_is_there_once_somebody_has_signed_in(
+    tab: Tab, keyed: KeyedServer
+) -> None:
+    tab.expected.append(UNAUTHORIZED)
+    tab.page.goto(f"{keyed.url}/docs")
+    expect(tab.page.locator("#notice")).to_contain_text("for those who have an API key")
+    tab.page.get_by_role("link", name="Sign in").click()
+    sign_in(tab.page, keyed.make_key("ana"))
+    tab.page.goto(f"{keyed.url}/docs#submit-ping")
+    ping = tab.page.locator("#submit-ping")
+    ping.get_by_label("Prefer", exact=True).fill("wait=30")
+    ping.get_by_role("button", name="Send").click()
+    expect(ping.locator("pre[aria-live]")).to_contain_text('"reply":"pong"')
