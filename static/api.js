@@ -168,6 +168,33 @@ export async function deleteJob(id) {
 export const retryJob = async (id) => (await call("POST", at(`jobs/${encodeURIComponent(id)}/retry`))).body;
 
 /**
+ * One webhook's way to its receiver.
+ *
+ * @typedef {object} Delivery
+ * @property {string} deliveryId
+ * @property {string} event
+ * @property {string} url
+ * @property {"pending" | "delivered" | "failed"} status
+ * @property {number} attempts
+ * @property {string} createdAt
+ * @property {string | null} nextAttemptAt
+ * @property {string | null} lastAttemptAt
+ * @property {string | null} deliveredAt
+ * @property {number | null} lastStatus
+ * @property {string | null} lastError
+ */
+
+/** @param {string} id @param {AbortSignal} signal @returns {Promise<Delivery[]>} newest first */
+export const getDeliveries = async (id, signal) =>
+  (await call("GET", at(`jobs/${encodeURIComponent(id)}/deliveries`), signal)).body.deliveries;
+
+/** @param {string} id @param {string} deliveryId @returns {Promise<Delivery>} */
+export async function redeliver(id, deliveryId) {
+  const path = `jobs/${encodeURIComponent(id)}/deliveries/${encodeURIComponent(deliveryId)}/redeliver`;
+  return (await call("POST", at(path))).body;
+}
+
+/**
  * Submits a job. XMLHttpRequest, because fetch tells nothing of an upload's progress.
  *
  * @param {object} job

@@ -26,7 +26,7 @@ const nameOf = (/** @type {Job} */ job) => job.label || titleOf(job.type);
 export const store = new JobStore();
 const announcer = new Announcer();
 const list = new JobList(store, titleOf, openRetried);
-const detail = new DetailView(store, titleOf, openRetried);
+const detail = new DetailView(store, titleOf, openRetried, (news) => announcer.say(news));
 const signInView = new SignInView();
 const who = new Who();
 /** Fires when the page is left, put aside for "back", or locked: then nothing is followed. */

@@ -3,6 +3,7 @@
 import { JobActions } from "./actions.js";
 import { at, fileUrl, getJob, getLog, jobUrl, noteStatus, Problem, resourceUrl, serverNow } from "./api.js";
 import { ProgressBar } from "./bar.js";
+import { DeliveriesView } from "./deliveries.js";
 import { byId, h, paced, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
 import {
   activityLine, bytes, dateAndTime, duration, isTerminal, percent, progressLine, silenceLine,
@@ -32,8 +33,9 @@ export class DetailView {
    * @param {import("./store.js").JobStore} store
    * @param {(type: string) => string} titleOf
    * @param {(job: Job) => void} onRetried
+   * @param {(news: string) => void} say
    */
-  constructor(store, titleOf, onRetried) {
+  constructor(store, titleOf, onRetried, say) {
     this.store = store;
     this.titleOf = titleOf;
     this.heading = byId("detail-title");
@@ -42,13 +44,15 @@ export class DetailView {
     this.badge = statusBadge();
     this.bar = new ProgressBar();
     this.log = new LogView();
+    this.deliveries = new DeliveriesView(say);
     this.actions = new JobActions({ store, onRetried, onFocusLost: () => this.heading.focus() });
     byId("detail-badge").append(this.badge.element);
     byId("detail-bar").append(this.bar.element);
     byId("detail-actions").append(this.actions.element);
     this.ask = paced(() => this.#paint());
-    store.subscribe((id, job) => {
+    store.subscribe((id, job, before) => {
       if (id !== this.#id) return;
+      if (before && job?.status !== before.status) this.deliveries.refresh();
       if (job) this.ask();
       else this.#showMissing("This job was deleted.", "Its record, log, result and files are gone.");
     });
@@ -67,6 +71,7 @@ export class DetailView {
     setHidden(this.missing, true);
     for (const part of ["input", "result", "files"]) setHidden(byId(`detail-${part}-part`), true);
     this.log.open(id);
+    this.deliveries.open(id);
     void this.#fetchFull();
     this.#follow(this.#stop.signal);
     this.#paint();
@@ -76,6 +81,7 @@ export class DetailView {
     this.#stop?.abort();
     this.#stop = null;
     this.#id = "";
+    this.deliveries.close();
   }
 
   /** @param {AbortSignal} signal */

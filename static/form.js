@@ -22,6 +22,10 @@ import { Unreachable } from "./stream.js";
 const OPTIONS = {
   properties: {
     label: { type: "string", maxLength: 200, title: "Label", description: "A name to recognise this job by." },
+    webhookUrl: {
+      type: "string", format: "uri", title: "Webhook URL",
+      description: "Gets a signed request when the job starts and when it ends.",
+    },
   },
 };
 
@@ -41,6 +45,7 @@ export class JobForm {
     const root = type.inputSchema;
     this.fields = fieldsOf(resolve(root, root).schema, root);
     this.options = fieldsOf(OPTIONS, OPTIONS);
+    const [label, ...more] = this.options;
     this.summary = h("div", { class: "notice notice-error", role: "alert", hidden: true });
     this.note = h("p", { class: "notice", role: "status", hidden: true });
     this.submit = h("button", { type: "submit", class: "button primary" }, "Start job");
@@ -49,7 +54,8 @@ export class JobForm {
     this.uploadBar = new UploadBar(() => this.#upload?.abort());
     this.element = h("form", { class: "job-form", novalidate: true },
       ...this.fields.map((field) => field.element),
-      ...this.options.map((field) => field.element),
+      label.element,
+      h("details", { class: "more" }, h("summary", {}, "More options"), ...more.map((field) => field.element)),
       this.summary,
       this.uploadBar.element,
       this.readOnly,
@@ -128,7 +134,7 @@ export class JobForm {
   #check() {
     const checked = this.#all().map((field) => ({ field, detail: field.check() }));
     const wrong = checked.filter(({ detail }) => detail);
-    for (const { field, detail } of wrong) field.showError(detail);
+    for (const { field, detail } of wrong) showAt(field, detail);
     wrong[0]?.field.focus();
     return wrong.length === 0;
   }
@@ -164,7 +170,7 @@ export class JobForm {
         elsewhere.push(error.pointer ? `${error.pointer}: ${error.detail}` : error.detail);
       } else {
         const within = inWords(error.pointer.slice(field.pointer.length));
-        field.showError(within ? `${within}: ${error.detail}` : error.detail);
+        showAt(field, within ? `${within}: ${error.detail}` : error.detail);
         first ??= field;
       }
     }
@@ -235,6 +241,13 @@ export class JobForm {
     this.note.replaceChildren("Started: ", link);
     setHidden(this.note, false);
   }
+}
+
+/** @param {Field} field @param {string} detail */
+function showAt(field, detail) {
+  field.showError(detail);
+  const folded = field.element.closest("details");
+  if (folded) folded.open = true;
 }
 
 /** @param {unknown} problem @param {boolean} shown  whether all of it stands at the fields */

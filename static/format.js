@@ -179,3 +179,26 @@ export function spokenProgress(job) {
   if (job.progress === null) return [word, amount(job)].filter(Boolean).join(", ");
   return [`${job.progress}%`, job.status === "running" ? amount(job) : word].filter(Boolean).join(", ");
 }
+
+/** @param {import("./api.js").Delivery} delivery @param {number} nowMs whether an attempt is under way, or about to be */
+export const isBeingSent = ({ status, nextAttemptAt }, nowMs) =>
+  status === "pending" && (nextAttemptAt === null || Date.parse(nextAttemptAt) < nowMs + 1000);
+
+/**
+ * How far a webhook has come. With times of day, not ages: it is drawn when something happens, not every second.
+ *
+ * @param {import("./api.js").Delivery} delivery
+ * @param {number} nowMs
+ */
+export function deliveryLine(delivery, nowMs) {
+  const { status, attempts, nextAttemptAt, lastAttemptAt, lastStatus, deliveredAt } = delivery;
+  const parts = [];
+  const lastAt = status === "delivered" ? deliveredAt : lastAttemptAt;
+  // What went wrong stands in the error.
+  const what = status === "delivered" ? `answered ${lastStatus}` : "last tried";
+  if (lastAt) parts.push(`${what} at ${moment(lastAt, nowMs)}`);
+  if (attempts > 0) parts.push(attempts === 1 ? "1 attempt" : `${count(attempts)} attempts`);
+  if (isBeingSent(delivery, nowMs)) parts.push("being sent");
+  else if (status === "pending" && nextAttemptAt) parts.push(`next at ${moment(nextAttemptAt, nowMs)}`);
+  return parts.join(" · ");
+}

@@ -1,0 +1,215 @@
+// What a job told others: its webhooks, how far each has come, and a way to send one again.
+
+import { explain, getDeliveries, Problem, redeliver, serverNow } from "./api.js";
+import { byId, h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
+import { deliveryLine, isBeingSent } from "./format.js";
+import { whyReadOnly } from "./session.js";
+import { Unreachable } from "./stream.js";
+
+/** @typedef {import("./api.js").Delivery} Delivery */
+
+/** An attempt that is due is under way, or about to be: it is looked at again after these times. */
+const FIRST_LOOK_MS = 1_500;
+const LONGEST_LOOK_MS = 30_000;
+/** From when an attempt is due until its outcome can be known. */
+const ATTEMPT_MS = 1_000;
+/** A browser's timers count no further. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;
+
+const STATUSES = {
+  pending: { glyph: "○", word: "Pending" },
+  delivered: { glyph: "✓", word: "Delivered" },
+  failed: { glyph: "✕", word: "Failed" },
+};
+
+export class DeliveriesView {
+  #id = "";
+  /** @type {AbortController | null} */
+  #stop = null;
+  /** @type {Map<string, DeliveryItem>} */
+  #items = new Map();
+  /** @type {ReturnType<typeof setTimeout> | undefined} */
+  #timer;
+  #lookMs = FIRST_LOOK_MS;
+
+  /** @param {(news: string) => void} say  to who cannot see it */
+  constructor(say) {
+    this.say = say;
+    this.part = byId("detail-deliveries-part");
+    this.list = byId("deliveries");
+    this.notice = byId("deliveries-notice");
+    document.addEventListener("visibilitychange", () => !document.hidden && this.refresh());
+  }
+
+  /** @param {string} id of a job */
+  open(id) {
+    this.close();
+    this.#id = id;
+    this.#items.clear();
+    this.list.replaceChildren();
+    setHidden(this.part, true);
+    this.refresh();
+  }
+
+  close() {
+    this.#id = "";
+    this.#stop?.abort();
+    clearTimeout(this.#timer);
+  }
+
+  /** Something has happened: deliveries may have been added, or have come further. */
+  refresh() {
+    this.#lookMs = FIRST_LOOK_MS;
+    void this.#fetch();
+  }
+
+  async #fetch() {
+    clearTimeout(this.#timer);
+    this.#stop?.abort();
+    if (!this.#id) return;
+    const stop = (this.#stop = new AbortController());
+    try {
+      const deliveries = await getDeliveries(this.#id, stop.signal);
+      if (stop.signal.aborted) return;
+      setTextOrHide(this.notice, "");
+      this.#show(deliveries);
+    } catch (problem) {
+      if (stop.signal.aborted) return;
+      if (!(problem instanceof Problem || problem instanceof Unreachable)) throw problem;
+      // Whether there is a connection is told elsewhere; but what stands here may not be true any more.
+      if (this.#items.size > 0) setTextOrHide(this.notice, "This may be out of date: it could not be read just now.");
+      this.#fetchIn(LONGEST_LOOK_MS);
+    }
+  }
+
+  /** @param {Delivery[]} deliveries */
+  #show(deliveries) {
+    const nowMs = serverNow();
+    for (const delivery of deliveries) {
+      const item = this.#itemFor(delivery);
+      const before = item.element.dataset.status;
+      item.update(delivery, nowMs);
+      const { word } = STATUSES[delivery.status];
+      if (before && before !== delivery.status) this.say(`${delivery.event}: ${word}`);
+    }
+    const wanted = new Set(deliveries.map((delivery) => delivery.deliveryId));
+    for (const [id, item] of this.#items) {
+      if (wanted.has(id)) continue;
+      item.element.remove();
+      this.#items.delete(id);
+    }
+    // Newest first, like the list of jobs; one that stands where it belongs is not touched, and keeps the focus.
+    let place = this.list.firstElementChild;
+    for (const { deliveryId } of deliveries) {
+      const element = /** @type {DeliveryItem} */ (this.#items.get(deliveryId)).element;
+      if (element === place) place = place.nextElementSibling;
+      else this.list.insertBefore(element, place);
+    }
+    setHidden(this.part, deliveries.length === 0);
+    this.#lookAgain(deliveries, nowMs);
+  }
+
+  /** @param {Delivery} delivery */
+  #itemFor({ deliveryId }) {
+    let item = this.#items.get(deliveryId);
+    if (!item) {
+      item = new DeliveryItem(() => void this.#sendAgain(deliveryId));
+      this.#items.set(deliveryId, item);
+    }
+    return item;
+  }
+
+  /**
+   * Nothing tells of an attempt: while one is to come, this asks once after it, then ever more seldom.
+   *
+   * @param {Delivery[]} deliveries
+   * @param {number} nowMs
+   */
+  #lookAgain(deliveries, nowMs) {
+    const pending = deliveries.filter(({ status }) => status === "pending");
+    if (pending.length === 0 || document.hidden) return;
+    const due = pending.map(({ nextAttemptAt }) => (nextAttemptAt ? Date.parse(nextAttemptAt) : nowMs));
+    const untilMs = Math.min(...due) + ATTEMPT_MS - nowMs;
+    const overdue = untilMs < this.#lookMs;
+    this.#fetchIn(overdue ? this.#lookMs : untilMs);
+    if (overdue) this.#lookMs = Math.min(this.#lookMs * 2, LONGEST_LOOK_MS);
+  }
+
+  /** @param {number} ms */
+  #fetchIn(ms) {
+    this.#timer = setTimeout(() => void this.#fetch(), Math.min(ms, LONGEST_TIMER_MS));
+  }
+
+  /** @param {string} deliveryId */
+  async #sendAgain(deliveryId) {
+    const item = this.#items.get(deliveryId);
+    const id = this.#id;
+    if (whyReadOnly()) return setTextOrHide(this.notice, whyReadOnly());
+    if (!item?.idle) return;
+    item.setBusy(true);
+    try {
+      const delivery = await redeliver(id, deliveryId);
+      setTextOrHide(this.notice, "");
+      item.update(delivery, serverNow());
+    } catch (problem) {
+      if (id === this.#id) setTextOrHide(this.notice, explain(problem));
+    }
+    item.setBusy(false);
+    if (id === this.#id) this.refresh();
+  }
+}
+
+class DeliveryItem {
+  busy = false;
+  #beingSent = false;
+
+  /** @param {() => void} onSendAgain */
+  constructor(onSendAgain) {
+    this.glyph = h("span", { class: "glyph", "aria-hidden": "true" });
+    this.word = h("span");
+    this.badge = h("span", { class: "badge" }, this.glyph, this.word);
+    this.event = h("span", { class: "code" });
+    this.line = h("p", { class: "delivery-line" });
+    this.error = h("p", { class: "delivery-error", hidden: true });
+    this.url = h("p", { class: "delivery-url code" });
+    this.again = h("button", { type: "button", class: "button small" }, "Send again");
+    this.again.addEventListener("click", onSendAgain);
+    this.element = h("li", { class: "delivery" },
+      h("div", { class: "delivery-head" }, this.badge, this.event), this.line, this.error, this.url, this.again);
+  }
+
+  /** @param {Delivery} delivery @param {number} nowMs */
+  update(delivery, nowMs) {
+    const { glyph, word } = STATUSES[delivery.status];
+    setText(this.glyph, glyph);
+    setText(this.word, word);
+    setText(this.event, delivery.event);
+    setText(this.url, delivery.url);
+    setText(this.line, deliveryLine(delivery, nowMs));
+    setTextOrHide(this.error, delivery.status === "delivered" ? "" : (delivery.lastError ?? ""));
+    for (const element of [this.element, this.badge]) setAttribute(element, "data-status", delivery.status);
+    const doing = delivery.status === "pending" ? "now" : "again";
+    setText(this.again, `Send ${doing}`);
+    setAttribute(this.again, "aria-label", `Send ${delivery.event} ${doing}`);
+    this.#beingSent = isBeingSent(delivery, nowMs);
+    this.#mark();
+  }
+
+  /** @param {boolean} busy */
+  setBusy(busy) {
+    this.busy = busy;
+    this.#mark();
+  }
+
+  get idle() {
+    return !this.busy && !this.#beingSent;
+  }
+
+  /** Not `disabled`: the keyboard's focus stays on it while the webhook is on its way. */
+  #mark() {
+    const why = whyReadOnly();
+    setAttribute(this.again, "aria-disabled", (why !== "" || !this.idle) && "true");
+    setAttribute(this.again, "title", why || null);
+    setAttribute(this.again, "aria-describedby", why ? "read-only-why" : null);
+  }
+}
