@@ -11,7 +11,7 @@ from server.sqlite.readers import Readers
 from server.sqlite.rows import Parameters, Row
 from server.sqlite.store import SqliteStore
 from tests.conformance.backends import BODY_OF
-from tests.conformance.records import OWNER, STRANGER, UNKNOWN_ID, at, new_job
+from tests.conformance.records import DONE, OWNER, STRANGER, UNKNOWN_ID, at, ended_job, new_job, running_job
 
 Asked = list[str]
 
@@ -52,8 +52,13 @@ async def test_a_foreign_job_in_memory_is_looked_for_like_an_unknown_one(store: 
     assert len(costs[0]) == 1
 
 
-async def test_a_foreign_job_cannot_be_cancelled_nor_its_result_deleted(store: SqliteStore) -> None:
+@pytest.mark.parametrize("state", ["queued", "running", "completed"])
+async def test_nothing_can_be_done_to_a_foreign_job(store: SqliteStore, state: str) -> None:
     job = await store.insert(new_job(owner=STRANGER))
+    if state == "running":
+        job = await running_job(store, owner=STRANGER, type="import")
+    elif state == "completed":
+        job = await ended_job(store, DONE, 0.5, owner=STRANGER, type="import")
     for attempt in (store.request_cancel(OWNER, job.id, at(1)), store.request_cancel(OWNER, job.id, at(1), purge=True),
                     store.delete_result(OWNER, job.id, at(1)), store.documents(OWNER, job.id)):  # fmt: skip
         with pytest.raises(JobNotFoundError):
