@@ -85,6 +85,7 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
             files.database,
             hub,
             max_queued=settings.max_queued,
+            max_queued_per_owner=settings.max_queued_per_owner,
             body_of=partial(event_body, links=Links(settings.public_url)),
             commits=metrics.commits,
         )

@@ -33,6 +33,10 @@ class QueueFullError(HeadwayError):
         self.retry_after_s = retry_after_s
 
 
+class OwnersShareUsedUpError(QueueFullError):
+    """As many jobs of one owner wait as may; there is room for those of others."""
+
+
 class TooManyStreamsError(HeadwayError):
     """As many streams are open as may be, in all or for one client. `retry_after_s`: when to try again."""
 

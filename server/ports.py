@@ -106,7 +106,8 @@ class JobStore(Protocol):
     async def insert(self, new: NewJob, max_queued_of_type: int | None = None) -> Job:
         """Accept a job: record it as queued and enqueue it, in one step. Raises `QueueFullError`.
 
-        The limit of all jobs that wait is the store's; `max_queued_of_type` limits those of the job's type.
+        The limits of all jobs that wait and of one owner's (`OwnersShareUsedUpError`) are the store's;
+        `max_queued_of_type` limits those of the job's type.
         """
         ...
 
@@ -129,7 +130,7 @@ class JobStore(Protocol):
         """Delete at most `limit` idempotency keys that have expired; how many."""
         ...
 
-    def check_room(self, job_type: str, max_queued_of_type: int | None = None) -> None:
+    def check_room(self, owner: str, job_type: str, max_queued_of_type: int | None = None) -> None:
         """Raises `QueueFullError` if `insert` would now, with the time in which a place gets free, as jobs of
         late have taken. For a look before an upload is read; never blocks.
         """

@@ -31,6 +31,12 @@ def _separated(value: object) -> object:
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
+def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
+    for network in networks:
+        ipaddress.ip_network(network)  # raises ValueError, which says what is wrong
+    return networks
+
+
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]
 
 
@@ -75,6 +81,9 @@ class Settings(BaseSettings):
 
     max_running: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: max(4, os.cpu_count() or 1))
     max_queued: Annotated[int, Field(ge=1)] = 100_000
+    max_queued_per_owner: Annotated[int, Field(ge=1)] = 50_000
+    submissions_per_minute: Annotated[int, Field(ge=0)] = 6_000
+    failed_sign_ins_per_minute: Annotated[int, Field(ge=1)] = 10
     max_recoveries: Annotated[int, Field(ge=0)] = 3
     retain_s: Annotated[float, Field(ge=0)] = 7 * DAY_S
     cancel_grace_s: Annotated[float, Field(gt=0)] = 5.0
@@ -96,6 +105,8 @@ class Settings(BaseSettings):
     max_streams_per_client: Annotated[int, Field(ge=1)] = 1_000
     max_waits: Annotated[int, Field(ge=1)] = 10_000
     max_waits_per_client: Annotated[int, Field(ge=1)] = 1_000
+    max_streams_per_owner: Annotated[int, Field(ge=1)] = 5_000
+    trusted_proxies: Annotated[CommaSeparated, AfterValidator(_networks)] = ()
 
     webhook_allow: CommaSeparated = ()
 

@@ -4,8 +4,8 @@ from collections import Counter, defaultdict, deque
 from math import ceil
 from statistics import median
 
-from ..errors import QueueFullError
-from ..jobs import EVERY_OWNER, Counts, Job, Status, may_see
+from ..errors import OwnersShareUsedUpError, QueueFullError
+from ..jobs import EVERY_OWNER, LOCAL_OWNER, Counts, Job, Status, may_see
 from .readers import Readers
 from .statements import SQL
 
@@ -18,13 +18,17 @@ LONGEST_RETRY_S = 60
 class Census:
     """Counted in commit order, in the loop's thread."""
 
-    def __init__(self, max_queued: int) -> None:
+    def __init__(self, max_queued: int, max_queued_per_owner: int | None = None) -> None:
+        """The share of an owner is not that of `LOCAL_OWNER`: that is everybody who has no key."""
         self._max_queued = max_queued
+        self._max_queued_per_owner = max_queued_per_owner
         self._jobs: Counter[tuple[str, str, Status]] = Counter()
         self._queued = 0
         self._queued_of: Counter[str] = Counter()
+        self._queued_by: Counter[str] = Counter()
         self._coming = 0
         self._coming_of: Counter[str] = Counter()
+        self._coming_by: Counter[str] = Counter()
         self._run_times: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RUN_TIMES))
 
     async def load(self, readers: Readers) -> None:
@@ -42,6 +46,7 @@ class Census:
         if status is Status.QUEUED:
             self._queued += step
             self._queued_of[job_type] += step
+            self._queued_by[owner] += step
 
     def of(self, caller: str) -> Counts:
         by_type: defaultdict[str, Counter[Status]] = defaultdict(Counter)
@@ -68,26 +73,38 @@ class Census:
 
     # Room in the queue
 
-    def check_room(self, job_type: str, max_queued_of_type: int | None) -> None:
+    def check_room(self, owner: str, job_type: str, max_queued_of_type: int | None) -> None:
         """Raises `QueueFullError` if no other job may wait."""
+        self._check_share(owner, job_type)
         waiting = self._queued + self._coming
         of_type = self._queued_of[job_type] + self._coming_of[job_type]
         if waiting < self._max_queued and (max_queued_of_type is None or of_type < max_queued_of_type):
             return
-        median_s = self.median_run_s(job_type)
-        retry_after_s = RETRY_WHEN_FULL_S if median_s is None else min(max(1, ceil(median_s)), LONGEST_RETRY_S)
         which = f"{waiting:,} jobs" if waiting >= self._max_queued else f"{of_type:,} jobs of this type"
-        raise QueueFullError(f"{which} wait already", retry_after_s)
+        raise QueueFullError(f"{which} wait already", self._retry_after_s(job_type))
 
-    def take_place(self, job_type: str, places: int = 1) -> None:
+    def _check_share(self, owner: str, job_type: str) -> None:
+        if self._max_queued_per_owner is None or owner == LOCAL_OWNER:
+            return
+        waiting = self._queued_by[owner] + self._coming_by[owner]
+        if waiting >= self._max_queued_per_owner:
+            raise OwnersShareUsedUpError(f"{waiting:,} jobs of this owner wait already", self._retry_after_s(job_type))
+
+    def _retry_after_s(self, job_type: str) -> int:
+        median_s = self.median_run_s(job_type)
+        return RETRY_WHEN_FULL_S if median_s is None else min(max(1, ceil(median_s)), LONGEST_RETRY_S)
+
+    def take_place(self, owner: str, job_type: str, places: int = 1) -> None:
         """A job is on its way to the disk, so that a burst within one commit cannot pass the limit."""
         self._coming += places
         self._coming_of[job_type] += places
+        self._coming_by[owner] += places
 
-    def give_place_back(self, job_type: str, places: int = 1) -> None:
+    def give_place_back(self, owner: str, job_type: str, places: int = 1) -> None:
         """It is counted now, or it never came."""
         self._coming -= places
         self._coming_of[job_type] -= places
+        self._coming_by[owner] -= places
 
     # How long
 

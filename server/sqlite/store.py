@@ -72,12 +72,12 @@ log = structlog.get_logger(__name__)
 class SqliteStore:
     """The record of one server process, which owns the file. Open it with `SqliteStore.open`."""
 
-    def __init__(self, writer: Writer, readers: Readers, hub: EventHub, max_queued: int) -> None:
+    def __init__(self, writer: Writer, readers: Readers, hub: EventHub, census: Census) -> None:
         self._writer = writer
         self._readers = readers
         self._hub = hub
         self._snapshots = Snapshots()
-        self._census = Census(max_queued)
+        self._census = census
         self._positions = QueuePositions(readers, self._census)
         self._keys_inserting: set[tuple[str, str]] = set()
         self._unwritten: set[str] = set()
@@ -86,7 +86,14 @@ class SqliteStore:
 
     @classmethod
     async def open(
-        cls, path: Path, hub: EventHub, *, max_queued: int, body_of: BodyOf, commits: CommitMetrics | None = None
+        cls,
+        path: Path,
+        hub: EventHub,
+        *,
+        max_queued: int,
+        max_queued_per_owner: int | None = None,
+        body_of: BodyOf,
+        commits: CommitMetrics | None = None,
     ) -> Self:
         """Open or create the file. `body_of` makes the bodies of webhooks, in another thread. Raises `SetupError`."""
         connection = open_writer(path)
@@ -95,7 +102,7 @@ class SqliteStore:
         writer = Writer(connection, commits)
         try:
             await readers.open(path, READER_COUNT)
-            store = cls(writer, readers, hub, max_queued)
+            store = cls(writer, readers, hub, Census(max_queued, max_queued_per_owner))
             await store._census.load(readers)
         except BaseException as error:
             await readers.close()
@@ -126,7 +133,7 @@ class SqliteStore:
     # Writing
 
     async def insert(self, new: NewJob, max_queued_of_type: int | None = None) -> Job:
-        self.check_room(new.type, max_queued_of_type)
+        self.check_room(new.owner, new.type, max_queued_of_type)
         job = new_job(new)
 
         def committed(_: None) -> Job:
@@ -135,9 +142,9 @@ class SqliteStore:
             return job
 
         def settled() -> None:
-            self._census.give_place_back(new.type)
+            self._census.give_place_back(new.owner, new.type)
 
-        self._census.take_place(new.type)
+        self._census.take_place(new.owner, new.type)
         return await self._writer.write(Rows(operations.insert, new), committed, settled)
 
     def _accept(self, job: Job) -> None:
@@ -152,7 +159,7 @@ class SqliteStore:
     ) -> Job | FirstSubmission:
         refusal: QueueFullError | None = None
         try:
-            self.check_room(new.type, max_queued_of_type)
+            self.check_room(new.owner, new.type, max_queued_of_type)
         except QueueFullError as error:
             refusal = error  # unless it is a repeat, which only the transaction knows
         slot = (new.owner, key.key)
@@ -167,11 +174,11 @@ class SqliteStore:
             return job
 
         def settled() -> None:
-            self._census.give_place_back(new.type, place)
+            self._census.give_place_back(new.owner, new.type, place)
             if place:
                 self._keys_inserting.discard(slot)
 
-        self._census.take_place(new.type, place)
+        self._census.take_place(new.owner, new.type, place)
         if place:
             self._keys_inserting.add(slot)
         operation = partial(operations.insert_once, new=new, key=key, refused=refusal is not None)
@@ -187,8 +194,8 @@ class SqliteStore:
     async def forget_keys(self, now: datetime, limit: int) -> int:
         return await self._writer.write(partial(operations.forget_keys, now=now, limit=limit), int)
 
-    def check_room(self, job_type: str, max_queued_of_type: int | None = None) -> None:
-        self._census.check_room(job_type, max_queued_of_type)
+    def check_room(self, owner: str, job_type: str, max_queued_of_type: int | None = None) -> None:
+        self._census.check_room(owner, job_type, max_queued_of_type)
 
     async def claim(self, free: Mapping[str, int], limit: int, now: datetime) -> Claims:
         waiting = {job_type: slots for job_type, slots in free.items() if self._census.queued_of(job_type)}

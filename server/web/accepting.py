@@ -9,9 +9,11 @@ from ..errors import JobNotFoundError, TooManyWaitsError
 from ..jobs import Job
 from .endpoints import PRIVATE
 from .keys import ENCODER, REGISTRY, STORE, WAITING
+from .limits import count_submission
 from .links import LINKS
 from .polling import MAX_WAIT_S, make_ready
 from .preferences import PREFER, applied_wait, preferred_wait_s
+from .problems import RATE_LIMITS
 from .ready import can_be_ready, ready_json
 from .submission import Submitted, submit_envelope, submit_typed
 from .wire import etag, retry_after_s
@@ -19,6 +21,7 @@ from .wire import etag, retry_after_s
 
 async def create_job(request: web.Request) -> web.StreamResponse:
     """`POST /jobs`"""
+    count_submission(request)
     return await accepted(request, await submit_envelope(request))
 
 
@@ -29,6 +32,7 @@ async def create_typed_job(request: web.Request) -> web.StreamResponse:
 
 async def create_job_of_type(request: web.Request, name: str) -> web.StreamResponse:
     """A submission whose body is the input, whatever its path."""
+    count_submission(request)
     return await accepted(request, await submit_typed(request, name))
 
 
@@ -44,6 +48,7 @@ async def accepted(request: web.Request, submitted: Submitted) -> web.StreamResp
         "Location": links.job(job, redirect=_leads_on(request, job)),
         "Operation-Location": links.operation(job),
         **PRIVATE,
+        **request.get(RATE_LIMITS, {}),
     }
     if submitted.replayed:
         headers["Idempotency-Replayed"] = "true"

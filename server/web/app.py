@@ -30,6 +30,7 @@ from . import (
 )
 from .audiences import Audiences
 from .auth import GATE, Gate
+from .clients import CLIENTS, Clients
 from .connections import CONNECTIONS, Connections
 from .fan_out import FanOut
 from .keys import (
@@ -57,6 +58,7 @@ from .middleware import middleware
 from .open_streams import OpenStreams
 from .openapi import DESCRIPTION, Description, openapi
 from .problems import ClientFaults, Problem
+from .rates import RATES, Rates
 from .ready import ReadyAnswers, harden
 from .request_ids import REQUEST_ID, request_id
 from .resources import resource_routes
@@ -99,6 +101,8 @@ def make_app(
     app[ENCODER] = Encoder(app[LINKS])
     app[STATE] = ServerState()
     app[READY] = ReadyAnswers()
+    app[CLIENTS] = Clients(settings.trusted_proxies)
+    app[RATES] = Rates(settings)
     app[STREAMS] = OpenStreams(settings)
     app[CONNECTIONS] = Connections(settings)
     app[FAN_OUT] = FanOut(store, hub, app[ENCODER])

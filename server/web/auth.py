@@ -13,9 +13,11 @@ from ..clock import utc_now
 from ..jobs import LOCAL_OWNER
 from ..ports import KeyStore
 from ..settings import Settings
+from .clients import CLIENTS
 from .hosts import Hosts
 from .origins import Origins
 from .problems import Problem, unauthorized
+from .rates import RATES
 from .tickets import TICKET, Tickets
 
 SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
@@ -48,9 +50,15 @@ NOBODY = Identity("", "", read_only=True, ambient=True)
 _IDENTITY = web.RequestKey("identity", Identity)
 
 
-def client(request: web.BaseRequest) -> str:
-    """Whose open streams are counted together: the address that the request came from."""
-    return request.remote or ""
+def client(request: web.Request) -> str:
+    """Whose open streams are counted together: the address that the request came from, or its IPv6 network."""
+    return request.app[CLIENTS].of(request)
+
+
+def keys_owner(request: web.BaseRequest) -> str | None:
+    """Whose key, session or ticket the request came with; `None` for who is in without any."""
+    key = identity(request).key
+    return None if key is None else key.owner
 
 
 def identity(request: web.BaseRequest) -> Identity:
@@ -97,7 +105,7 @@ class Gate:
     async def _identify(self, request: web.Request) -> Identity:
         headers = request.headers
         if AUTHORIZATION in headers and (token := _bearer(headers[AUTHORIZATION])) is not None:
-            return await self._by_key(token)
+            return await self._by_key(request, token)
         if COOKIE in headers and (asking := await self._by_session(request)) is not None:
             return asking
         if request.rel_url.raw_query_string and TICKET in request.query and takes_ticket(request):
@@ -108,9 +116,10 @@ class Gate:
             return NOBODY
         raise unauthorized("Send an API key: Authorization: Bearer hwk_...")
 
-    async def _by_key(self, token: str) -> Identity:
+    async def _by_key(self, request: web.Request, token: str) -> Identity:
         key = await self.find_key(token)
         if key is None:
+            request.app[RATES].count_failed_sign_in(request)
             raise unauthorized("The API key is not known, or was revoked.", error="invalid_token")
         return Identity(key.owner, key.sees, key, key.read_only)
 

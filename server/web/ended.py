@@ -14,7 +14,7 @@ from .endpoints import find_job
 from .idempotency import fingerprint_of, first_job, first_with, given_key, key_for
 from .intake import NoQuery, query
 from .keys import FILES, IDS, STORE
-from .limits import refuse_when_disk_is_full
+from .limits import count_submission, refuse_when_disk_is_full
 from .problems import Problem
 from .submission import Submitted, find_type, insert_new, insert_new_once
 from .wire import retry_after_s
@@ -24,6 +24,7 @@ REPEATABLE = frozenset({Status.FAILED, Status.CANCELLED})
 
 async def retry_job(request: web.Request) -> web.StreamResponse:
     """`POST /jobs/{id}/retry`: a new job with the same inputs, uploads included."""
+    count_submission(request)
     query(request, NoQuery)
     key = given_key(request)
     return await accepted(

@@ -1,4 +1,4 @@
-"""Limits that a submission meets before anything is accepted: space left on the disk, and time for its body."""
+"""Limits that a submission meets before anything is accepted: how often, space on the disk, time for its body."""
 
 import asyncio
 import contextlib
@@ -9,8 +9,10 @@ from aiohttp import StreamReader, web
 
 from ..files import DataDirectory
 from ..settings import Settings
+from .auth import keys_owner
 from .keys import FILES, SETTINGS, STATE
 from .problems import Problem
+from .rates import RATES
 
 FULL_DISK_RETRY_S = 60
 FREE_SPACE_MAX_AGE_S = 0.1
@@ -18,6 +20,11 @@ LOOKS_PER_LIMIT = 10
 LONGEST_LOOK_S = 1.0
 
 log = structlog.get_logger(__name__)
+
+
+def count_submission(request: web.Request) -> None:
+    """Raises `Problem` if its owner, or its address, has submitted as much as may be."""
+    request.app[RATES].count_submission(request, keys_owner(request))
 
 
 def refuse_when_disk_is_full(request: web.Request) -> None:

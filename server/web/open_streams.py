@@ -4,6 +4,7 @@ import asyncio
 import random
 import time
 from collections import Counter
+from typing import Any
 
 import structlog
 
@@ -27,14 +28,16 @@ class OpenStreams:
     def __init__(self, settings: Settings) -> None:
         self._most = settings.max_streams
         self._most_per_client = settings.max_streams_per_client
+        self._most_per_owner = settings.max_streams_per_owner
         self._stall_timeout_s = settings.stream_stall_timeout_s
         self._every_s = min(
             LOOK_AT_LEAST_EVERY_S, settings.heartbeat_s / LOOKS_PER_LIMIT, self._stall_timeout_s / LOOKS_PER_LIMIT
         )
         # A stream is looked at now and then, and must not be found silent for too long already.
         self._heartbeat_s = min(settings.heartbeat_s, LONGEST_SILENCE_S - 2 * self._every_s)
-        self._open: dict[EventStream, str] = {}
+        self._open: dict[EventStream, tuple[str, str | None]] = {}
         self._of_client: Counter[str] = Counter()
+        self._of_owner: Counter[str | None] = Counter()
         self._sent_before = 0
         self._skipped_before = 0
         self._everybody_left = asyncio.Event()
@@ -72,22 +75,26 @@ class OpenStreams:
             self._watch.cancel()
             await asyncio.wait({self._watch})
 
-    def enter(self, stream: EventStream, client: str) -> None:
-        """Raises `TooManyStreamsError` if there are as many as there may be."""
+    def enter(self, stream: EventStream, client: str, owner: str | None) -> None:
+        """Count it for an address, and for an owner if there is one. Raises `TooManyStreamsError` if there are as many
+        as there may be.
+        """
         if len(self._open) >= self._most:
             raise _too_many(f"{self._most:,} streams are open, and no more are served.")
         if self._of_client[client] >= self._most_per_client:
             raise _too_many(f"One client may have {self._most_per_client:,} streams open.")
-        self._open[stream] = client
+        if owner is not None and self._of_owner[owner] >= self._most_per_owner:
+            raise _too_many(f"One owner may have {self._most_per_owner:,} streams open.")
+        self._open[stream] = client, owner
         self._of_client[client] += 1
+        self._of_owner[owner] += 1
 
     def leave(self, stream: EventStream) -> None:
-        client = self._open.pop(stream)
+        client, owner = self._open.pop(stream)
         self._sent_before += stream.frames_sent
         self._skipped_before += stream.frames_skipped
-        self._of_client[client] -= 1
-        if not self._of_client[client]:
-            del self._of_client[client]
+        _one_less(self._of_client, client)
+        _one_less(self._of_owner, owner)
         if not self._open:
             self._everybody_left.set()
 
@@ -114,6 +121,13 @@ class OpenStreams:
         elif stalled_s >= self._stall_timeout_s:
             log.info("a stream was cut, its reader takes nothing", stalled_s=round(stalled_s, 1))
             stream.cut()
+
+
+def _one_less(counter: Counter[Any], key: str | None) -> None:
+    """Whoever has none left is not kept."""
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]
 
 
 def _too_many(detail: str) -> TooManyStreamsError:

@@ -14,6 +14,7 @@ from ..errors import (
     HeadwayError,
     JobNotFoundError,
     JobStateError,
+    OwnersShareUsedUpError,
     QueueFullError,
     StoreUnavailableError,
     TooManyStreamsError,
@@ -42,6 +43,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "idempotency-key-reused": (422, "The idempotency key belongs to another request"),
     "validation-failed": (422, "The request is not valid"),
     "job-failed": (422, "The job failed"),
+    "too-many-requests": (429, "Too much was asked in too short a time"),
     "too-many-streams": (429, "Too many streams are open"),
     "internal-error": (500, "The server made a mistake"),
     "too-many-waits": (429, "Too many requests are waiting"),
@@ -58,11 +60,15 @@ KINDS: Mapping[str, tuple[int, str]] = {
 
 STORE_RETRY_AFTER_S = 5
 
+RATE_LIMITS = web.RequestKey("rate_limits", dict[str, str])
+"""In a request to which a rate applies: the headers that say so."""
+
 Endpoint = Callable[[web.Request], Awaitable[web.Response]]
 
 KIND_BY_ERROR: Mapping[type[HeadwayError], str] = {
     JobNotFoundError: "not-found",
     JobStateError: "conflict",
+    OwnersShareUsedUpError: "too-many-requests",  # before what it is a case of
     QueueFullError: "queue-full",
     TooManyStreamsError: "too-many-streams",
     TooManyWaitsError: "too-many-waits",
@@ -126,7 +132,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
             status=status or default_status,
             body=json.dumps(body | self.extra, ensure_ascii=False).encode("utf-8", "replace"),
             content_type="application/problem+json",
-            headers={"Cache-Control": "no-store", **self.headers},
+            headers={"Cache-Control": "no-store", **request.get(RATE_LIMITS, {}), **self.headers},
         )
 
 

@@ -14,6 +14,7 @@ from .auth import GATE, Identity, identity, session_token
 from .intake import NoQuery, json_body, query, validate
 from .keys import KEYS, SETTINGS
 from .problems import unauthorized
+from .rates import RATES
 
 LASTS = timedelta(days=7)
 MAX_KEY_CHARS = 200
@@ -52,6 +53,7 @@ async def open_session(request: web.Request) -> web.Response:
     given = validate(SignIn, await json_body(request))
     key = await gate.find_key(given.key.strip())
     if key is None:
+        request.app[RATES].count_failed_sign_in(request)
         raise unauthorized("The API key is not known, or was revoked.")
     token = new_token(SESSION_PREFIX)
     await keys.open_session(digest(token), key, utc_now() + LASTS)

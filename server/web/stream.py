@@ -14,7 +14,7 @@ from aiohttp import hdrs, web
 from ..clock import utc_now
 from ..errors import JobNotFoundError, StoreUnavailableError
 from ..jobs import Job, LogLine
-from .auth import client
+from .auth import client, keys_owner
 from .endpoints import find_job
 from .event_stream import EventStream
 from .fan_out import LOG_PAGE, Watcher, news
@@ -75,7 +75,7 @@ async def serve(request: web.Request, stream: EventStream, run: Callable[[], Awa
     Raises `TooManyStreamsError`.
     """
     streams = request.app[STREAMS]
-    streams.enter(stream, client(request))
+    streams.enter(stream, client(request), keys_owner(request))
     try:
         await stream.prepare(request)
         retry_ms = random.randint(*RETRY_MS)  # noqa: S311 - so that not all return in one instant

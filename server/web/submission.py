@@ -151,7 +151,7 @@ def _enveloped(body: Body, incoming: Path | None, *, strict: bool | None) -> _As
 def _refuse_when_full(request: web.Request, job_type: JobType) -> None:
     """Before an upload is read for nothing."""
     refuse_when_disk_is_full(request)
-    request.app[STORE].check_room(job_type.name, job_type.max_queued)
+    request.app[STORE].check_room(owner(request), job_type.name, job_type.max_queued)
 
 
 def _is_form(request: web.Request) -> bool:

@@ -40,7 +40,7 @@ class Backend(Protocol):
         """The keys of the store that is open."""
         ...
 
-    async def open(self, *, max_queued: int = 100_000) -> JobStore: ...
+    async def open(self, *, max_queued: int = 100_000, max_queued_per_owner: int | None = None) -> JobStore: ...
 
     async def close(self) -> None:
         """Close in good order."""
@@ -80,9 +80,11 @@ class SqliteBackend:
     async def keys(self) -> SqliteKeyStore:
         return await SqliteKeyStore.open(self.store, self.hub)
 
-    async def open(self, *, max_queued: int = 100_000) -> SqliteStore:
+    async def open(self, *, max_queued: int = 100_000, max_queued_per_owner: int | None = None) -> SqliteStore:
         assert self._store is None, "the store is open already"
-        self._store = await SqliteStore.open(self.path, self.hub, max_queued=max_queued, body_of=BODY_OF)
+        self._store = await SqliteStore.open(
+            self.path, self.hub, max_queued=max_queued, max_queued_per_owner=max_queued_per_owner, body_of=BODY_OF
+        )
         return self._store
 
     async def close(self) -> None:

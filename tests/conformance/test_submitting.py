@@ -4,8 +4,8 @@ import asyncio
 
 import pytest
 
-from server.errors import JobNotFoundError, QueueFullError
-from server.jobs import JobFilter, Status, UploadedFile
+from server.errors import JobNotFoundError, OwnersShareUsedUpError, QueueFullError
+from server.jobs import LOCAL_OWNER, JobFilter, Status, UploadedFile
 from server.ports import Bell, EventHub, JobStore
 from server.progress import Progress
 from tests.conformance.backends import Backend
@@ -127,6 +127,39 @@ async def test_a_type_may_have_a_limit_of_its_own(store: JobStore) -> None:
     await store.insert(new_job(type="a"))
     await store.claim({"a": 2}, 2, at(1))
     await store.insert(new_job(type="a"), max_queued_of_type=3)
+
+
+async def test_an_owner_has_a_share_of_the_queue(backend: Backend) -> None:
+    """Of whatever types, a burst included; others, and who has no key, are not held up by it."""
+    await backend.close()
+    store = await backend.open(max_queued_per_owner=3)
+    news = [new_job(owner="ada", type=name) for name in ("a", "b") * 10]
+    answers = await asyncio.gather(*(store.insert(new) for new in news), return_exceptions=True)
+    refused = [answer for answer in answers if isinstance(answer, OwnersShareUsedUpError)]
+    assert len(answers) - len(refused) == 3
+    assert all(error.retry_after_s >= 1 for error in refused)
+    with pytest.raises(OwnersShareUsedUpError):
+        store.check_room("ada", "a")
+    store.check_room(STRANGER, "a")
+    await store.insert(new_job(owner=STRANGER))
+    for _ in range(5):
+        await store.insert(new_job(owner=LOCAL_OWNER))
+    await store.claim({"a": 1}, 1, at(1))
+    await store.insert(new_job(owner="ada"))
+    with pytest.raises(OwnersShareUsedUpError):
+        await store.insert(new_job(owner="ada"))
+
+
+async def test_a_share_is_known_after_a_restart_too(backend: Backend) -> None:
+    await backend.close()
+    store = await backend.open(max_queued_per_owner=1)
+    job = await store.insert(new_job(owner="ada"))
+    await backend.close()
+    store = await backend.open(max_queued_per_owner=1)
+    with pytest.raises(OwnersShareUsedUpError):
+        await store.insert(new_job(owner="ada"))
+    await store.request_cancel("ada", job.id, at(1), purge=True)
+    await store.insert(new_job(owner="ada"))
 
 
 async def test_who_is_refused_is_told_when_to_come_again(backend: Backend) -> None:

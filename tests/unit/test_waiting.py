@@ -4,6 +4,7 @@ import asyncio
 from typing import Any, cast
 
 import pytest
+from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
 
 from server.errors import JobNotFoundError
@@ -11,6 +12,8 @@ from server.hub import LocalHub
 from server.jobs import Job
 from server.ports import Bell, JobStore
 from server.settings import Settings
+from server.web.auth import _IDENTITY, LOCAL
+from server.web.clients import CLIENTS, Clients
 from server.web.waiting import Waiting
 
 LONG_S = 3600.0
@@ -30,6 +33,15 @@ class Jobs:
         return self.version
 
 
+def asked() -> web.Request:
+    """A request of the only one there is."""
+    app = web.Application()
+    app[CLIENTS] = Clients(())
+    request = make_mocked_request("GET", "/", app=app)
+    request[_IDENTITY] = LOCAL
+    return request
+
+
 class Fixture:
     def __init__(self) -> None:
         self.jobs, self.hub = Jobs(), LocalHub()
@@ -39,7 +51,7 @@ class Fixture:
         def enough(job: Job) -> bool:
             return cast("int", job) >= until
 
-        return await self.waiting.for_job(make_mocked_request("GET", "/"), "a", wait_s, enough)
+        return await self.waiting.for_job(asked(), "a", wait_s, enough)
 
     def publish(self, version: int | None) -> None:
         self.jobs.version = version

@@ -17,6 +17,7 @@ from server.key_orders import KeyOrder, create_key
 from server.settings import Settings
 from server.web.keys import STATE, WAITING
 from server.web.openapi import Description
+from server.web.rates import RATES, Rate
 
 JOBS = Path(__file__).parents[1] / "acceptance" / "jobs_to_fuzz.py"
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
@@ -338,7 +339,9 @@ async def refuse_what_no_operation_takes(asking: Asking) -> None:
             one = nothing if path.startswith("/fuzz/nothings") else letter
             await asking.ask(name, 417, headers={"Expect": "the unexpected"})
             await asking.ask(name, 421, headers={"Host": "elsewhere.example"})
-            await asking.ask(name, 401, headers={"Authorization": "Bearer of no key"})
+            asking.rooms.app[RATES]._failed_sign_ins = Rate(1)
+            for status in (401, 429):
+                await asking.ask(name, status, headers={"Authorization": "Bearer of no key"})
             if method != "get":
                 await asking.ask(name, 403, headers={"Origin": "https://elsewhere.example"})
             new = {status for status in statuses if (method.upper(), path, int(status)) not in asking.seen}

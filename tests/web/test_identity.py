@@ -53,11 +53,15 @@ class Guarded:
         return str(reply.json["ticket"])
 
 
+MANY_WRONG_KEYS = {"HEADWAY_FAILED_SIGN_INS_PER_MINUTE": "10000"}
+
+
 @pytest.fixture(scope="module")
 def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
     data_dir = tmp_path_factory.mktemp("guarded") / "data"
     ann = make_key(data_dir, "ann")
     public = {"HEADWAY_PUBLIC_URL": "http://jobs.example.com", "HEADWAY_CORS_ORIGINS": "https://friend.example"}
+    public |= MANY_WRONG_KEYS
     with ServerProcess(data_dir, "--jobs", str(TEST_JOBS), env=public) as server:
         yield Guarded(server, data_dir, ann)
 

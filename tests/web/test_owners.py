@@ -16,7 +16,7 @@ UNKNOWN_ID = "01900000-0000-7000-8000-000000000000"
 LATER = "runAt=2099-01-01T00:00:00Z"
 HUSHED = "ann-hush"
 METHODS = ("GET", "HEAD", "POST", "DELETE", "PUT", "PATCH", "OPTIONS")
-OF_ONE_ANSWER = {"date", "x-request-id"}
+OF_ONE_ANSWER = {"date", "ratelimit", "x-request-id"}
 """Headers that differ between any two answers."""
 
 

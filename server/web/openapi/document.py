@@ -138,6 +138,9 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "maxIdempotencyKeyChars": MAX_KEY_CHARS,
         "idempotencySeconds": int(KEPT.total_seconds()),
         "maxQueued": settings.max_queued,
+        "maxQueuedPerOwner": settings.max_queued_per_owner,
+        "submissionsPerMinute": settings.submissions_per_minute,
+        "failedSignInsPerMinute": settings.failed_sign_ins_per_minute,
         "maxRunning": settings.max_running,
         "retainSeconds": settings.retain_s,
         "heartbeatSeconds": settings.heartbeat_s,
@@ -146,6 +149,7 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "maxWaitsPerClient": settings.max_waits_per_client,
         "maxStreams": settings.max_streams,
         "maxStreamsPerClient": settings.max_streams_per_client,
+        "maxStreamsPerOwner": settings.max_streams_per_owner,
         "streamStallTimeoutSeconds": settings.stream_stall_timeout_s,
         "maxWaitSeconds": MAX_WAIT_S,
     }

@@ -4,7 +4,19 @@ from ..endpoints import ListQuery, LogsQuery, PurgeQuery
 from ..intake import NoQuery
 from ..polling import JobQuery
 from ..wire import JobDetail, JobView, LogLineView
-from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, link, or_null, ref
+from .operation import (
+    RATE_HEADERS,
+    Answer,
+    Operation,
+    Operations,
+    Schema,
+    array,
+    closed_object,
+    json_content,
+    link,
+    or_null,
+    ref,
+)
 
 JOB_LINKS = {
     "read": link("readJob", "Poll it", id="$response.body#/jobId"),
@@ -22,14 +34,14 @@ ACCEPTED = Answer(
     description="Accepted, durably: the job survives a crash from here on",
     content=json_content(ref(JobView)),
     headers=("Location", "Operation-Location", "Retry-After"),
-    sometimes=("Idempotency-Replayed",),
+    sometimes=("Idempotency-Replayed", *RATE_HEADERS),
     links=JOB_LINKS,
 )
 FINISHED = Answer(
     description="With `Prefer: wait`: the job has ended in time",
     content=json_content(ref(JobDetail)),
     headers=("Location", "Operation-Location", "Content-Location", "ETag", "Preference-Applied"),
-    sometimes=("Idempotency-Replayed",),
+    sometimes=("Idempotency-Replayed", *RATE_HEADERS),
     links=JOB_LINKS,
 )
 SUBMISSION_HEADERS = ("Idempotency-Key", "Prefer")
@@ -101,7 +113,6 @@ OPERATIONS: Operations = {
             ),
         },
         problems=("not-found", "too-many-waits", "store-unavailable"),
-        problem_headers={429: ("Retry-After",)},
     ),
     ("DELETE", "/jobs/{id}"): Operation(
         id="deleteJob",

@@ -18,11 +18,15 @@ REF = "#/components/schemas/{model}"
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 
-ALWAYS = ("unauthorized", "expectation-failed", "misdirected")
-"""The problems that every operation knows."""
+ALWAYS = ("unauthorized", "expectation-failed", "misdirected", "too-many-requests")
+"""The problems that every operation knows; the last for who sends wrong keys without an end."""
 OF_WRITES = ("forbidden",)
 """The problems of every operation that changes something."""
-CHALLENGED: Mapping[int, Sequence[str]] = {401: ("WWW-Authenticate",)}
+OF_STATUS: Mapping[int, Sequence[str]] = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
+"""Headers that every problem with this status has."""
+RATE_HEADERS = ("RateLimit", "RateLimit-Policy")
+RATED = frozenset({401, 429})
+"""Problems that may say how a rate stands."""
 OF_QUERIES = ("malformed-request", "validation-failed")
 """The problems of every operation that looks at its query."""
 
@@ -99,18 +103,18 @@ class Operation:
         for kind in dict.fromkeys([*self.problems, *of_query, *of_method, *ALWAYS]):
             by_status.setdefault(KINDS[kind][0], []).append(kind)
         for status, kinds in sorted(by_status.items()):
-            headers = (*self.problem_headers.get(status, ()), *CHALLENGED.get(status, ()))
-            responses[str(status)] = _problem(kinds, headers)
+            headers = (*self.problem_headers.get(status, ()), *OF_STATUS.get(status, ()))
+            responses[str(status)] = _problem(kinds, headers, RATE_HEADERS if status in RATED else ())
         return responses
 
 
-def _problem(kinds: Sequence[str], headers: Sequence[str]) -> Schema:
+def _problem(kinds: Sequence[str], headers: Sequence[str], sometimes: Sequence[str]) -> Schema:
     # A reference may have siblings in JSON Schema 2020-12: the shape is one for all, the types are this answer's.
     types = [f"/problems/{kind}" for kind in kinds]
     schema = {"$ref": REF.format(model="Problem"), "properties": {"type": {"enum": types}}}
     return {
         "description": "; ".join(KINDS[kind][1] for kind in kinds),
-        "headers": _response_headers(headers, ()),
+        "headers": _response_headers(headers, sometimes),
         "content": {PROBLEM: {"schema": schema}},
     }
 
@@ -261,6 +265,20 @@ RESPONSE_HEADERS: Mapping[str, Schema] = {
     "Preference-Applied": {
         "description": "`wait=30`: what the server made of `Prefer` (RFC 7240, 3).",
         "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
+    },
+    "RateLimit": {
+        "description": (
+            "How much is left of each policy that this request counts under, and for how many seconds at least "
+            "(draft-ietf-httpapi-ratelimit-headers-11). Not on a server that only its own machine reaches, for who "
+            "needs no key there."
+        ),
+        "schema": {"type": "string"},
+        "example": '"submissions-by-owner";r=5999;t=60, "submissions-by-address";r=5999;t=60',
+    },
+    "RateLimit-Policy": {
+        "description": "These policies: how often, in how many seconds. There whenever `RateLimit` is.",
+        "schema": {"type": "string"},
+        "example": '"submissions-by-owner";q=6000;w=60, "submissions-by-address";q=6000;w=60',
     },
     REQUEST_ID: {
         "description": "What this request is called in the server's log: the name that came with it, or one made here.",

@@ -36,7 +36,7 @@ OPERATIONS: Operations = {
         headers=("Last-Event-ID",),
         answers={200: EVENTS, 204: Answer(description="The event given was the job's last: nothing will follow")},
         problems=("not-found", "too-many-streams", "stopping", "store-unavailable"),
-        problem_headers={429: ("Retry-After",), 503: ("Retry-After",)},
+        problem_headers={503: ("Retry-After",)},
     ),
     ("GET", "/jobs/progress"): Operation(
         id="watchJobs",
@@ -50,6 +50,6 @@ OPERATIONS: Operations = {
         headers=("Last-Event-ID",),
         answers={200: EVENTS},
         problems=("too-many-streams", "stopping"),
-        problem_headers={429: ("Retry-After",), 503: ("Retry-After",)},
+        problem_headers={503: ("Retry-After",)},
     ),
 }

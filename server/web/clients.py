@@ -1,0 +1,70 @@
+"""Where a request came from, as far as that can be believed: what streams, submissions and failed sign-ins count by."""
+
+from collections.abc import Iterable
+from functools import lru_cache
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+
+from aiohttp import web
+
+FORWARDED_FOR = "X-Forwarded-For"
+MAX_HOPS = 20
+SITE_PREFIX = 64
+"""Whoever has one IPv6 address has 2^64 of them (RFC 6177): they count as one."""
+
+Address = IPv4Address | IPv6Address
+
+
+class Clients:
+    """Finds a request's client: its peer, or whom trusted proxies name."""
+
+    def __init__(self, trusted_proxies: Iterable[str]) -> None:
+        """`trusted_proxies`: addresses and networks (CIDR) whose `X-Forwarded-For` is believed."""
+        self._trusted: tuple[IPv4Network | IPv6Network, ...] = tuple(ip_network(proxy) for proxy in trusted_proxies)
+
+    def of(self, request: web.BaseRequest) -> str:
+        """An IPv4 address, an IPv6 network, or whatever else the peer is.
+
+        The header is read from its right, where the nearest proxy wrote: up to the first who is no trusted proxy.
+        What stands left of that, or cannot be read, may be the client's invention.
+        """
+        peer = request.remote or ""
+        found = _address(peer)
+        if found is None or not self._trusted or not self._trusts(found):
+            return _counted_as(peer)
+        hops = ",".join(request.headers.getall(FORWARDED_FOR, ())).rsplit(",", MAX_HOPS)
+        for hop in reversed(hops[-MAX_HOPS:]):
+            named = _address(hop)
+            if named is None:
+                break
+            found = named
+            if not self._trusts(named):
+                break
+        return _counted_as(str(found))
+
+    def _trusts(self, address: Address) -> bool:
+        return any(address in network for network in self._trusted)
+
+
+CLIENTS = web.AppKey("clients", Clients)
+
+
+@lru_cache(maxsize=4096)
+def _counted_as(address: str) -> str:
+    found = _address(address)
+    if isinstance(found, IPv6Address):
+        return str(IPv6Network((int(found), SITE_PREFIX), strict=False))
+    return address if found is None else str(found)
+
+
+def _address(text: str) -> Address | None:
+    """The address of '192.0.2.1', '192.0.2.1:8080', '2001:db8::1' or '[2001:db8::1]:8080'; IPv4 also if mapped."""
+    host = text.strip()
+    if host.startswith("["):
+        host = host[1:].partition("]")[0]
+    elif host.count(":") == 1:
+        host = host.partition(":")[0]
+    try:
+        found = ip_address(host)
+    except ValueError:
+        return None
+    return found.ipv4_mapped or found if isinstance(found, IPv6Address) else found
