@@ -8,6 +8,7 @@ import { byId, h, paced, setAttribute, setHidden, setText, setTextOrHide } from 
 import {
   activityLine, bytes, dateAndTime, duration, isTerminal, percent, progressLine, silenceLine,
 } from "./format.js";
+import { JobAccess } from "./job-access.js";
 import { LogView } from "./log.js";
 import { statusBadge } from "./row.js";
 import { followJob } from "./watch-job.js";
@@ -87,7 +88,7 @@ export class DetailView {
   /** @param {AbortSignal} signal */
   #follow(signal) {
     const id = this.#id;
-    followJob(jobUrl(id), {
+    followJob(new JobAccess(jobUrl(id)), {
       onState: (job) => {
         this.store.accept(job);
         if (isTerminal(job)) {

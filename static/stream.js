@@ -8,8 +8,8 @@
  * @property {() => void} [onOpen]         connected, also after EventSource's own reconnects
  * @property {(name: string, event: MessageEvent<string>) => void} onEvent
  * @property {(signal: AbortSignal) => Promise<number>} poll
- *   fetches what the stream would have told; resolves with the seconds until the next poll, throws
- *   when the server cannot be reached
+ *   fetches what the stream would have told; resolves with the seconds until the next poll, or 0 if what
+ *   refused the stream has been mended and it can be tried again at once; throws when the server cannot be reached
  * @property {(state: Connection, everyS?: number) => void} [onConnection]
  */
 
@@ -117,7 +117,7 @@ class Stream {
         pauseS = await this.options.poll(this.signal);
         if (this.signal.aborted) return;
         outagePauseS = 1;
-        if (performance.now() >= retryAtMs) return this.open();
+        if (pauseS === 0 || performance.now() >= retryAtMs) return this.open();
         this.#say("polling", pauseS);
       } catch (problem) {
         if (this.signal.aborted) return;

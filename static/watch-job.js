@@ -1,6 +1,7 @@
 // Follows one job to its end, for this page or any other: the stream when it can be had, else polling.
 
-import { keepStream, pause, request, retryAfterS, Unreachable } from "./stream.js";
+import { JobAccess, NoTicket } from "./job-access.js";
+import { keepStream, pause, retryAfterS, Unreachable } from "./stream.js";
 
 /** @typedef {{name: string, sizeBytes: number, contentType: string, url: string}} OutputFile */
 /** @typedef {{type: string, title: string, detail: string | null, status: number | null}} JobError */
@@ -47,9 +48,10 @@ export class WatchError extends Error {
   /**
    * @param {string} message
    * @param {number} status  the HTTP status behind it; 410 when the stream said that the job is gone
+   * @param {unknown} [cause]  what `getTicket` threw
    */
-  constructor(message, status) {
-    super(message);
+  constructor(message, status, cause) {
+    super(message, { cause });
     this.name = "WatchError";
     this.status = status;
   }
@@ -70,19 +72,24 @@ export class WatchError extends Error {
  * It uses the progress stream (Server-Sent Events), polls by `Retry-After` while that cannot be had,
  * survives lost connections and restarts of the server, and holds no connection after it settles.
  *
+ * A page that has no session on the server, because it is somebody else's, needs a ticket for the job
+ * (`POST /jobs/{id}/tickets`): as `?ticket=` in the URL, from `getTicket`, or first the one and then the other.
+ *
  * @param {string | URL} url  the job's `statusUrl` or `progressUrl`; relative ones belong to the page
  *   (in a worker: to its script)
  * @param {object} [options]
  * @param {(job: Job) => void} [options.onProgress]
  *   called with each newer state, the last one included; never with an older one. Without `result`.
  * @param {AbortSignal} [options.signal]  stops watching (not the job): rejects with `signal.reason`
- * @returns {Promise<Job>} the ended job with `input` and `result`; a result too big for the job itself
- *   is fetched from `resultUrl`
- * @throws {WatchError} the job is unknown (404), was deleted (410), or may not be read
+ * @param {import("./job-access.js").GetTicket} [options.getTicket]
+ *   asked when the URL has no ticket, and again whenever the server does not take the last one any more
+ * @returns {Promise<Job>} the ended job with `input` and `result`, however big that is
+ * @throws {WatchError} the job is unknown (404), was deleted (410), or may not be read (401: the ticket
+ *   has expired, and there is no other)
  */
-export async function watchJob(url, { onProgress, signal } = {}) {
+export async function watchJob(url, { onProgress, signal, getTicket } = {}) {
   signal?.throwIfAborted();
-  const { statusUrl } = jobUrls(url);
+  const access = new JobAccess(url, getTicket);
   await new Promise((resolve, reject) => {
     const stop = new AbortController();
     const settle = (/** @type {() => void} */ how) => {
@@ -92,7 +99,7 @@ export async function watchJob(url, { onProgress, signal } = {}) {
     };
     const abort = () => settle(() => reject(signal?.reason));
     signal?.addEventListener("abort", abort);
-    followJob(url, {
+    followJob(access, {
       onState(job) {
         try {
           onProgress?.(job);
@@ -101,10 +108,10 @@ export async function watchJob(url, { onProgress, signal } = {}) {
         }
         if (hasEnded(job)) settle(() => resolve(undefined));
       },
-      onGone: (status) => settle(() => reject(goneError(status))),
+      onGone: (status, cause) => settle(() => reject(goneError(status, cause))),
     }, stop.signal);
   });
-  return await fetchEnded(statusUrl, signal);
+  return await fetchEnded(access, signal);
 }
 
 /**
@@ -112,7 +119,7 @@ export async function watchJob(url, { onProgress, signal } = {}) {
  * @property {(job: Job) => void} onState  newer states only
  * @property {(line: LogLine) => void} [onLog]
  * @property {() => void} [onReset]        the log starts anew: the stream's place in it was lost
- * @property {(status: number) => void} onGone  404, 410 or another refusal; nothing follows
+ * @property {(status: number, cause?: unknown) => void} onGone  404, 410 or another refusal; nothing follows
  * @property {(state: import("./stream.js").Connection) => void} [onConnection]
  * @property {() => Promise<void>} [onPolled]  beside each poll, for what only the stream brings
  */
@@ -120,12 +127,11 @@ export async function watchJob(url, { onProgress, signal } = {}) {
 /**
  * Follows a job until it has ended, is gone, or the signal fires; the piece under `watchJob`.
  *
- * @param {string | URL} url  the job's `statusUrl` or `progressUrl`
+ * @param {JobAccess} access
  * @param {JobHandlers} on
  * @param {AbortSignal} signal
  */
-export function followJob(url, on, signal) {
-  const { statusUrl, progressUrl } = jobUrls(url);
+export function followJob(access, on, signal) {
   const stop = new AbortController();
   signal.addEventListener("abort", () => stop.abort(), { once: true });
   if (signal.aborted) return;
@@ -139,10 +145,10 @@ export function followJob(url, on, signal) {
     if (hasEnded(job)) stop.abort();
     on.onState(job);
   };
-  const end = (/** @type {number} */ status) => {
+  const end = (/** @type {number} */ status, /** @type {unknown} */ cause = null) => {
     if (stop.signal.aborted) return;
     stop.abort();
-    on.onGone(status);
+    on.onGone(status, cause);
   };
   const hear = (/** @type {string} */ name, /** @type {MessageEvent<string>} */ event) => {
     lastEventId = event.lastEventId || lastEventId;
@@ -152,8 +158,8 @@ export function followJob(url, on, signal) {
     else if (name === "gone") end(410);
   };
   const poll = async (/** @type {AbortSignal} */ pollSignal) => {
-    const headers = etag ? { "If-None-Match": etag } : undefined;
-    const response = await request(statusUrl, { headers, signal: pollSignal });
+    const { ticket } = access;
+    const response = await access.request("", { headers: etag ? { "If-None-Match": etag } : {}, signal: pollSignal });
     // Read to its end, a 304 too: else the browser gives up the connection, and each poll needs a new one.
     const body = await response.text();
     // Log lines make no new version, so they are asked for beside a 304 too.
@@ -162,30 +168,41 @@ export function followJob(url, on, signal) {
       etag = response.headers.get("ETag") ?? "";
       take(JSON.parse(body));
     } else if (isFinal(response)) end(response.status);
-    return retryAfterS(response);
+    return access.ticket === ticket ? retryAfterS(response) : 0;
+  };
+  const pollOrEnd = async (/** @type {AbortSignal} */ pollSignal) => {
+    try {
+      return await poll(pollSignal);
+    } catch (problem) {
+      if (!(problem instanceof NoTicket)) throw problem;
+      end(401, problem.cause);
+      return 0;
+    }
   };
 
-  keepStream({
+  const keep = () => keepStream({
     // EventSource itself sends Last-Event-ID only when it reconnects; a new one has to say it here.
-    url: () => withParameter(progressUrl, "lastEventId", lastEventId),
+    url: () => access.url("/progress", { lastEventId }),
     events: ["log", "reset", "gone"],
     onEvent: hear,
-    poll,
+    poll: pollOrEnd,
     onConnection: on.onConnection,
   }, stop.signal);
+  void access.begin().then(keep, (problem) => end(401, problem.cause));
 }
 
 /**
- * @param {URL} statusUrl
+ * @param {JobAccess} access
  * @param {AbortSignal} [signal]
  * @returns {Promise<Job>}
  */
-async function fetchEnded(statusUrl, signal) {
-  const response = await requestUntilAnswered(statusUrl, signal);
+async function fetchEnded(access, signal) {
+  const response = await requestUntilAnswered(access, "", signal);
   if (!response.ok) throw goneError(response.status);
   const job = /** @type {Job} */ (await response.json());
   if (job.status === "completed" && job.result === null && job.resultUrl) {
-    const result = await requestUntilAnswered(new URL(job.resultUrl, statusUrl), signal);
+    // Not from `resultUrl`: that may be a page on another server, which a ticket for the job does not open.
+    const result = await requestUntilAnswered(access, "/result", signal);
     // 410: the output was deleted since; the job itself is still a good answer.
     if (result.ok) job.result = await result.json();
     else if (result.status !== 410) throw goneError(result.status);
@@ -196,35 +213,20 @@ async function fetchEnded(statusUrl, signal) {
 /** For callers without a signal. */
 const never = new AbortController().signal;
 
-/** @param {URL} url @param {AbortSignal} [signal] */
-async function requestUntilAnswered(url, signal) {
+/** @param {JobAccess} access @param {string} below @param {AbortSignal} [signal] */
+async function requestUntilAnswered(access, below, signal) {
   for (let pauseS = 1; ; pauseS = Math.min(pauseS * 2, 10)) {
     try {
-      const response = await request(url, { signal });
+      const response = await access.request(below, { signal });
       if (response.ok || isFinal(response)) return response;
       pauseS = retryAfterS(response, pauseS);
     } catch (problem) {
+      if (problem instanceof NoTicket) throw goneError(401, problem.cause);
       if (!(problem instanceof Unreachable)) throw problem;
     }
     await pause(pauseS * 1000, signal ?? never);
     signal?.throwIfAborted();
   }
-}
-
-/** @param {string | URL} url @returns {{statusUrl: URL, progressUrl: URL}} */
-function jobUrls(url) {
-  const statusUrl = new URL(url, globalThis.document?.baseURI ?? location.href);
-  statusUrl.pathname = statusUrl.pathname.replace(/\/(progress)?$/, "");
-  const progressUrl = new URL(statusUrl);
-  progressUrl.pathname += "/progress";
-  return { statusUrl, progressUrl };
-}
-
-/** @param {URL} url @param {string} name @param {string} value */
-function withParameter(url, name, value) {
-  const copy = new URL(url);
-  if (value) copy.searchParams.set(name, value);
-  return copy;
 }
 
 /** An error that asking again would not change. @param {Response} response */
@@ -233,8 +235,13 @@ const isFinal = ({ status }) => status >= 400 && status < 500 && status !== 408 
 /** @param {Job} job */
 const hasEnded = ({ status }) => status !== "queued" && status !== "running";
 
-/** @param {number} status */
-function goneError(status) {
-  const what = { 404: "There is no such job.", 410: "The job was deleted." }[status];
-  return new WatchError(what ?? `The job cannot be read (HTTP ${status}).`, status);
+/** @param {number} status @param {unknown} [cause] */
+function goneError(status, cause) {
+  /** @type {Record<number, string>} */
+  const what = {
+    401: "The job may not be read: there is no key or ticket for it that still holds.",
+    404: "There is no such job.",
+    410: "The job was deleted.",
+  };
+  return new WatchError(what[status] ?? `The job cannot be read (HTTP ${status}).`, status, cause);
 }

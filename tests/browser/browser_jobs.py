@@ -71,6 +71,12 @@ async def bulk(ctx: Context, input: Bulk) -> list[int]:
     return list(range(input.items))
 
 
+@job("elsewhere", title="Put the result elsewhere")
+async def elsewhere(ctx: Context) -> None:
+    """Its result is a page of another server, and it returns nothing."""
+    ctx.result_url = "http://headway.invalid/map"
+
+
 @job("stumbles", title="Stumble once", max_attempts=2)
 async def stumbles(ctx: Context) -> int:
     """Fails in its first attempt."""

@@ -89,6 +89,14 @@ def test_watch_job_fetches_a_result_that_is_too_big_for_the_job(tab: Tab, server
     assert server.job(job_id)["result"] is None
 
 
+def test_watch_job_does_not_follow_a_result_that_is_a_page_elsewhere(tab: Tab, server: PageServer) -> None:
+    job_id = server.submit("elsewhere")
+    tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
+    tab.page.goto(server.url + "/theirs")
+    job = tab.page.evaluate("window.watched")["job"]
+    assert (job["result"], job["resultUrl"]) == (None, "http://headway.invalid/map")
+
+
 def test_watch_job_polls_where_streams_are_refused(tab: Tab, server: PageServer) -> None:
     tab.expected.append(NETWORK)
     tab.page.route("**/progress", lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}))

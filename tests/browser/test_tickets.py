@@ -1,0 +1,250 @@
+"""`watch-job.js` in a page on another origin: it has no key, its backend gets it a ticket for one job."""
+
+import json
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Self
+
+import pytest
+from playwright.sync_api import expect
+
+from tests.browser.keyed import KeyedServer
+from tests.browser.tab import PageServer, Tab
+from tests.process import PATIENCE_S, ROOT, eventually
+
+UNAUTHORIZED = "401"
+
+PAGE = """<!doctype html><title>Theirs</title><link rel="icon" href="data:,">
+<progress id="bar" max="100"></progress><script type="module">
+import { watchJob } from 'HEADWAY/static/watch-job.js';
+window.states = [];
+const getTicket = async () => (await fetch('/ticket')).json();
+window.watched = watchJob('URL_OF_JOB', {
+  onProgress: (job) => { window.states.push(job.status); bar.value = job.progress ?? 0; },
+  OPTIONS
+}).then((job) => ({ job }), (error) => ({ error: error.name, status: error.status, cause: String(error.cause) }));
+</script>"""
+
+
+class Theirs:
+    """A page and its backend, on an origin of their own. The backend has a key; the page has none."""
+
+    def __init__(self) -> None:
+        self.html = ""
+        self.lasts_s: list[int] = []
+        """How long the tickets hold that it gets, one after the other; afterwards it has none to give."""
+        self.tickets: list[str] = []
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"theirs": self}))
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._server.server_port}"
+
+    def about(self, headway: KeyedServer, job_id: str) -> None:
+        self.headway, self.job_id = headway, job_id
+
+    def ticket(self) -> Any:
+        """As a backend would: asked for with its key, which stays there."""
+        body = {"expiresInSeconds": self.lasts_s.pop(0)}
+        reply = self.headway.request("POST", f"/jobs/{self.job_id}/tickets", body)
+        assert reply.status == 201, reply.body
+        self.tickets.append(reply.json["ticket"])
+        return reply.json
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._thread.join(PATIENCE_S)
+        self._server.server_close()
+
+
+class _Handler(BaseHTTPRequestHandler):
+    theirs: Theirs
+
+    def do_GET(self) -> None:  # as the base class calls it
+        if self.path == "/":
+            self._send(200, "text/html", self.theirs.html)
+        elif self.path == "/ticket" and self.theirs.lasts_s:
+            self._send(200, "application/json", json.dumps(self.theirs.ticket()["ticket"]))
+        else:
+            self._send(404, "text/plain", "nothing")
+
+    def _send(self, status: int, content_type: str, text: str) -> None:
+        self.send_response(status)
+        self.send_header("Content-Type", content_type)
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Nothing: the tests look at the page."""
+
+
+@pytest.fixture
+def theirs() -> Iterator[Theirs]:
+    with Theirs() as page:
+        yield page
+
+
+@pytest.fixture
+def headway(tmp_path: Path, theirs: Theirs) -> Iterator[KeyedServer]:
+    with KeyedServer(tmp_path / "data", {"HEADWAY_CORS_ORIGINS": theirs.url}) as server:
+        yield server
+
+
+@pytest.fixture
+def tab(headway: KeyedServer, new_tab: Callable[[PageServer], Tab]) -> Tab:
+    return new_tab(headway)
+
+
+def watch(tab: Tab, theirs: Theirs, headway: KeyedServer, url: str, options: str = "") -> None:
+    """Opens their page, which watches the job at this URL."""
+    theirs.html = PAGE.replace("HEADWAY", headway.url).replace("URL_OF_JOB", url).replace("OPTIONS", options)
+    tab.page.goto(theirs.url)
+
+
+def outcome(tab: Tab) -> Any:
+    return tab.page.evaluate("window.watched")
+
+
+def test_a_ticket_in_the_url_lets_a_page_elsewhere_follow_a_job_to_its_result(
+    tab: Tab, headway: KeyedServer, theirs: Theirs
+) -> None:
+    job_id = headway.submit("bulk", {"items": 20_000})  # too big to stand in the job itself
+    theirs.about(headway, job_id)
+    theirs.lasts_s = [300]
+    made = theirs.ticket()
+    watch(tab, theirs, headway, made["progressUrl"].replace(headway.public_url, headway.url))
+    job = outcome(tab)["job"]
+    assert (job["status"], len(job["result"])) == ("completed", 20_000)
+    # Without a cookie: the page has no session, and needs none.
+    assert tab.page.context.cookies() == []
+
+
+def test_without_a_ticket_a_page_elsewhere_is_told_that_it_may_not_read(
+    tab: Tab, headway: KeyedServer, theirs: Theirs
+) -> None:
+    tab.expected.append(UNAUTHORIZED)
+    job_id = headway.submit("steady", {"steps": 10_000})
+    watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}")
+    told = outcome(tab)
+    assert (told["error"], told["status"]) == ("WatchError", 401)
+
+
+def test_a_page_elsewhere_gets_its_first_ticket_before_it_asks(tab: Tab, headway: KeyedServer, theirs: Theirs) -> None:
+    job_id = headway.submit("steady", {"steps": 30})
+    theirs.about(headway, job_id)
+    theirs.lasts_s = [300]
+    watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}", "getTicket,")
+    # No 401 on the way: the tab would have complained of it.
+    assert outcome(tab)["job"]["result"] == {"steps": 30}
+
+
+def test_a_page_elsewhere_gets_a_fresh_ticket_when_its_own_has_expired_and_goes_on_with_the_stream(
+    tab: Tab, headway: KeyedServer, theirs: Theirs
+) -> None:
+    tab.expected += [UNAUTHORIZED, "net::ERR"]
+    job_id = headway.submit("careful", {"steps": 10_000, "pause_s": 0.05})
+    theirs.about(headway, job_id)
+    theirs.lasts_s = [5, 300]
+    streams: list[str] = []
+    polls: list[str] = []
+
+    def note(response: Any) -> None:
+        path = response.url.partition("?")[0]
+        if path.startswith(headway.url):
+            (streams if path.endswith("/progress") else polls).append(str(response.status))
+
+    tab.page.on("response", note)
+    watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}", "getTicket,")
+    tab.page.wait_for_function("window.states.includes('running')")
+    with_ticket = f"/jobs/{job_id}?ticket={theirs.tickets[0]}"
+    nobody = {"Authorization": "Basic eDp5"}  # a scheme that says nothing here, in place of the test's own key
+    eventually(lambda: headway.request("GET", with_ticket, headers=nobody).status == int(UNAUTHORIZED))
+    assert streams == ["200"]  # it stays open: only who comes anew is looked at
+    polls.clear()
+
+    headway.kill()
+    headway.restart()
+    tab.page.wait_for_event("response", lambda response: "/progress" in response.url and response.ok)
+    assert streams == ["200", UNAUTHORIZED, "200"]
+    assert [status for status in polls if status != "304"][-2:] == [UNAUTHORIZED, "202"]
+    assert len(polls) == 2  # the stream is tried again as soon as there is a ticket
+    assert len(theirs.tickets) == 2
+    seen = tab.page.evaluate("window.states.length")
+    tab.page.wait_for_function("(seen) => window.states.length > seen", arg=seen)
+    headway.request("DELETE", f"/jobs/{job_id}")
+    assert outcome(tab)["job"]["status"] == "cancelled"
+
+
+def test_when_there_is_no_fresh_ticket_to_be_had_the_watching_ends_with_the_reason(
+    tab: Tab, headway: KeyedServer, theirs: Theirs
+) -> None:
+    tab.expected += [UNAUTHORIZED, "404", "net::ERR"]
+    job_id = headway.submit("careful", {"steps": 10_000, "pause_s": 0.05})
+    theirs.about(headway, job_id)
+    refuses = "getTicket: async () => { throw new RangeError('not for you'); },"
+    watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}", refuses)
+    assert outcome(tab) == {"error": "WatchError", "status": 401, "cause": "RangeError: not for you"}
+
+
+def test_the_page_and_the_backend_of_the_readme_work(new_tab: Callable[[PageServer], Tab], tmp_path: Path) -> None:
+    port = free_port()
+    shop_url = f"http://127.0.0.1:{port}"
+    with KeyedServer(tmp_path / "data", {"HEADWAY_CORS_ORIGINS": shop_url}) as headway:
+        html, python = (
+            block.replace("https://jobs.example.com", headway.url).replace("port=8000", f"port={port}")
+            for block in readme_example()
+        )
+        (tmp_path / "report.html").write_text(html)
+        (tmp_path / "shop.py").write_text(python)
+        command = [sys.executable, str(tmp_path / "shop.py")]
+        env = {**os.environ, "HEADWAY_KEY": headway.make_key("shop")}
+        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as shop:
+            try:
+                assert shop.stdout is not None
+                assert b"Running on" in shop.stdout.readline()
+                tab = new_tab(headway)
+                tab.expected.append("favicon.ico|404")
+                tab.page.goto(shop_url)
+                expect(tab.page.locator("body")).to_contain_text("completed: Yearly sales 2025")
+                expect(tab.page.locator("progress")).to_have_attribute("value", "100")
+            finally:
+                shop.terminate()
+
+
+def readme_example() -> tuple[str, str]:
+    """The page and its backend."""
+    text = (ROOT / "README.md").read_text("utf-8").partition("### Watching from a page elsewhere")[2]
+    (html,) = re.findall(r"```html\n(.*?)```", text, re.DOTALL)
+    python = re.search(r"```python\n(.*?)```", text, re.DOTALL)
+    assert python is not None
+    return html, python[1]
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def test_a_key_that_is_revoked_takes_its_tickets_with_it(tab: Tab, headway: KeyedServer, theirs: Theirs) -> None:
+    tab.expected += [UNAUTHORIZED, "net::ERR"]
+    key = headway.make_key("backend")
+    job_id = headway.submit_with(key, "steady", {"steps": 100_000})
+    made = headway.request("POST", f"/jobs/{job_id}/tickets", {}, {"Authorization": f"Bearer {key}"}).json
+    watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}?ticket={made['ticket']}")
+    tab.page.wait_for_function("window.states.includes('running')")
+    headway.revoke("backend")
+    assert outcome(tab)["status"] == 401
+    expect(tab.page.locator("progress")).to_be_visible()
