@@ -44,7 +44,7 @@ from .rows import (
     progress_parameters,
     to_job,
 )
-from .statements import INSERT, SQL, in_statements
+from .statements import INSERT, SQL, getting, in_statements
 
 ABOVE_ALL_PRIORITIES = 1 << 31
 PROBED_BYTES = 64 * 1024
@@ -214,6 +214,9 @@ def request_cancel(
 ) -> Changed | None:
     """Cancel a queued job, mark a running one, with `purge` delete an ended one; `None`: no such job."""
     where = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version, "purge": int(purge)}
+    found = connection.execute(getting(caller), where).fetchone()
+    if found is None:
+        return None
     row = connection.execute(SQL[Transition.CANCEL_QUEUED], where).fetchone()
     if row is not None:
         job = to_job(row)
@@ -224,10 +227,7 @@ def request_cancel(
     row = connection.execute(SQL["request_cancel"], where).fetchone()
     if row is not None:
         return Changed(Status.RUNNING, to_job(row))
-    row = connection.execute(SQL["get"], where).fetchone()
-    if row is None:
-        return None
-    job = to_job(row)
+    job = to_job(found)
     if job.expires_at is not None and job.expires_at <= now:
         return None  # gone for every client, though its record waits for the next sweep
     if purge:
@@ -238,6 +238,8 @@ def request_cancel(
 def delete_result(connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime) -> Job | None:
     """Forget an ended job's result; `None` if there is no such job, or it has not ended."""
     where = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version}
+    if connection.execute(getting(caller), where).fetchone() is None:
+        return None
     row = connection.execute(SQL["delete_result"], where).fetchone()
     return None if row is None else to_job(row)
 
@@ -332,8 +334,7 @@ def expire(connection: RecordConnection, now: datetime, limit: int) -> list[Chan
 
 def delete_ended(connection: RecordConnection, job_ids: Sequence[str]) -> list[Changed]:
     """Delete those of the jobs that have ended, and give the pages of the file back."""
-    where = [{"id": job_id, "caller": EVERY_OWNER} for job_id in job_ids]
-    rows = [connection.execute(SQL["get"], each).fetchone() for each in where]
+    rows = [connection.execute(getting(EVERY_OWNER), {"id": job_id}).fetchone() for job_id in job_ids]
     ended = [job for row in rows if row is not None and (job := to_job(row)).terminal]
     for job in ended:
         _delete(connection, job)

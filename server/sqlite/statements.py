@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..jobs import EVERY_OWNER
 from .rows import COLUMNS, DELIVERY_COLUMNS
 
 _FOLDER = Path(__file__).parent / "queries"
@@ -15,6 +16,11 @@ SQL: dict[str, str] = {
 
 ROWS_AT_ONCE = (64, 16, 4, 1)
 """How many rows one statement takes, in the order in which the sizes are tried."""
+
+
+def getting(caller: str) -> str:
+    """The statement that reads a job which the caller may see; it takes `id` and `caller`."""
+    return SQL["get_of_any_owner" if caller == EVERY_OWNER else "get"]
 
 
 def _by_size(name: str) -> dict[int, str]:

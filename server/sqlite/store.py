@@ -60,7 +60,7 @@ from .readers import Readers
 from .record import RecordConnection
 from .rows import ID, Parameters, Row, first_active, new_job, to_job, to_log_line
 from .snapshots import Snapshots
-from .statements import SQL
+from .statements import SQL, getting
 from .writer import Operation, Rows, Writer
 
 READER_COUNT = 2
@@ -391,7 +391,7 @@ class SqliteStore:
         """Read a job that is not in memory; again if it changed while it was read. Raises `JobNotFoundError`."""
         while True:
             with self._snapshots.loading(job_id) as loading:
-                row = await self._readers.one(SQL["get"], {"id": job_id, "caller": caller})
+                row = await self._readers.one(getting(caller), {"id": job_id, "caller": caller})
             held = self._snapshots.get(job_id)
             if held is not None and may_see(caller, held.owner):
                 return held

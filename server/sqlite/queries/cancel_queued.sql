@@ -3,5 +3,5 @@ UPDATE jobs SET
     expires_at = :now + CAST(min(retain_s, 3155760000.0) * 1000 AS INTEGER),
     cancel_requested = 1, eta_s = NULL, checkpoint = NULL,
     last_seq = last_seq + 1, state_seq = last_seq + 1, version = version + 1
-WHERE id = :id AND :caller IN (owner, '*') AND status = 'queued'
+WHERE id = :id AND status = 'queued'
 RETURNING {columns}

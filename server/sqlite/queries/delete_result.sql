@@ -1,4 +1,4 @@
 UPDATE jobs SET
     result = NULL, result_bytes = NULL, files = NULL, updated_at = :now, version = max(version, :version) + 1
-WHERE id = :id AND :caller IN (owner, '*') AND status IN ('completed', 'failed', 'cancelled')
+WHERE id = :id AND status IN ('completed', 'failed', 'cancelled')
 RETURNING {columns}
