@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable
 
-from . import against_bare, busy, carried, context, growth, idle, stream, watched
+from . import against_bare, busy, carried, context, foreign, growth, idle, stream, watched
 from .report import Play, Table, summary
 
 BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
@@ -18,6 +18,7 @@ BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
     "submit": [against_bare.run_submit],
     "jobs": [carried.run],
     "growth": [growth.run],
+    "foreign": [foreign.run],
 }
 
 
