@@ -173,25 +173,32 @@ async def test_ten_thousand_for_a_dead_host_delay_nobody(tmp_path: Path, receive
                     await asyncio.sleep(0.005)
 
 
+OF_HOST = "deliveries USING INDEX deliveries_due (owner=? AND host=? AND taken=?"
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("name", "way"),
     [
-        *("due_receivers", "release_leases", "count_taken", "first_due", "take_deliveries"),
-        *("next_receiver", "is_gone", "next_progress", "give_up_deliveries"),
+        ("due_receivers", "SEARCH receivers USING INDEX receivers_due (due_at<?)"),
+        ("next_receiver", "SCAN receivers USING COVERING INDEX receivers_due"),  # in its order, up to the first
+        ("release_leases", OF_HOST),
+        ("count_taken", OF_HOST),
+        ("first_due", OF_HOST),
+        ("take_deliveries", OF_HOST),
+        ("give_up_deliveries", "deliveries_to_url (owner=? AND url=?)"),
+        ("next_progress", "deliveries_of_job (job_id=?)"),
+        ("is_gone", "PRIMARY KEY (owner=? AND url=?)"),
     ],
 )
-def test_a_look_for_what_is_due_is_a_seek(tmp_path: Path, name: str) -> None:
+def test_a_look_for_what_is_due_passes_nothing_by(tmp_path: Path, name: str, way: str) -> None:
     connection = open_writer(tmp_path / "a.db")
     try:
         where = dict.fromkeys(re.findall(r":(\w+)", SQL[name]), 1)
         plan = [row[3] for row in connection.execute(f"EXPLAIN QUERY PLAN {SQL[name]}", where)]
     finally:
         connection.close()
-    assert plan
-    for step in plan:
-        assert not re.match("SCAN (deliveries|gone_receivers)", step)
-        assert "SCAN receivers" not in step or step.endswith("INDEX receivers_due"), "in order, up to the first"
-        assert "TEMP B-TREE" not in step
+    assert any(way in step for step in plan), plan
+    assert not [step for step in plan if "TEMP B-TREE" in step]
 
 
 class Hesitant(SqliteOutbox):

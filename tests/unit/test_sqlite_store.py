@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from server.errors import JobNotFoundError
-from server.jobs import Interrupted, JobFilter, Status
+from server.jobs import Interrupted, JobFilter, Status, Webhook, WebhookEvent
+from server.ports import Limits
 from server.progress import Progress
 from server.sqlite import snapshots
 from server.sqlite.store import SqliteStore
@@ -134,3 +135,18 @@ async def test_progress_that_comes_late_to_the_disk_is_not_the_next_attempts(bac
     recorded = await (await backend.open()).get(OWNER, job.id)
     assert (recorded.attempt, recorded.progress) == (2, Progress())
     assert recorded == claim.job._replace(retain_s=recorded.retain_s)
+
+
+async def test_progress_that_comes_late_to_the_disk_is_not_told(backend: SqliteBackend) -> None:
+    store = backend.store
+    job = await running_job(store, webhook=Webhook("https://receiver.example/", frozenset({WebhookEvent.PROGRESS})))
+    await tick(store, job, 10.0)  # goes to the disk; the next one stays in memory
+    await store.check_writable()
+    (told,) = (await backend.outbox.take(at(1), Limits(9, 9, 9), 60)).messages
+    await tick(store, job, 60.0)
+    ending = asyncio.create_task(finish(store, job, DONE))
+    await asyncio.sleep(0)
+    store._write_ticks()  # stands behind the end
+    await ending
+    await store.check_writable()
+    assert [delivery.id for delivery in await backend.outbox.of_job(job.id, 9)] == [told.delivery.id]
