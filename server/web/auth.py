@@ -5,6 +5,7 @@
 
 from typing import NamedTuple
 
+import structlog
 from aiohttp import hdrs, web
 from multidict import istr
 
@@ -27,7 +28,9 @@ TICKET_PATHS = frozenset(
     {"/jobs/{id}", "/jobs/{id}/progress", "/jobs/{id}/result", "/jobs/{id}/logs", "/jobs/{id}/files/{name}"}
 )
 
-AUTHORIZATION, COOKIE = istr("Authorization"), istr("Cookie")
+AUTHORIZATION, COOKIE, FORWARDED_FOR = istr("Authorization"), istr("Cookie"), istr("X-Forwarded-For")
+
+log = structlog.get_logger(__name__)
 
 
 class Identity(NamedTuple):
@@ -91,6 +94,7 @@ class Gate:
         self._tickets = tickets
         self._hosts = Hosts(settings)
         self._key_needed = settings.key_needed
+        self._warned = settings.insecure
         self.origins = Origins(settings)
         self.cookie = "__Host-headway" if settings.public_url.startswith("https:") else "headway"
 
@@ -111,6 +115,9 @@ class Gate:
         if request.rel_url.raw_query_string and TICKET in request.query and takes_ticket(request):
             return await self._by_ticket(request)
         if not self._key_needed:
+            if not self._warned and FORWARDED_FOR in headers:
+                self._warned = True  # once: every request says the same
+                log.warning("requests come through a proxy, and nobody needs a key: set HEADWAY_PUBLIC_URL")
             return LOCAL
         if _canonical(request) in OPEN_PATHS:
             return NOBODY

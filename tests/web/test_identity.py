@@ -206,6 +206,13 @@ def test_on_loopback_nobody_needs_a_key(serving: Serving, tmp_path: Path) -> Non
     assert server.request("GET", "/jobs", headers={"Cookie": "headway=of-another-server"}).status == 200
 
 
+def test_who_comes_through_a_proxy_that_the_server_does_not_know_of_is_told_of_in_the_log(serving: Serving) -> None:
+    server = serving()
+    for _ in range(3):
+        server.request("GET", "/jobs", headers={"X-Forwarded-For": "198.51.100.7"})
+    assert server.log().count("set HEADWAY_PUBLIC_URL") == 1
+
+
 # Sessions
 
 
