@@ -11,6 +11,7 @@ from pydantic.json_schema import models_json_schema
 from pydantic_core import to_json
 
 from ...handlers import Registry
+from ...outgoing import MAX_URL_CHARS
 from ...settings import Settings
 from ..deliveries import DeliveryView
 from ..idempotency import KEPT, MAX_KEY_CHARS
@@ -135,6 +136,7 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "maxJsonDepth": settings.max_json_depth,
         "maxParts": MAX_PARTS,
         "maxLabelChars": MAX_LABEL_CHARS,
+        "maxWebhookUrlChars": MAX_URL_CHARS,
         "maxIdempotencyKeyChars": MAX_KEY_CHARS,
         "idempotencySeconds": int(KEPT.total_seconds()),
         "maxQueued": settings.max_queued,
