@@ -245,14 +245,8 @@ class FanOut:
             if channel.waiting and (job.status is Status.QUEUED or _lines_missing(job, channel.cursor)):
                 return True
             channel.publish(job, self._encoder.job(job, None) if channel.waiting else b"")
-        except JobNotFoundError:
-            self._depart(channel)
-        except HeadwayError as error:
-            log.warning("a watched job cannot be read", job_id=channel.job_id, reason=str(error))
-            channel.scatter()
-        except Exception:
-            log.exception("a watched job could not be published", job_id=channel.job_id)
-            channel.scatter()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others' channels go on
+            self._end_round(channel, error)
         return False
 
     async def _read_on(self, channel: Channel) -> None:
@@ -260,14 +254,8 @@ class FanOut:
         try:
             while await self._publish_history(channel) or channel.again:
                 pass
-        except JobNotFoundError:
-            self._depart(channel)
-        except HeadwayError as error:
-            log.warning("a watched job cannot be read", job_id=channel.job_id, reason=str(error))
-            channel.scatter()
-        except Exception:
-            log.exception("a watched job could not be published", job_id=channel.job_id)
-            channel.scatter()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others' channels go on
+            self._end_round(channel, error)
         finally:
             channel.busy = False
 
@@ -283,6 +271,17 @@ class FanOut:
         position = await self._store.queue_position(job, utc_now())
         channel.publish(job, self._encoder.job(job, position), lines)
         return False
+
+    def _end_round(self, channel: Channel, error: Exception) -> None:
+        """A job that cannot be told of: it is gone, or its watchers look for themselves."""
+        if isinstance(error, JobNotFoundError):
+            self._depart(channel)
+            return
+        if isinstance(error, HeadwayError):
+            log.warning("a watched job cannot be read", job_id=channel.job_id, reason=str(error))
+        else:
+            log.error("a watched job could not be published", job_id=channel.job_id, exc_info=error)
+        channel.scatter()
 
     def _depart(self, channel: Channel) -> None:
         last = self._store.departed(channel.owner, channel.job_id)

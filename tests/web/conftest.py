@@ -5,8 +5,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import Serving
+from tests.conftest import TEST_JOBS, Serving
 from tests.process import ServerProcess
+from tests.proxy import PrefixProxy
 from tests.web.receiving import connects
 
 MISTAKES = ("an endpoint failed", "Unhandled exception", "Error handling request", "a turn failed", "unexpected domain")
@@ -47,3 +48,19 @@ def trap() -> Iterator[socket.socket]:
         listener.setblocking(False)
         connects.clear()
         yield listener
+
+
+@pytest.fixture(scope="module")
+def proxy() -> Iterator[PrefixProxy]:
+    with PrefixProxy() as proxy:
+        yield proxy
+
+
+@pytest.fixture(scope="module")
+def published(proxy: PrefixProxy) -> Iterator[ServerProcess]:
+    """A server behind `proxy` that knows where it is public; its log is read at the end."""
+    public = {"HEADWAY_PUBLIC_URL": proxy.url}
+    with ServerProcess(":memory:", "--jobs", str(TEST_JOBS), env=public) as server:
+        proxy.upstream_port = server.port
+        yield server
+        assert_no_mistakes(server)

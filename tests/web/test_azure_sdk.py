@@ -13,34 +13,16 @@ from azure.core.polling import LROPoller
 from azure.core.polling.base_polling import LocationPolling, LROBasePolling, StatusCheckPolling
 from azure.core.rest import HttpRequest
 
-from tests.conftest import TEST_JOBS
 from tests.process import PATIENCE_S, ServerProcess
 from tests.proxy import PrefixProxy
-from tests.web.conftest import assert_no_mistakes
 from tests.web.raw import assert_problem, send
 from tests.web.test_jobs import LATER, UNKNOWN, ended
 
 BIG = 70_000
 
 
-@pytest.fixture(scope="module")
-def proxy() -> Iterator[PrefixProxy]:
-    with PrefixProxy() as proxy:
-        yield proxy
-
-
-@pytest.fixture(scope="module")
-def server(proxy: PrefixProxy) -> Iterator[ServerProcess]:
-    """A server that knows where it is public."""
-    public = {"HEADWAY_PUBLIC_URL": proxy.url}
-    with ServerProcess(":memory:", "--jobs", str(TEST_JOBS), env=public) as server:
-        proxy.upstream_port = server.port
-        yield server
-        assert_no_mistakes(server)
-
-
 @pytest.fixture
-def client(proxy: PrefixProxy, server: ServerProcess) -> Iterator[Any]:
+def client(proxy: PrefixProxy, published: ServerProcess) -> Iterator[Any]:
     with PipelineClient[Any, Any](proxy.url, policies=[RequestIdPolicy(), RedirectPolicy(), RetryPolicy()]) as client:
         yield client
 
@@ -73,10 +55,10 @@ def test_a_failure_raises_with_the_jobs_error(client: Any) -> None:
     assert (raised.value.error.code, raised.value.error.message) == ("no-luck", "No luck: tomorrow")
 
 
-def test_a_cancel_raises(client: Any, server: ServerProcess) -> None:
+def test_a_cancel_raises(client: Any, published: ServerProcess) -> None:
     poller = begin(client, f"/jobs/noop{LATER}&label=cancel", {})
-    (job,) = server.request("GET", "/jobs?label=cancel").json["jobs"]
-    assert server.request("DELETE", f"/jobs/{job['jobId']}").status == 204
+    (job,) = published.request("GET", "/jobs?label=cancel").json["jobs"]
+    assert published.request("DELETE", f"/jobs/{job['jobId']}").status == 204
     with pytest.raises(HttpResponseError):
         poller.result(PATIENCE_S)
     assert poller.status() == "Canceled"
@@ -111,16 +93,16 @@ def test_by_location_a_failure_raises(client: Any) -> None:
     assert (answer.status_code, answer.json()["jobError"]["title"]) == (422, "No luck")
 
 
-def test_by_location_a_cancel_raises(client: Any, server: ServerProcess) -> None:
+def test_by_location_a_cancel_raises(client: Any, published: ServerProcess) -> None:
     poller = begin(client, f"/test/failures{LATER}&label=by-location", {"text": "x"}, by_location())
-    (job,) = server.request("GET", "/jobs?label=by-location").json["jobs"]
-    assert server.request("DELETE", f"/jobs/{job['jobId']}").status == 204
+    (job,) = published.request("GET", "/jobs?label=by-location").json["jobs"]
+    assert published.request("DELETE", f"/jobs/{job['jobId']}").status == 204
     with pytest.raises(HttpResponseError) as raised:
         poller.result(PATIENCE_S)
     assert raised.value.status_code == 410
 
 
-def test_a_client_that_knows_only_headers_ends_at_the_todo(proxy: PrefixProxy, server: ServerProcess) -> None:
+def test_a_client_that_knows_only_headers_ends_at_the_todo(proxy: PrefixProxy, published: ServerProcess) -> None:
     """It asks again after a 202, and follows what leads on; it never looks at a job."""
     with httpx.Client(follow_redirects=True, timeout=PATIENCE_S) as client:
         answer = client.post(f"{proxy.url}/api/todos", json={"title": "Drink it"})
@@ -132,8 +114,8 @@ def test_a_client_that_knows_only_headers_ends_at_the_todo(proxy: PrefixProxy, s
     assert str(answer.url) == f"{proxy.url}/api/todos/{answer.json()['id']}"
 
 
-def monitor_of(server: ServerProcess, job_id: str) -> Any:
-    reply = send(server, "GET", f"/operations/{job_id}")
+def monitor_of(published: ServerProcess, job_id: str) -> Any:
+    reply = send(published, "GET", f"/operations/{job_id}")
     assert (reply.status, reply.headers["Cache-Control"]) == (200, "private, no-cache")
     monitor = reply.json
     waiting = monitor["status"] in ("NotStarted", "Running")
@@ -142,10 +124,10 @@ def monitor_of(server: ServerProcess, job_id: str) -> Any:
     return monitor
 
 
-def test_a_status_monitor_is_the_job_in_other_words(server: ServerProcess, proxy: PrefixProxy) -> None:
-    job_id = ended(server, "steps-async", {"steps": 3})
-    job = server.job(job_id)
-    assert monitor_of(server, job_id) == {
+def test_a_status_monitor_is_the_job_in_other_words(published: ServerProcess, proxy: PrefixProxy) -> None:
+    job_id = ended(published, "steps-async", {"steps": 3})
+    job = published.job(job_id)
+    assert monitor_of(published, job_id) == {
         "id": job_id,
         "kind": "steps-async",
         "status": "Succeeded",
@@ -159,32 +141,32 @@ def test_a_status_monitor_is_the_job_in_other_words(server: ServerProcess, proxy
     }
 
 
-def test_a_status_monitor_says_how_far_it_is(server: ServerProcess) -> None:
-    queued = server.submit("noop", query=LATER)
-    monitor = monitor_of(server, queued)
+def test_a_status_monitor_says_how_far_it_is(published: ServerProcess) -> None:
+    queued = published.submit("noop", query=LATER)
+    monitor = monitor_of(published, queued)
     assert (monitor["status"], monitor["percentComplete"], monitor["resourceLocation"]) == ("NotStarted", None, None)
-    running = server.submit("says", {"text": "on its way"})
-    assert any(state["progress"] == 50 for state in server.states(running))
-    server.request("DELETE", f"/jobs/{queued}")
-    assert monitor_of(server, queued)["status"] == "Canceled"
-    walking = server.submit("steps-async", {"steps": 2, "step_s": 60})
-    server.wait_for(walking, "running")
-    assert monitor_of(server, walking)["status"] == "Running"
-    server.request("DELETE", f"/jobs/{walking}")
+    running = published.submit("says", {"text": "on its way"})
+    assert any(state["progress"] == 50 for state in published.states(running))
+    published.request("DELETE", f"/jobs/{queued}")
+    assert monitor_of(published, queued)["status"] == "Canceled"
+    walking = published.submit("steps-async", {"steps": 2, "step_s": 60})
+    published.wait_for(walking, "running")
+    assert monitor_of(published, walking)["status"] == "Running"
+    published.request("DELETE", f"/jobs/{walking}")
 
 
-def test_a_big_result_stands_where_the_monitor_says(server: ServerProcess, proxy: PrefixProxy) -> None:
-    monitor = monitor_of(server, ended(server, "big-result", {"steps": BIG}))
+def test_a_big_result_stands_where_the_monitor_says(published: ServerProcess, proxy: PrefixProxy) -> None:
+    monitor = monitor_of(published, ended(published, "big-result", {"steps": BIG}))
     assert monitor["result"] is None
     path = monitor["resourceLocation"].removeprefix(proxy.url)
-    assert server.request("GET", path).json == "x" * BIG
+    assert published.request("GET", path).json == "x" * BIG
 
 
-def test_a_monitor_takes_any_version_and_no_other_option(server: ServerProcess) -> None:
-    job_id = ended(server, "noop")
-    assert send(server, "GET", f"/operations/{job_id}?api-version=2026-01-01").status == 200
-    reply = send(server, "GET", f"/operations/{job_id}?surprise=1")
+def test_a_monitor_takes_any_version_and_no_other_option(published: ServerProcess) -> None:
+    job_id = ended(published, "noop")
+    assert send(published, "GET", f"/operations/{job_id}?api-version=2026-01-01").status == 200
+    reply = send(published, "GET", f"/operations/{job_id}?surprise=1")
     assert_problem(reply, 422, "validation-failed", "/surprise")
-    problem = assert_problem(send(server, "GET", f"/operations/{UNKNOWN}"), 404, "not-found")
+    problem = assert_problem(send(published, "GET", f"/operations/{UNKNOWN}"), 404, "not-found")
     assert problem["error"] == {"code": "not-found", "message": "There is no such job."}
-    assert_problem(send(server, "GET", "/operations/nothing"), 404, "not-found")
+    assert_problem(send(published, "GET", "/operations/nothing"), 404, "not-found")
