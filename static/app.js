@@ -49,6 +49,8 @@ byId("skip").addEventListener("click", (event) => {
 addEventListener("hashchange", () => route(true));
 addEventListener("pagehide", leave);
 addEventListener("pageshow", (event) => event.persisted && void askSession());
+// All tabs share one session: another one may have signed out, or in as somebody else.
+addEventListener("focus", () => session()?.keyNeeded && void askSession());
 setInterval(retitle, 1000);
 onSession(() => (mayLook() ? enter() : lock()));
 void askSession((problem) => showConnection(problem instanceof Unreachable ? "offline" : "reconnecting"));

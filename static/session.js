@@ -49,7 +49,10 @@ export async function askSession(onFailure = () => {}) {
   asking = true;
   for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
     try {
-      take((await send("GET", at("session"))).body);
+      const before = held;
+      const { body } = await send("GET", at("session"));
+      // Who signed in while this was under way is not signed out by what was true before.
+      if (held === before) take(body);
       break;
     } catch (problem) {
       onFailure(problem);

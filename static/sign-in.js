@@ -7,8 +7,6 @@ import { session, signIn } from "./session.js";
 
 export class SignInView {
   #busy = false;
-  /** Until then the server would not look at a key. */
-  #waitUntilMs = 0;
 
   constructor() {
     this.view = byId("sign-in");
@@ -46,7 +44,7 @@ export class SignInView {
 
   async #submit() {
     const key = this.key.value.trim();
-    if (this.#busy || performance.now() < this.#waitUntilMs) return;
+    if (this.#busy) return;
     if (key === "") return this.#tell("Enter your key.");
     this.#setBusy(true);
     try {
@@ -62,10 +60,11 @@ export class SignInView {
 
   /** @param {unknown} problem */
   #tellFailure(problem) {
-    const status = problem instanceof Problem ? problem.status : 0;
-    if (status === 401) this.#tell("This key is not valid: it is not known here, or it was revoked.");
-    else if (status === 429) this.#wait(/** @type {Problem} */ (problem).retryAfter ?? 60);
-    else this.#tell(status === 0 ? "The server cannot be reached. Try again in a moment." : explain(problem));
+    if (!(problem instanceof Problem)) return this.#tell("The server cannot be reached. Try again in a moment.");
+    if (problem.status === 401) this.#tell("This key is not valid: it is not known here, or it was revoked.");
+    // The form stays open: a right key is let in at once, whatever others at this address have tried.
+    else if (problem.status === 429) this.#tell(tooMany(problem.retryAfter));
+    else this.#tell(explain(problem));
   }
 
   /** @param {string} error "" takes it away */
@@ -77,28 +76,17 @@ export class SignInView {
     this.key.select();
   }
 
-  /** Said once, when it begins; the button counts down for the eye. @param {number} seconds */
-  #wait(seconds) {
-    this.#tell(`Too many wrong keys came from your address. Try again in ${duration(Math.ceil(seconds))}.`);
-    this.#waitUntilMs = performance.now() + seconds * 1000;
-    const timer = setInterval(() => {
-      this.#label();
-      if (performance.now() < this.#waitUntilMs) return;
-      clearInterval(timer);
-      this.#tell("");
-    }, 250);
-  }
-
   /** @param {boolean} busy */
   #setBusy(busy) {
     this.#busy = busy;
-    this.#label();
-  }
-
-  #label() {
-    const waitS = Math.ceil((this.#waitUntilMs - performance.now()) / 1000);
     // Not `disabled`: that would throw the keyboard's focus off the button just pressed.
-    setAttribute(this.button, "aria-disabled", (this.#busy || waitS > 0) && "true");
-    setText(this.button, this.#busy ? "Signing in…" : waitS > 0 ? `Sign in (${duration(waitS)})` : "Sign in");
+    setAttribute(this.button, "aria-disabled", busy && "true");
+    setText(this.button, busy ? "Signing in…" : "Sign in");
   }
+}
+
+/** @param {number | null} waitS */
+function tooMany(waitS) {
+  const until = waitS === null ? "later" : `in ${duration(Math.ceil(waitS))}`;
+  return `This key is not valid, and too many wrong ones came from your address. Check it, or try again ${until}.`;
 }

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Page, Request, expect
+from playwright.sync_api import Page, expect
 
 from tests.browser.keyed import KeyedServer
 from tests.browser.tab import PageServer, Tab
@@ -96,31 +96,22 @@ def test_a_wrong_key_is_said_to_be_wrong_and_can_be_typed_again(tab: Tab, keyed:
     expect(page.locator("#who-name")).to_have_text("ana")
 
 
-def test_after_too_many_tries_the_view_says_when_to_come_back(tab: Tab, keyed: KeyedServer) -> None:
-    tab.expected.append("429")
-    tab.page.clock.install()
-    page = arrive(tab)
-    problem = {"type": "/problems/too-many-requests", "title": "Too many requests", "status": 429}
-    tries: list[Request] = []
-    page.on("request", lambda request: tries.append(request) if request.method == "POST" else None)
-    page.route(
-        "**/session",
-        lambda route: route.fulfill(
-            status=429, json=problem, content_type="application/problem+json", headers={"Retry-After": "90"}
-        ),
-    )
-    page.get_by_label("API key").fill("hwk_x")
-    page.keyboard.press("Enter")
-    expect(page.get_by_role("alert")).to_contain_text("Try again in 1 min 30 s.")
-    button = page.locator("#sign-in-button")
-    expect(button).to_have_text(re.compile(r"Sign in \(1 min [23]\d s\)"))
-    expect(button).to_have_attribute("aria-disabled", "true")
-    page.keyboard.press("Enter")
-    assert len(tries) == 1
-    page.unroute_all()
-    page.clock.fast_forward(91_000)
-    expect(button).to_have_text("Sign in")
-    sign_in(page, keyed.make_key("ana"))
+def test_after_too_many_tries_the_view_says_when_to_come_back_and_still_takes_a_right_key(
+    new_tab: Callable[[PageServer], Tab], tmp_path: Path
+) -> None:
+    with KeyedServer(tmp_path / "data", {"HEADWAY_FAILED_SIGN_INS_PER_MINUTE": "2"}) as keyed:
+        tab = new_tab(keyed)
+        tab.expected += [UNAUTHORIZED, "429"]
+        page = arrive(tab)
+        alert = page.get_by_role("alert")
+        for wrong in ("hwk_a", "hwk_b"):
+            page.get_by_label("API key").fill(wrong)
+            page.keyboard.press("Enter")
+            expect(alert).to_contain_text("This key is not valid: it is not known here")
+        page.get_by_label("API key").fill("hwk_c")
+        page.keyboard.press("Enter")
+        expect(alert).to_have_text(re.compile(r"too many wrong ones came from your address.* try again in \d+ (s|min)"))
+        sign_in(page, keyed.make_key("ana"))
 
 
 def test_a_server_that_is_away_does_not_take_the_key_from_the_field(tab: Tab) -> None:
@@ -192,6 +183,23 @@ def test_what_one_typed_is_not_shown_to_another(tab: Tab, keyed: KeyedServer) ->
     expect(page.locator("#who-name")).to_have_text("ben")
     tab.choose("Go on steadily")
     expect(page.get_by_label("Message")).to_have_value("working")
+
+
+def test_a_tab_that_is_looked_at_again_shows_who_is_signed_in_by_then(
+    keyed: KeyedServer, new_tab: Callable[[PageServer], Tab]
+) -> None:
+    ana, ben = keyed.make_key("ana"), keyed.make_key("ben")
+    keyed.submit_with(ana, "steady", {"steps": 100_000}, "?label=of-ana")
+    here, there = new_tab(keyed), new_tab(keyed)
+    sign_in(arrive(here), ana)
+    there.open()
+    expect(there.page.get_by_role("link", name="of-ana")).to_be_visible()
+    here.page.get_by_role("button", name="Sign out").click()
+    expect(here.page.get_by_label("API key")).to_be_focused()
+    sign_in(here.page, ben)
+    there.page.evaluate("dispatchEvent(new Event('focus'))")
+    expect(there.page.locator("#who-name")).to_have_text("ben")
+    expect(there.page.get_by_role("link", name="of-ana")).to_have_count(0)
 
 
 def test_a_job_that_was_started_too_late_says_so(tab: Tab, keyed: KeyedServer) -> None:
