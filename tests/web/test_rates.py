@@ -14,7 +14,7 @@ from server.bootstrap import operate
 from server.settings import Settings
 from tests.conftest import Serving
 from tests.process import ROOT, Reply, ServerProcess, eventually
-from tests.web.raw import RawStream, assert_problem
+from tests.web.raw import JSON, RawReply, RawStream, assert_problem, send
 
 EXPOSED = {"HEADWAY_PUBLIC_URL": "http://jobs.example", "HEADWAY_TRUSTED_PROXIES": "127.0.0.1"}
 """As behind a proxy on this machine, so that these tests can come from any address."""
@@ -63,7 +63,7 @@ def limits(reply: Reply) -> dict[str, tuple[int, int]]:
     return {policy: (int(left), int(seconds)) for policy, left, seconds in found}
 
 
-def assert_too_many(reply: Reply, kind: str = "too-many-requests") -> None:
+def assert_too_many(reply: Reply | RawReply, kind: str = "too-many-requests") -> None:
     assert_problem(reply, 429, kind)
     assert 1 <= int(reply.headers["Retry-After"]) <= 120
 
@@ -206,6 +206,7 @@ def test_an_owner_has_so_many_streams_open_from_wherever(exposed: Exposing) -> N
         streams = [watch(ada, path, HERE), watch(also_ada, "/jobs/progress", THERE)]
         assert [stream.status for stream in streams] == [200, 200]
         for where in (path, "/jobs/progress"):
+            assert watch(ada, where, "192.0.2.9").status == 429
             assert_too_many(exposed.ask("GET", where, ada, "192.0.2.9"), "too-many-streams")
         assert watch(bob, "/jobs/progress", HERE).status == 200
         streams.pop().close()
@@ -225,6 +226,14 @@ def test_an_owner_has_a_share_of_the_queue(exposed: Exposing) -> None:
     exposed.ask("DELETE", f"/jobs/{job_id}", ada)
     assert exposed.submit(ada).status == 202
     assert_too_many(exposed.ask("POST", f"/jobs/{job_id}/retry", ada))
+
+
+def test_whoever_has_used_up_the_share_is_told_before_the_body_is_sent(exposed: Exposing) -> None:
+    server = exposed(max_queued_per_owner=1)
+    ada = exposed.key("ada")
+    exposed.submit(ada)
+    headers = (*JSON, ("Content-Length", "100000"), ("Authorization", f"Bearer {ada}"), ("X-Forwarded-For", HERE))
+    assert_too_many(send(server, "POST", "/jobs/noop", headers))
 
 
 def test_the_limits_are_published(exposed: Exposing) -> None:
