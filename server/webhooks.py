@@ -29,7 +29,7 @@ from .deliveries import (
 from .errors import HeadwayError, StoreUnavailableError
 from .metrics import DeliveryMetrics
 from .outgoing import Outgoing, Unreachable
-from .ports import Bell, EventHub, Limits, Listener, Outbox
+from .ports import Bell, Due, EventHub, Limits, Listener, Outbox
 
 MOST_AT_ONCE = 64
 MOST_AT_ONCE_PER_OWNER = 32
@@ -111,20 +111,9 @@ class WebhookSender:
 
     async def _send_due(self, tasks: asyncio.TaskGroup) -> float:
         """Begin as many attempts as there is room for; seconds until it is worth another look without being woken."""
-        room = MOST_AT_ONCE - len(self._sending)
-        if room < 1:
-            return LOOK_AT_LEAST_EVERY_S
-        try:
-            limits = Limits(room, MOST_AT_ONCE_PER_OWNER, MOST_AT_ONCE_PER_HOST)
-            due = await self._outbox.take(utc_now(), limits, LEASE_S)
-        except HeadwayError as error:
-            log.warning("deliveries could not be taken", reason=str(error))
+        due = await self._take()
+        if due is None or self._stopping:
             return CALM_DOWN_S
-        except Exception:
-            log.exception("deliveries could not be taken")
-            return CALM_DOWN_S
-        if self._stopping:
-            return 0.0
         for message in due.messages:
             task = tasks.create_task(self._attempt(message), name=f"delivery:{message.delivery.id}")
             self._sending.add(task)
@@ -133,6 +122,19 @@ class WebhookSender:
             return LOOK_AT_LEAST_EVERY_S
         due_s = (due.next_at - utc_now()).total_seconds()
         return min(max(due_s, 0.001), LOOK_AT_LEAST_EVERY_S)
+
+    async def _take(self) -> Due | None:
+        """What is to be sent now; `None` if the record cannot say."""
+        limits = Limits(MOST_AT_ONCE - len(self._sending), MOST_AT_ONCE_PER_OWNER, MOST_AT_ONCE_PER_HOST)
+        if limits.at_once < 1:
+            return Due([], None)
+        try:
+            return await self._outbox.take(utc_now(), limits, LEASE_S)
+        except HeadwayError as error:
+            log.warning("deliveries could not be taken", reason=str(error))
+        except Exception:
+            log.exception("deliveries could not be taken")
+        return None
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)

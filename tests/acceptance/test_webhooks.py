@@ -1,9 +1,11 @@
 """Webhooks from real servers to a real receiver, held against the reference library of Standard Webhooks."""
 
+import random
 import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 from tests.conftest import Serving
 from tests.process import PATIENCE_S, ROOT, ServerProcess, eventually, multipart
 from tests.receiver import Received, Receiver, answering, bombing, flooding, hanging
+from tests.record import snapshot
 from tests.web.representation import INSTANT, assert_representation
 from tests.web.test_metrics import metric
 
@@ -301,6 +304,28 @@ def test_a_kill_between_an_end_and_its_delivery_loses_nothing(
     for job_id in jobs:
         settled(server, job_id, "job.completed", "delivered")
     assert {request.job_id for request in receiver.received[sent:]} == set(jobs)
+
+
+def test_a_kill_at_any_moment_leaves_a_delivery_for_each_change_and_no_other(serving: Serving, tmp_path: Path) -> None:
+    """Nobody takes them, so that all of them are still there; history and outbox are read with SQLite alone."""
+    server = serving(tmp_path, env=ALLOW)
+    chance = random.Random(7)
+    changes = 0
+    for _ in range(6):
+        for job_type in ("noop", "steps-async", "third-time") * 4:
+            job_id = submit(server, job_type, "http://127.0.0.1:9/")
+            if chance.random() < 0.2:
+                server.request("DELETE", f"/jobs/{job_id}")
+        time.sleep(chance.random() / 5)
+        server.kill()
+        with snapshot(tmp_path) as connection:
+            states = connection.execute("SELECT job_id, level FROM history WHERE kind = 'state' AND level <> 'queued'")
+            happened = Counter((job_id, f"job.{state.replace('running', 'started')}") for job_id, state in states)
+            told = Counter(connection.execute("SELECT job_id, event FROM deliveries").fetchall())
+        assert told == happened
+        assert sum(told.values()) > changes
+        changes = sum(told.values())
+        server.restart()
 
 
 def test_a_kill_in_the_middle_of_an_attempt_is_made_good_at_once(
