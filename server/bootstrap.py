@@ -8,6 +8,7 @@ import os
 import resource
 import signal
 import sys
+import warnings
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 
 from .addresses import AllowList
 from .control import Door, ask
@@ -142,6 +143,9 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
     registry = Registry.load([*MODULES, *settings.jobs])
     stop = asyncio.Event()
     _on_signals(stop)
+    for of_clients in (BadContentDispositionHeader, BadContentDispositionParam):
+        # Python would print what a client sent, and remember each for ever.
+        warnings.filterwarnings("ignore", category=of_clients)
     async with opened(settings, registry) as rooms:
         watchdog = LoopWatchdog(asyncio.get_running_loop(), registry, rooms.metrics.loop_lag)
         runner = Runner(

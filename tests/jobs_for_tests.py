@@ -400,3 +400,19 @@ async def misleads(ctx: Context, input: Text) -> None:
 async def fails_behind_a_redirect(ctx: Context, input: Text) -> None:
     """Ends where a failure is an HTTP error."""
     raise JobFailed("No luck", detail=input.text, status=409, type="no-luck")
+
+
+@job("raises-text")
+async def raises_text(ctx: Context, input: Text) -> None:
+    """Fails, and says so in these words."""
+    raise JobFailed(input.text, detail=input.text, type="odd")
+
+
+@job("links-outside")
+def links_outside(ctx: BlockingContext, input: Text) -> None:
+    """Output that leads to the file `text`: by a symbolic link, a hard one, and a folder of links."""
+    outside = Path(input.text)
+    (ctx.output_dir / "plain.txt").write_text("plain", "utf-8")
+    (ctx.output_dir / "symbolic.txt").symlink_to(outside)
+    (ctx.output_dir / "hard.txt").hardlink_to(outside)
+    (ctx.output_dir / "folder").symlink_to(outside.parent)

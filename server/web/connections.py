@@ -19,6 +19,7 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from ..settings import Settings
 from .problems import KINDS
 from .ready import harden, whole_answer
+from .request_ids import REQUEST_ID, request_id
 
 LOOKS_PER_LIMIT = 10
 LONGEST_LOOK_S = 1.0
@@ -109,6 +110,7 @@ class Connection(web.RequestHandler):
         """What the parser refuses has no application yet that would say what every answer carries."""
         response = super().handle_error(request, status, exc, message)
         harden(response.headers)
+        response.headers[REQUEST_ID] = request_id(request)
         return response
 
 

@@ -50,6 +50,8 @@ LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """Beyond it a sum with the shortest duration could not be represented."""
 CODINGS = frozenset({"identity", "gzip", "deflate"})
 
+_MEDIA_TYPE = re.compile(r"([\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+)[ \t]*(?:;|\Z)", re.ASCII)
+_CHARSET = re.compile(r';[ \t]*charset[ \t]*=((?:[^;"]|"(?:[^"\\]|\\.)*")*)', re.ASCII | re.IGNORECASE)
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
@@ -190,14 +192,24 @@ def invalid(error: ValidationError, prefix: str = "") -> Problem:
     return Problem("validation-failed", errors[0][1], errors=errors)
 
 
+def media_type(request: web.Request) -> str:
+    """Of the body, in lower case and without parameters (RFC 9110, 8.3.1); empty if the header names none.
+
+    `request.content_type` has Python's parser of mail headers beneath, which fails on some that are malformed.
+    """
+    found = _MEDIA_TYPE.match(request.headers.get("Content-Type", ""))
+    return found[1].lower() if found else ""
+
+
 async def read_json(request: web.Request, settings: Settings) -> Any:
     """The body as JSON; an absent one is an empty object."""
-    if request.content_type != "application/json":
+    if media_type(request) != "application/json":
         if not request.body_exists and "Content-Type" not in request.headers:
             return {}
         raise Problem("unsupported-media-type", "Send application/json or multipart/form-data.")
     check_coding(request)
-    _check_charset(request.charset)
+    for charset in _CHARSET.findall(request.headers["Content-Type"]):
+        _check_charset(charset.strip('" \t'))
     return parse_json(await _read_body(request, settings.max_body_bytes), settings.max_json_depth)
 
 

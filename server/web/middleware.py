@@ -6,22 +6,25 @@ One and not three, and nothing that aiohttp would do for an access log: polls ar
 from time import perf_counter_ns
 
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
 from aiohttp_sse import EventSourceResponse
 
 from ..metrics import Answered, RequestMetrics
 from .auth import Gate
-from .problems import answer_to
-from .ready import ReadyResponse
+from .problems import Problem, answer_to
+from .ready import ReadyResponse, ready_problem
 from .request_ids import follow
 
 MAX_PATH_CHARS = 200
 UNKNOWN_ROUTE = "unknown"
 METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"})
 OTHER_METHOD = "other"
+VERSIONS = (HttpVersion11, HttpVersion10)
 AS_LONG_AS_THE_READER = (EventSourceResponse, web.FileResponse)
 """Answers whose time says nothing of the server."""
+
+_other_version = Problem("malformed-request", "HTTP/1.1 and HTTP/1.0 are understood here.")
 
 log = structlog.get_logger(__name__)
 
@@ -43,12 +46,13 @@ def middleware(gate: Gate, metrics: RequestMetrics, *, lines: bool) -> Middlewar
         began_ns = perf_counter_ns()  # not the loop's clock: uvloop's counts milliseconds
         follow(request, began_ns)
         try:
-            preflight = gate.origins.preflight(request)
-            if preflight is None:
+            if request.version not in VERSIONS:
+                response = ready_problem(_other_version.response(request))
+            elif (preflight := gate.origins.preflight(request)) is not None:
+                response = preflight
+            else:
                 await gate.admit(request)
                 response = await handler(request)
-            else:
-                response = preflight
         except Exception as error:  # noqa: BLE001 - every one has an answer
             response = await answer_to(request, error)
         route, status = request.match_info.route, response.status

@@ -78,13 +78,22 @@ class ReadyAnswer(NamedTuple):
         return ReadyResponse(304, self.head_304)
 
 
+def ready_problem(response: web.Response) -> "ReadyResponse":
+    """An error's answer as HTTP/1.1, whatever the request says that it is; the last one of its connection."""
+    body = response.body if isinstance(response.body, bytes) else b""
+    headers = {**response.headers, "Content-Type": response.content_type, "Connection": "close"}
+    ready = ReadyResponse(response.status, _head_of_json(response.status, body, headers), body)
+    ready.force_close()
+    return ready
+
+
 def ready_json(status: int, body: bytes, headers: Mapping[str, str]) -> "ReadyResponse":
     """An answer that is made for one request. The values of its headers are the server's own."""
     return ReadyResponse(status, _head_of_json(status, body, headers), body)
 
 
 def _head_of_json(status: int, body: bytes, headers: Mapping[str, str]) -> bytes:
-    return _head(status, {**headers, "Content-Type": "application/json", "Content-Length": str(len(body))})
+    return _head(status, {"Content-Type": "application/json", **headers, "Content-Length": str(len(body))})
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:

@@ -26,6 +26,7 @@ from .intake import (
     SubmitOptions,
     invalid,
     json_body,
+    media_type,
     query,
     read_multipart,
     separated,
@@ -155,7 +156,7 @@ def _refuse_when_full(request: web.Request, job_type: JobType) -> None:
 
 
 def _is_form(request: web.Request) -> bool:
-    return request.content_type == "multipart/form-data"
+    return media_type(request) == "multipart/form-data"
 
 
 def find_type(request: web.Request, name: str) -> JobType:

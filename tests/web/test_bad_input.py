@@ -303,6 +303,17 @@ def test_another_media_type_is_a_415(server: ServerProcess, path: str, content_t
     assert_problem(reply, 415, "unsupported-media-type")
 
 
+@pytest.mark.parametrize(
+    "parameter", ["a*", "a*0", "*", "a*=", "a*=utf-8", "a*1*=x", '"', 'a="\\', ";;", "=", "charset"]
+)
+def test_odd_parameters_of_a_media_type_are_no_mistake_of_ours(server: ServerProcess, parameter: str) -> None:
+    assert post(server, b"{}", headers=[("Content-Type", f"application/json; {parameter}")]).status == 202
+    reply = post(server, b"{}", headers=[("Content-Type", f"text/plain; {parameter}")])
+    assert_problem(reply, 415, "unsupported-media-type")
+    reply = post(server, form(DOCUMENT), "/jobs/reads-upload", [("Content-Type", f"multipart/form-data; {parameter}")])
+    assert_problem(reply, 400, "malformed-request")
+
+
 @pytest.mark.parametrize("path", ["/jobs", "/jobs/noop"])
 def test_a_body_of_no_media_type_is_a_415(server: ServerProcess, path: str) -> None:
     assert_problem(post(server, b"{}", path, ()), 415, "unsupported-media-type")

@@ -1,0 +1,211 @@
+"""A real server process under two published fuzzers: schemathesis for what is well-formed, radamsa for the bytes.
+
+What must not happen: a 5xx that is not one of the documented 503s, a traceback in the server's log, a broken answer,
+a server that is gone or does not answer others.
+"""
+
+import contextlib
+import json
+import os
+import random
+import re
+import socket
+import subprocess
+import sys
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from pyradamsa import Radamsa
+
+from server.web.problems import KINDS
+from tests.process import ROOT, ServerProcess
+from tests.web.raw import FORM, JSON, form, part, request_bytes
+
+JOBS = ROOT / "tests" / "acceptance" / "jobs_to_fuzz.py"
+HOOKS = "tests.acceptance.fuzzing_hooks"
+SCHEMATHESIS_SHARE = 0.5
+SHORTEST_SCHEMATHESIS_S = 20
+"""Less than that is taken up by what it tries first, and all of the time is radamsa's."""
+MOST_EXAMPLES = 1_000_000
+A_MOMENT_S = 0.1
+SERVED_EVERY = 50
+HEAD_TIMEOUT_S = 2.0
+
+_STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3})[^\r\n]*\r\n", re.MULTILINE)
+_HEADER = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]+: [^\r\n\0]*")
+_UNAVAILABLE = frozenset(f"/problems/{kind}" for kind, (status, _) in KINDS.items() if status == 503)
+_EXPECTED_LOG = re.compile(r"the handler raised.*?(?=\n\S|\Z)", re.DOTALL)
+"""What a job's own code raises is logged with its traceback."""
+
+UNKNOWN = "01900000-0000-7000-8000-000000000000"
+DATE = "Mon, 01 Jan 2001 00:00:00 GMT"
+LETTER = b'{"text": "Dear reader", "copies": 2}'
+ENVELOPE = (
+    b'{"type": "write-letter", "label": "a", "priority": 1, "runAt": "2026-01-01T00:00:00Z", '
+    b'"timeoutSeconds": 1.5, "retainSeconds": 60, "input": {"text": "x"}}'
+)
+PAPERS = form(part("letter", b"hello", "a.txt", "Content-Type: text/plain"), part("input", b'{"pages": 2}'))
+
+
+class Found(Exception):  # noqa: N818 - what a fuzzer does
+    """Something that must not happen."""
+
+
+def fuzz(seconds: int, seed: int) -> int:
+    """0 if nothing was found."""
+    limits = {"HEADWAY_HEAD_TIMEOUT_S": str(HEAD_TIMEOUT_S), "HEADWAY_BODY_TIMEOUT_S": "2"}
+    with ServerProcess(":memory:", "--jobs", str(JOBS), "--max-running", "2", env=limits) as server:
+        try:
+            for_schemathesis_s = int(seconds * SCHEMATHESIS_SHARE)
+            if for_schemathesis_s >= SHORTEST_SCHEMATHESIS_S:
+                seconds -= for_schemathesis_s
+                _check_generated(server, for_schemathesis_s, seed)
+            _check_mutated(server, seconds, seed)
+            _check_server(server)
+        except Found as found:
+            print(f"FOUND: {found}\n{server.log()[-4000:]}", flush=True)
+            return 1
+    print("nothing was found", flush=True)
+    return 0
+
+
+def _check_generated(server: ServerProcess, seconds: int, seed: int) -> None:
+    """Structure: whatever the description allows, and what it forbids."""
+    done = subprocess.run(
+        [
+            *(Path(sys.executable).with_name("schemathesis"), "run", f"http://127.0.0.1:{server.port}/openapi.json"),
+            *("--checks=not_a_server_error", f"--max-examples={MOST_EXAMPLES}", f"--seed={seed}", "--mode=all"),
+            *(f"--max-time={seconds}", "--phases=fuzzing,stateful", "--continue-on-failure", "--request-timeout=70"),
+            *("--generation-database=none", "--no-color", "--warnings=off", "--output-sanitize=false"),
+        ],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": HOOKS},
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    cases = re.search(r"([\d,]+) generated", done.stdout)
+    print(f"schemathesis: {cases[1] if cases else 'no'} cases in {seconds} s", flush=True)
+    if done.returncode or cases is None:
+        raise Found(done.stdout[-6000:] + done.stderr[-2000:])
+    _check_server(server)
+
+
+def _check_mutated(server: ServerProcess, seconds: int, seed: int) -> None:
+    """The wire: valid requests, one or several, with bytes changed, cut, repeated and swapped."""
+    luck, radamsa = random.Random(seed), Radamsa()
+    job_id = server.submit("write-letter", {"text": "x"})
+    server.wait_for(job_id)
+    valid = [request.replace(b"{id}", job_id.encode()) for request in _requests()]
+    statuses: Counter[int] = Counter()
+    end_s, sent = time.monotonic() + seconds, 0
+    while time.monotonic() < end_s:
+        request = _mutated(luck.choices(valid, k=luck.choice((1, 1, 1, 2, 3))), radamsa, luck)
+        statuses.update(_check_answer(request, _exchange(server, request)))
+        sent += 1
+        if sent % SERVED_EVERY == 0 and server.request("GET", "/healthz").status != 200:
+            raise Found(f"others are not served after {request!r}")
+    print(f"radamsa: {sent:,} requests, answers by status: {dict(sorted(statuses.items()))}", flush=True)
+
+
+def _mutated(requests: Sequence[bytes], radamsa: Radamsa, luck: random.Random) -> bytes:
+    """All of it; or only a value in the head, or the body, so that more than the parser of heads is tried."""
+
+    def fuzzed(text: bytes) -> bytes:
+        return bytes(radamsa.fuzz(text, seed=luck.randrange(2**31), max_mut=len(text) * 2 + 64))
+
+    head, _, body = requests[0].partition(b"\r\n\r\n")
+    match luck.randrange(3) if len(requests) == 1 else 0:
+        case 1 if body:
+            body = fuzzed(body)
+            head = re.sub(rb"Content-Length: \d+", b"Content-Length: %d" % len(body), head)
+            return head + b"\r\n\r\n" + body
+        case 1 | 2:
+            lines = head.split(b"\r\n")
+            place = luck.randrange(len(lines))
+            before, space, value = lines[place].partition(b" ")
+            lines[place] = before + space + fuzzed(value).translate(None, b"\r\n\0")
+            return b"\r\n".join(lines) + b"\r\n\r\n" + body
+        case _:
+            return fuzzed(b"".join(requests))
+
+
+def _exchange(server: ServerProcess, request: bytes) -> bytes:
+    """What comes back until the server closes or has nothing to say for a moment."""
+    received = bytearray()
+    try:
+        connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
+    except OSError as error:
+        raise Found(f"no connection after {request!r}: {error}") from error
+    with connection, contextlib.suppress(ConnectionError, TimeoutError):
+        connection.settimeout(A_MOMENT_S)
+        connection.sendall(request)
+        while (chunk := connection.recv(65536)) and len(received) < 2**20:
+            received += chunk
+    return bytes(received)
+
+
+def _check_answer(request: bytes, received: bytes) -> Iterator[int]:
+    """The statuses of the answers. Raises `Found` for a mistake of the server's and for a head that is split."""
+    if received and not _STATUS.match(received):
+        raise Found(f"no answer: {request!r} -> {received[:500]!r}")
+    for found in _STATUS.finditer(received):
+        status = int(found[1])
+        head, _, body = received[found.end() :].partition(b"\r\n\r\n")
+        if status != 100 and not all(map(_HEADER.fullmatch, head.split(b"\r\n"))):
+            raise Found(f"a broken head: {request!r} -> {head!r}")
+        if status >= 500 and not (status == 503 and _type(body) in _UNAVAILABLE):
+            raise Found(f"{status}: {request!r} -> {received[:2000]!r}")
+        yield status
+
+
+def _type(body: bytes) -> str | None:
+    with contextlib.suppress(ValueError):
+        problem, _ = json.JSONDecoder().raw_decode(body.decode("utf-8", "replace"))
+        return str(problem["type"])
+    return None
+
+
+def _check_server(server: ServerProcess) -> None:
+    if server.process.poll() is not None:
+        raise Found(f"the server ended with {server.process.returncode}")
+    if server.request("GET", "/healthz").status != 200:
+        raise Found("the server does not answer")
+    if "Traceback" in _EXPECTED_LOG.sub("", server.log()):
+        raise Found("a traceback in the log")
+
+
+def _requests() -> list[bytes]:
+    conditions = (
+        *(("Range", "bytes=0-1"), ("If-Range", DATE), ("If-Match", '"a", W/"b"'), ("If-None-Match", 'W/"1"')),
+        *(("If-Modified-Since", DATE), ("If-Unmodified-Since", DATE), ("Last-Event-ID", "2"), ("X-Request-ID", "a")),
+    )
+    kept = (("Connection", "keep-alive"), ("Prefer", "wait=0"), ("Idempotency-Key", '"k"; a=1'))
+    chunked = (*JSON, ("Transfer-Encoding", "chunked"))
+    asked = [
+        request_bytes("POST", "/jobs/write-letter?label=x&priority=3&runAt=2026-01-01T00:00:00Z", JSON, LETTER),
+        request_bytes("POST", "/jobs/write-letter", (*JSON, *kept), LETTER),
+        request_bytes("POST", "/jobs", JSON, ENVELOPE),
+        request_bytes("POST", "/jobs", (*JSON, ("Expect", "100-continue")), ENVELOPE),
+        request_bytes("POST", "/jobs/write-letter", chunked, b"9;a=b\r\n" + LETTER[:9] + b"\r\n0\r\nT: x\r\n\r\n"),
+        request_bytes("POST", "/jobs/count-papers", FORM, PAPERS),
+        request_bytes("POST", "/jobs", FORM, form(part("type", b"count-papers"), part("letter", b"x", "a.txt"))),
+        request_bytes("GET", f"/jobs?status=queued&type=a&limit=5&cursor={UNKNOWN}&createdAfter=2026-01-01T00:00:00Z"),
+        *(request_bytes(method, "/jobs/{id}/files/letter.txt?inline=true", conditions) for method in ("GET", "HEAD")),
+        request_bytes("GET", "/jobs/{id}/progress?lastEventId=3", conditions),
+        request_bytes("GET", "/jobs/{id}?wait=0.1&redirect=true", conditions),
+        request_bytes("GET", "/jobs/progress?ids={id}&type=a,b&status=queued"),
+        request_bytes("GET", "/static/app.js", (*conditions, ("Accept-Encoding", "gzip, br"))),
+        *(request_bytes("GET", f"/jobs/{{id}}/{what}") for what in ("logs?after=1&limit=2", "result", "deliveries")),
+        *(request_bytes("GET", path) for path in ("/", "/docs", "/job-types", "/jobs/stats", "/metrics", "/readyz")),
+        *(request_bytes("GET", path) for path in ("/operations/{id}", "/v1/jobs/operations/{id}", "/session")),
+        request_bytes("POST", "/session", JSON, b'{"key": "hwk_x"}'),
+        request_bytes("POST", "/jobs/{id}/tickets", JSON, b'{"expiresInSeconds": 60}'),
+        request_bytes("POST", "/jobs/{id}/retry", kept),
+        request_bytes("DELETE", "/jobs/{id}?purge=false", (("Cookie", "a=b; c=d"), ("Authorization", "Bearer x"))),
+        request_bytes("OPTIONS", "*", (("Upgrade", "h2c"), ("Connection", "Upgrade"))),
+        request_bytes("GET", "/jobs/{id}/progress", (("Upgrade", "websocket"), ("Connection", "Upgrade"))),
+    ]
+    return asked + [request.replace(b"Connection: close\r\n", b"") for request in asked]
