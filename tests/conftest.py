@@ -1,11 +1,14 @@
 """Fixtures that several suites share."""
 
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.log_scan import scanned, secrets_in
 from tests.process import ServerProcess
 
 TEST_JOBS = Path(__file__).with_name("jobs_for_tests.py")
@@ -32,3 +35,38 @@ def shared_server() -> Iterator[ServerProcess]:
     """One server for a module's tests that do not stop it."""
     with ServerProcess(":memory:", "--jobs", str(TEST_JOBS)) as server:
         yield server
+
+
+# No secret in any log (tests/log_scan.py)
+
+_scanned_by_workers: Counter[str] = Counter()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
+    """What a test's own servers said, and whatever else it had written by its end."""
+    report = yield
+    if call.when == "teardown":
+        scanned["tests' output"] += 1
+        found = secrets_in("\n".join(text for _, text in report.sections))
+        if found:
+            report.outcome = "failed"
+            report.longrepr = "a secret stands in what was logged:\n" + "\n".join(found[:10])
+    return report
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A worker tells the controller what it has looked at."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["scanned"] = dict(scanned)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    _scanned_by_workers.update(getattr(node, "workeroutput", {}).get("scanned", {}))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    numbers = _scanned_by_workers or scanned
+    looked_at = ", ".join(f"{count} {what}" for what, count in numbers.items())
+    terminalreporter.write_line(f"looked for keys, tickets, cookies and secrets in {looked_at}")

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+from tests.log_scan import check_log
+
 ROOT = Path(__file__).parents[1]
 PATIENCE_S = 45.0
 """Ends a wait that is in vain; no test is expected to come near."""
@@ -85,7 +87,8 @@ class ServerProcess:
             self.process.kill()
             self.process.wait()
         self._close_stdout()
-        self._stderr.close()
+        with self._stderr:
+            check_log(self.log())
 
     def _close_stdout(self) -> None:
         if self.process.stdout is not None:

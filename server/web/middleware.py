@@ -45,6 +45,7 @@ def middleware(gate: Gate, metrics: RequestMetrics, *, lines: bool) -> Middlewar
     async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
         began_ns = perf_counter_ns()  # not the loop's clock: uvloop's counts milliseconds
         follow(request, began_ns)
+        response: web.StreamResponse
         try:
             if request.version not in VERSIONS:
                 response = ready_problem(_other_version.response(request))

@@ -32,8 +32,8 @@ from server.web.app import MAX_LINE_BYTES
 from server.web.endpoints import FilterQuery, ListQuery, LogsQuery, _disposition
 from server.web.event_stream import Frame
 from server.web.idempotency import HEADER, given_key
-from server.web.keys import FILES, LINKS, SETTINGS
-from server.web.links import Links
+from server.web.keys import FILES, SETTINGS
+from server.web.links import LINKS, Links
 from server.web.preferences import preferred_wait_s
 from server.web.problems import KINDS, Problem
 from server.web.request_ids import REQUEST_ID, request_id_bytes

@@ -26,7 +26,7 @@ from tests.web.raw import (
 )
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
-SMUGGLED = b"GET /jobs/smuggled HTTP/1.1\r\nHost: test\r\n\r\n"
+SMUGGLED = b"GET /jobs/smuggled HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 INJECTED = "a\r\nX-Injected: yes\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"
 ODD_TEXT = f"{INJECTED}\n\ndata: {{}}\n\nevent: log\rid: 9\u2028\u2029\x00\x1b[31m<script>alert(1)</script>"
 
@@ -43,7 +43,10 @@ def statuses(received: bytes) -> list[int]:
 
 
 def post(framing: bytes, body: bytes) -> bytes:
-    return b"POST /jobs/noop HTTP/1.1\r\nHost: test\r\nContent-Type: application/json\r\n%s\r\n%s" % (framing, body)
+    return b"POST /jobs/noop HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n%s\r\n%s" % (
+        framing,
+        body,
+    )
 
 
 # Where one request ends and the next begins
@@ -126,7 +129,7 @@ HEADS = {
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
 def test_a_head_that_is_no_head_is_a_400_and_the_end(server: ServerProcess, head: bytes) -> None:
     received = conversation(server, head + SMUGGLED)
-    assert statuses(received)[:1] in ([400], [404], [405], [])
+    assert statuses(received)[:1] in ([400], [404], [405], [421], [])
     assert len(statuses(received)) <= 1
     assert not received or received.startswith((b"HTTP/1.1 4", b"HTTP/1.0 400 "))
     assert server.request("GET", "/healthz").status == 200
@@ -134,7 +137,7 @@ def test_a_head_that_is_no_head_is_a_400_and_the_end(server: ServerProcess, head
 
 @pytest.mark.parametrize("rubbish", [b"\x00" * 100, b"rubbish\r\n\r\n", b"{}" * 50, b"\r\n\r\n\r\nGET\r\n\r\n"])
 def test_rubbish_after_a_good_request_harms_only_itself(server: ServerProcess, rubbish: bytes) -> None:
-    good = b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n"
+    good = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
         connection.sendall(good)
         assert statuses(connection.recv(65536)) == [200]
