@@ -92,6 +92,23 @@ def test_a_setting_out_of_range_is_one_line(arguments: tuple[str, str]) -> None:
     assert arguments[0].removeprefix("--").replace("-", "_") in _refused(*arguments)
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("HEADWAY_WEBHOOK_ALLOW", "10.0.0.0/8,hooks.internal", "HEADWAY_WEBHOOK_ALLOW: 'hooks.internal'"),
+        ("HEADWAY_WEBHOOK_ALLOW", "10.0.0.1/8", "has host bits set"),
+        ("HEADWAY_TRUSTED_PROXIES", "proxy.example", "trusted_proxies"),
+        ("HEADWAY_TRUSTED_PROXIES", "10.0.0.0/33", "trusted_proxies"),
+        ("HEADWAY_TRUSTED_PROXIES", "10.0.0.1:80", "trusted_proxies"),
+    ],
+)
+def test_a_malformed_list_of_addresses_is_one_line(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert said in _refused("--port", "0", "--data-dir", ":memory:")
+
+
 def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     blocked = tmp_path / "file"
     blocked.write_text("a file where a directory should be")
