@@ -64,6 +64,8 @@ function enter() {
   const again = shownTo !== null;
   shownTo = identity;
   who.show(now);
+  for (const form of forms.values()) form.update();
+  list.redraw();
   if (!stop.signal.aborted) return;
   const wasLocked = !byId("sign-in").hidden;
   signInView.hide();
@@ -71,8 +73,6 @@ function enter() {
   stop = new AbortController();
   keepLive(store, showConnection, stop.signal, again);
   route(false);
-  for (const form of forms.values()) form.update();
-  list.redraw();
   void list.loadNewest();
   if (types.size === 0) void loadTypes();
   if (wasLocked) giveFocusBack();

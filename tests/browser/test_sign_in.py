@@ -202,6 +202,23 @@ def test_a_tab_that_is_looked_at_again_shows_who_is_signed_in_by_then(
     expect(there.page.get_by_role("link", name="of-ana")).to_have_count(0)
 
 
+def test_what_a_key_may_do_is_shown_in_the_other_tabs_too(
+    keyed: KeyedServer, new_tab: Callable[[PageServer], Tab]
+) -> None:
+    ana, wall = keyed.make_key("ana"), keyed.make_key("wall", "--owner", "ana", "--read-only")
+    here, there = new_tab(keyed), new_tab(keyed)
+    sign_in(arrive(here), ana)
+    there.open()
+    start = there.page.get_by_role("button", name="Start job")
+    expect(start).to_be_enabled()
+    here.page.get_by_role("button", name="Sign out").click()
+    expect(here.page.get_by_label("API key")).to_be_focused()
+    sign_in(here.page, wall)
+    there.page.evaluate("dispatchEvent(new Event('focus'))")
+    expect(there.page.locator("#who-role")).to_have_text("read-only")
+    expect(start).to_be_disabled()
+
+
 def test_a_job_that_was_started_too_late_says_so(tab: Tab, keyed: KeyedServer) -> None:
     tab.expected.append(UNAUTHORIZED)
     key = keyed.make_key("ana")
