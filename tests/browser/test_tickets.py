@@ -156,7 +156,7 @@ def test_a_page_elsewhere_gets_a_fresh_ticket_when_its_own_has_expired_and_goes_
     tab.expected += [UNAUTHORIZED, "net::ERR"]
     job_id = headway.submit("careful", {"steps": 10_000, "pause_s": 0.05})
     theirs.about(headway, job_id)
-    theirs.lasts_s = [5, 300]
+    theirs.lasts_s = [10, 300]
     streams: list[str] = []
     polls: list[str] = []
 
@@ -177,9 +177,8 @@ def test_a_page_elsewhere_gets_a_fresh_ticket_when_its_own_has_expired_and_goes_
     headway.kill()
     headway.restart()
     tab.page.wait_for_event("response", lambda response: "/progress" in response.url and response.ok)
-    assert streams == ["200", UNAUTHORIZED, "200"]
-    assert [status for status in polls if status != "304"][-2:] == [UNAUTHORIZED, "202"]
-    assert len(polls) == 2  # the stream is tried again as soon as there is a ticket
+    # The stream is tried again as soon as there is a ticket, whether it or a poll was refused first.
+    assert polls == [UNAUTHORIZED, "202"]
     assert len(theirs.tickets) == 2
     seen = tab.page.evaluate("window.states.length")
     tab.page.wait_for_function("(seen) => window.states.length > seen", arg=seen)
