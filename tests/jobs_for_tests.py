@@ -146,6 +146,12 @@ def writes_files(ctx: BlockingContext, input: Text) -> dict[str, str]:
     return {"text": input.text}
 
 
+@job("big-file")
+def big_file(ctx: BlockingContext) -> None:
+    """Leaves a file that no socket's buffer holds."""
+    (ctx.output_dir / "big.bin").write_bytes(b"." * 32 * 1024 * 1024)
+
+
 @job("reads-upload")
 def reads_upload(ctx: BlockingContext, input: Document) -> dict[str, str | int | None]:
     """Says what it was given."""

@@ -62,7 +62,7 @@ from .rates import RATES, Rates
 from .ready import ReadyAnswers, harden
 from .request_ids import REQUEST_ID, request_id
 from .resources import resource_routes
-from .revocation import REVOCATIONS, Revocations
+from .revocation import Revocations
 from .submission import refuse_unread
 from .tickets import TICKETS, Tickets
 from .waiting import Waiting
@@ -108,9 +108,8 @@ def make_app(
     app[FAN_OUT] = FanOut(store, hub, app[ENCODER])
     app[AUDIENCES] = Audiences(store, hub, app[ENCODER], settings.tick_s)
     app[WAITING] = Waiting(store, hub, settings)
-    app[REVOCATIONS] = Revocations(hub)
     app[DESCRIPTION] = Description(registry, settings)
-    app.cleanup_ctx.extend([_streams, app[WAITING].run, app[REVOCATIONS].run, app[CONNECTIONS].run, patience])
+    app.cleanup_ctx.extend([_streams, app[WAITING].run, app[CONNECTIONS].run, Revocations(hub).run, patience])
     app.on_shutdown.extend([refuse_unread, _end_streams])
     app.on_response_prepare.append(_harden)
     _add_routes(app)

@@ -15,6 +15,7 @@ from ..jobs import LOCAL_OWNER
 from ..ports import KeyStore
 from ..settings import Settings
 from .clients import CLIENTS
+from .connections import Connection
 from .hosts import Hosts
 from .origins import Origins
 from .problems import Problem, unauthorized
@@ -105,6 +106,8 @@ class Gate:
         if request.method not in SAFE_METHODS:
             self._check_write(request, asking)
         request[_IDENTITY] = asking
+        if isinstance(request.protocol, Connection):  # which is cut when the key is revoked
+            request.protocol.key_id = None if asking.key is None else asking.key.id
 
     async def _identify(self, request: web.Request) -> Identity:
         headers = request.headers

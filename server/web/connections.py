@@ -9,7 +9,7 @@ import asyncio
 import contextlib
 import json
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
 
 import structlog
@@ -51,11 +51,13 @@ class _Server(web.Server):
 class Connection(web.RequestHandler):
     """One client's connection, as aiohttp serves it."""
 
-    __slots__ = ("_body", "_connections", "_head_begun", "_requests_seen")
+    __slots__ = ("_body", "_connections", "_head_begun", "_requests_seen", "key_id")
 
     def __init__(self, connections: "Connections", server: web.Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._connections = connections
+        self.key_id: str | None = None
+        """The API key that its latest request came with. The gate says so."""
         self._requests_seen = 0
         self._body: StreamReader = EMPTY_PAYLOAD
         self._head_begun = False
@@ -99,6 +101,11 @@ class Connection(web.RequestHandler):
         if self.transport is not None:
             self.transport.write(answer)
         self.force_close()
+
+    def cut(self) -> None:
+        """Close at once: not another byte is sent, nor read."""
+        if self.transport is not None:
+            self.transport.abort()
 
     def handle_error(
         self,
@@ -145,6 +152,11 @@ class Connections:
 
     def head_came(self, connection: Connection) -> None:
         self._heads.pop(connection, None)
+
+    def cut(self, key_ids: Collection[str]) -> None:
+        """Cut those whose latest request came with one of these keys, whatever they are at."""
+        for connection in [each for each in self._open if each.key_id in key_ids]:
+            connection.cut()
 
     def _make_room(self) -> None:
         """Close a part of those that are idle. Where nearly all are busy, looking again at once would be in vain."""

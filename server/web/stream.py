@@ -21,7 +21,6 @@ from .fan_out import LOG_PAGE, Watcher, news
 from .intake import LastEventQuery, query
 from .keys import ENCODER, FAN_OUT, HUB, SETTINGS, STATE, STORE, STREAMS
 from .problems import Problem
-from .revocation import REVOCATIONS
 from .wire import gone_event, log_event, reset_event
 
 LOG_TAIL = 200
@@ -81,8 +80,7 @@ async def serve(request: web.Request, stream: EventStream, run: Callable[[], Awa
         retry_ms = random.randint(*RETRY_MS)  # noqa: S311 - so that not all return in one instant
         # At once a few bytes, so that nobody on the way waits for more.
         await stream.write(b"retry: %d\n: connected\n\n" % retry_ms)
-        with request.app[REVOCATIONS].following(request, stream.cut):
-            await run()
+        await run()
         await stream.write_eof()
     except ConnectionError:
         pass

@@ -1,8 +1,10 @@
 """Keys, sessions, tickets: who is let in, and what they may do."""
 
+import contextlib
 import http.client
 import os
 import re
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -134,6 +136,51 @@ def test_a_revoked_key_is_out_of_force_at_once_and_its_streams_end(guarded: Guar
     assert guarded.ask("GET", "/jobs", key=key).status == 401
     assert guarded.ask("GET", "/jobs", Cookie=cookie).status == 401
     assert guarded.ask("DELETE", f"/jobs/{job_id}", key=guarded.ann).status == 204
+
+
+def test_what_is_under_way_with_a_revoked_key_comes_to_nothing(guarded: Guarded) -> None:
+    key = make_key(guarded.data_dir, "quitter", "--owner", "ann")
+    job_id = guarded.submit("steps-async", LONG)
+    jobs_before = guarded.ask("GET", "/jobs/stats", key=guarded.ann).json["total"]
+    head = f"HTTP/1.1\r\nHost: jobs.example.com\r\nAuthorization: Bearer {key}\r\n"
+    body = "Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
+    with (
+        dial(guarded.server.port) as submitting,
+        dial(guarded.server.port) as polling,
+        dial(guarded.server.port) as idle,
+    ):
+        for connection in (polling, idle):
+            connection.sendall(f"GET /healthz {head}\r\n".encode())
+            assert connection.recv(1024).startswith(b"HTTP/1.1 200 ")
+        polling.sendall(f"GET /jobs/{job_id}?wait=60 {head}\r\n".encode())
+        submitting.sendall(f"POST /jobs/noop {head}{body}\r\n".encode())
+        assert submitting.recv(1024) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert keys(guarded.data_dir, "revoke", "quitter").returncode == 0
+        with suppress(ConnectionError):
+            submitting.sendall(b"{}")
+        for connection in (submitting, polling, idle):
+            with suppress(ConnectionError):
+                assert connection.recv(1024) == b""
+    assert guarded.ask("GET", "/jobs/stats", key=guarded.ann).json["total"] == jobs_before
+    assert guarded.ask("DELETE", f"/jobs/{job_id}", key=guarded.ann).status == 204
+
+
+def test_a_download_with_a_revoked_key_breaks_off(guarded: Guarded) -> None:
+    key = make_key(guarded.data_dir, "taker", "--owner", "ann")
+    job_id = guarded.submit("big-file")
+    assert guarded.ask("GET", f"/jobs/{job_id}?wait=30", key=guarded.ann).json["status"] == "completed"
+    connection = http.client.HTTPConnection("127.0.0.1", guarded.server.port, timeout=PATIENCE_S)
+    with contextlib.closing(connection):
+        connection.request("GET", f"/jobs/{job_id}/files/big.bin", headers=dict(bearer(key)))
+        response = connection.getresponse()
+        assert response.read(1) == b"."
+        assert keys(guarded.data_dir, "revoke", "taker").returncode == 0
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            response.read()
+
+
+def dial(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), PATIENCE_S)
 
 
 def test_keys_are_listed_without_themselves_and_kept_as_sums(guarded: Guarded) -> None:
