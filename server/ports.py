@@ -148,6 +148,13 @@ class JobStore(Protocol):
         """The last state of a job that was deleted a moment ago: for those who were watching it."""
         ...
 
+    def known_foreign(self, caller: str, job_id: str) -> bool:
+        """Whether it is known here, without looking, that the job is or was one that the caller does not see.
+
+        For those who listen for changes: most are others'. Not for answers, whose haste would tell.
+        """
+        ...
+
     async def page(self, caller: str, filter: JobFilter, limit: int, cursor: str | None) -> Page:
         """Jobs, newest first, after `cursor`. Raises `ValueError` for a cursor that this store did not make."""
         ...

@@ -412,6 +412,10 @@ class SqliteStore:
         job = self._snapshots.departed(job_id)
         return job if job is not None and may_see(caller, job.owner) else None
 
+    def known_foreign(self, caller: str, job_id: str) -> bool:
+        job = self._snapshots.get(job_id) or self._snapshots.departed(job_id)
+        return job is not None and not may_see(caller, job.owner)
+
     async def page(self, caller: str, filter: JobFilter, limit: int, cursor: str | None) -> Page:
         if cursor is not None and not is_job_id(cursor):
             raise ValueError(cursor)

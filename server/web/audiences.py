@@ -224,12 +224,18 @@ class Audiences:
                 continue
             rung = await self._listener.wait(LISTEN_S)
             self._round += 1
-            for audience in list(self._audiences.values()):
-                await self._tell(audience, rung)
+            audiences = list(self._audiences.values())
+            seen = {owner: self._seen_by(owner, rung) for owner in {audience.owner for audience in audiences}}
+            for audience in audiences:
+                await self._tell(audience, seen[audience.owner])
             if not self._audiences:
                 self._listener.close()
                 self._listener = None
             await asyncio.sleep(self._tick_s)
+
+    def _seen_by(self, owner: str, rung: frozenset[str]) -> frozenset[str]:
+        """To look for others' jobs on the disk, again and again for each audience, would hold up everybody."""
+        return frozenset(job_id for job_id in rung if not self._store.known_foreign(owner, job_id))
 
     async def _tell(self, audience: Audience, rung: frozenset[str]) -> None:
         """One audience's part of a round. If that fails, everybody there looks for himself."""

@@ -1,5 +1,6 @@
 """The 404 of another owner's job costs what that of an unknown one does: the same statements, whatever memory holds."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -7,9 +8,16 @@ import pytest
 
 from server.errors import JobNotFoundError
 from server.hub import LocalHub
+from server.jobs import EVERY_OWNER, JobFilter
+from server.ports import Bell
 from server.sqlite.readers import Readers
 from server.sqlite.rows import Parameters, Row
+from server.sqlite.statements import getting
 from server.sqlite.store import SqliteStore
+from server.web.audiences import Audiences, Member
+from server.web.event_stream import Frame
+from server.web.links import Links
+from server.web.wire import Encoder
 from tests.conformance.backends import BODY_OF
 from tests.conformance.records import DONE, OWNER, STRANGER, UNKNOWN_ID, at, ended_job, new_job, running_job
 
@@ -50,6 +58,51 @@ async def test_a_foreign_job_in_memory_is_looked_for_like_an_unknown_one(store: 
         del asked[:]
     assert costs[0] == costs[1]
     assert len(costs[0]) == 1
+
+
+async def test_listeners_know_foreign_jobs_without_a_look(store: SqliteStore, asked: Asked) -> None:
+    job = await store.insert(new_job(owner=STRANGER))
+    del asked[:]
+    assert store.known_foreign(OWNER, job.id)
+    assert not store.known_foreign(STRANGER, job.id)
+    assert not store.known_foreign(EVERY_OWNER, job.id)
+    assert not store.known_foreign(OWNER, UNKNOWN_ID)
+    await store.request_cancel(STRANGER, job.id, at(1), purge=True)
+    assert store.known_foreign(OWNER, job.id), "one that has just left, too"
+    assert asked == []
+
+
+async def test_streams_of_many_jobs_look_at_no_foreign_ones(store: SqliteStore, asked: Asked) -> None:
+    hub = LocalHub()
+    audiences = Audiences(store, hub, Encoder(Links("")), tick_s=0)
+    audiences.start()
+    theirs = await store.insert(new_job(0, owner=STRANGER))
+    own = await store.insert(new_job(1, owner=OWNER))
+    frames: asyncio.Queue[bytes] = asyncio.Queue()
+    member = Member(Outlet(frames), lambda: None)
+    audience = audiences.enter(OWNER, JobFilter(), member)
+    member.held = {}
+    audiences.join(audience, member)
+    del asked[:]
+    hub.ring(Bell.CHANGED, theirs.id)
+    hub.ring(Bell.CHANGED, own.id)
+    assert own.id.encode() in await asyncio.wait_for(frames.get(), 10)
+    assert not [sql for sql in asked if sql == getting(OWNER)]
+    await audiences.stop()
+
+
+class Outlet:
+    """A stream that keeps what it is offered."""
+
+    def __init__(self, frames: "asyncio.Queue[bytes]") -> None:
+        self._frames = frames
+
+    def offer(self, frame: Frame) -> bool:
+        self._frames.put_nowait(frame.text)
+        return True
+
+    def wake(self) -> None:
+        """Nobody sleeps."""
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "completed"])
