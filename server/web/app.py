@@ -59,6 +59,7 @@ from .open_streams import OpenStreams
 from .openapi import DESCRIPTION, Description, openapi
 from .problems import ClientFaults, Problem
 from .rates import RATES, Rates
+from .readiness import READINESS, Readiness
 from .ready import ReadyAnswers, harden
 from .request_ids import REQUEST_ID, request_id
 from .resources import resource_routes
@@ -103,6 +104,7 @@ def make_app(
     app[READY] = ReadyAnswers()
     app[CLIENTS] = Clients(settings.trusted_proxies)
     app[RATES] = Rates(settings)
+    app[READINESS] = Readiness(store)
     app[STREAMS] = OpenStreams(settings)
     app[CONNECTIONS] = Connections(settings)
     app[FAN_OUT] = FanOut(store, hub, app[ENCODER])

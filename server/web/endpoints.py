@@ -19,6 +19,7 @@ from .intake import Instant, NoQuery, query
 from .keys import ENCODER, FILES, REGISTRY, STATE, STORE, WAITING
 from .links import LINKS
 from .problems import Problem
+from .readiness import READINESS
 from .sent_files import send_file
 from .wire import INLINE_RESULT_BYTES, error_fields, job_fields, log_line_fields, path_segment, retry_after_s
 
@@ -252,7 +253,7 @@ async def readyz(request: web.Request) -> web.Response:
     if request.app[STATE].stopping:
         raise Problem("stopping", retry_after_s=2)
     try:
-        await request.app[STORE].check_writable()
+        await request.app[READINESS].check()
     except StoreUnavailableError as error:
         raise Problem("store-unavailable", str(error), retry_after_s=5) from None
     return _json(b'{"status":"ready"}', headers={"Cache-Control": "no-store"})
