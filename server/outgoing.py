@@ -107,9 +107,13 @@ def _parsed(url: str) -> URL:
     if not _AUTHORITY.fullmatch(url):
         raise UrlRefusedError("The URL's host or port cannot be read.")
     try:
-        return URL(url)
+        parsed = URL(url)
+        readable = parsed.host is not None  # raises for a label that no name is encoded as: 'xn--'
     except ValueError:
-        raise UrlRefusedError("The URL's host or port cannot be read.") from None
+        readable = False
+    if not readable:
+        raise UrlRefusedError("The URL's host or port cannot be read.")
+    return parsed
 
 
 def _check_literal(host: str, port: int, allowed: AllowList) -> None:

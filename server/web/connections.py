@@ -8,6 +8,7 @@ closed for those who want something, the longest idle ones first (RFC 9112, 9.5:
 import asyncio
 import contextlib
 import json
+import socket
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from typing import Any
@@ -65,6 +66,10 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._connections.enter(self)
+        sock = transport.get_extra_info("socket")
+        if sock is not None and hasattr(socket, "TCP_USER_TIMEOUT"):
+            with contextlib.suppress(OSError):  # not TCP
+                sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, self._connections.stall_timeout_ms)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._connections.leave(self)
@@ -127,6 +132,8 @@ class Connections:
     def __init__(self, settings: Settings) -> None:
         self._most = settings.max_connections
         self._head_timeout_s = settings.head_timeout_s
+        self.stall_timeout_ms = int(settings.stream_stall_timeout_s * 1000)
+        """How long the kernel waits for a reader to take what it was sent: a download, not only a stream."""
         self._open: set[Connection] = set()
         self._heads: dict[Connection, float] = {}
         self._in_vain_s = self._said_s = float("-inf")

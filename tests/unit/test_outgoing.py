@@ -96,3 +96,9 @@ def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | No
 def test_whatever_a_retry_after_is_it_is_no_error(value: str) -> None:
     seconds = retry_after_s(value, NOW)
     assert seconds is None or 0 <= seconds <= 86_400
+
+
+@pytest.mark.parametrize("url", ["http://xn--/", "https://xn--.example/hook", "http://a.xn--/"])
+def test_a_label_that_no_name_is_encoded_as_is_refused(url: str) -> None:
+    with pytest.raises(UrlRefusedError, match="cannot be read"):
+        check_url(url, NOTHING)

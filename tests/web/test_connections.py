@@ -8,8 +8,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.conftest import Serving
-from tests.process import PATIENCE_S, ServerProcess
+from tests.process import PATIENCE_S, ServerProcess, eventually
 from tests.web.raw import FORM, RawStream, assert_problem, form, parse, part, read_to_end, request_bytes, send
+from tests.web.test_stream_limits import open_sockets
 
 LATER = "?runAt=2099-01-01T00:00:00Z"
 GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
@@ -163,6 +164,20 @@ def test_who_opens_more_connections_than_there_are_descriptors_shuts_nobody_out(
                 assert server.request("GET", "/healthz").status == 200
         assert server.wait_for(server.submit("ping"))["status"] == "completed"
         assert "Traceback" not in server.log()
+
+
+def test_a_reader_that_takes_nothing_of_a_download_is_cut(serving: Serving) -> None:
+    server = serving(":memory:", env={"HEADWAY_STREAM_STALL_TIMEOUT_S": "1"})
+    job = server.wait_for(server.submit("writes-files", {"text": "x" * 900_000}))
+    file = max(job["files"], key=lambda file: file["sizeBytes"])
+    assert file["sizeBytes"] > 500_000
+    before = open_sockets(server)
+    with socket.socket() as stalled:
+        stalled.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        stalled.connect(("127.0.0.1", server.port))
+        stalled.sendall(f"GET {file['url']} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        eventually(lambda: open_sockets(server) > before)
+        eventually(lambda: open_sockets(server) == before, "the kernel still waits for the reader")
 
 
 # Long polls
