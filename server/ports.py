@@ -310,7 +310,9 @@ class KeyStore(Protocol):
         ...
 
     async def open_session(self, sha256: str, key: ApiKey, expires_at: datetime) -> None:
-        """From now on the session stands for the key, if that is still in force."""
+        """From now on the session stands for the key, if that is still in force. A key has so many sessions at most;
+        for one more the oldest ends.
+        """
         ...
 
     async def find_session(self, sha256: str, now: datetime) -> ApiKey | None:

@@ -2,6 +2,7 @@
 
 import secrets
 import sqlite3
+from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Self
@@ -15,6 +16,8 @@ from .statements import SQL
 from .store import SqliteStore
 
 SECRET_BYTES = 32
+MOST_SESSIONS_PER_KEY = 1_000
+"""They are held in memory, and whoever has a key can open them as quickly as he likes."""
 
 
 class SqliteKeyStore:
@@ -27,6 +30,7 @@ class SqliteKeyStore:
         self._in_force: dict[str, ApiKey] = {}
         self._by_sha256: dict[str, ApiKey] = {}
         self._sessions: dict[str, tuple[str, datetime]] = {}
+        self._sessions_of: defaultdict[str, dict[str, None]] = defaultdict(dict)  # by key, oldest first
         self._secret: bytes | None = None
 
     @classmethod
@@ -38,7 +42,7 @@ class SqliteKeyStore:
             if key.revoked_at is None:
                 keys._admit(key, sha256)
         for sha256, key_id, expires_at in await keys._readers.all(SQL["sessions"], {}):
-            keys._sessions[sha256] = (key_id, from_ms(expires_at))
+            keys._remember(sha256, key_id, from_ms(expires_at))
         return keys
 
     def _admit(self, key: ApiKey, sha256: str) -> None:
@@ -90,7 +94,8 @@ class SqliteKeyStore:
                 return False
             del self._in_force[key_id]
             self._by_sha256 = {sha256: key for sha256, key in self._by_sha256.items() if key.id != key_id}
-            self._sessions = {sha256: of for sha256, of in self._sessions.items() if of[0] != key_id}
+            for sha256 in self._sessions_of.pop(key_id, {}):
+                del self._sessions[sha256]
             self._hub.ring(Bell.REVOKED, key_id)
             return True
 
@@ -111,19 +116,39 @@ class SqliteKeyStore:
     async def open_session(self, sha256: str, key: ApiKey, expires_at: datetime) -> None:
         where: dict[str, Any] = {"sha256": sha256, "key_id": key.id, "expires_at": to_ms(expires_at)}
 
-        def committed(_: object) -> None:
-            if key.id in self._in_force:
-                self._sessions[sha256] = (key.id, expires_at)
+        oldest = list(self._sessions_of.get(key.id, {}))[: 1 - MOST_SESSIONS_PER_KEY]
 
-        await self._writer.write(lambda connection: connection.execute(SQL["insert_session"], where), committed)
+        def operation(connection: RecordConnection) -> None:
+            connection.executemany(SQL["delete_session"], [{"sha256": each} for each in oldest])
+            connection.execute(SQL["insert_session"], where)
+
+        def committed(_: None) -> None:
+            for each in oldest:
+                self._forget(each)
+            if key.id in self._in_force:
+                self._remember(sha256, key.id, expires_at)
+
+        await self._writer.write(operation, committed)
 
     async def find_session(self, sha256: str, now: datetime) -> ApiKey | None:
         key_id, expires_at = self._sessions.get(sha256, ("", now))
         return self._in_force.get(key_id) if expires_at > now else None
 
+    def _remember(self, sha256: str, key_id: str, expires_at: datetime) -> None:
+        self._sessions[sha256] = (key_id, expires_at)
+        self._sessions_of[key_id][sha256] = None
+
+    def _forget(self, sha256: str) -> None:
+        key_id, _ = self._sessions.pop(sha256, (None, None))
+        if key_id is not None:
+            of_key = self._sessions_of[key_id]
+            del of_key[sha256]
+            if not of_key:
+                del self._sessions_of[key_id]
+
     async def end_session(self, sha256: str) -> None:
         def committed(_: object) -> None:
-            self._sessions.pop(sha256, None)
+            self._forget(sha256)
 
         where: dict[str, Any] = {"sha256": sha256}
         await self._writer.write(lambda connection: connection.execute(SQL["delete_session"], where), committed)
@@ -135,7 +160,7 @@ class SqliteKeyStore:
 
         def committed(forgotten: list[str]) -> int:
             for sha256 in forgotten:
-                self._sessions.pop(sha256, None)
+                self._forget(sha256)
             return len(forgotten)
 
         return await self._writer.write(operation, committed)

@@ -8,6 +8,7 @@ from server.access import ApiKey
 from server.errors import KeyNameTakenError, KeyNotFoundError
 from server.jobs import EVERY_OWNER, JobFilter, Status
 from server.ports import Bell
+from server.sqlite.key_store import MOST_SESSIONS_PER_KEY
 from tests.conformance.backends import Backend
 from tests.conformance.records import DONE, OWNER, STRANGER, at, ended_job, new_job, running_job
 
@@ -71,6 +72,31 @@ async def test_a_session_stands_for_its_key_until_it_ends(backend: Backend) -> N
     assert await keys.find_session("late", at(11)) is None
     await keys.open_session("after", ann, at(30))
     assert await keys.find_session("after", at(12)) is None
+
+
+async def test_a_key_has_so_many_sessions_at_most_and_the_oldest_ends_first(backend: Backend) -> None:
+    keys, ann, bob = await backend.keys(), key("ann"), key("bob")
+    await keys.add(ann, "sum")
+    await keys.add(bob, "sum of bob")
+    await keys.open_session("of bob", bob, at(1))
+    for number in range(MOST_SESSIONS_PER_KEY + 2):
+        await keys.open_session(f"session {number}", ann, at(10 + number))
+
+    async def found() -> list[bool]:
+        numbers = (0, 1, 2, MOST_SESSIONS_PER_KEY + 1)
+        return [await keys.find_session(f"session {number}", at(0)) == ann for number in numbers]
+
+    assert await found() == [False, False, True, True]
+    assert await keys.find_session("of bob", at(0)) == bob
+    await backend.crash()
+    await backend.open()
+    keys = await backend.keys()
+    assert await found() == [False, False, True, True]
+    await keys.open_session("one more", ann, at(99_999))
+    assert await found() == [False, False, False, True]
+    await keys.revoke("ann", at(1))
+    assert await found() == [False, False, False, False]
+    assert await keys.find_session("of bob", at(0)) == bob
 
 
 async def test_all_of_it_survives_a_crash(backend: Backend) -> None:

@@ -1,1 +1,1 @@
-SELECT sha256, key_id, expires_at FROM sessions
+SELECT sha256, key_id, expires_at FROM sessions ORDER BY expires_at
