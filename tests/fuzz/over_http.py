@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pyradamsa import Radamsa
@@ -30,6 +30,7 @@ SHORTEST_SCHEMATHESIS_S = 20
 """Less than that is taken up by what it tries first, and all of the time is radamsa's."""
 MOST_EXAMPLES = 1_000_000
 A_MOMENT_S = 0.1
+LONGEST_ANSWER_S = 1.0
 SERVED_EVERY = 50
 HEAD_TIMEOUT_S = 2.0
 
@@ -55,20 +56,28 @@ class Found(Exception):  # noqa: N818 - what a fuzzer does
 
 def fuzz(seconds: int, seed: int) -> int:
     """0 if nothing was found."""
+    for_schemathesis_s = int(seconds * SCHEMATHESIS_SHARE)
+    if for_schemathesis_s < SHORTEST_SCHEMATHESIS_S:
+        for_schemathesis_s = 0
+    elif not _survives(_check_generated, for_schemathesis_s, seed):
+        return 1
+    if not _survives(_check_mutated, seconds - for_schemathesis_s, seed):
+        return 1
+    print("nothing was found", flush=True)
+    return 0
+
+
+def _survives(check: Callable[[ServerProcess, int, int], None], seconds: int, seed: int) -> bool:
+    """Whether a server of its own gets through: the jobs of one fuzzer would keep those of the other waiting."""
     limits = {"HEADWAY_HEAD_TIMEOUT_S": str(HEAD_TIMEOUT_S), "HEADWAY_BODY_TIMEOUT_S": "2"}
     with ServerProcess(":memory:", "--jobs", str(JOBS), "--max-running", "2", env=limits) as server:
         try:
-            for_schemathesis_s = int(seconds * SCHEMATHESIS_SHARE)
-            if for_schemathesis_s >= SHORTEST_SCHEMATHESIS_S:
-                seconds -= for_schemathesis_s
-                _check_generated(server, for_schemathesis_s, seed)
-            _check_mutated(server, seconds, seed)
+            check(server, seconds, seed)
             _check_server(server)
         except Found as found:
             print(f"FOUND: {found}\n{server.log()[-4000:]}", flush=True)
-            return 1
-    print("nothing was found", flush=True)
-    return 0
+            return False
+    return True
 
 
 def _check_generated(server: ServerProcess, seconds: int, seed: int) -> None:
@@ -90,7 +99,6 @@ def _check_generated(server: ServerProcess, seconds: int, seed: int) -> None:
     print(f"schemathesis: {cases[1] if cases else 'no'} cases in {seconds} s", flush=True)
     if done.returncode or cases is None:
         raise Found(done.stdout[-6000:] + done.stderr[-2000:])
-    _check_server(server)
 
 
 def _check_mutated(server: ServerProcess, seconds: int, seed: int) -> None:
@@ -139,10 +147,11 @@ def _exchange(server: ServerProcess, request: bytes) -> bytes:
         connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
     except OSError as error:
         raise Found(f"no connection after {request!r}: {error}") from error
+    end_s = time.monotonic() + LONGEST_ANSWER_S  # streams go on
     with connection, contextlib.suppress(ConnectionError, TimeoutError):
         connection.settimeout(A_MOMENT_S)
         connection.sendall(request)
-        while (chunk := connection.recv(65536)) and len(received) < 2**20:
+        while time.monotonic() < end_s and (chunk := connection.recv(65536)):
             received += chunk
     return bytes(received)
 
