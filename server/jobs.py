@@ -220,8 +220,12 @@ class NewJob(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """What makes a repeated submission the first one's. `fingerprint` stands for the whole request."""
+    """What makes a repeated submission the first one's. `fingerprint` stands for the whole request.
 
+    A key is `owner`'s who asked with it, which need not be the job's: an admin can repeat the job of another.
+    """
+
+    owner: str
     key: str
     fingerprint: str
     expires_at: datetime

@@ -114,7 +114,7 @@ class JobStore(Protocol):
     async def insert_once(
         self, new: NewJob, key: IdempotencyKey, max_queued_of_type: int | None = None
     ) -> Job | FirstSubmission:
-        """`insert`, unless the owner has submitted with this key before and that has not expired at
+        """`insert`, unless `key.owner` has submitted with this key before and that has not expired at
         `new.created_at`: then what was first, whose request may have been another; a full queue does not matter.
 
         Key and job are recorded in one step, so of any number at once exactly one is accepted. Raises

@@ -73,7 +73,7 @@ def insert_once(
     connection: RecordConnection, new: NewJob, key: IdempotencyKey, *, refused: bool
 ) -> FirstSubmission | None:
     """Insert a job with its key, unless the key is taken: then what it stands for. `refused`: there is no room."""
-    where: Parameters = {"owner": new.owner, "key": key.key, "now": to_ms(new.created_at)}
+    where: Parameters = {"owner": key.owner, "key": key.key, "now": to_ms(new.created_at)}
     row = connection.execute(SQL["first_with_key"], where).fetchone()
     if row is not None:
         return FirstSubmission(*row)

@@ -162,7 +162,7 @@ class SqliteStore:
             self.check_room(new.owner, new.type, max_queued_of_type)
         except QueueFullError as error:
             refusal = error  # unless it is a repeat, which only the transaction knows
-        slot = (new.owner, key.key)
+        slot = (key.owner, key.key)
         place = int(refusal is None and slot not in self._keys_inserting)  # the first holds one for its repeats too
 
         def committed(first: FirstSubmission | None) -> Job | FirstSubmission | None:

@@ -43,7 +43,7 @@ async def _repeat_once(request: web.Request, key: str) -> Submitted:
     first = await first_with(request, key)
     if first is None:
         job_type, new, link_inputs = await _repetition(request)
-        inserted = await insert_new_once(request, job_type, new, link_inputs, key_for(key, fingerprint, new))
+        inserted = await insert_new_once(request, job_type, new, link_inputs, key_for(request, key, fingerprint, new))
         if isinstance(inserted, Job):
             return Submitted(inserted)
         first = inserted

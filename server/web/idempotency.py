@@ -50,8 +50,8 @@ async def first_with(request: web.Request, key: str) -> FirstSubmission | None:
     return await request.app[STORE].first_with_key(owner(request), key, utc_now())
 
 
-def key_for(key: str, fingerprint: str, new: NewJob) -> IdempotencyKey:
-    return IdempotencyKey(key, fingerprint, new.created_at + KEPT)
+def key_for(request: web.Request, key: str, fingerprint: str, new: NewJob) -> IdempotencyKey:
+    return IdempotencyKey(owner(request), key, fingerprint, new.created_at + KEPT)
 
 
 def fingerprint_of(asked: Mapping[str, Any]) -> str:

@@ -106,7 +106,9 @@ async def _submit_once(request: web.Request, key: str, name: str | None) -> Subm
             job_type = find_type(request, asked.type)
             new = _validated(request, job_type, asked)
             place_files = _placing(request, new, asked)
-            inserted = await insert_new_once(request, job_type, new, place_files, key_for(key, fingerprint, new))
+            inserted = await insert_new_once(
+                request, job_type, new, place_files, key_for(request, key, fingerprint, new)
+            )
             if isinstance(inserted, Job):
                 return Submitted(inserted)
             first = inserted

@@ -14,13 +14,14 @@ from tests.conformance.records import OWNER, STRANGER, at, insert_many, new_job
 KEPT_S = 24 * 60 * 60
 
 
-def key(text: str = "k", seconds: float = 0, fingerprint: str = "f") -> IdempotencyKey:
+def key(text: str = "k", seconds: float = 0, fingerprint: str = "f", owner: str = OWNER) -> IdempotencyKey:
     """A key that was given `seconds` after the start."""
-    return IdempotencyKey(text, fingerprint, at(seconds + KEPT_S))
+    return IdempotencyKey(owner, text, fingerprint, at(seconds + KEPT_S))
 
 
 async def submit(store: JobStore, seconds: float = 0, text: str = "k", **chosen: Any) -> Job | FirstSubmission:
-    return await store.insert_once(new_job(seconds, **chosen), key(text, seconds))
+    new = new_job(seconds, **chosen)
+    return await store.insert_once(new, key(text, seconds, owner=new.owner))
 
 
 async def accepted(store: JobStore, seconds: float = 0, text: str = "k", **chosen: Any) -> Job:
@@ -147,6 +148,15 @@ async def test_a_bad_first_leaves_the_key_to_the_next(store: JobStore) -> None:
     )
     assert isinstance(answers[0], Exception)
     assert isinstance(answers[1], Job)
+
+
+async def test_a_key_is_his_who_submits_whosever_the_job_is(store: JobStore) -> None:
+    new = new_job(owner=OWNER)
+    job = await store.insert_once(new, key(owner=STRANGER))
+    assert isinstance(job, Job)
+    assert job.owner == OWNER
+    assert await store.first_with_key(OWNER, "k", at(0)) is None
+    assert await store.first_with_key(STRANGER, "k", at(0)) == FirstSubmission(job.id, "f")
 
 
 async def test_a_cancelled_caller_keeps_its_key(store: JobStore) -> None:

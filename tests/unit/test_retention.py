@@ -89,9 +89,11 @@ async def test_keys_that_have_expired_are_forgotten(rooms: Rooms) -> None:
     for number in range(2 * EXPIRE_BATCH + 1):
         job_id, created_at = ids.new(now)
         new = NewJob(job_id, "local", "report", "{}", created_at, created_at, 1_000)
-        await rooms.store.insert_once(new, IdempotencyKey(str(number), "f", now - timedelta(seconds=number % 2)))
+        await rooms.store.insert_once(
+            new, IdempotencyKey(new.owner, str(number), "f", now - timedelta(seconds=number % 2))
+        )
     kept = NewJob(ids.new(now)[0], "local", "report", "{}", now, now, 1_000)
-    await rooms.store.insert_once(kept, IdempotencyKey("kept", "f", now + timedelta(hours=1)))
+    await rooms.store.insert_once(kept, IdempotencyKey(kept.owner, "kept", "f", now + timedelta(hours=1)))
     await rooms.retention.start()
     async with asyncio.timeout(10):
         while await rooms.store.first_with_key("local", "0", now - timedelta(hours=1)):  # noqa: ASYNC110

@@ -202,3 +202,27 @@ def test_an_admin_sees_and_changes_the_jobs_of_all(world: World) -> None:
     assert world.ask(world.ann, "GET", f"/jobs/{again.json['jobId']}").status in (200, 202), (
         "it is Ann's, like the first"
     )
+
+
+def test_an_idempotency_key_is_his_who_sent_it_also_when_an_admin_repeats_the_jobs_of_others(world: World) -> None:
+    key = '"repeated once"'
+
+    def failed_job(who: Mapping[str, str]) -> str:
+        reply = world.ask(who, "POST", "/jobs/fails", {"text": "no"}, Prefer="wait=20")
+        assert reply.json["status"] == "failed"
+        return str(reply.json["jobId"])
+
+    def repeat(job_id: str) -> Reply:
+        return world.ask(world.admin, "POST", f"/jobs/{job_id}/retry", **{"Idempotency-Key": key})
+
+    anns, bobs = failed_job(world.ann), failed_job(world.bob)
+    first = repeat(anns)
+    assert first.status == 202
+    assert repeat(bobs).status == 422
+    assert world.ask(world.ann, "DELETE", f"/jobs/{anns}?purge=true").status == 204
+    again = repeat(anns)
+    assert (again.status, again.headers["Idempotency-Replayed"]) == (202, "true")
+    assert again.json["jobId"] == first.json["jobId"]
+    assert world.ask(world.ann, "GET", f"/jobs/{first.json['jobId']}").json["retryOf"] == anns
+    own = world.ask(world.ann, "POST", "/jobs/ping", {}, **{"Idempotency-Key": key})
+    assert (own.status, own.headers["Idempotency-Replayed"]) == (202, None)
