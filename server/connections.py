@@ -19,7 +19,10 @@ MAX_ANSWER_BYTES = 64 * 1024
 """Headers, interim answers (1xx) and all: whoever sends more, is cut off."""
 
 RECEIVE_BUFFER_BYTES = 64 * 1024
-MAX_LOOKUPS = 64
+MAX_LOOKUPS = 256
+"""A look-up goes on when its attempt is given up: for 30 s where none of three servers answers (resolv.conf(5)). With
+64 attempts at once of 15 s each, names that hang are never so many, and other owners' names are looked up.
+"""
 
 Lookup = Callable[[str, int], list[tuple[Any, ...]]]
 """From a name and a port to what `socket.getaddrinfo` returns. Blocks; raises `OSError`."""

@@ -15,6 +15,7 @@ from server.addresses import AllowList
 from server.connections import MAX_LOOKUPS, PublicNames
 from server.errors import UrlRefusedError
 from server.outgoing import Answer, Outgoing, check_url
+from server.webhooks import MOST_AT_ONCE
 from tests.web.receiving import (
     BODY,
     NOBODY,
@@ -296,6 +297,23 @@ async def test_answers_beside_an_excepted_one_are_left_out() -> None:
     async with receiver(saying(OK)) as (port, _), sending(allowed, lookup=answering(["::1", "127.0.0.1"])) as outgoing:
         assert await outgoing.post(f"http://localhost:{port}/", BODY, {}) == Answer(200, None)
     assert connects == [("127.0.0.1", port)]
+
+
+async def test_names_that_hang_leave_look_ups_for_others() -> None:
+    answer = threading.Event()
+
+    def lookup(host: str, port: int) -> list[tuple[Any, ...]]:
+        if host == "hangs.example":
+            answer.wait()
+        return answering(["127.0.0.1"])(host, port)
+
+    try:
+        async with receiver(saying(OK)) as (port, _), sending(timeout_s=0.2, lookup=lookup) as outgoing:
+            for _ in range(3):  # given up, and still looked up
+                await asyncio.gather(*(refused(outgoing, "http://hangs.example/") for _ in range(MOST_AT_ONCE)))
+            assert (await outgoing.post(f"http://answers.example:{port}/", BODY, {})).status == 200
+    finally:
+        answer.set()
 
 
 async def test_look_ups_that_hang_are_bounded_and_hold_nothing_else_up() -> None:
