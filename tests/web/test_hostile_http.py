@@ -135,6 +135,12 @@ def test_a_head_that_is_no_head_is_a_400_and_the_end(server: ServerProcess, head
     assert server.request("GET", "/healthz").status == 200
 
 
+@pytest.mark.parametrize("version", ["", " HTTP/0.9", " HTTP/2.0", " HTTP/1.2"])
+def test_another_version_of_http_is_refused_in_ours(server: ServerProcess, version: str) -> None:
+    request = f"GET /healthz{version}\r\nHost: 127.0.0.1\r\n\r\n".encode()
+    assert conversation(server, request).startswith(b"HTTP/1.1 400 " if version != " HTTP/1.2" else b"HTTP/1.")
+
+
 @pytest.mark.parametrize("rubbish", [b"\x00" * 100, b"rubbish\r\n\r\n", b"{}" * 50, b"\r\n\r\n\r\nGET\r\n\r\n"])
 def test_rubbish_after_a_good_request_harms_only_itself(server: ServerProcess, rubbish: bytes) -> None:
     good = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
