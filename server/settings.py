@@ -114,7 +114,8 @@ class Settings(BaseSettings):
     def exposed(self) -> bool:
         """Whether others than this machine's users can reach the server, by itself or through a proxy."""
         public_host = urlsplit(self.public_url).hostname
-        return not is_loopback(self.host) or (public_host is not None and not is_loopback(public_host))
+        published = public_host is not None and not is_loopback(public_host)
+        return not is_loopback(self.host) or published or bool(self.trusted_proxies)
 
     @property
     def key_needed(self) -> bool:

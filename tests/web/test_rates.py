@@ -139,7 +139,7 @@ def test_whoever_is_alone_with_the_server_is_not_counted(serving: Serving) -> No
 
 
 def test_a_key_is_counted_there_too(exposed: Exposing) -> None:
-    exposed(public_url="", submissions_per_minute=1)
+    exposed(public_url="", trusted_proxies="", submissions_per_minute=1)
     key = exposed.key("ada")
     assert [exposed.submit(key).status for _ in range(2)] == [202, 429]
     assert exposed.submit(None).status == 202
