@@ -12,6 +12,7 @@ from datetime import timedelta
 from typing import Any
 
 from aiohttp import web
+from multidict import istr
 
 from ..clock import utc_now
 from ..errors import JobNotFoundError
@@ -20,7 +21,7 @@ from .auth import caller, owner
 from .keys import STORE
 from .problems import Problem
 
-HEADER = "Idempotency-Key"
+HEADER = istr("Idempotency-Key")
 KEPT = timedelta(hours=24)
 MAX_KEY_CHARS = 255
 

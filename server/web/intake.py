@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, cast
 from urllib.parse import unquote_to_bytes
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 from pydantic import (
     AfterValidator,
@@ -50,6 +50,7 @@ LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """Beyond it a sum with the shortest duration could not be represented."""
 CODINGS = frozenset({"identity", "gzip", "deflate"})
 
+JSON_TYPE = "application/json"
 _MEDIA_TYPE = re.compile(r"([\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+)[ \t]*(?:;|\Z)", re.ASCII)
 _CHARSET = re.compile(r';[ \t]*charset[ \t]*=((?:[^;"]|"(?:[^"\\]|\\.)*")*)', re.ASCII | re.IGNORECASE)
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
@@ -197,25 +198,29 @@ def media_type(request: web.Request) -> str:
 
     `request.content_type` has Python's parser of mail headers beneath, which fails on some that are malformed.
     """
-    found = _MEDIA_TYPE.match(request.headers.get("Content-Type", ""))
+    given = request.headers.get(hdrs.CONTENT_TYPE, "")
+    if given == JSON_TYPE:  # as most write it
+        return given
+    found = _MEDIA_TYPE.match(given)
     return found[1].lower() if found else ""
 
 
 async def read_json(request: web.Request, settings: Settings) -> Any:
     """The body as JSON; an absent one is an empty object."""
-    if media_type(request) != "application/json":
-        if not request.body_exists and "Content-Type" not in request.headers:
+    if media_type(request) != JSON_TYPE:
+        if not request.body_exists and hdrs.CONTENT_TYPE not in request.headers:
             return {}
         raise Problem("unsupported-media-type", "Send application/json or multipart/form-data.")
     check_coding(request)
-    for charset in _CHARSET.findall(request.headers["Content-Type"]):
+    given = request.headers[hdrs.CONTENT_TYPE]
+    for charset in _CHARSET.findall(given) if ";" in given else ():
         _check_charset(charset.strip('" \t'))
     return parse_json(await _read_body(request, settings.max_body_bytes), settings.max_json_depth)
 
 
 def check_coding(request: web.Request) -> None:
     """415 for a content coding that aiohttp does not undo (RFC 9110, 8.4 and 15.5.16)."""
-    if request.headers.get("Content-Encoding", "identity").lower() not in CODINGS:
+    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() not in CODINGS:
         raise Problem(
             "unsupported-media-type",
             "Send the body as it is, or compressed with gzip or deflate.",
