@@ -3,41 +3,30 @@ slash at its end).
 """
 
 import http.client
-import threading
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from typing import Self
+from http.server import BaseHTTPRequestHandler
 
 from tests.process import PATIENCE_S
+from tests.threaded import ThreadedServer
 
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"})
 
 
-class PrefixProxy:
+class PrefixProxy(ThreadedServer):
     """A context manager. Its port is known before the server's: `upstream_port` is set once that has started."""
 
     def __init__(self, prefix: str = "/some/prefix") -> None:
         self.prefix = prefix
         self.upstream_port = 0
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"proxy": self}))
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        super().__init__(type("Handler", (_Handler,), {"proxy": self}))
 
     @property
     def host(self) -> str:
-        return f"127.0.0.1:{self._server.server_port}"
+        return f"127.0.0.1:{self.port}"
 
     @property
     def url(self) -> str:
         """Where the server is public; without a slash at its end."""
         return f"http://{self.host}{self.prefix}"
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join(PATIENCE_S)
-        self._server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):

@@ -6,18 +6,18 @@ import re
 import socket
 import subprocess
 import sys
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
-from typing import Any, Self
+from typing import Any
 
 import pytest
 from playwright.sync_api import expect
 
 from tests.browser.keyed import KeyedServer
 from tests.browser.tab import PageServer, Tab
-from tests.process import PATIENCE_S, ROOT, eventually
+from tests.process import ROOT, eventually
+from tests.threaded import ThreadedServer
 
 UNAUTHORIZED = "401"
 
@@ -33,7 +33,7 @@ window.watched = watchJob('URL_OF_JOB', {
 </script>"""
 
 
-class Theirs:
+class Theirs(ThreadedServer):
     """A page and its backend, on an origin of their own. The backend has a key; the page has none."""
 
     def __init__(self) -> None:
@@ -41,12 +41,11 @@ class Theirs:
         self.lasts_s: list[int] = []
         """How long the tickets hold that it gets, one after the other; afterwards it has none to give."""
         self.tickets: list[str] = []
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"theirs": self}))
-        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        super().__init__(type("Handler", (_Handler,), {"theirs": self}))
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._server.server_port}"
+        return f"http://127.0.0.1:{self.port}"
 
     def about(self, headway: KeyedServer, job_id: str) -> None:
         self.headway, self.job_id = headway, job_id
@@ -58,15 +57,6 @@ class Theirs:
         assert reply.status == 201, reply.body
         self.tickets.append(reply.json["ticket"])
         return reply.json
-
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._server.shutdown()
-        self._thread.join(PATIENCE_S)
-        self._server.server_close()
 
 
 class _Handler(BaseHTTPRequestHandler):
