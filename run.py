@@ -1,5 +1,6 @@
 """Start Headway from a checkout: `python run.py`, which means `python run.py serve`."""
 
+import os
 import sys
 
 SET_UP = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python run.py"
@@ -11,10 +12,13 @@ if sys.version_info < (3, 11):
     )
     sys.exit(2)
 
+# The checkout's own code, whatever else is installed.
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "server"))
+
 try:
-    from server.cli import main
+    from headway.cli.main import main
 except ModuleNotFoundError as missing:
-    if (missing.name or "").startswith("server"):
+    if (missing.name or "").startswith("headway"):
         raise
     sys.stderr.write("Headway's packages are not installed (%s). Set it up:\n  %s\n" % (missing, SET_UP))
     sys.exit(2)

@@ -8,9 +8,8 @@ import subprocess
 import time
 from pathlib import Path
 
+from headway import BlockingContext, Context, JobCancelled, JobFailed, ResourceContext, Upload, job
 from pydantic import BaseModel, Field
-
-from server import BlockingContext, Context, JobCancelled, JobFailed, ResourceContext, Upload, job
 
 
 class Steps(BaseModel):

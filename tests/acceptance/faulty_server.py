@@ -34,7 +34,7 @@ class _Limited:
 
 
 def _limit_pages(pages: Path) -> None:
-    from server.sqlite import store  # noqa: PLC0415 - only the server that is to fail
+    from headway.backends.sqlite import store  # noqa: PLC0415 - only the server that is to fail
 
     room = vars(store)
     open_writer = room["open_writer"]
@@ -59,7 +59,7 @@ def _bend_the_clock(offset: Path) -> None:
 
 
 if __name__ == "__main__":
-    sys.path.insert(0, str(ROOT))
+    sys.path.insert(0, str(ROOT / "server"))
     if "HEADWAY_TEST_CLOCK_FILE" in os.environ:
         _bend_the_clock(Path(os.environ["HEADWAY_TEST_CLOCK_FILE"]))
     if "HEADWAY_TEST_PAGES_FILE" in os.environ:

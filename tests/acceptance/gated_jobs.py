@@ -5,9 +5,8 @@ import os
 import time
 from pathlib import Path
 
+from headway import BlockingContext, Context, Upload, job
 from pydantic import BaseModel
-
-from server import BlockingContext, Context, Upload, job
 
 
 class Gate(BaseModel):

@@ -3,9 +3,8 @@
 import contextlib
 import time
 
+from headway import BlockingContext, Context, JobCancelled, JobFailed, Upload, job
 from pydantic import BaseModel, Field
-
-from server import BlockingContext, Context, JobCancelled, JobFailed, Upload, job
 
 
 class Letter(BaseModel):

@@ -71,8 +71,8 @@ def test_a_damaged_file_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
         ("import nothing_like_this", "nothing_like_this"),
         ("x = 1", "declares no job"),
         ("def f(:", "SyntaxError"),
-        ("from server import job\n@job('BAD NAME')\ndef f(ctx): ...", "cannot name a job type"),
-        ("from server import job\n@job('mine', path='/api/reports')\ndef f(ctx): ...", "'sales-report'"),
+        ("from headway import job\n@job('BAD NAME')\ndef f(ctx): ...", "cannot name a job type"),
+        ("from headway import job\n@job('mine', path='/api/reports')\ndef f(ctx): ...", "'sales-report'"),
     ],
 )
 def test_a_job_module_that_does_not_load_is_one_line(tmp_path: Path, text: str | None, expected: str) -> None:
@@ -117,7 +117,7 @@ def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
 
 def test_jobs_are_loaded_by_name_from_the_working_directory(tmp_path: Path) -> None:
     (tmp_path / "own_jobs.py").write_text(
-        "from server import BlockingContext, job\n"
+        "from headway import BlockingContext, job\n"
         "@job('own-blocking')\n"
         "def own(ctx: BlockingContext) -> str:\n"
         "    return 'mine'\n"

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from headway.running.executor import MAX_START_S
 
-from server.executor import MAX_START_S
 from tests.conftest import Serving
 from tests.process import ServerProcess, alive, calm_s, descendants, eventually
 

@@ -3,7 +3,8 @@
 import fcntl
 from pathlib import Path
 
-from server.samples.sales_ledger import MONTHS
+from headway.samples.sales_ledger import MONTHS
+
 from tests.process import ServerProcess
 
 JANUARY = {"from": "2024-01-01", "to": "2024-01-31"}

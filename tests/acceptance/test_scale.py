@@ -5,7 +5,9 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from server.jobs import JobIds, from_ms
+from headway.domain.ids import JobIds
+from headway.domain.instants import from_ms
+
 from tests.conftest import TEST_JOBS
 from tests.process import ServerProcess, calm_s
 

@@ -10,20 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from headway.backends.bells import LocalHub
+from headway.backends.sqlite.database import open_writer
+from headway.backends.sqlite.outbox import SqliteOutbox
+from headway.backends.sqlite.statements import SQL
+from headway.backends.sqlite.store import SqliteStore
+from headway.clock import utc_now
+from headway.domain.addresses import AllowList
+from headway.domain.deliveries import DEFAULT_EVENTS, Delivery, Schedule, Verdict, Webhook, WebhookEvent
+from headway.domain.ids import JobIds
+from headway.domain.jobs import NewJob
+from headway.errors import StoreUnavailableError
+from headway.ports.outbox import Due, Limits
+from headway.webhooks.outgoing import Answer, Outgoing
+from headway.webhooks.sender import MOST_AT_ONCE, MOST_AT_ONCE_PER_HOST, MOST_AT_ONCE_PER_OWNER, WebhookSender
 
-from server.addresses import AllowList
-from server.clock import utc_now
-from server.deliveries import Delivery, Schedule, Verdict
-from server.errors import StoreUnavailableError
-from server.hub import LocalHub
-from server.jobs import DEFAULT_EVENTS, JobIds, NewJob, Webhook, WebhookEvent
-from server.outgoing import Answer, Outgoing
-from server.ports import Due, Limits
-from server.sqlite.database import open_writer
-from server.sqlite.outbox import SqliteOutbox
-from server.sqlite.statements import SQL
-from server.sqlite.store import SqliteStore
-from server.webhooks import MOST_AT_ONCE, MOST_AT_ONCE_PER_HOST, MOST_AT_ONCE_PER_OWNER, WebhookSender
 from tests.conformance.backends import BODY_OF
 from tests.receiver import Receiver, answering
 

@@ -167,7 +167,7 @@ def test_a_job_type_can_have_a_webhook_of_its_own(serving: Serving, receiver: Re
     module = tmp_path / "hooked_jobs.py"
     url = receiver.url("/of-the-type")
     module.write_text(
-        "from server import Context, job\n\n\n"
+        "from headway import Context, job\n\n\n"
         f"@job('hooked', webhook_url={url!r})\nasync def hooked(ctx: Context) -> None:\n    pass\n"
     )
     server = serving(tmp_path / "data", "--jobs", str(module), env=ALLOW)

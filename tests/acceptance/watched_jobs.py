@@ -4,9 +4,8 @@ import asyncio
 import os
 from pathlib import Path
 
+from headway import Context, job
 from pydantic import BaseModel
-
-from server import Context, job
 
 
 class Updates(BaseModel):

@@ -5,10 +5,10 @@ import io
 import time
 from collections.abc import Callable
 
+from headway import BlockingContext, Context, job
 from pydantic import BaseModel
 from tqdm import tqdm
 
-from server import BlockingContext, Context, job
 from tests.benchmarks.producing import by_the_clock, on_demand, stamp
 
 FRAMES = 1_000_000

@@ -14,7 +14,9 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from statistics import median
 
-from server.jobs import JobIds, to_ms
+from headway.domain.ids import JobIds
+from headway.domain.instants import to_ms
+
 from tests.process import ROOT, ServerProcess
 
 from .report import Play, Table, percentile

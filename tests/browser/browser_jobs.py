@@ -2,9 +2,8 @@
 
 import asyncio
 
+from headway import Context, JobFailed, job
 from pydantic import BaseModel, Field
-
-from server import Context, JobFailed, job
 
 
 class Steady(BaseModel):

@@ -7,14 +7,18 @@ from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from server.hub import LocalHub
-from server.jobs import Job
-from server.ports import EventHub, JobStore, KeyStore, Outbox
-from server.sqlite.key_store import SqliteKeyStore
-from server.sqlite.outbox import SqliteOutbox
-from server.sqlite.store import SqliteStore
-from server.web.links import Links
-from server.web.wire import event_body
+from headway.backends.bells import LocalHub
+from headway.backends.sqlite.key_store import SqliteKeyStore
+from headway.backends.sqlite.outbox import SqliteOutbox
+from headway.backends.sqlite.store import SqliteStore
+from headway.domain.jobs import Job
+from headway.links import Links
+from headway.ports.events import EventHub
+from headway.ports.jobs import JobStore
+from headway.ports.keys import KeyStore
+from headway.ports.outbox import Outbox
+from headway.representation import event_body
+
 from tests.conformance.records import tick
 
 BODY_OF = partial(event_body, links=Links(""))

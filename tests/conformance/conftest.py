@@ -4,8 +4,9 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from headway.ports.events import EventHub
+from headway.ports.jobs import JobStore
 
-from server.ports import EventHub, JobStore
 from tests.conformance.backends import BACKENDS, Backend
 from tests.conformance.records import forget_ids
 

@@ -5,20 +5,12 @@ from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from server.jobs import (
-    LOCAL_OWNER,
-    Claim,
-    Completed,
-    Failed,
-    Job,
-    JobError,
-    JobIds,
-    NewJob,
-    NewLogLine,
-    Outcome,
-)
-from server.ports import JobStore, LogBatch, Tick
-from server.progress import Progress
+from headway.domain.access import LOCAL_OWNER
+from headway.domain.ids import JobIds
+from headway.domain.jobs import Claim, Job, JobError, NewJob, NewLogLine
+from headway.domain.outcomes import Completed, Failed, Outcome
+from headway.domain.progress import Progress
+from headway.ports.jobs import JobStore, LogBatch, Tick
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OWNER = LOCAL_OWNER

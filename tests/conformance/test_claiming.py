@@ -5,11 +5,13 @@ import random
 from collections import Counter
 
 import pytest
+from headway.domain.jobs import Status
+from headway.domain.outcomes import Interrupted
+from headway.domain.progress import Progress
+from headway.errors import ClaimLostError
+from headway.ports.events import Bell, EventHub
+from headway.ports.jobs import JobStore, LogBatch
 
-from server.errors import ClaimLostError
-from server.jobs import Interrupted, Status
-from server.ports import Bell, EventHub, JobStore, LogBatch
-from server.progress import Progress
 from tests.conformance.records import (
     DONE,
     OWNER,

@@ -5,21 +5,13 @@ import random
 from collections.abc import Awaitable
 
 import pytest
+from headway.domain.jobs import Job, OutputFile, Status
+from headway.domain.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Retry
+from headway.domain.progress import Progress
+from headway.errors import ClaimLostError, JobNotFoundError, JobStateError
+from headway.ports.events import Bell, EventHub
+from headway.ports.jobs import JobStore
 
-from server.errors import ClaimLostError, JobNotFoundError, JobStateError
-from server.jobs import (
-    Cancelled,
-    Completed,
-    Failed,
-    Interrupted,
-    Job,
-    Outcome,
-    OutputFile,
-    Retry,
-    Status,
-)
-from server.ports import Bell, EventHub, JobStore
-from server.progress import Progress
 from tests.conformance.backends import Backend
 from tests.conformance.records import (
     BROKEN,

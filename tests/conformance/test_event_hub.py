@@ -3,8 +3,7 @@
 import asyncio
 
 import pytest
-
-from server.ports import Bell, EventHub
+from headway.ports.events import Bell, EventHub
 
 LONG_S = 60.0
 """How long a listener waits for what must come; nothing that passes waits for it."""

@@ -3,12 +3,13 @@
 import asyncio
 
 import pytest
+from headway.backends.sqlite.key_store import MOST_SESSIONS_PER_KEY
+from headway.domain.access import EVERY_OWNER, ApiKey
+from headway.domain.filters import JobFilter
+from headway.domain.jobs import Status
+from headway.errors import KeyNameTakenError, KeyNotFoundError
+from headway.ports.events import Bell
 
-from server.access import ApiKey
-from server.errors import KeyNameTakenError, KeyNotFoundError
-from server.jobs import EVERY_OWNER, JobFilter, Status
-from server.ports import Bell
-from server.sqlite.key_store import MOST_SESSIONS_PER_KEY
 from tests.conformance.backends import Backend
 from tests.conformance.records import DONE, OWNER, STRANGER, at, ended_job, new_job, running_job
 

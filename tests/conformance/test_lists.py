@@ -4,9 +4,11 @@ import asyncio
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from headway.domain.filters import JobFilter
+from headway.domain.jobs import Job, Status
+from headway.domain.outcomes import Interrupted
+from headway.ports.jobs import JobStore
 
-from server.jobs import Interrupted, Job, JobFilter, Status
-from server.ports import JobStore
 from tests.conformance.backends import Backend
 from tests.conformance.records import (
     BROKEN,

@@ -7,21 +7,24 @@ from datetime import datetime
 from typing import Any
 
 import pytest
-
-from server.deliveries import Delivered, Delivery, DeliveryStatus, GivenUp, Message, TryAgain, Verdict
-from server.jobs import (
+from headway.domain.deliveries import (
     DEFAULT_EVENTS,
-    Cancelled,
-    Failed,
-    Interrupted,
-    Job,
-    Outcome,
-    Retry,
-    Status,
+    Delivered,
+    Delivery,
+    DeliveryStatus,
+    GivenUp,
+    Message,
+    TryAgain,
+    Verdict,
     Webhook,
     WebhookEvent,
 )
-from server.ports import Bell, EventHub, JobStore, Limits, Outbox
+from headway.domain.jobs import Job, Status
+from headway.domain.outcomes import Cancelled, Failed, Interrupted, Outcome, Retry
+from headway.ports.events import Bell, EventHub
+from headway.ports.jobs import JobStore
+from headway.ports.outbox import Limits, Outbox
+
 from tests.conformance.backends import Backend
 from tests.conformance.records import (
     BROKEN,

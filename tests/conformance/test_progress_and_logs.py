@@ -4,10 +4,12 @@ import asyncio
 import random
 
 import pytest
+from headway.domain.jobs import Job, Status
+from headway.domain.outcomes import Interrupted
+from headway.domain.progress import Progress
+from headway.ports.events import Bell, EventHub
+from headway.ports.jobs import JobStore, LogBatch, Tick
 
-from server.jobs import Interrupted, Job, Status
-from server.ports import Bell, EventHub, JobStore, LogBatch, Tick
-from server.progress import Progress
 from tests.conformance.backends import Backend
 from tests.conformance.records import (
     DONE,

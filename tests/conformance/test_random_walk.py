@@ -10,23 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 import pytest
+from headway.domain.filters import JobFilter
+from headway.domain.jobs import Counts, Job, NewJob, Status
+from headway.domain.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Retry
+from headway.domain.progress import Progress
+from headway.errors import ClaimLostError, JobNotFoundError, JobStateError
+from headway.ports.jobs import LogBatch, Tick
 
-from server.errors import ClaimLostError, JobNotFoundError, JobStateError
-from server.jobs import (
-    Cancelled,
-    Completed,
-    Counts,
-    Failed,
-    Interrupted,
-    Job,
-    JobFilter,
-    NewJob,
-    Outcome,
-    Retry,
-    Status,
-)
-from server.ports import LogBatch, Tick
-from server.progress import Progress
 from tests.conformance.backends import Backend
 from tests.conformance.records import ERROR, OWNER, STRANGER, at, line, new_job
 

@@ -7,13 +7,15 @@ import sys
 from pathlib import Path
 
 import pytest
+from headway.backends.bells import LocalHub
+from headway.backends.sqlite.store import SqliteStore
+from headway.domain.filters import JobFilter
+from headway.domain.jobs import Status
+from headway.domain.outcomes import Completed
+from headway.domain.progress import Progress
+from headway.errors import JobNotFoundError
+from headway.ports.events import Bell
 
-from server.errors import JobNotFoundError
-from server.hub import LocalHub
-from server.jobs import Completed, JobFilter, Status
-from server.ports import Bell
-from server.progress import Progress
-from server.sqlite.store import SqliteStore
 from tests.conformance.backends import BODY_OF, Backend
 from tests.conformance.records import (
     BROKEN,
@@ -172,8 +174,8 @@ ROOT = Path(__file__).parents[2]
 KILLED = """
 import asyncio, sys
 from pathlib import Path
-from server.hub import LocalHub
-from server.sqlite.store import SqliteStore
+from headway.backends.bells import LocalHub
+from headway.backends.sqlite.store import SqliteStore
 from tests.conformance.backends import BODY_OF
 from tests.conformance.records import finish, insert_many, running_job
 

@@ -3,11 +3,14 @@
 import asyncio
 
 import pytest
+from headway.domain.access import LOCAL_OWNER
+from headway.domain.filters import JobFilter
+from headway.domain.jobs import Status, UploadedFile
+from headway.domain.progress import Progress
+from headway.errors import JobNotFoundError, OwnersShareUsedUpError, QueueFullError
+from headway.ports.events import Bell, EventHub
+from headway.ports.jobs import JobStore
 
-from server.errors import JobNotFoundError, OwnersShareUsedUpError, QueueFullError
-from server.jobs import LOCAL_OWNER, JobFilter, Status, UploadedFile
-from server.ports import Bell, EventHub, JobStore
-from server.progress import Progress
 from tests.conformance.backends import Backend
 from tests.conformance.records import (
     DONE,

@@ -4,10 +4,12 @@ import asyncio
 from typing import Any
 
 import pytest
+from headway.domain.idempotency import FirstSubmission, IdempotencyKey
+from headway.domain.jobs import Job, NewJob, Status
+from headway.errors import QueueFullError
+from headway.ports.events import Bell, EventHub
+from headway.ports.jobs import JobStore
 
-from server.errors import QueueFullError
-from server.jobs import FirstSubmission, IdempotencyKey, Job, NewJob, Status
-from server.ports import Bell, EventHub, JobStore
 from tests.conformance.backends import Backend
 from tests.conformance.records import OWNER, STRANGER, at, insert_many, new_job
 

@@ -17,9 +17,9 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+from headway.web.problems import KINDS
 from pyradamsa import Radamsa
 
-from server.web.problems import KINDS
 from tests.process import ROOT, ServerProcess
 from tests.web.raw import FORM, JSON, form, part, request_bytes
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import atheris
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam
 
-INSTRUMENTED = ["server", "json", "aiohttp.multipart", "aiohttp.payload", "aiohttp.web_request", "aiohttp.formdata"]
+INSTRUMENTED = ["headway", "json", "aiohttp.multipart", "aiohttp.payload", "aiohttp.web_request", "aiohttp.formdata"]
 MAX_INPUT_BYTES = 4_096
 SLOWEST_S = 10
 """An input that takes longer is a finding: time is what a bad pattern costs."""

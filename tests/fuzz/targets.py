@@ -15,31 +15,38 @@ from urllib.parse import quote
 from aiohttp import StreamReader, hdrs, web
 from aiohttp.base_protocol import BaseProtocol
 from aiohttp.test_utils import make_mocked_request
+from headway.domain.access import digest, is_name, is_token
+from headway.domain.addresses import AllowList, refusal
+from headway.domain.ids import is_job_id
+from headway.domain.jobs import LogLine
+from headway.domain.text import clean_text
+from headway.domain.urls import check_url
+from headway.errors import SetupError, UrlRefusedError
+from headway.files.data_directory import DataDirectory, content_type_of
+from headway.links import Links
+from headway.settings import Settings
+from headway.web.application import MAX_LINE_BYTES
+from headway.web.endpoints import jobs as polling
+from headway.web.endpoints.files import _disposition
+from headway.web.endpoints.logs import LogsQuery
+from headway.web.keys import FILES, SETTINGS
+from headway.web.links import LINKS
+from headway.web.problems import KINDS, Problem
+from headway.web.request_ids import REQUEST_ID, request_id_bytes
+from headway.web.requests import bodies, multipart, options
+from headway.web.requests.filters import FilterQuery, ListQuery
+from headway.web.requests.idempotency import HEADER, given_key
+from headway.web.requests.preferences import preferred_wait_s
+from headway.web.requests.query import query, validate
+from headway.web.requests.strict_json import parse_json
+from headway.web.responses import files as sent_files
+from headway.web.streams.events import log_event
+from headway.web.streams.one import _placed
+from headway.web.streams.response import Frame
 from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import BaseModel
 from yarl import URL
 
-from server.access import digest, is_name, is_token
-from server.addresses import AllowList, refusal
-from server.errors import SetupError, UrlRefusedError
-from server.files import DataDirectory, content_type_of
-from server.jobs import LogLine, is_job_id
-from server.outgoing import check_url
-from server.progress import clean_text
-from server.settings import Settings
-from server.web import intake, polling, sent_files
-from server.web.app import MAX_LINE_BYTES
-from server.web.endpoints import FilterQuery, ListQuery, LogsQuery, _disposition
-from server.web.event_stream import Frame
-from server.web.idempotency import HEADER, given_key
-from server.web.keys import FILES, SETTINGS
-from server.web.links import LINKS, Links
-from server.web.preferences import preferred_wait_s
-from server.web.problems import KINDS, Problem
-from server.web.request_ids import REQUEST_ID, request_id_bytes
-from server.web.stream import _placed
-from server.web.strict_json import parse_json
-from server.web.wire import log_event
 from tests.process import parse_events
 
 BOUNDARY = "b-o-u-n-d-a-r-y"
@@ -106,14 +113,14 @@ def of_json(data: bytes) -> None:
 def of_envelope(data: bytes) -> None:
     try:
         fields = parse_json(data, SETTINGS_HERE.max_json_depth)
-        envelope = intake.validate(intake.Envelope, fields)
+        envelope = validate(options.Envelope, fields)
     except Problem as problem:
         return refused(problem)
     assert isinstance(fields, dict)
     return _options_hold(envelope)
 
 
-def _options_hold(options: intake.SubmitOptions) -> None:
+def _options_hold(options: options.SubmitOptions) -> None:
     assert options.label is None or not re.search(r"[\x00-\x1f\x7f]", options.label)
     assert -100 <= options.priority <= 100
     if options.run_at is not None:
@@ -127,10 +134,10 @@ def of_query(model: type[BaseModel]) -> Callable[[bytes], None]:
     def run(data: bytes) -> None:
         text = "".join(chr(byte) if 33 <= byte < 127 and chr(byte) != "#" else f"%{byte:02X}" for byte in data)
         try:
-            found = intake.query(request(query=text), model)
+            found = query(request(query=text), model)
         except Problem as problem:
             return refused(problem)
-        if isinstance(found, intake.SubmitOptions):
+        if isinstance(found, options.SubmitOptions):
             _options_hold(found)
         elif isinstance(found, FilterQuery):
             found.as_filter()
@@ -195,13 +202,13 @@ def of_form(data: bytes) -> None:
     stream.feed_eof()
     asked = request({"Content-Type": FORM}, method="POST", payload=stream)
     try:
-        body = _loop.run_until_complete(intake.read_multipart(asked, SETTINGS_HERE, None, "/input", hashing=False))
+        body = _loop.run_until_complete(multipart.read_multipart(asked, SETTINGS_HERE, None, "/input", hashing=False))
     except Problem as problem:
         return refused(problem)
     for name in (*body.fields, *body.uploads):
         assert re.fullmatch(r"[A-Za-z_]\w{0,63}", name, re.ASCII)
     for upload in body.uploads.values():
-        assert len(upload.filename) <= intake.MAX_FILENAME_CHARS
+        assert len(upload.filename) <= multipart.MAX_FILENAME_CHARS
         assert "\0" not in upload.filename + upload.content_type
         upload.filename.encode("utf-8")
     return None
@@ -215,10 +222,10 @@ def of_content_type(data: bytes) -> None:
     stream.feed_eof()
     asked = request({"Content-Type": header_text(value)}, method="POST", payload=stream)
     try:
-        if intake.media_type(asked) == "multipart/form-data":
-            _loop.run_until_complete(intake.read_multipart(asked, SETTINGS_HERE, None, "/input"))
+        if bodies.media_type(asked) == "multipart/form-data":
+            _loop.run_until_complete(multipart.read_multipart(asked, SETTINGS_HERE, None, "/input"))
         else:
-            _loop.run_until_complete(intake.read_json(asked, SETTINGS_HERE))
+            _loop.run_until_complete(bodies.read_json(asked, SETTINGS_HERE))
     except Problem as problem:
         refused(problem)
 
@@ -298,7 +305,7 @@ CONDITIONS = (
 TARGETS: Sequence[Target] = (
     Target("json", of_json, (b'{"a":[1,2.5,-0,1e99,"\\u00e9",null,true,{"b":"\\ud83d\\ude00"}]}', b"[" * 40)),
     Target("envelope", of_envelope, (ENVELOPE, b'{"type":"x","runAt":"9999-12-31T23:59:59-01:00"}')),
-    Target("options", of_query(intake.SubmitOptions), (QUERY, b"label=%ff", b"label=a&label=b")),
+    Target("options", of_query(options.SubmitOptions), (QUERY, b"label=%ff", b"label=a&label=b")),
     Target("filter", of_query(FilterQuery), (b"status=queued,running&type=a&ids=x,y",)),
     Target("list", of_query(ListQuery), (b"status=failed&limit=5&createdAfter=2026-01-01T00:00:00Z&cursor=x",)),
     Target("logs", of_query(LogsQuery), (b"after=1&limit=2",)),

@@ -3,11 +3,10 @@
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
 import pytest
+from headway.domain.addresses import REFUSED, AllowList, refusal
+from headway.errors import SetupError
 from hypothesis import given
 from hypothesis import strategies as st
-
-from server.addresses import REFUSED, AllowList, refusal
-from server.errors import SetupError
 
 SPECIAL = {
     "unspecified": ["0.0.0.0", "0.255.255.255", "::"],  # noqa: S104 - nothing is bound

@@ -4,10 +4,10 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-
-from server.attempt import Attempt
-from server.jobs import Claim, JobIds, NewJob
-from server.sqlite.rows import new_job
+from headway.backends.sqlite.rows import new_job
+from headway.domain.ids import JobIds
+from headway.domain.jobs import Claim, NewJob
+from headway.running.attempt import Attempt
 
 EVERY_S = 0.1
 
@@ -17,7 +17,7 @@ class Clocked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 1000.0
-        monkeypatch.setattr("server.attempt.time", SimpleNamespace(monotonic=lambda: self.now_s))
+        monkeypatch.setattr("headway.running.attempt.time", SimpleNamespace(monotonic=lambda: self.now_s))
         job_id, at = JobIds().new(datetime.now(UTC))
         new = NewJob(id=job_id, owner="local", type="t", input_json="{}", created_at=at, run_at=at, retain_s=60)
         self.attempt = Attempt(Claim(new_job(new), "{}", None), None)

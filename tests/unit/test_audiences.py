@@ -1,11 +1,10 @@
 """`Audience`: what the streams with one filter are told together, and what is noted for those who are not level."""
 
 import pytest
-
-from server.jobs import JobFilter
-from server.web.audiences import MOST_MISSED, Audience, Event, Member
-from server.web.event_stream import Frame
-from server.web.fan_out import NEVER
+from headway.domain.filters import JobFilter
+from headway.web.streams.audiences import MOST_MISSED, Audience, Event, Member
+from headway.web.streams.fan_out import NEVER
+from headway.web.streams.response import Frame
 
 
 class Outlet:

@@ -4,10 +4,9 @@ from unittest.mock import Mock
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from headway.web.identity.clients import Clients
 from hypothesis import given
 from hypothesis import strategies as st
-
-from server.web.clients import Clients
 
 PROXIES = ("10.0.0.0/8", "fd00::/8", "::1")
 

@@ -2,7 +2,7 @@
 
 from datetime import UTC, datetime, timedelta
 
-from server.clock import SteadyClock
+from headway.clock import SteadyClock
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SECOND_NS = 1_000_000_000

@@ -8,20 +8,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-
-from server.context import (
+from headway.authoring.contexts import RESULT_URL_CHARS, BlockingContext, Context
+from headway.authoring.reporting import (
     LOG_BURST_LINES,
     LOG_LINES_PER_ATTEMPT,
     LOG_LINES_PER_SECOND,
     LOG_MESSAGE_CHARS,
-    RESULT_URL_CHARS,
-    BlockingContext,
-    Context,
-    Directories,
     LogBuffer,
+    Reported,
 )
-from server.errors import JobCancelled
-from server.progress import Reported
+from headway.errors import JobCancelled
+from headway.ports.files import Directories
 
 
 class Clock:
@@ -171,7 +168,7 @@ async def test_async_tracking_lets_others_run_and_hears_a_cancel(
     waiting: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loop without any await of its own would otherwise hold the server up, and could not be stopped."""
-    monkeypatch.setattr("server.context.YIELD_AFTER_S", -1.0)
+    monkeypatch.setattr("headway.authoring.contexts.YIELD_AFTER_S", -1.0)
     done = 0
 
     async def work() -> None:
@@ -300,7 +297,7 @@ def test_no_line_is_lost_while_another_thread_takes_them(monkeypatch: pytest.Mon
         taking.join()
         return made
 
-    monkeypatch.setattr("server.context._line", slow_line)
+    monkeypatch.setattr("headway.authoring.reporting._line", slow_line)
     buffer.add("info", "one")
     taken += buffer.take()
     assert [line.message for line in taken] == ["one"]

@@ -6,12 +6,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from headway.backends.bells import LocalHub
+from headway.backends.sqlite import database
+from headway.backends.sqlite.database import APPLICATION_ID, open_writer
+from headway.backends.sqlite.store import SqliteStore
+from headway.errors import SetupError
 
-from server.errors import SetupError
-from server.hub import LocalHub
-from server.sqlite import database
-from server.sqlite.database import APPLICATION_ID, open_writer
-from server.sqlite.store import SqliteStore
 from tests.conformance.backends import BODY_OF
 
 

@@ -5,10 +5,11 @@ import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import headway.backends.sqlite
 import pytest
-
-import server.sqlite
-from server.deliveries import (
+from headway.backends.sqlite.rows import DELIVERY_COLUMNS
+from headway.domain.deliveries import (
+    DEFAULT_EVENTS,
     Delivered,
     Delivery,
     DeliveryStatus,
@@ -16,12 +17,13 @@ from server.deliveries import (
     Schedule,
     SigningSecret,
     TryAgain,
+    Webhook,
+    WebhookEvent,
     judge_answer,
     judge_silence,
     new_secret,
 )
-from server.jobs import DEFAULT_EVENTS, EVENT_OF, Status, Webhook, WebhookEvent
-from server.sqlite.rows import DELIVERY_COLUMNS
+from headway.domain.jobs import EVENT_OF, Status
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 SCHEDULE = Schedule()
@@ -137,7 +139,7 @@ def test_every_state_that_somebody_is_told_of_has_its_event() -> None:
 
 
 def test_the_schema_knows_the_same_states_and_columns() -> None:
-    script = (Path(server.sqlite.__path__[0]) / "schema" / "0007.sql").read_text("utf-8")
+    script = (Path(headway.backends.sqlite.__path__[0]) / "schema" / "0007.sql").read_text("utf-8")
     (check,) = re.findall(r"CHECK \(status IN \(([^)]*)\)\)", script)
     assert re.findall(r"'(\w+)'", check) == list(DeliveryStatus)
     table = script.partition("CREATE TABLE deliveries (")[2].partition(") STRICT")[0]

@@ -3,8 +3,7 @@
 import asyncio
 
 import pytest
-
-from server.executor import BACKOFF_CAP_S, backoff_s, uncancellable
+from headway.running.executor import BACKOFF_CAP_S, backoff_s, uncancellable
 
 
 class Work:

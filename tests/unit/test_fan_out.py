@@ -4,11 +4,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-
-from server.jobs import Job, JobIds, NewJob, Status
-from server.sqlite.rows import new_job
-from server.web.event_stream import Frame
-from server.web.fan_out import Channel, Lines, Watcher, news
+from headway.backends.sqlite.rows import new_job
+from headway.domain.ids import JobIds
+from headway.domain.jobs import Job, NewJob, Status
+from headway.web.streams.fan_out import Channel, Lines, Watcher, news
+from headway.web.streams.response import Frame
 
 DATA = b'{"any":"job"}'
 

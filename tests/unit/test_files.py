@@ -8,11 +8,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-
-from server.errors import SetupError
-from server.files import MEMORY, DataDirectory, content_type_of
-from server.jobs import Job, JobIds, NewJob, OutputFile
-from server.sqlite.rows import new_job
+from headway.backends.sqlite.rows import new_job
+from headway.domain.ids import JobIds
+from headway.domain.jobs import Job, NewJob, OutputFile
+from headway.errors import SetupError
+from headway.files.data_directory import MEMORY, DataDirectory, content_type_of
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -34,7 +34,7 @@ def test_a_second_server_is_refused_and_told_who_the_first_is(tmp_path: Path) ->
     """A lock of a file is its process's, whichever descriptor it asks with: the second is another process."""
     first = DataDirectory.open(str(tmp_path / "data"))
     code = (
-        "import sys; from server.files import DataDirectory; from server.errors import SetupError\n"
+        "import sys; from headway.files.data_directory import DataDirectory; from headway.errors import SetupError\n"
         "try: DataDirectory.open(sys.argv[1])\n"
         "except SetupError as error: print(error)"
     )
@@ -69,7 +69,7 @@ def test_a_file_system_without_locks_is_named_as_that(tmp_path: Path, monkeypatc
     def no_locks(_descriptor: int, _operation: int) -> None:
         raise OSError(37, "No locks available")
 
-    monkeypatch.setattr("server.files.fcntl.flock", no_locks)
+    monkeypatch.setattr("headway.files.data_directory.fcntl.flock", no_locks)
     with pytest.raises(SetupError, match=r"cannot be locked \(No locks available\)"):
         DataDirectory.open(str(tmp_path))
 

@@ -5,19 +5,20 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from headway.backends.bells import LocalHub
+from headway.backends.sqlite.readers import Readers
+from headway.backends.sqlite.rows import Parameters, Row
+from headway.backends.sqlite.statements import getting
+from headway.backends.sqlite.store import SqliteStore
+from headway.domain.access import EVERY_OWNER
+from headway.domain.filters import JobFilter
+from headway.errors import JobNotFoundError
+from headway.links import Links
+from headway.ports.events import Bell
+from headway.representation import Encoder
+from headway.web.streams.audiences import Audiences, Member
+from headway.web.streams.response import Frame
 
-from server.errors import JobNotFoundError
-from server.hub import LocalHub
-from server.jobs import EVERY_OWNER, JobFilter
-from server.ports import Bell
-from server.sqlite.readers import Readers
-from server.sqlite.rows import Parameters, Row
-from server.sqlite.statements import getting
-from server.sqlite.store import SqliteStore
-from server.web.audiences import Audiences, Member
-from server.web.event_stream import Frame
-from server.web.links import Links
-from server.web.wire import Encoder
 from tests.conformance.backends import BODY_OF
 from tests.conformance.records import DONE, OWNER, STRANGER, UNKNOWN_ID, at, ended_job, new_job, running_job
 

@@ -9,18 +9,20 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import pytest
+from headway import BlockingContext, Context, JobFailed, Upload, job
+from headway.authoring import declaring
+from headway.authoring.declaring import declared
+from headway.authoring.job_types import JobType
+from headway.authoring.loading import load_job_types
+from headway.errors import JobTypeError, SetupError
 from pydantic import BaseModel, Field, RootModel, ValidationError
 from pydantic_core import to_json
-
-from server import BlockingContext, Context, JobFailed, Upload, handlers, job
-from server.errors import JobTypeError, SetupError
-from server.handlers import JobType, Registry, declared
 
 
 @pytest.fixture(autouse=True)
 def _nothing_stays_declared(monkeypatch: pytest.MonkeyPatch) -> None:
     """Each test declares for itself; what modules declared before is there again afterwards."""
-    monkeypatch.setattr(handlers, "_declared", {})
+    monkeypatch.setattr(declaring, "_declared", {})
 
 
 @pytest.fixture(autouse=True)
@@ -336,7 +338,7 @@ def test_fields_with_the_words_of_json_schema_are_only_fields() -> None:
 def test_no_input_is_an_empty_object_and_an_upload_is_binary() -> None:
     job("a-job")(handler)
     assert declared("a-job").input_schema["additionalProperties"] is False
-    handlers._declared.clear()
+    declaring._declared.clear()
     properties = the_type(Document).input_schema["properties"]
     assert properties["document"] == {"title": "Document", "type": "string", "format": "binary"}
 
@@ -372,7 +374,7 @@ def test_a_result_that_is_not_what_was_declared_is_refused() -> None:
 # Loading
 
 ONE = """
-from server import BlockingContext, job
+from headway import BlockingContext, job
 
 @job("{name}")
 def {function}(ctx: BlockingContext) -> None: ...
@@ -386,7 +388,7 @@ def write(path: Path, name: str = "loaded", function: str = "loaded", more: str 
 
 
 def loaded(*sources: str) -> dict[str, str]:
-    return {job_type.name: job_type.source for job_type in Registry.load(sources)}
+    return {job_type.name: job_type.source for job_type in load_job_types(sources)}
 
 
 def test_a_module_is_loaded_by_its_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -431,7 +433,7 @@ def test_the_order_is_that_of_the_declarations(tmp_path: Path, monkeypatch: pyte
     write(tmp_path / "hw_zebra.py", "zebra", "zebra")
     write(tmp_path / "hw_ant.py", "ant", "ant")
     monkeypatch.chdir(tmp_path)
-    registry = Registry.load(["hw_zebra", "hw_ant"])
+    registry = load_job_types(["hw_zebra", "hw_ant"])
     assert [job_type.name for job_type in registry] == ["zebra", "ant"]
     assert registry.get("ant") is not None
     assert registry.get("bee") is None
@@ -465,14 +467,14 @@ def test_what_cannot_be_loaded_is_said_in_one_line(
     write(tmp_path / "hw_wrong.py", "Not A Name")
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SetupError, match=words) as error:
-        Registry.load([source])
+        load_job_types([source])
     assert "\n" not in str(error.value)
 
 
 def test_a_path_whose_name_is_taken_says_so(tmp_path: Path) -> None:
     path = write(tmp_path / "json.py")
     with pytest.raises(SetupError, match="another module is called 'json'"):
-        Registry.load([str(path)])
+        load_job_types([str(path)])
 
 
 def test_a_failure_says_what_its_author_wrote() -> None:

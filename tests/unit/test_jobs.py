@@ -1,26 +1,17 @@
-"""Ids, instants, filters: the plain data of `server.jobs`."""
+"""Ids, instants, filters: the plain data of `headway.domain`."""
 
 import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from headway.backends.sqlite.rows import COLUMN_COUNT, new_job
+from headway.domain.filters import JobFilter
+from headway.domain.ids import JobIds, first_id_at_ms, is_job_id
+from headway.domain.instants import EPOCH, from_ms, to_ms
+from headway.domain.jobs import Job, NewJob, Status
+from headway.domain.progress import Progress
 from hypothesis import given
 from hypothesis import strategies as st
-
-from server.jobs import (
-    EPOCH,
-    Job,
-    JobFilter,
-    JobIds,
-    NewJob,
-    Status,
-    first_id_at_ms,
-    from_ms,
-    is_job_id,
-    to_ms,
-)
-from server.progress import Progress
-from server.sqlite.rows import COLUMN_COUNT, new_job
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 INSTANTS = st.datetimes(datetime(1970, 1, 2), datetime(9999, 1, 1), timezones=st.just(UTC))  # noqa: DTZ001

@@ -2,7 +2,7 @@
 
 from math import inf
 
-from server.metrics import Histogram
+from headway.metrics import Histogram
 
 
 def test_a_histogram_counts_each_value_in_every_bucket_that_holds_it() -> None:

@@ -3,12 +3,12 @@
 from datetime import UTC, datetime
 
 import pytest
+from headway.domain.addresses import AllowList
+from headway.domain.urls import check_url
+from headway.errors import UrlRefusedError
+from headway.webhooks.outgoing import retry_after_s
 from hypothesis import given
 from hypothesis import strategies as st
-
-from server.addresses import AllowList
-from server.errors import UrlRefusedError
-from server.outgoing import check_url, retry_after_s
 
 NOTHING = AllowList()
 

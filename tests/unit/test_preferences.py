@@ -2,11 +2,10 @@
 
 import pytest
 from aiohttp.test_utils import make_mocked_request
+from headway.web.requests.preferences import applied_wait, preferred_wait_s
 from hypothesis import given
 from hypothesis import strategies as st
 from multidict import CIMultiDict
-
-from server.web.preferences import applied_wait, preferred_wait_s
 
 
 def wait_s(*values: str) -> int | None:

@@ -8,10 +8,11 @@ from collections.abc import Sequence
 from typing import Any
 
 import pytest
+from headway.authoring.reporting import Reported
+from headway.domain.progress import MAX_ETA_S, MAX_PERCENT_RUNNING, Meter, Progress
+from headway.domain.text import clean_text
 from hypothesis import given
 from hypothesis import strategies as st
-
-from server.progress import MAX_ETA_S, MAX_PERCENT_RUNNING, Meter, Progress, Reported, clean_text
 
 ANYTHING = st.one_of(
     st.none(),

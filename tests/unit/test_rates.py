@@ -2,10 +2,9 @@
 
 import tracemalloc
 
+from headway.web.identity.rates import WINDOW_S, Rate, Standing
 from hypothesis import given
 from hypothesis import strategies as st
-
-from server.web.rates import WINDOW_S, Rate, Standing
 
 
 class Clock:

@@ -4,9 +4,8 @@ import asyncio
 from typing import Any, cast
 
 import pytest
-
-from server.errors import StoreUnavailableError
-from server.web.readiness import MAX_AGE_S, Readiness
+from headway.errors import StoreUnavailableError
+from headway.service.readiness import MAX_AGE_S, Readiness
 
 
 class Disk:
@@ -49,7 +48,7 @@ async def test_the_next_look_is_taken_after_a_moment(
     disk: Disk, readiness: Readiness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 100.0
-    monkeypatch.setattr("server.web.readiness.time.monotonic", lambda: now_s)
+    monkeypatch.setattr("headway.service.readiness.time.monotonic", lambda: now_s)
     await readiness.check()
     disk.full = True
     now_s += MAX_AGE_S

@@ -3,11 +3,10 @@
 from datetime import UTC, datetime
 
 import pytest
-
-from server.jobs import NewJob
-from server.sqlite.rows import new_job
-from server.web import ready
-from server.web.ready import KEPT_BYTES_EACH, ReadyAnswer, ReadyAnswers
+from headway.backends.sqlite.rows import new_job
+from headway.domain.jobs import NewJob
+from headway.web.responses import ready
+from headway.web.responses.ready import KEPT_BYTES_EACH, ReadyAnswer, ReadyAnswers
 
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
 JOB = new_job(NewJob(id="a", owner="local", type="t", input_json="{}", created_at=AT, run_at=AT, retain_s=1))

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from headway import BlockingContext, ResourceContext, job
+from headway.authoring import declaring
+from headway.authoring.declaring import declared
+from headway.authoring.resources import BUILT_IN
+from headway.errors import JobTypeError
 from pydantic import BaseModel, ValidationError
-
-from server import BlockingContext, ResourceContext, handlers, job
-from server.errors import JobTypeError
-from server.handlers import declared
-from server.resource import BUILT_IN
 
 
 @pytest.fixture(autouse=True)
 def _nothing_stays_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(handlers, "_declared", {})
+    monkeypatch.setattr(declaring, "_declared", {})
 
 
 class Todo(BaseModel):

@@ -8,17 +8,21 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from headway.backends.bells import LocalHub
+from headway.backends.sqlite.key_store import SqliteKeyStore
+from headway.backends.sqlite.outbox import SqliteOutbox
+from headway.backends.sqlite.store import SqliteStore
+from headway.domain.deliveries import Delivered, Webhook
+from headway.domain.idempotency import IdempotencyKey
+from headway.domain.ids import JobIds
+from headway.domain.jobs import Job, NewJob
+from headway.domain.outcomes import Completed
+from headway.domain.progress import Progress
+from headway.files.data_directory import DataDirectory
+from headway.operating.retention import EXPIRE_BATCH, Retention
+from headway.ports.events import Bell
+from headway.ports.outbox import Limits
 
-from server.deliveries import Delivered
-from server.files import DataDirectory
-from server.hub import LocalHub
-from server.jobs import Completed, IdempotencyKey, Job, JobIds, NewJob, Webhook
-from server.ports import Bell, Limits
-from server.progress import Progress
-from server.retention import EXPIRE_BATCH, Retention
-from server.sqlite.key_store import SqliteKeyStore
-from server.sqlite.outbox import SqliteOutbox
-from server.sqlite.store import SqliteStore
 from tests.conformance.backends import BODY_OF
 
 

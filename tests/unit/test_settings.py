@@ -1,9 +1,8 @@
 """`Settings`: what an operator may set."""
 
 import pytest
+from headway.settings import Settings
 from pydantic import ValidationError
-
-from server.settings import Settings
 
 
 @pytest.mark.parametrize(

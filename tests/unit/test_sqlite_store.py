@@ -6,13 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from headway.backends.memory import snapshots
+from headway.backends.sqlite.store import SqliteStore
+from headway.domain.deliveries import Webhook, WebhookEvent
+from headway.domain.filters import JobFilter
+from headway.domain.jobs import Status
+from headway.domain.outcomes import Interrupted
+from headway.domain.progress import Progress
+from headway.errors import JobNotFoundError
+from headway.ports.outbox import Limits
 
-from server.errors import JobNotFoundError
-from server.jobs import Interrupted, JobFilter, Status, Webhook, WebhookEvent
-from server.ports import Limits
-from server.progress import Progress
-from server.sqlite import snapshots
-from server.sqlite.store import SqliteStore
 from tests.conformance.backends import SqliteBackend
 from tests.conformance.records import (
     DONE,

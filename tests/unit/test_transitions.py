@@ -3,14 +3,13 @@
 import re
 from pathlib import Path
 
+import headway.backends.sqlite
 import pytest
+from headway.backends.sqlite.statements import SQL
+from headway.domain.jobs import ACTIVE, TERMINAL, TRANSITIONS, Status, Transition
 
-import server.sqlite
-from server.jobs import ACTIVE, TERMINAL, TRANSITIONS, Status, Transition
-from server.sqlite.statements import SQL
-
-QUERIES = Path(server.sqlite.__path__[0]) / "queries"
-SCHEMA = Path(server.sqlite.__path__[0]) / "schema"
+QUERIES = Path(headway.backends.sqlite.__path__[0]) / "queries"
+SCHEMA = Path(headway.backends.sqlite.__path__[0]) / "schema"
 
 SETS_STATUS = re.compile(r"\bstatus\s*=\s*'(\w+)'\s*,")
 WHERE_STATUS = re.compile(r"\bAND status = '(\w+)'")

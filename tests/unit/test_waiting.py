@@ -1,20 +1,22 @@
 """Requests that wait for a job: woken by its bell and by nothing else."""
 
 import asyncio
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from headway.backends.bells import LocalHub
+from headway.domain.jobs import Job
+from headway.errors import JobNotFoundError
+from headway.ports.events import Bell
+from headway.settings import Settings
+from headway.web.identity.clients import CLIENTS, Clients
+from headway.web.identity.gate import _IDENTITY, LOCAL
+from headway.web.waiting import Waiting
 
-from server.errors import JobNotFoundError
-from server.hub import LocalHub
-from server.jobs import Job
-from server.ports import Bell, JobStore
-from server.settings import Settings
-from server.web.auth import _IDENTITY, LOCAL
-from server.web.clients import CLIENTS, Clients
-from server.web.waiting import Waiting
+if TYPE_CHECKING:
+    from headway.ports.jobs import JobStore
 
 LONG_S = 3600.0
 

@@ -9,12 +9,11 @@ from functools import partial
 from pathlib import Path
 
 import pytest
-
-from server.errors import StoreUnavailableError
-from server.sqlite import writer as writer_module
-from server.sqlite.database import open_writer
-from server.sqlite.record import RecordConnection
-from server.sqlite.writer import MAX_BATCH, Rows, Writer
+from headway.backends.sqlite import writer as writer_module
+from headway.backends.sqlite.database import open_writer
+from headway.backends.sqlite.transaction import RecordConnection
+from headway.backends.sqlite.writer import MAX_BATCH, Rows, Writer
+from headway.errors import StoreUnavailableError
 
 
 class Traced:

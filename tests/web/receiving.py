@@ -8,10 +8,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-
-from server.addresses import AllowList
-from server.connections import GuardedConnector, Lookup
-from server.outgoing import Outgoing, Unreachable
+from headway.domain.addresses import AllowList
+from headway.webhooks.connector import GuardedConnector, Lookup
+from headway.webhooks.outgoing import Outgoing, Unreachable
 
 NOBODY = AllowList()
 LOOPBACK = AllowList(["127.0.0.1", "127.0.0.2"])

@@ -10,14 +10,13 @@ from typing import Any
 import pytest
 from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
-
-from server.bootstrap import Rooms, opened
-from server.handlers import Registry
-from server.key_orders import KeyOrder, create_key
-from server.settings import Settings
-from server.web.keys import STATE, WAITING
-from server.web.openapi import Description
-from server.web.rates import RATES, Rate
+from headway.app import Rooms, opened
+from headway.authoring.loading import load_job_types
+from headway.operating.keys import KeyOrder, create_key
+from headway.settings import Settings
+from headway.web.identity.rates import RATES, Rate
+from headway.web.keys import STATE, WAITING
+from headway.web.openapi import Description
 
 JOBS = Path(__file__).parents[1] / "acceptance" / "jobs_to_fuzz.py"
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
@@ -103,7 +102,7 @@ async def asking(tmp_path: Path) -> AsyncIterator[Asking]:
         webhook_allow=("127.0.0.1",),
         max_waits_per_client=1,
     )
-    registry = Registry.load([str(JOBS)])
+    registry = load_job_types([str(JOBS)])
     document = Description(registry, settings).document()
     async with opened(settings, registry) as rooms, TestClient(TestServer(rooms.app)) as client:
         yield Asking(client, rooms, document)

@@ -233,7 +233,7 @@ def test_a_type_that_cannot_run_any_more_refuses_no_repeat(serving: Serving, tmp
 
 
 MOODY = """
-from server import Context, job
+from headway import Context, job
 
 @job("moody", unavailable=lambda: REASON)
 async def moody(ctx: Context) -> None:

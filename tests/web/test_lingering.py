@@ -5,12 +5,12 @@ from pathlib import Path
 
 import pytest
 from aiohttp import web
+from headway.app import opened
+from headway.authoring.loading import load_job_types
+from headway.settings import Settings
+from headway.web.connections import lingering
+from headway.web.keys import STATE
 
-from server.bootstrap import opened
-from server.handlers import Registry
-from server.settings import Settings
-from server.web import lingering
-from server.web.keys import STATE
 from tests.conftest import TEST_JOBS
 from tests.process import PATIENCE_S
 from tests.web.raw import FORM, assert_problem, form, parse, part, request_bytes
@@ -22,7 +22,7 @@ async def test_a_client_that_sends_on_reads_why_it_was_refused(tmp_path: Path, m
     monkeypatch.setattr(lingering, "LINGER_S", PATIENCE_S)
     body = form(part("document", MORE_THAN_A_KERNEL_HOLDS, "a.txt"))
     request = request_bytes("POST", "/jobs/reads-upload", FORM, body)
-    async with opened(Settings(data_dir=str(tmp_path)), Registry.load([str(TEST_JOBS)])) as rooms:
+    async with opened(Settings(data_dir=str(tmp_path)), load_job_types([str(TEST_JOBS)])) as rooms:
         runner = web.AppRunner(rooms.app, shutdown_timeout=PATIENCE_S)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

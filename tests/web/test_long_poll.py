@@ -10,11 +10,11 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest
 from aiohttp import web
+from headway.app import Rooms, opened
+from headway.authoring.loading import load_job_types
+from headway.ports.events import Bell
+from headway.settings import Settings
 
-from server.bootstrap import Rooms, opened
-from server.handlers import Registry
-from server.ports import Bell
-from server.settings import Settings
 from tests.conftest import TEST_JOBS, Serving
 from tests.process import PATIENCE_S, Reply, ServerProcess, calm_s
 from tests.web.raw import assert_problem, request_bytes, send
@@ -204,7 +204,7 @@ async def hold(port: int, path: str) -> asyncio.StreamWriter:
 
 async def test_clients_that_go_away_leave_nothing_behind() -> None:
     """In this process, on real sockets, so that one can look inside."""
-    async with opened(Settings(data_dir=":memory:"), Registry.load([str(TEST_JOBS)])) as rooms, served(rooms) as port:
+    async with opened(Settings(data_dir=":memory:"), load_job_types([str(TEST_JOBS)])) as rooms, served(rooms) as port:
         async with aiohttp.ClientSession() as session:
             accepted = await session.post(f"http://127.0.0.1:{port}/jobs/noop{LATER}", json={})
         path = accepted.headers["Location"]

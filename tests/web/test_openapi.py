@@ -5,14 +5,14 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from headway.authoring.loading import load_job_types
+from headway.metrics import Metrics
+from headway.samples import MODULES
+from headway.settings import Settings
+from headway.web.application import make_app
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
-from server.handlers import Registry
-from server.metrics import Metrics
-from server.samples import MODULES
-from server.settings import Settings
-from server.web.app import make_app
 from tests.conftest import TEST_JOBS
 from tests.process import ServerProcess, multipart
 from tests.web.representation import DETAIL_FIELDS, FIELDS
@@ -50,7 +50,7 @@ def test_every_reference_points_at_something(document: Any) -> None:
 
 
 def test_exactly_the_routes_are_described(document: Any) -> None:
-    registry = Registry.load([*MODULES, str(TEST_JOBS)])
+    registry = load_job_types([*MODULES, str(TEST_JOBS)])
     nothing: Any = None
     app = make_app(nothing, nothing, nothing, nothing, registry, nothing, Settings(), Metrics())
     routes = {(route.method.lower(), route.resource.canonical) for route in app.router.routes() if route.resource}

@@ -8,14 +8,15 @@ from typing import Any
 import pytest
 from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
+from headway.domain.addresses import AllowList
+from headway.domain.urls import check_url
+from headway.errors import UrlRefusedError
+from headway.webhooks import outgoing as module
+from headway.webhooks.connector import MAX_LOOKUPS, PublicNames
+from headway.webhooks.outgoing import Answer, Outgoing
+from headway.webhooks.sender import MOST_AT_ONCE
 from yarl import URL
 
-from server import outgoing as module
-from server.addresses import AllowList
-from server.connections import MAX_LOOKUPS, PublicNames
-from server.errors import UrlRefusedError
-from server.outgoing import Answer, Outgoing, check_url
-from server.webhooks import MOST_AT_ONCE
 from tests.web.receiving import (
     BODY,
     NOBODY,

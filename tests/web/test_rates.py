@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from headway.app import operate
+from headway.settings import Settings
 
-from server.bootstrap import operate
-from server.settings import Settings
 from tests.conftest import Serving
 from tests.process import Reply, ServerProcess, eventually
 from tests.web.raw import JSON, RawReply, RawStream, assert_problem, send

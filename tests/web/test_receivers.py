@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 import uvloop
+from headway.webhooks import outgoing as module
+from headway.webhooks.outgoing import Answer, Unreachable
 from structlog.testing import capture_logs
 
-from server import outgoing as module
-from server.outgoing import Answer, Unreachable
 from tests.web.receiving import (
     BODY,
     OK,

@@ -6,16 +6,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from headway.authoring.job_types import Registry
+from headway.authoring.resources import BUILT_IN, Reader
+from headway.metrics import Metrics
+from headway.settings import Settings
+from headway.web.application import make_app
+from headway.web.endpoints.resources import AuthorCalls
+from headway.web.problems import Problem
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
-from server.handlers import Registry
-from server.metrics import Metrics
-from server.resource import BUILT_IN, Reader
-from server.settings import Settings
-from server.web.app import make_app
-from server.web.problems import Problem
-from server.web.resources import AuthorCalls
 from tests.conftest import TEST_JOBS, Serving
 from tests.process import ServerProcess
 from tests.web.raw import assert_problem

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 from aiohttp.test_utils import TestClient, TestServer
+from headway.app import opened
+from headway.authoring.loading import load_job_types
+from headway.settings import Settings
 
-from server.bootstrap import opened
-from server.handlers import Registry
-from server.settings import Settings
 from tests.process import PATIENCE_S, ServerProcess
 from tests.web.raw import JSON, RawReply, RawStream, exchange, parse, request_bytes, send
 
@@ -33,7 +33,7 @@ def assert_hardened(headers: Mapping[str, str]) -> None:
 
 async def test_every_route_and_method_is_hardened(tmp_path: Path) -> None:
     """Whatever it answers; all of the application's routes, those of tomorrow included."""
-    registry = Registry.load([str(JOBS)])
+    registry = load_job_types([str(JOBS)])
     settings = Settings(data_dir=str(tmp_path / "data"))
     asked = 0
     async with opened(settings, registry) as rooms, TestClient(TestServer(rooms.app)) as client:

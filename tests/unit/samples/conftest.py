@@ -4,10 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-
-from server import BlockingContext, Upload
-from server.context import Directories, LogBuffer
-from server.progress import Reported
+from headway import BlockingContext, Upload
+from headway.authoring.reporting import LogBuffer, Reported
+from headway.ports.files import Directories
 
 
 @pytest.fixture

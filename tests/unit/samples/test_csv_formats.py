@@ -4,8 +4,7 @@ from collections import Counter
 from random import Random
 
 import pytest
-
-from server.samples.csv_formats import Formats, Lengths, format_of
+from headway.samples.tables.formats import Formats, Lengths, format_of
 
 
 @pytest.mark.parametrize(

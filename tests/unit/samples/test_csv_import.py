@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from headway import BlockingContext, JobCancelled, JobFailed, Upload
+from headway.samples import csv_import as importing
+from headway.samples.csv_import import CsvImport, Imported, csv_import
+from headway.samples.tables.database import table_columns
 from hypothesis import given
 from hypothesis import strategies as st
-
-from server import BlockingContext, JobCancelled, JobFailed, Upload
-from server.samples import csv_import as importing
-from server.samples.csv_database import table_columns
-from server.samples.csv_import import CsvImport, Imported, csv_import
 
 MakeUpload = Callable[[bytes | str], Upload]
 MakeAttempt = Callable[[int], BlockingContext]
@@ -233,7 +232,8 @@ def crashes(context: BlockingContext, file: Upload) -> bool:
 KILLED = """
 import os, signal, sqlite3, sys
 from pathlib import Path
-from server.samples import csv_database, csv_import, csv_text
+from headway.samples import csv_import
+from headway.samples.tables import database, text
 
 work, file, statements = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
 
@@ -251,13 +251,13 @@ class Connection(sqlite3.Connection):
         return super().executemany(*arguments)
 
 sqlite3.connect = lambda path, **options: Connection(path, **options)
-source = csv_text.open_csv(file, work)
+source = text.open_csv(file, work)
 columns, start = csv_import._layout(source)
-with csv_database.ImportDatabase(work / "import.sqlite", columns, start) as database:
+with database.ImportDatabase(work / "import.sqlite", columns, start) as imported:
     with source.path.open("rb") as lines_of:
-        lines = csv_text.Lines(lines_of, source, database.position.offset)
-        for rows, numbers in csv_text.batches(lines, ",", max_rows=500):
-            database.add(zip(numbers, rows), lines.offset, 0)
+        lines = text.Lines(lines_of, source, imported.position.offset)
+        for rows, numbers in text.batches(lines, ",", max_rows=500):
+            imported.add(zip(numbers, rows), lines.offset, 0)
 """
 
 

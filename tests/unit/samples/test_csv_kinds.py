@@ -1,8 +1,7 @@
 """What columns are taken for."""
 
 import pytest
-
-from server.samples.csv_kinds import Number, choose_kind
+from headway.samples.tables.kinds import Number, choose_kind
 
 
 @pytest.mark.parametrize(

@@ -9,16 +9,15 @@ from itertools import pairwise
 from random import Random
 
 import pytest
+from headway import BlockingContext, JobCancelled, JobFailed, Upload
+from headway.authoring.declaring import declared
+from headway.samples.csv_report import CsvReport, csv_report
+from headway.samples.tables import profile as csv_profile
+from headway.samples.tables.column import Budget, Column
+from headway.samples.tables.findings import ColumnReport, Report
+from headway.samples.tables.profile import Profile, column_names
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from server import BlockingContext, JobCancelled, JobFailed, Upload
-from server.handlers import declared
-from server.samples import csv_profile
-from server.samples.csv_column import Budget, Column
-from server.samples.csv_findings import ColumnReport, Report
-from server.samples.csv_profile import Profile, column_names
-from server.samples.csv_report import CsvReport, csv_report
 
 MakeUpload = Callable[[bytes | str], Upload]
 

@@ -4,13 +4,12 @@ import statistics
 from random import Random
 
 import pytest
+from headway.samples.tables import rows as csv_rows
+from headway.samples.tables.column import Budget
+from headway.samples.tables.profile import Profile
+from headway.samples.tables.rows import Correlations
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from server.samples import csv_rows
-from server.samples.csv_column import Budget
-from server.samples.csv_profile import Profile
-from server.samples.csv_rows import Correlations
 
 
 def profile_of(rows: list[list[str]], batch: int = 500) -> Profile:

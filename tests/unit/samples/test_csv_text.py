@@ -6,12 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from headway import JobFailed, Upload
+from headway.samples.tables import text as csv_text
+from headway.samples.tables.text import Lines, batches, open_csv, read_header
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-
-from server import JobFailed, Upload
-from server.samples import csv_text
-from server.samples.csv_text import Lines, batches, open_csv, read_header
 
 MakeUpload = Callable[[bytes | str], Upload]
 

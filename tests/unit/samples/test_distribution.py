@@ -5,9 +5,8 @@ from math import ceil
 from random import Random
 
 import pytest
-
-from server.samples.distribution import Distribution, Moments, Refinement, Shape
-from server.samples.sketches import QuantileSketch
+from headway.samples.tables.distribution import Distribution, Moments, Refinement, Shape
+from headway.samples.tables.sketches import QuantileSketch
 
 SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

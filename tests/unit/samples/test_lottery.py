@@ -4,11 +4,10 @@ from collections import Counter
 from random import Random
 
 import pytest
+from headway import BlockingContext, JobCancelled
+from headway.authoring.declaring import declared
+from headway.samples.lottery import NUMBERS, Lottery, chi_square, chi_square_tail, draw, lottery
 from pydantic import ValidationError
-
-from server import BlockingContext, JobCancelled
-from server.handlers import declared
-from server.samples.lottery import NUMBERS, Lottery, chi_square, chi_square_tail, draw, lottery
 
 
 @pytest.mark.parametrize(

@@ -11,15 +11,14 @@ from pathlib import Path
 from random import Random
 
 import pytest
+from headway import BlockingContext, JobCancelled, JobFailed
+from headway.authoring.declaring import declared
+from headway.authoring.reporting import LogBuffer, Reported
+from headway.ports.files import Directories
+from headway.samples import sales_ledger
+from headway.samples.sales_ledger import MONTHS, open_ledger
+from headway.samples.sales_report import SalesReport, period, sales_report
 from pydantic import ValidationError
-
-from server import BlockingContext, JobCancelled, JobFailed
-from server.context import Directories, LogBuffer
-from server.handlers import declared
-from server.progress import Reported
-from server.samples import sales_ledger
-from server.samples.sales_ledger import MONTHS, open_ledger
-from server.samples.sales_report import SalesReport, period, sales_report
 
 LEDGER_SHA256 = "46cb952ee3742feea1e7a4e781e977bbb6a0cbcc2749f2a3ff386ec753da1802"
 QUARTER = '{"type": "SalesReport", "from": "2026-01-01", "to": "2026-03-31"}'

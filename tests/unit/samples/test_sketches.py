@@ -5,11 +5,10 @@ from itertools import pairwise
 from random import Random
 
 import pytest
+from headway.samples.tables.distribution import Distribution, Moments
+from headway.samples.tables.sketches import DistinctSketch, QuantileSketch, TopValues
 from hypothesis import given, settings
 from hypothesis import strategies as st
-
-from server.samples.distribution import Distribution, Moments
-from server.samples.sketches import DistinctSketch, QuantileSketch, TopValues
 
 
 def sketch_of(values: list[float], k: int = 2048, batch: int = 4000) -> QuantileSketch:

@@ -5,14 +5,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from headway import Context, ResourceContext
+from headway.authoring.declaring import declared
+from headway.authoring.reporting import LogBuffer, Reported
+from headway.ports.files import Directories
+from headway.samples.ping import Ping, ping
+from headway.samples.todo import NewTodo, Wanted, list_todos, read_todo, todo
 from pydantic import ValidationError
-
-from server import Context, ResourceContext
-from server.context import Directories, LogBuffer
-from server.handlers import declared
-from server.progress import Reported
-from server.samples.ping import Ping, ping
-from server.samples.todo import NewTodo, Wanted, list_todos, read_todo, todo
 
 Making = Callable[..., Context]
 

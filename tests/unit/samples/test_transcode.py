@@ -8,12 +8,12 @@ from contextlib import closing
 from pathlib import Path
 
 import pytest
+from headway import BlockingContext, JobCancelled, JobFailed, Upload
+from headway.samples import ffmpeg
+from headway.samples.ffmpeg import Advance, Probe
+from headway.samples.transcode import Transcode, transcode
 from pydantic import ValidationError
 
-from server import BlockingContext, JobCancelled, JobFailed, Upload
-from server.samples import ffmpeg
-from server.samples.ffmpeg import Advance, Probe
-from server.samples.transcode import Transcode, transcode
 from tests.process import calm_s
 
 needs_ffmpeg = pytest.mark.skipif(ffmpeg.unavailable() is not None, reason="ffmpeg is not installed")

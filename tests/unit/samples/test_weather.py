@@ -7,12 +7,11 @@ import statistics
 from random import Random
 
 import pytest
+from headway import BlockingContext, JobCancelled
+from headway.authoring.declaring import declared
+from headway.samples import weather as forecasting
+from headway.samples.weather import Climate, Weather, climate_of, simulate, summarise, weather
 from pydantic import ValidationError
-
-from server import BlockingContext, JobCancelled
-from server.handlers import declared
-from server.samples import weather as forecasting
-from server.samples.weather import Climate, Weather, climate_of, simulate, summarise, weather
 
 DAY = dt.date(2026, 7, 1)
 

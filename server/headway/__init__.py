@@ -1,0 +1,43 @@
+"""Long-running work behind an HTTP API, with live progress.
+
+This module is what a job's author imports, and nothing more:
+
+    from headway import BlockingContext, Context, JobFailed, Upload, job
+
+Its names are loaded when they are first used (PEP 562), so `import headway` costs next to nothing.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .authoring.contexts import BlockingContext, Context
+    from .authoring.declaring import job
+    from .authoring.resources import ResourceContext
+    from .authoring.uploads import Upload
+    from .errors import JobCancelled, JobFailed
+
+__all__ = ["BlockingContext", "Context", "JobCancelled", "JobFailed", "ResourceContext", "Upload", "job"]
+
+_HOMES = {
+    "BlockingContext": ".authoring.contexts",
+    "Context": ".authoring.contexts",
+    "JobCancelled": ".errors",
+    "JobFailed": ".errors",
+    "ResourceContext": ".authoring.resources",
+    "Upload": ".authoring.uploads",
+    "job": ".authoring.declaring",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(home, __name__), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

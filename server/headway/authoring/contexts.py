@@ -1,0 +1,242 @@
+"""What a handler may touch: progress, log, checkpoints, directories, cancellation.
+
+`Context` is for `async def` handlers, in the server's loop; `BlockingContext` for `def` handlers, in a process
+of their own. Both write into memory; who reads it, and when, is not the handler's business.
+"""
+
+import re
+import time
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
+from pathlib import Path
+from typing import Any, TypeVar
+
+from pydantic_core import from_json, to_json
+
+from ..errors import JobCancelled
+from ..ports.files import Directories
+from .reporting import LogBuffer, Reported
+
+T = TypeVar("T")
+RESULT_URL_CHARS = 2_000
+
+_RESULT_URL = re.compile(r"(/(?!/)|https?://[\w.\[\]:-])[\w.~:/?#\[\]@!$&'()*+,;=%-]*", re.ASCII)
+"""The characters of RFC 3986; not `//host` (4.2), which leads elsewhere though it looks like a path."""
+
+YIELD_AFTER_S = 0.005
+"""How long `Context.track` lets a handler keep the loop between two items before it yields."""
+
+
+class _JobContext:
+    """What both contexts have in common. Made by the server, one for each attempt."""
+
+    _nudge: Callable[[], None] | None = None
+    """Called with every report, where somebody wants to know."""
+
+    def __init__(
+        self,
+        *,
+        job_id: str,
+        attempt: int,
+        owner: str,
+        directories: Directories,
+        reported: Reported,
+        logs: LogBuffer,
+        checkpoint_json: str | None,
+    ) -> None:
+        self.job_id = job_id
+        """The job's id: the key for side effects, since a job may run more than once."""
+        self.attempt = attempt
+        """Which attempt this is; the first is 1."""
+        self.owner = owner
+        """Whose job this is: the `caller` of a resource's functions."""
+        self.resumed: Any = None if checkpoint_json is None else from_json(checkpoint_json)
+        """The last checkpoint of an earlier attempt, or `None`."""
+        self._directories = directories
+        self._reported = reported
+        self._logs = logs
+        self._cancelled = False
+        self._result_url: str | None = None
+
+    def progress(
+        self,
+        done: float | None = None,
+        total: float | None = None,
+        *,
+        percent: float | None = None,
+        message: str | None = None,
+        step: str | None = None,
+        unit: str | None = None,
+    ) -> None:
+        """Say how far the work is. What is left out stays as it was. Cheap: it is sent on ten times a second.
+
+        `done` of `total` in `unit` give the percentage; `percent` (0-100) is for work that has no units.
+        """
+        reported = self._reported
+        if done is not None:
+            reported.done = done
+        if total is not None:
+            reported.total = total
+        if percent is not None:
+            reported.percent = percent
+        if message is not None:
+            reported.message = message
+        if step is not None:
+            reported.step = step
+        if unit is not None:
+            reported.unit = unit
+        reported.changed = True
+        if self._nudge is not None:
+            self._nudge()
+
+    def log(self, message: str, level: str = "info") -> None:
+        """Add a line to the job's log. `level`: `debug`, `info`, `warning` or `error`."""
+        self._logs.add(level, message)
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether this attempt has been asked to stop."""
+        return self._cancelled
+
+    @property
+    def work_dir(self) -> Path:
+        """A directory that all attempts of this job share; it goes with the job."""
+        return _made(self._directories.work)
+
+    @property
+    def output_dir(self) -> Path:
+        """A directory of this attempt; when it completes, every file in it can be downloaded."""
+        return _made(self._directories.output)
+
+    @property
+    def data_dir(self) -> Path:
+        """A directory that all jobs of this type share; it stays."""
+        return _made(self._directories.data)
+
+    @property
+    def result_url(self) -> str | None:
+        """Where clients find what the job made: a path of this server, or an http(s) URL.
+
+        Set it where the result is more than the return value: the job's `resultUrl` and the redirect of its
+        finished status go there. `None`: to the return value. What the attempt that completes has set counts.
+        """
+        return self._result_url
+
+    @result_url.setter
+    def result_url(self, url: str | None) -> None:
+        """Raises `ValueError` for what could not stand in a `Location`."""
+        if url is not None and (len(url) > RESULT_URL_CHARS or not _RESULT_URL.fullmatch(url)):
+            raise ValueError("result_url is a path that begins with one /, or an http(s) URL; other characters as %XX")
+        self._result_url = url
+
+    def _start_tracking(
+        self, items: object, total: float | None, unit: str | None, message: str | None, step: str | None
+    ) -> None:
+        if total is None and isinstance(items, Sized):
+            total = len(items)
+        self._reported.total = total
+        self._reported.percent = None  # from here on, done of total says it
+        self.progress(done=0, unit=unit, message=message, step=step)
+
+
+def _made(directory: str) -> Path:
+    made = Path(directory)
+    made.mkdir(parents=True, exist_ok=True)
+    return made
+
+
+class BlockingContext(_JobContext):
+    """The context of a `def` handler.
+
+    `sync_checkpoint` stores JSON text durably, or raises; `nudge` is called with every report.
+    """
+
+    def __init__(
+        self, *, sync_checkpoint: Callable[[str], None], nudge: Callable[[], None] = lambda: None, **common: Any
+    ) -> None:
+        super().__init__(**common)
+        self._sync_checkpoint = sync_checkpoint
+        self._nudge: Callable[[], None] = nudge
+
+    def raise_if_cancelled(self) -> None:
+        """Stop here if this attempt has been asked to stop."""
+        if self._cancelled:
+            raise JobCancelled
+
+    def track(
+        self,
+        items: Iterable[T],
+        total: float | None = None,
+        *,
+        unit: str | None = None,
+        message: str | None = None,
+        step: str | None = None,
+    ) -> Iterator[T]:
+        """Iterate over `items` and report each one that is done; stops when the job is cancelled."""
+        self._start_tracking(items, total, unit, message, step)
+        reported = self._reported
+        nudge = self._nudge
+        for done, item in enumerate(items, 1):
+            if self._cancelled:
+                raise JobCancelled
+            yield item
+            reported.done = done
+            reported.changed = True
+            nudge()
+
+    def checkpoint(self, value: Any) -> None:
+        """Store `value` (anything JSON can hold) durably; after a crash `resumed` has it."""
+        self.raise_if_cancelled()
+        self._sync_checkpoint(to_json(value).decode())
+
+
+class Context(_JobContext):
+    """The context of an `async def` handler. `async_checkpoint` stores JSON text durably, or raises."""
+
+    def __init__(self, *, async_checkpoint: Callable[[str], Awaitable[None]], **common: Any) -> None:
+        super().__init__(**common)
+        self._async_checkpoint = async_checkpoint
+
+    def raise_if_cancelled(self) -> None:
+        """Stop here if this attempt has been asked to stop; so does every `await`."""
+        if self._cancelled:
+            from asyncio import CancelledError  # noqa: PLC0415 - a process job never needs asyncio
+
+            raise CancelledError
+
+    async def track(
+        self,
+        items: Iterable[T] | AsyncIterable[T],
+        total: float | None = None,
+        *,
+        unit: str | None = None,
+        message: str | None = None,
+        step: str | None = None,
+    ) -> AsyncIterator[T]:
+        """Iterate over `items` and report each one that is done; yields to the loop on the way."""
+        from asyncio import sleep  # noqa: PLC0415
+
+        self._start_tracking(items, total, unit, message, step)
+        reported = self._reported
+        done = 0
+        yielded_s = time.monotonic()
+        async for item in _aiter(items):
+            yield item
+            done += 1
+            reported.done = done
+            reported.changed = True
+            if time.monotonic() - yielded_s > YIELD_AFTER_S:
+                await sleep(0)
+                yielded_s = time.monotonic()
+
+    async def checkpoint(self, value: Any) -> None:
+        """Store `value` (anything JSON can hold) durably; after a crash `resumed` has it."""
+        await self._async_checkpoint(to_json(value).decode())
+
+
+async def _aiter(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:
+    if isinstance(items, AsyncIterable):
+        async for item in items:
+            yield item
+    else:
+        for item in items:
+            yield item

@@ -1,0 +1,252 @@
+"""`@job`: declares a function as the handler of a job type, and checks the declaration."""
+
+import inspect
+import math
+import re
+import time
+import typing
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, TypeVar
+
+from pydantic import BaseModel, PydanticUserError, RootModel
+
+from ..errors import JobTypeError
+from .job_types import JobType
+from .resources import Resource, check_apart, declared_resource, output_adapter
+from .uploads import upload_fields
+
+_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
+_MAX_NAME_CHARS = 64
+AVAILABILITY_LASTS_S = 1.0
+_RESERVED = frozenset({"progress", "stats"})  # GET /jobs/progress and /jobs/stats
+
+_POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
+
+Handler = TypeVar("Handler", bound=Callable[..., Any])
+
+
+def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
+    name: str,
+    *,
+    title: str | None = None,
+    description: str | None = None,
+    max_attempts: int = 1,
+    no_retry: tuple[type[BaseException], ...] = (),
+    timeout_s: float | None = None,
+    stall_timeout_s: float | None = None,
+    on_interrupt: Literal["requeue", "fail"] = "requeue",
+    max_recoveries: int | None = None,
+    concurrency: int | None = None,
+    max_queued: int | None = None,
+    retain_s: float | None = None,
+    path: str | None = None,
+    get: Callable[..., Any] | None = None,
+    list: Callable[..., Any] | None = None,
+    on_complete: Literal["redirect"] | None = None,
+    webhook_url: str | None = None,
+    unavailable: Callable[[], str | None] | None = None,
+) -> Callable[[Handler], Handler]:
+    """Declare a function as the handler of the job type `name` (lower-case words joined by hyphens).
+
+    `async def f(ctx: Context, input: Model)` runs in the server's event loop: for work that waits.
+    `def f(ctx: BlockingContext, input: Model)` runs in a process of its own: for work that computes.
+    `Model` is a pydantic model, or absent; the return annotation types the result.
+
+    `title` and `description` (by default from the name and the docstring) are for people.
+
+    - A run that raises is tried up to `max_attempts` times, but for the exceptions in `no_retry` and `JobFailed`.
+    - It is stopped after `timeout_s` seconds, or after `stall_timeout_s` seconds without any sign of progress
+      (a report, a log line, a checkpoint).
+    - When the server stops or crashes meanwhile, the job is started again, after crashes at most
+      `max_recoveries` times (by default the server's setting); with `on_interrupt="fail"` it has failed.
+    - At most `concurrency` jobs of the type run at once, and at most `max_queued` wait.
+    - A finished job is kept for `retain_s` seconds.
+    - `path` makes the type a REST resource too: `POST path` submits, `GET path/{id}` is a finished job's result,
+      with `/status` and `/download` behind it, `GET path` the list. Where the resource is more than the result,
+      `get(ctx: ResourceContext, id: str)` returns one (`None`: there is none) and `list(ctx)`, or
+      `list(ctx, query: Model)`, what `GET path` shows; the handler then sets `ctx.result_url`.
+    - With `on_complete="redirect"` the `Location` of a submission leads on to the result once it is there.
+    - `webhook_url` is told of each job that is submitted without a `webhookUrl`.
+    - `unavailable` returns the reason why the type cannot run on this machine, or `None`.
+
+    Raises `JobTypeError` if the declaration cannot work.
+    """
+
+    def declare(handler: Handler) -> Handler:
+        _check_name(name)
+        _check_counts(name, max_attempts=max_attempts, concurrency=concurrency, max_queued=max_queued)
+        _check_durations(name, timeout_s=timeout_s, stall_timeout_s=stall_timeout_s, retain_s=retain_s)
+        _check_interrupts(name, on_interrupt, max_recoveries)
+        _check_no_retry(name, no_retry)
+        if on_complete not in (None, "redirect"):
+            raise JobTypeError(f"{name}: on_complete is 'redirect', or None")
+        _check_webhook_url(name, webhook_url)
+        resource = _resource(name, path, get, list)
+        input_type, returns = _signature(name, handler)
+        doc = inspect.getdoc(handler) or ""
+        job_type = JobType(
+            name=name,
+            title=title or name.replace("-", " ").capitalize(),
+            description=doc if description is None else description,
+            handler=handler,
+            is_async=inspect.iscoroutinefunction(handler),
+            input_type=input_type,
+            output=output_adapter(name, returns),
+            uploads=upload_fields(name, input_type),
+            max_attempts=max_attempts,
+            no_retry=no_retry,
+            timeout_s=timeout_s,
+            stall_timeout_s=stall_timeout_s,
+            on_interrupt=on_interrupt,
+            max_recoveries=max_recoveries,
+            concurrency=concurrency,
+            max_queued=max_queued,
+            retain_s=retain_s,
+            resource=resource,
+            on_complete=on_complete,
+            webhook_url=webhook_url,
+            unavailable=_always if unavailable is None else _looked_up(unavailable),
+            source=_current_source or handler.__module__,
+        )
+        earlier = _declared.get(name)
+        if earlier is not None and _place(earlier.handler) != _place(handler):
+            raise JobTypeError(f"the job type {name!r} is declared twice: {earlier.source}, {job_type.source}")
+        _declared[name] = job_type
+        return handler
+
+    return declare
+
+
+def declared(name: str) -> JobType:
+    """The type that a loaded module declared as `name`. Raises `JobTypeError` if none did."""
+    try:
+        return _declared[name]
+    except KeyError:
+        raise JobTypeError(f"no loaded module declares the job type {name!r}") from None
+
+
+def _place(handler: Callable[..., Any]) -> tuple[str, str]:
+    """Where a function stands: the same for a module that is loaded again."""
+    return handler.__module__, handler.__qualname__
+
+
+_declared: dict[str, JobType] = {}
+_current_source: str | None = None
+
+
+@contextmanager
+def source_being_loaded(source: str) -> Iterator[None]:
+    """While a module is imported: the types that `@job` declares meanwhile come from `source`."""
+    global _current_source  # noqa: PLW0603 - @job has no other way to know what is being imported
+    _current_source = source
+    try:
+        yield
+    finally:
+        _current_source = None
+
+
+def declared_by(source: str, module: str) -> list[JobType]:
+    """The types that `source` declared.
+
+    By the name of its module too: another source may have imported it first, or it goes by two spellings.
+    """
+    return [
+        job_type
+        for job_type in _declared.values()
+        if job_type.source == source or f"{job_type.handler.__module__}.".startswith(f"{module}.")
+    ]
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str):  # the decorator without its parentheses, most likely
+        raise JobTypeError('the decorator takes the name of the job type: @job("name")')
+    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME_CHARS or name in _RESERVED:
+        raise JobTypeError(f"{name!r} cannot name a job type: use lower-case words joined by hyphens")
+
+
+def _check_counts(name: str, **counts: int | None) -> None:
+    for what, count in counts.items():
+        if count is not None and count < 1:
+            raise JobTypeError(f"{name}: {what} is at least 1")
+
+
+def _check_durations(name: str, *, retain_s: float | None, **limits: float | None) -> None:
+    for what, limit_s in limits.items():
+        if limit_s is not None and not 0 < limit_s < math.inf:
+            raise JobTypeError(f"{name}: {what} is a number of seconds above 0, or None for no limit")
+    if retain_s is not None and not 0 <= retain_s < math.inf:
+        raise JobTypeError(f"{name}: retain_s is a number of seconds, not less than 0")
+
+
+def _check_interrupts(name: str, on_interrupt: str, max_recoveries: int | None) -> None:
+    if on_interrupt not in ("requeue", "fail"):
+        raise JobTypeError(f"{name}: on_interrupt is 'requeue' or 'fail'")
+    if max_recoveries is not None and max_recoveries < 0:
+        raise JobTypeError(f"{name}: max_recoveries is at least 0")
+
+
+def _check_no_retry(name: str, no_retry: object) -> None:
+    listed = no_retry if isinstance(no_retry, tuple) else (None,)
+    if not all(isinstance(each, type) and issubclass(each, BaseException) for each in listed):
+        raise JobTypeError(f"{name}: no_retry is a tuple of exception classes")
+
+
+def _check_webhook_url(name: str, url: object) -> None:
+    """Its form. Whether the server may send there, it says when it starts: that depends on its settings."""
+    if url is not None and not (isinstance(url, str) and re.match(r"https?://[^/?#]", url, re.IGNORECASE)):
+        raise JobTypeError(f"{name}: webhook_url is an http(s) URL, or None")
+
+
+def _resource(
+    name: str, path: str | None, get: Callable[..., Any] | None, list: Callable[..., Any] | None
+) -> Resource | None:
+    resource = declared_resource(name, path, get, list)
+    if resource is not None:
+        taken = [(other.name, other.resource.path) for other in _declared.values() if other.resource is not None]
+        check_apart(name, resource.path, taken)
+    return resource
+
+
+def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] | None, Any]:
+    """The input model and the return annotation."""
+    if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
+        raise JobTypeError(f"{name}: a handler returns its result, it does not yield")
+    try:
+        hints = typing.get_type_hints(handler, include_extras=True)
+    except (NameError, TypeError) as error:
+        raise JobTypeError(f"{name}: an annotation cannot be resolved: {error}") from error
+    signature = inspect.signature(handler).parameters
+    parameters = [name for name, parameter in signature.items() if parameter.kind in _POSITIONAL]
+    if len(parameters) != len(signature) or not 1 <= len(parameters) <= 2:  # noqa: PLR2004 - ctx, and maybe input
+        raise JobTypeError(f"{name}: a handler takes (ctx) or (ctx, input)")
+    returns = hints.get("return", Any)
+    if len(parameters) == 1:
+        return None, returns
+    annotation = hints.get(parameters[1])
+    if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)) or issubclass(annotation, RootModel):
+        raise JobTypeError(f"{name}: annotate {parameters[1]!r} with a pydantic model")
+    try:
+        annotation.model_json_schema()
+    except PydanticUserError as error:
+        raise JobTypeError(f"{name}: the input cannot be described as JSON: {error}") from error
+    return annotation, returns
+
+
+def _always() -> None:
+    """There is no reason why the type could not run."""
+
+
+def _looked_up(unavailable: Callable[[], str | None]) -> Callable[[], str | None]:
+    """The author's answer, asked for once in a while: it is wanted at every claim, and may search the disk."""
+    answer: str | None = None
+    asked_s = -math.inf
+
+    def remembered() -> str | None:
+        nonlocal answer, asked_s
+        now_s = time.monotonic()
+        if now_s - asked_s >= AVAILABILITY_LASTS_S:
+            answer, asked_s = unavailable(), now_s
+        return answer
+
+    return remembered

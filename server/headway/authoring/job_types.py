@@ -1,0 +1,111 @@
+"""Job types: what `@job` declared, and the registry of those that a server serves."""
+
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic_core import from_json, to_json
+
+from .resources import Resource
+from .uploads import UPLOADED, UPLOADS, Upload
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobType:
+    """What `@job` declared: the handler, its input and output, its limits. Durations are seconds."""
+
+    name: str
+    title: str
+    description: str
+    handler: Callable[..., Any]
+    is_async: bool
+    input_type: type[BaseModel] | None
+    output: TypeAdapter[Any]
+    uploads: Mapping[str, bool]
+    """The input's `Upload` fields; the value says whether the file must be there."""
+    max_attempts: int
+    no_retry: tuple[type[BaseException], ...]
+    timeout_s: float | None
+    stall_timeout_s: float | None
+    on_interrupt: Literal["requeue", "fail"]
+    max_recoveries: int | None
+    concurrency: int | None
+    max_queued: int | None
+    retain_s: float | None
+    resource: Resource | None
+    on_complete: Literal["redirect"] | None
+    webhook_url: str | None
+    unavailable: Callable[[], str | None]
+    source: str
+    """What the child process loads to find the handler: a module's name or a path."""
+
+    def parse_input(self, input_json: str | bytes, uploads: Mapping[str, Upload]) -> BaseModel | None:
+        """The validated input. Raises `pydantic.ValidationError`; unknown fields are refused."""
+        # As JSON and strictly, which is what the published schema says: "5" is no integer, "2026-03-31" is a date.
+        if self.input_type is None:
+            _NoInput.model_validate_json(input_json)
+            return None
+        if uploads:
+            input_json = to_json({**from_json(input_json), **dict.fromkeys(uploads, UPLOADED)})
+        extra: Literal["forbid"] | None = "forbid" if self._closed else None
+        return self.input_type.model_validate_json(input_json, strict=True, extra=extra, context={UPLOADS: uploads})
+
+    @property
+    def _closed(self) -> bool:
+        """Whether unknown fields are refused, in every part of the input: unless its model says it takes them."""
+        return self.input_type is None or self.input_type.model_config.get("extra") not in ("allow", "ignore")
+
+    @property
+    def input_schema(self) -> dict[str, Any]:
+        """JSON Schema of the input; closed where unknown fields are refused."""
+        schema = (self.input_type or _NoInput).model_json_schema()
+        return _closed(schema) if self._closed else schema
+
+    @property
+    def output_schema(self) -> dict[str, Any]:
+        """JSON Schema of the result."""
+        return self.output.json_schema(mode="serialization", by_alias=True)
+
+    def encode_output(self, value: Any) -> str:
+        """The return value as JSON text. Raises `pydantic.ValidationError` if it is not what was declared."""
+        validated = self.output.validate_python(value)
+        return self.output.dump_json(validated, by_alias=True).decode()
+
+    def call(self, context: Any, parsed: BaseModel | None) -> Any:
+        """Call the handler: its result, or for an `async def` the coroutine."""
+        return self.handler(context) if self.input_type is None else self.handler(context, parsed)
+
+
+class _NoInput(BaseModel, extra="forbid", title="No input"):
+    """An empty object: the handler takes no input."""
+
+
+class Registry:
+    """The job types that this server serves, by name, in the order of their declaration."""
+
+    def __init__(self, job_types: Iterable[JobType]) -> None:
+        self._by_name = {job_type.name: job_type for job_type in job_types}
+
+    def get(self, name: str) -> JobType | None:
+        return self._by_name.get(name)
+
+    def __iter__(self) -> Iterator[JobType]:
+        return iter(self._by_name.values())
+
+
+def _closed(schema: dict[str, Any]) -> dict[str, Any]:
+    """The schema with `additionalProperties: false` wherever an object has named properties."""
+    closed: dict[str, Any] = {}
+    for key, value in schema.items():
+        if key in ("properties", "$defs"):
+            closed[key] = {name: _closed(part) for name, part in value.items()}
+        elif isinstance(value, dict) and key not in ("default", "const", "discriminator"):
+            closed[key] = _closed(value)
+        elif isinstance(value, list) and key in ("anyOf", "oneOf", "allOf", "prefixItems"):
+            closed[key] = [_closed(part) for part in value]
+        else:
+            closed[key] = value
+    if closed.get("type") == "object" and "properties" in closed:
+        closed["additionalProperties"] = False
+    return closed

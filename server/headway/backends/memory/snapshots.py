@@ -1,0 +1,83 @@
+"""Jobs in memory: the running ones, the latest others, and those that just left. Bounded."""
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from ...domain.jobs import Job, Status
+
+MAX_RECENT = 10_000
+MAX_DEPARTED = 2_000
+
+
+@dataclass(slots=True, eq=False)
+class Loading:
+    """One reading of a job from disk; `outdated` once the job has changed meanwhile."""
+
+    outdated: bool = False
+
+
+class Snapshots:
+    """The newest state of the jobs that somebody may ask for. Written in commit order, in the loop's thread."""
+
+    def __init__(self) -> None:
+        self._running: dict[str, Job] = {}
+        self._recent: OrderedDict[str, Job] = OrderedDict()
+        self._departed: OrderedDict[str, Job] = OrderedDict()
+        self._loading: dict[str, set[Loading]] = {}
+
+    def get(self, job_id: str) -> Job | None:
+        job = self._running.get(job_id)
+        if job is None:
+            job = self._recent.get(job_id)
+            if job is not None:
+                self._recent.move_to_end(job_id)
+        return job
+
+    def version(self, job_id: str) -> int:
+        """The newest published version, 0 if unknown. Safe from the writer's thread: it only looks."""
+        job = self._running.get(job_id) or self._recent.get(job_id)
+        return 0 if job is None else job.version
+
+    def put(self, job: Job) -> None:
+        """The job has changed."""
+        self._outdate(job.id)
+        if job.status is Status.RUNNING:
+            self._running[job.id] = job
+            self._recent.pop(job.id, None)
+            return
+        self._running.pop(job.id, None)
+        self._recent[job.id] = job
+        self._recent.move_to_end(job.id)
+        if len(self._recent) > MAX_RECENT:
+            self._recent.popitem(last=False)
+
+    def remove(self, job: Job) -> None:
+        """The job has left; `job` is its last state."""
+        self._outdate(job.id)
+        self._running.pop(job.id, None)
+        self._recent.pop(job.id, None)
+        self._departed[job.id] = job
+        if len(self._departed) > MAX_DEPARTED:
+            self._departed.popitem(last=False)
+
+    def departed(self, job_id: str) -> Job | None:
+        return self._departed.get(job_id)
+
+    @contextmanager
+    def loading(self, job_id: str) -> Iterator[Loading]:
+        """While a job is read from disk: keep what was read only if it is not outdated by then."""
+        loading = Loading()
+        self._loading.setdefault(job_id, set()).add(loading)
+        try:
+            yield loading
+        finally:
+            others = self._loading[job_id]
+            others.discard(loading)
+            if not others:
+                del self._loading[job_id]
+
+    def _outdate(self, job_id: str) -> None:
+        for loading in self._loading.get(job_id, ()):
+            loading.outdated = True

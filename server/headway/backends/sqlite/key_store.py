@@ -1,0 +1,194 @@
+"""The embedded `KeyStore`: all keys and sessions are in memory, and on disk before they count."""
+
+import secrets
+import sqlite3
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any, Self
+
+from ...domain.access import ApiKey
+from ...domain.instants import from_ms, to_ms
+from ...errors import KeyNameTakenError, KeyNotFoundError
+from ...ports.events import Bell, EventHub
+from .statements import SQL
+from .store import SqliteStore
+from .transaction import RecordConnection
+
+SECRET_BYTES = 32
+MOST_SESSIONS_PER_KEY = 1_000
+"""They are held in memory, and whoever has a key can open them as quickly as he likes."""
+
+
+class SqliteKeyStore:
+    """Beside a store that is open, whose writer and readers it uses. Open it with `SqliteKeyStore.open`."""
+
+    def __init__(self, store: SqliteStore, hub: EventHub) -> None:
+        self._writer = store.writer
+        self._readers = store.readers
+        self._hub = hub
+        self._in_force: dict[str, ApiKey] = {}
+        self._by_sha256: dict[str, ApiKey] = {}
+        self._sessions: dict[str, tuple[str, datetime]] = {}
+        self._sessions_of: defaultdict[str, dict[str, None]] = defaultdict(dict)  # by key, oldest first
+        self._secret: bytes | None = None
+
+    @classmethod
+    async def open(cls, store: SqliteStore, hub: EventHub) -> Self:
+        """Raises `StoreUnavailableError`."""
+        keys = cls(store, hub)
+        for *fields, sha256 in await keys._readers.all(SQL["api_keys"], {}):
+            key = _to_key(*fields)
+            if key.revoked_at is None:
+                keys._admit(key, sha256)
+        for sha256, key_id, expires_at in await keys._readers.all(SQL["sessions"], {}):
+            keys._remember(sha256, key_id, from_ms(expires_at))
+        return keys
+
+    def _admit(self, key: ApiKey, sha256: str) -> None:
+        self._in_force[key.id] = key
+        self._by_sha256[sha256] = key
+
+    # Keys
+
+    async def add(self, key: ApiKey, sha256: str) -> None:
+        where: dict[str, Any] = {
+            "id": key.id,
+            "sha256": sha256,
+            "name": key.name,
+            "owner": key.owner,
+            "read_only": int(key.read_only),
+            "admin": int(key.admin),
+            "created_at": to_ms(key.created_at),
+        }
+
+        def operation(connection: RecordConnection) -> bool:
+            try:
+                connection.execute(SQL["insert_api_key"], where)
+            except sqlite3.IntegrityError:
+                return False
+            return True
+
+        def committed(added: bool) -> bool:
+            if added:
+                self._admit(key, sha256)
+            return added
+
+        if not await self._writer.write(operation, committed):
+            raise KeyNameTakenError(f"there is a key {key.name!r} already: revoke it first, or choose another name")
+
+    async def all(self) -> Sequence[ApiKey]:
+        return [_to_key(*fields) for *fields, _ in await self._readers.all(SQL["api_keys"], {})]
+
+    async def revoke(self, name: str, now: datetime) -> None:
+        def operation(connection: RecordConnection) -> str | None:
+            rows = connection.execute(SQL["revoke_api_key"], {"name": name, "now": to_ms(now)}).fetchall()
+            if not rows:
+                return None
+            key_id: str = rows[0][0]
+            connection.execute(SQL["delete_sessions_of_key"], {"key_id": key_id})
+            return key_id
+
+        def committed(key_id: str | None) -> bool:
+            if key_id is None:
+                return False
+            del self._in_force[key_id]
+            self._by_sha256 = {sha256: key for sha256, key in self._by_sha256.items() if key.id != key_id}
+            for sha256 in self._sessions_of.pop(key_id, {}):
+                del self._sessions[sha256]
+            self._hub.ring(Bell.REVOKED, key_id)
+            return True
+
+        if not await self._writer.write(operation, committed):
+            raise KeyNotFoundError(f"there is no key {name!r} in force: `keys list` shows all")
+
+    async def any_in_force(self) -> bool:
+        return bool(self._in_force)
+
+    async def find(self, sha256: str) -> ApiKey | None:
+        return self._by_sha256.get(sha256)
+
+    async def get(self, key_id: str) -> ApiKey | None:
+        return self._in_force.get(key_id)
+
+    # Sessions
+
+    async def open_session(self, sha256: str, key: ApiKey, expires_at: datetime) -> None:
+        where: dict[str, Any] = {"sha256": sha256, "key_id": key.id, "expires_at": to_ms(expires_at)}
+
+        oldest = list(self._sessions_of.get(key.id, {}))[: 1 - MOST_SESSIONS_PER_KEY]
+
+        def operation(connection: RecordConnection) -> None:
+            connection.executemany(SQL["delete_session"], [{"sha256": each} for each in oldest])
+            connection.execute(SQL["insert_session"], where)
+
+        def committed(_: None) -> None:
+            for each in oldest:
+                self._forget(each)
+            if key.id in self._in_force:
+                self._remember(sha256, key.id, expires_at)
+
+        await self._writer.write(operation, committed)
+
+    async def find_session(self, sha256: str, now: datetime) -> ApiKey | None:
+        key_id, expires_at = self._sessions.get(sha256, ("", now))
+        return self._in_force.get(key_id) if expires_at > now else None
+
+    def _remember(self, sha256: str, key_id: str, expires_at: datetime) -> None:
+        self._sessions[sha256] = (key_id, expires_at)
+        self._sessions_of[key_id][sha256] = None
+
+    def _forget(self, sha256: str) -> None:
+        key_id, _ = self._sessions.pop(sha256, (None, None))
+        if key_id is not None:
+            of_key = self._sessions_of[key_id]
+            del of_key[sha256]
+            if not of_key:
+                del self._sessions_of[key_id]
+
+    async def end_session(self, sha256: str) -> None:
+        def committed(_: object) -> None:
+            self._forget(sha256)
+
+        where: dict[str, Any] = {"sha256": sha256}
+        await self._writer.write(lambda connection: connection.execute(SQL["delete_session"], where), committed)
+
+    async def forget_sessions(self, now: datetime, limit: int) -> int:
+        def operation(connection: RecordConnection) -> list[str]:
+            where: dict[str, Any] = {"now": to_ms(now), "limit": limit}
+            return [row[0] for row in connection.execute(SQL["forget_sessions"], where).fetchall()]
+
+        def committed(forgotten: list[str]) -> int:
+            for sha256 in forgotten:
+                self._forget(sha256)
+            return len(forgotten)
+
+        return await self._writer.write(operation, committed)
+
+    # The server's secret
+
+    async def secret(self) -> bytes:
+        if self._secret is None:
+            self._secret = await self._writer.write(_secret, bytes)
+        return self._secret
+
+
+def _secret(connection: RecordConnection) -> bytes:
+    """The one that was recorded first."""
+    connection.execute(SQL["insert_server_secret"], {"secret": secrets.token_bytes(SECRET_BYTES)})
+    secret: bytes = connection.execute(SQL["server_secret"]).fetchone()[0]
+    return secret
+
+
+def _to_key(
+    id: str, name: str, owner: str, read_only: int, admin: int, created_at: int, revoked_at: int | None
+) -> ApiKey:
+    return ApiKey(
+        id=id,
+        name=name,
+        owner=owner,
+        read_only=bool(read_only),
+        admin=bool(admin),
+        created_at=from_ms(created_at),
+        revoked_at=None if revoked_at is None else from_ms(revoked_at),
+    )

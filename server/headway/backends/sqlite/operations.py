@@ -1,0 +1,335 @@
+"""What happens inside a transaction: plain functions on the writer's connection, in the writer's thread.
+
+None commits, and none raises for a state that has moved on: they return what they found, so one stale caller
+does not make a whole batch run again.
+"""
+
+import json
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ...domain.access import EVERY_OWNER
+from ...domain.deliveries import WebhookEvent
+from ...domain.idempotency import FirstSubmission, IdempotencyKey
+from ...domain.instants import from_ms, to_ms
+from ...domain.jobs import INTERRUPTED, RECOVERY_VERSION_STEP, Claim, Job, NewJob, NewLogLine, Status, Transition
+from ...domain.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Retry
+from ...domain.progress import Progress
+from ...ports.jobs import Claims, LogBatch
+from .rows import COLUMN_COUNT, Parameters, error_json, files_json, new_job_values, progress_parameters, to_job
+from .statements import INSERT, SQL, getting, in_statements
+from .transaction import RecordConnection
+
+ABOVE_ALL_PRIORITIES = 1 << 31
+PROBED_BYTES = 64 * 1024
+NO_JOB = ""
+NO_BACKOFF_IS_LONGER_MS = 10 * 60 * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What an operation did to a job: its state before, the job now, and whether its record is gone."""
+
+    before: Status
+    job: Job
+    deleted: bool = False
+
+
+def insert(connection: RecordConnection, jobs: Sequence[NewJob]) -> None:
+    """Insert jobs, in as few statements as the sizes allow."""
+    for statement, values in in_statements(INSERT, [new_job_values(new) for new in jobs]):
+        connection.execute(statement, values)
+    for (owner, job_type), count in Counter((new.owner, new.type) for new in jobs).items():
+        connection.came(owner, job_type, count)
+
+
+def insert_once(
+    connection: RecordConnection, new: NewJob, key: IdempotencyKey, *, refused: bool
+) -> FirstSubmission | None:
+    """Insert a job with its key, unless the key is taken: then what it stands for. `refused`: there is no room."""
+    where: Parameters = {"owner": key.owner, "key": key.key, "now": to_ms(new.created_at)}
+    row = connection.execute(SQL["first_with_key"], where).fetchone()
+    if row is not None:
+        return FirstSubmission(*row)
+    if not refused:
+        insert(connection, [new])
+        where |= {"job_id": new.id, "fingerprint": key.fingerprint, "expires_at": to_ms(key.expires_at)}
+        connection.execute(SQL["insert_key"], where)
+    return None
+
+
+def forget_keys(connection: RecordConnection, now: datetime, limit: int) -> int:
+    return connection.execute(SQL["forget_keys"], {"now": to_ms(now), "limit": limit}).rowcount
+
+
+def claim(
+    connection: RecordConnection,
+    free: Mapping[str, int],
+    limit: int,
+    now: datetime,
+    median_s: Callable[[str], float | None],
+) -> Claims:
+    """Take the first `limit` due jobs over all types, and look when the next falls due."""
+    candidates: list[tuple[int, int, str, str]] = []
+    next_due: list[int] = []
+    for job_type, slots in free.items():
+        if min(slots, limit) < 1:
+            continue  # to SQLite a negative limit is none at all
+        for priority in _priorities(connection, job_type):
+            where = {"type": job_type, "priority": priority, "now": to_ms(now), "limit": min(slots, limit)}
+            found = connection.execute(SQL["claim_candidates"], where).fetchall()
+            candidates += [(-priority, run_at, job_id, job_type) for run_at, job_id in found]
+            due = connection.execute(SQL["next_due"], where).fetchone()
+            next_due += due or ()
+    claims = _start(connection, _within_slots(sorted(candidates), free, limit), now, median_s)
+    return Claims(claims, from_ms(min(next_due)) if next_due else None)
+
+
+def _priorities(connection: RecordConnection, job_type: str) -> list[int]:
+    """The priorities that wait, highest first: a seek for each, however many jobs there are."""
+    found: list[int] = []
+    below = ABOVE_ALL_PRIORITIES
+    while row := connection.execute(SQL["next_priority"], {"type": job_type, "below": below}).fetchone():
+        below = row[0]
+        found.append(below)
+    return found
+
+
+def _within_slots(
+    candidates: Sequence[tuple[int, int, str, str]], free: Mapping[str, int], limit: int
+) -> dict[str, str]:
+    """The candidates that get a slot, in their order: ids, with their types."""
+    left = dict(free)
+    chosen: dict[str, str] = {}
+    for _, _, job_id, job_type in candidates:
+        if len(chosen) == limit:
+            break
+        if left[job_type]:
+            left[job_type] -= 1
+            chosen[job_id] = job_type
+    return chosen
+
+
+def _start(
+    connection: RecordConnection, chosen: Mapping[str, str], now: datetime, median_s: Callable[[str], float | None]
+) -> list[Claim]:
+    """Begin an attempt of each chosen job: one statement for all jobs of a type."""
+    started: dict[str, Claim] = {}
+    for job_type in set(chosen.values()):
+        median = median_s(job_type)
+        where = {
+            "ids": json.dumps([job_id for job_id, of_type in chosen.items() if of_type == job_type]),
+            "now": to_ms(now),
+            "eta_s": None if median is None else round(median),
+        }
+        for row in connection.execute(SQL[Transition.CLAIM], where).fetchall():
+            job = to_job(row[:COLUMN_COUNT])
+            connection.moved(Status.QUEUED, job)
+            started[job.id] = Claim(job, *row[COLUMN_COUNT:])
+    return [started[job_id] for job_id in chosen]
+
+
+def finish(
+    connection: RecordConnection,
+    job: Job,
+    version: int,
+    outcome: Outcome,
+    progress: Progress,
+    lines: Sequence[NewLogLine],
+    now: datetime,
+) -> Changed | None:
+    """Record an attempt's end; `None` if it is not the current one. A recorded cancel wins: only then is the
+    outcome's own statement refused to a current attempt.
+    """
+    number_lines(connection, LogBatch(job.id, job.attempt, lines))
+    transition, more = _end(outcome)
+    where = progress_parameters(progress) | more
+    where |= {"id": job.id, "attempt": job.attempt, "version": version, "now": to_ms(now)}
+    row = connection.execute(SQL[transition], where).fetchone()
+    if row is None:
+        row = connection.execute(SQL[Transition.CANCEL], where).fetchone()
+    if row is None:
+        return None
+    ended = to_job(row)
+    connection.moved(Status.RUNNING, ended)
+    if ended.terminal and ended.purge_requested:
+        _delete(connection, ended)
+        return Changed(Status.RUNNING, ended, deleted=True)
+    return Changed(Status.RUNNING, ended)
+
+
+def _end(outcome: Outcome) -> tuple[Transition, Parameters]:
+    """The statement for an outcome and the parameters that only it has."""
+    match outcome:
+        case Completed(result_json, files, result_url):
+            size = len(result_json.encode())
+            return Transition.COMPLETE, {
+                "result": result_json,
+                "result_bytes": size,
+                "result_url": result_url,
+                "files": files_json(files),
+            }
+        case Failed(error, _):
+            return Transition.FAIL, _counted(failed=1) | {"error": error_json(error)}
+        case Cancelled():
+            return Transition.CANCEL, {}
+        case Interrupted(crashed):
+            return Transition.REQUEUE, _counted(crashed=int(crashed), interrupted=1) | {"run_at": None}
+        case Retry(_, run_at):
+            return Transition.REQUEUE, _counted(failed=1) | {"run_at": to_ms(run_at)}
+
+
+def _counted(*, failed: int = 0, crashed: int = 0, interrupted: int = 0) -> Parameters:
+    return {"failed": failed, "crashed": crashed, "interrupted": interrupted}
+
+
+def request_cancel(
+    connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime, *, purge: bool
+) -> Changed | None:
+    """Cancel a queued job, mark a running one, with `purge` delete an ended one; `None`: no such job."""
+    where = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version, "purge": int(purge)}
+    found = connection.execute(getting(caller), where).fetchone()
+    if found is None:
+        return None
+    row = connection.execute(SQL[Transition.CANCEL_QUEUED], where).fetchone()
+    if row is not None:
+        job = to_job(row)
+        connection.moved(Status.QUEUED, job)
+        if purge:
+            _delete(connection, job)
+        return Changed(Status.QUEUED, job, deleted=purge)
+    row = connection.execute(SQL["request_cancel"], where).fetchone()
+    if row is not None:
+        return Changed(Status.RUNNING, to_job(row))
+    job = to_job(found)
+    if job.expires_at is not None and job.expires_at <= now:
+        return None  # gone for every client, though its record waits for the next sweep
+    if purge:
+        _delete(connection, job)
+    return Changed(job.status, job, deleted=purge)
+
+
+def delete_result(connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime) -> Job | None:
+    """Forget an ended job's result; `None` if there is no such job, or it has not ended."""
+    where = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version}
+    if connection.execute(getting(caller), where).fetchone() is None:
+        return None
+    row = connection.execute(SQL["delete_result"], where).fetchone()
+    return None if row is None else to_job(row)
+
+
+def recover(
+    connection: RecordConnection,
+    now: datetime,
+    max_recoveries: int,
+    by_type: Mapping[str, int],
+    lines: Sequence[NewLogLine],
+) -> list[Changed]:
+    """Move every running job on: nobody runs it, since this process owns the file."""
+    latest_ms = to_ms(now) + NO_BACKOFF_IS_LONGER_MS
+    connection.execute(SQL["due_again"], {"now": to_ms(now), "latest": latest_ms})
+    rows = connection.execute(SQL["running"]).fetchall()
+    jobs = [to_job(row) for row in rows]
+    return [_recover_one(connection, job, now, by_type.get(job.type, max_recoveries), lines) for job in jobs]
+
+
+def _recover_one(
+    connection: RecordConnection, job: Job, now: datetime, max_recoveries: int, lines: Sequence[NewLogLine]
+) -> Changed:
+    number_lines(connection, LogBatch(job.id, job.attempt, lines))
+    where = progress_parameters(job.progress) | {"id": job.id, "attempt": job.attempt, "now": to_ms(now)}
+    where |= {
+        "version": job.version + RECOVERY_VERSION_STEP,
+        "run_at": None,
+        "error": error_json(INTERRUPTED),
+    }
+    where |= _counted(crashed=1, interrupted=1)
+    if job.cancel_requested:
+        transition = Transition.CANCEL
+    elif job.recoveries >= max_recoveries:
+        transition = Transition.FAIL
+    else:
+        transition = Transition.REQUEUE
+    moved = to_job(connection.execute(SQL[transition], where).fetchone())
+    connection.moved(Status.RUNNING, moved)
+    if moved.terminal and moved.purge_requested:
+        _delete(connection, moved)
+        return Changed(Status.RUNNING, moved, deleted=True)
+    return Changed(Status.RUNNING, moved)
+
+
+def number_lines(connection: RecordConnection, batch: LogBatch) -> int | None:
+    """Append log lines to the history; the job's new `last_seq`, or `None` if the attempt is not current."""
+    if not batch.lines:
+        return None
+    where = {"id": batch.job_id, "attempt": batch.attempt, "lines": len(batch.lines)}
+    rows = connection.execute(SQL["number_log"], where).fetchall()
+    if not rows:
+        return None
+    last_seq: int = rows[0][0]
+    first = last_seq - len(batch.lines) + 1
+    connection.executemany(
+        SQL["insert_history"],
+        [
+            _history(batch.job_id, seq, line.at, "log", line.level, line.message)
+            for seq, line in enumerate(batch.lines, first)
+        ],
+    )
+    return last_seq
+
+
+def write_ticks(connection: RecordConnection, jobs: Sequence[Job]) -> None:
+    """Bring the progress of running jobs to disk, and into the outbox where somebody wants to be told of it."""
+    telling = [job for job in jobs if job.announces(WebhookEvent.PROGRESS)]
+    connection.executemany(SQL["tick"], [_tick(job) for job in jobs if not job.announces(WebhookEvent.PROGRESS)])
+    for job in telling:
+        if connection.execute(SQL["tick"], _tick(job)).rowcount:
+            connection.announce(WebhookEvent.PROGRESS, job)
+
+
+def _tick(job: Job) -> Parameters:
+    where = {"id": job.id, "attempt": job.attempt, "version": job.version, "now": to_ms(job.updated_at)}
+    return progress_parameters(job.progress) | where
+
+
+def checkpoint(connection: RecordConnection, job_id: str, attempt: int, checkpoint_json: str) -> bool:
+    """Whether the attempt was current, and so the checkpoint recorded."""
+    where = {"id": job_id, "attempt": attempt, "checkpoint": checkpoint_json}
+    return connection.execute(SQL["checkpoint"], where).rowcount == 1
+
+
+def expire(connection: RecordConnection, now: datetime, limit: int) -> list[Changed]:
+    rows = connection.execute(SQL["expired"], {"now": to_ms(now), "limit": limit}).fetchall()
+    expired = [to_job(row) for row in rows]
+    for job in expired:
+        _delete(connection, job)
+    return [Changed(job.status, job, deleted=True) for job in expired]
+
+
+def delete_ended(connection: RecordConnection, job_ids: Sequence[str]) -> list[Changed]:
+    """Delete those of the jobs that have ended, and give the pages of the file back."""
+    rows = [connection.execute(getting(EVERY_OWNER), {"id": job_id}).fetchone() for job_id in job_ids]
+    ended = [job for row in rows if row is not None and (job := to_job(row)).terminal]
+    for job in ended:
+        _delete(connection, job)
+    connection.execute(SQL["incremental_vacuum"]).fetchall()
+    return [Changed(job.status, job, deleted=True) for job in ended]
+
+
+def probe(connection: RecordConnection, now: datetime) -> None:
+    """Write, and find room for what a submission may need; the room is free again in the same transaction."""
+    connection.execute(SQL["probe"], {"now": to_ms(now)})
+    connection.execute(SQL["insert_history"], _history(NO_JOB, 0, now, "log", "info", "." * PROBED_BYTES))
+    connection.execute(SQL["delete_history"], {"job_id": NO_JOB})
+
+
+def _delete(connection: RecordConnection, job: Job) -> None:
+    connection.deletes(job)
+    connection.execute(SQL["delete_history"], {"job_id": job.id})
+    connection.execute(SQL["delete"], {"id": job.id})
+
+
+def _history(job_id: str, seq: int, at: datetime, kind: str, level: str, message: str) -> Parameters:
+    return {"job_id": job_id, "seq": seq, "at": to_ms(at), "kind": kind, "level": level, "message": message}

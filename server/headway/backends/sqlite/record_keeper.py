@@ -1,0 +1,81 @@
+"""The record as its operator sees it: ended jobs deleted by age, a consistent copy, a look for damage."""
+
+import json
+import sqlite3
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+
+import aiosqlite
+
+from ...domain.instants import from_ms, to_ms
+from ...domain.jobs import Counts, Status
+from ...errors import StoreUnavailableError
+from ...ports.record import Levels
+from . import operations
+from .rows import Parameters
+from .statements import SQL
+from .store import SqliteStore
+
+MAX_FAULTS = 20
+
+
+class SqliteRecordKeeper:
+    """The embedded `RecordKeeper`, beside a store that is open."""
+
+    def __init__(self, path: Path, store: SqliteStore) -> None:
+        self._path = path
+        self._store = store
+        self._readers = store.readers
+
+    @property
+    def engine(self) -> str:
+        return f"SQLite {sqlite3.sqlite_version}"
+
+    async def count_ended(self, before: datetime, statuses: Sequence[Status]) -> int:
+        row = await self._readers.one(SQL["count_ended"], _ended(before, statuses))
+        return int(row[0]) if row else 0
+
+    async def delete_ended(self, before: datetime, statuses: Sequence[Status], limit: int) -> Sequence[str]:
+        # Found by a reader: looking may take long, and the writer has better things to do.
+        found = await self._readers.all(SQL["ended_before"], _ended(before, statuses) | {"limit": limit})
+        ids = [row[0] for row in found]
+        if not ids:
+            return []
+        deleted = await self._store.change(lambda connection: operations.delete_ended(connection, ids))
+        return [job.id for job in deleted]
+
+    async def levels(self, now: datetime) -> Levels:
+        by_type: defaultdict[str, Counter[Status]] = defaultdict(Counter)
+        for _, job_type, status, count in await self._readers.all(SQL["counts"], {}):
+            by_type[job_type][Status(status)] += count
+        waiting = await self._readers.all(SQL["waiting_since"], {"now": to_ms(now)})
+        pending = await self._readers.one(SQL["count_pending_deliveries"], {})
+        return Levels(
+            Counts(by_type),
+            {job_type: from_ms(run_at) for job_type, run_at in waiting},
+            int(pending[0]) if pending else 0,
+        )
+
+    async def copy_to(self, target: Path) -> None:
+        # A read transaction of its own (sqlite.org/lang_vacuum.html): it sees one moment and holds up nobody.
+        connection = await aiosqlite.connect(self._path, isolation_level=None)
+        try:
+            await connection.execute_fetchall("PRAGMA wal_autocheckpoint = 0")
+            await connection.execute_fetchall("VACUUM INTO ?", (str(target),))
+        except sqlite3.DatabaseError as error:
+            raise StoreUnavailableError(f"the record cannot be copied: {error}") from error
+        finally:
+            await connection.close()
+
+    async def find_faults(self) -> Sequence[str]:
+        try:
+            rows = await self._readers.all(f"PRAGMA integrity_check({MAX_FAULTS})", {})
+        except StoreUnavailableError as error:
+            return [str(error)]
+        return [str(row[0]) for row in rows if row[0] != "ok"]
+
+
+def _ended(before: datetime, statuses: Sequence[Status]) -> Parameters:
+    return {"before": to_ms(before), "statuses": json.dumps(list(statuses))}

@@ -1,0 +1,42 @@
+"""The SQL, one statement a file in `queries/`, by the file's name."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ...domain.access import EVERY_OWNER
+from .rows import COLUMNS, DELIVERY_COLUMNS
+
+_FOLDER = Path(__file__).parent / "queries"
+
+SQL: dict[str, str] = {
+    file.stem: file.read_text("utf-8").replace("{columns}", COLUMNS).replace("{delivery}", DELIVERY_COLUMNS)
+    for file in sorted(_FOLDER.glob("*.sql"))
+}
+
+ROWS_AT_ONCE = (64, 16, 4, 1)
+"""How many rows one statement takes, in the order in which the sizes are tried."""
+
+
+def getting(caller: str) -> str:
+    """The statement that reads a job which the caller may see; it takes `id` and `caller`."""
+    return SQL["get_of_any_owner" if caller == EVERY_OWNER else "get"]
+
+
+def _by_size(name: str) -> dict[int, str]:
+    """The statement that inserts a row, for several rows: one statement for each costs half as much again."""
+    into, values, row = SQL[name].rstrip().partition("VALUES ")
+    return {size: into + values + ", ".join([row] * size) for size in ROWS_AT_ONCE}
+
+
+INSERT = _by_size("insert")
+ENTERED = _by_size("entered")
+
+
+def in_statements(by_size: Mapping[int, str], rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
+    """The statements, each with its values, that write all the rows in order."""
+    done = 0
+    for size in ROWS_AT_ONCE:
+        while len(rows) - done >= size:
+            yield by_size[size], [value for row in rows[done : done + size] for value in row]
+            done += size

@@ -1,0 +1,200 @@
+"""Group commit: whatever waits when the last commit returns goes into the next transaction.
+
+One thread owns the one connection that writes. A transaction is one function in that thread, so a cancelled
+task can never leave it open. A batch is one hop: handing an operation over costs far more than running it.
+"""
+
+import asyncio
+import sqlite3
+import time
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+
+import structlog
+
+from ...errors import StoreUnavailableError
+from ...metrics import CommitMetrics
+from .transaction import RecordConnection
+
+log = structlog.get_logger(__name__)
+T = TypeVar("T")
+R = TypeVar("R")
+
+Operation = Callable[[RecordConnection], T]
+"""SQL for one change, run inside a transaction that may hold others; it must not commit."""
+
+MAX_BATCH = 512
+MAX_WAITING = 20_000
+QUIET_TURNS = 3
+"""Of the loop, with nothing new to write: then what it had in hand is in the batch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rows(Generic[T]):
+    """An operation on one row that can be carried out on many at once, at half the cost for each.
+
+    Those of a batch come before its other operations: a later one may follow on such a row, none precedes it.
+    """
+
+    write: Callable[[RecordConnection, Sequence[T]], None]
+    row: T
+
+    def __call__(self, connection: RecordConnection) -> None:
+        self.write(connection, [self.row])
+
+
+@dataclass(slots=True)
+class _Pending:
+    operation: Operation[Any]
+    committed: Callable[[Any], Any]
+    failed: Callable[[], None] | None
+    future: "asyncio.Future[Any] | None"
+
+
+class Writer:
+    """Carries out operations in order, in as few transactions as the load allows."""
+
+    def __init__(self, connection: RecordConnection, commits: CommitMetrics | None = None) -> None:
+        self._connection = connection
+        self._commits = commits or CommitMetrics()
+        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="headway-writer")
+        self._waiting: list[_Pending] = []
+        self._wake = asyncio.Event()
+        self._closing = False
+        self._task = asyncio.create_task(self._run(), name="headway-writer")
+
+    async def write(
+        self, operation: Operation[T], committed: Callable[[T], R], failed: Callable[[], None] | None = None
+    ) -> R:
+        """Run `operation` in a transaction; once that is durable, what `committed` makes of its result.
+
+        Exactly one of `committed` and `failed` is called, also when the caller has been cancelled meanwhile.
+        `committed` is called in the loop, after the commit, in commit order and before any awaiter goes on:
+        this is where memory follows the disk. Raises `StoreUnavailableError` if the file could not be
+        written, or what `operation` raises; then nothing of it is on disk.
+        """
+        refusal = "closed" if self._closing else "too far behind" if len(self._waiting) >= MAX_WAITING else None
+        if refusal is not None:
+            if failed is not None:
+                failed()
+            raise StoreUnavailableError(f"the store is {refusal}")
+        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._enqueue(_Pending(operation, committed, failed, future))
+        return await future
+
+    def post(self, operation: Operation[T], committed: Callable[[T], None], failed: Callable[[], None]) -> None:
+        """Like `write`, without waiting for it."""
+        self._enqueue(_Pending(operation, committed, failed, None))
+
+    def _enqueue(self, pending: _Pending) -> None:
+        self._waiting.append(pending)
+        self._wake.set()
+
+    async def close(self) -> None:
+        """Carry out what waits, then close the connection."""
+        self._closing = True
+        self._wake.set()
+        await self._task
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
+        self._thread.shutdown()
+
+    async def _run(self) -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            while self._waiting:
+                await self._gather()
+                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
+                batch.sort(key=_follows)
+                started_s = time.perf_counter()
+                results = await loop.run_in_executor(self._thread, self._commit, batch)
+                self._commits.seconds.observe(time.perf_counter() - started_s)
+                self._commits.operations.observe(len(batch))
+                for pending, result in zip(batch, results, strict=True):
+                    _settle(pending, result)
+            if self._closing:
+                return
+
+    async def _gather(self) -> None:
+        """Let what the loop has in hand join the batch: a commit costs as much as a dozen operations.
+
+        A lone write waits for three turns of an idle loop, some ten microseconds; its sync takes far longer.
+        """
+        quiet_turns = 0
+        while quiet_turns < QUIET_TURNS and len(self._waiting) < MAX_BATCH:
+            waiting = len(self._waiting)
+            await asyncio.sleep(0)
+            quiet_turns = quiet_turns + 1 if len(self._waiting) == waiting else 0
+
+    def _commit(self, batch: list[_Pending]) -> list[Any]:
+        """Results or exceptions, one for each operation. If the batch fails, each has a try of its own."""
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.Error as error:
+            # Locked, say. No operation's fault, and a try for each would wait for the lock as often.
+            return [_translated(error) for _ in batch]
+        try:
+            return self._transact(batch)
+        except Exception as error:  # noqa: BLE001 - each operation's error goes to its own caller
+            if len(batch) == 1:
+                return [_translated(error)]
+        return [self._commit([pending])[0] for pending in batch]
+
+    def _transact(self, batch: list[_Pending]) -> list[Any]:
+        """Carry out the open transaction. On an error it is rolled back."""
+        try:
+            self._write_rows([pending.operation for pending in batch if isinstance(pending.operation, Rows)])
+            results = [
+                None if isinstance(pending.operation, Rows) else pending.operation(self._connection)
+                for pending in batch
+            ]
+            self._connection.commit()
+        except BaseException:
+            self._connection.rollback()  # does nothing if SQLite has rolled back by itself, as on some errors
+            raise
+        return results
+
+    def _write_rows(self, operations: list[Rows[Any]]) -> None:
+        together: defaultdict[Callable[[RecordConnection, Sequence[Any]], None], list[Any]] = defaultdict(list)
+        for operation in operations:
+            together[operation.write].append(operation.row)
+        for write, rows in together.items():
+            write(self._connection, rows)
+
+
+def _follows(pending: _Pending) -> bool:
+    """False for rows: sorted by it, a batch is settled in the order in which it was written."""
+    return not isinstance(pending.operation, Rows)
+
+
+def _translated(error: Exception) -> Exception:
+    if isinstance(error, sqlite3.DatabaseError) and not isinstance(
+        error, sqlite3.IntegrityError | sqlite3.ProgrammingError
+    ):
+        unavailable = StoreUnavailableError(f"the store cannot write: {error}")
+        unavailable.__cause__ = error
+        return unavailable
+    return error
+
+
+def _settle(pending: _Pending, result: Any) -> None:
+    """Tell the one who asked. What `committed` raises is logged: on disk it is, and other writes must go on."""
+    answer = result
+    try:
+        if not isinstance(result, Exception):
+            answer = pending.committed(result)
+        elif pending.failed is not None:
+            pending.failed()
+    except Exception as error:
+        log.exception("memory could not follow the disk")
+        answer = error
+    if pending.future is None or pending.future.done():  # done: its caller was cancelled
+        return
+    if isinstance(answer, Exception):
+        pending.future.set_exception(answer)
+    else:
+        pending.future.set_result(answer)

@@ -1,0 +1,225 @@
+"""The life of a job as plain data: states, the transition table, records, outcomes. Pure: no I/O, no clock.
+
+Instants are aware UTC datetimes with millisecond precision; durations are seconds; sizes are bytes.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import NamedTuple, Self
+
+from .deliveries import Webhook, WebhookEvent
+from .progress import Progress
+
+RECOVERY_VERSION_STEP = 1_000
+"""What a recovery adds to `version`. Ticks reach disk twice a second and watchers ten times, so after a crash
+the recorded version lags by a few; a step this size never lets a client see it run backwards."""
+
+
+class Status(StrEnum):
+    """A job's state. The one line says who moves it out of there."""
+
+    QUEUED = "queued"  # the engine, by a claim once `run_at` has come; a client, by a cancel
+    RUNNING = "running"  # the attempt that holds the claim; recovery, after a crash
+    COMPLETED = "completed"  # nobody
+    FAILED = "failed"  # nobody: a retry by a client makes a new job
+    CANCELLED = "cancelled"  # nobody
+
+
+TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+ACTIVE = frozenset({Status.QUEUED, Status.RUNNING})
+
+
+class Transition(StrEnum):
+    """A change of state, named like the statement in `sqlite/queries` that performs it."""
+
+    CLAIM = "claim"
+    REQUEUE = "requeue"
+    COMPLETE = "complete"
+    FAIL = "fail"
+    CANCEL = "cancel"
+    CANCEL_QUEUED = "cancel_queued"
+
+
+TRANSITIONS: Mapping[Transition, tuple[Status, Status]] = MappingProxyType(
+    {
+        Transition.CLAIM: (Status.QUEUED, Status.RUNNING),
+        Transition.REQUEUE: (Status.RUNNING, Status.QUEUED),
+        Transition.COMPLETE: (Status.RUNNING, Status.COMPLETED),
+        Transition.FAIL: (Status.RUNNING, Status.FAILED),
+        Transition.CANCEL: (Status.RUNNING, Status.CANCELLED),
+        Transition.CANCEL_QUEUED: (Status.QUEUED, Status.CANCELLED),
+    }
+)
+"""Every legal change of state: from, to. What is not here does not happen."""
+
+EVENT_OF: Mapping[Status, WebhookEvent] = MappingProxyType(
+    {
+        Status.RUNNING: WebhookEvent.STARTED,
+        Status.COMPLETED: WebhookEvent.COMPLETED,
+        Status.FAILED: WebhookEvent.FAILED,
+        Status.CANCELLED: WebhookEvent.CANCELLED,
+    }
+)
+"""The event of entering a state; of going back into the queue nobody is told."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobError:
+    """Why a job failed, in RFC 9457's names. Shown to clients, so never a traceback."""
+
+    type: str
+    title: str
+    detail: str | None
+    status: int
+
+    @property
+    def text(self) -> str:
+        """Both in one, for those who have one field for it."""
+        return self.title if self.detail is None else f"{self.title}: {self.detail}"
+
+
+INTERRUPTED = JobError(
+    type="interrupted",
+    title="The server stopped while the job ran",
+    detail="It was started as often as its type allows.",
+    status=500,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class OutputFile:
+    """A downloadable file of a completed job. `name` is flat: no directory."""
+
+    name: str
+    size_bytes: int
+    content_type: str
+
+
+@dataclass(frozen=True, slots=True)
+class UploadedFile:
+    """A file that came with a submission; its bytes stand in the job's `inputs` directory as `field`."""
+
+    field: str
+    filename: str
+    content_type: str
+    size_bytes: int
+
+
+class Job(NamedTuple):
+    """One job as the store knows it: everything but its input and its result, which can be big.
+
+    `failures` counts attempts that failed, `recoveries` crashes of the server, `interruptions` both crashes
+    and orderly stops. `last_seq` is the newest sequence number of the job's history and `state_seq` that of
+    its newest state change. `version` grows with every published change. A tuple, not a frozen dataclass: one
+    is made at every change, in a third of the time.
+    """
+
+    id: str
+    owner: str
+    type: str
+    label: str | None
+    status: Status
+    priority: int
+    created_at: datetime
+    run_at: datetime
+    started_at: datetime | None
+    updated_at: datetime
+    completed_at: datetime | None
+    expires_at: datetime | None
+    attempt: int
+    max_attempts: int
+    failures: int
+    recoveries: int
+    interruptions: int
+    cancel_requested: bool
+    purge_requested: bool
+    progress: Progress
+    error: JobError | None
+    files: tuple[OutputFile, ...]
+    result_bytes: int | None
+    result_url: str | None
+    """Where the handler says that the result is; `None`: where a job's result always is."""
+    retry_of: str | None
+    timeout_s: float | None
+    retain_s: float
+    uploads: tuple[UploadedFile, ...]
+    last_seq: int
+    state_seq: int
+    version: int
+    webhook: Webhook | None
+
+    @property
+    def terminal(self) -> bool:
+        return self.status in TERMINAL
+
+    def announces(self, event: WebhookEvent | None) -> bool:
+        """Whether somebody wants to be told of this event."""
+        return self.webhook is not None and event in self.webhook.events
+
+    def ticked(self, progress: Progress, at: datetime) -> Self:
+        """The same job with newer progress, one version on."""
+        return self._replace(progress=progress, updated_at=at, version=self.version + 1)
+
+
+class NewJob(NamedTuple):
+    """What a submission asks for. `input_json` is canonical JSON text, without the uploads."""
+
+    id: str
+    owner: str
+    type: str
+    input_json: str
+    created_at: datetime
+    run_at: datetime
+    retain_s: float
+    label: str | None = None
+    priority: int = 0
+    max_attempts: int = 1
+    timeout_s: float | None = None
+    uploads: tuple[UploadedFile, ...] = ()
+    retry_of: str | None = None
+    webhook: Webhook | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Documents:
+    """The big parts of a job, as JSON text."""
+
+    input_json: str
+    result_json: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """A line of a job's log. `level` is `debug`, `info`, `warning` or `error`."""
+
+    seq: int
+    at: datetime
+    level: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class NewLogLine:
+    """A log line that the store has not numbered yet."""
+
+    at: datetime
+    level: str
+    message: str
+
+
+class Claim(NamedTuple):
+    """A job that this engine may now run, with what the handler needs from disk."""
+
+    job: Job
+    input_json: str
+    checkpoint_json: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many jobs there are: by type, then by status."""
+
+    by_type: Mapping[str, Mapping[Status, int]] = field(default_factory=dict)

@@ -1,0 +1,93 @@
+"""What goes when: all that expires, the files of deleted jobs, directories that no job owns."""
+
+import asyncio
+import itertools
+
+import structlog
+
+from ..clock import utc_now
+from ..errors import HeadwayError
+from ..files.data_directory import DataDirectory
+from ..ports.events import Bell, EventHub, Listener
+from ..ports.jobs import JobStore
+from ..ports.keys import KeyStore
+from ..ports.outbox import Outbox
+
+EXPIRE_EVERY_S = 5.0
+EXPIRE_BATCH = 200
+SWEEP_BATCH = 500
+HEAR_EVERY_S = 5.0
+
+log = structlog.get_logger(__name__)
+
+
+class Retention:
+    """Removes what nobody may ask for any more: records first, then their files."""
+
+    def __init__(self, store: JobStore, keys: KeyStore, outbox: Outbox, hub: EventHub, files: DataDirectory) -> None:
+        self._store = store
+        self._keys = keys
+        self._outbox = outbox
+        self._hub = hub
+        self._files = files
+        self._main: asyncio.Task[None] | None = None
+
+    async def start(self) -> None:
+        """Sweep what a crash left between a record and its files, then keep at it."""
+        await asyncio.to_thread(self._files.clear_incoming)
+        listener = self._hub.listen(Bell.DELETED)  # before anything else can delete: recovery comes right after
+        await self._sweep()
+        self._main = asyncio.create_task(self._run(listener), name="retention")
+
+    async def stop(self) -> None:
+        if self._main is not None:
+            self._main.cancel()
+            await asyncio.wait({self._main})
+
+    async def _run(self, deleted: Listener) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._expire_loop(), name="retention-expire")
+            tasks.create_task(self._files_loop(deleted), name="retention-files")
+
+    async def _expire_loop(self) -> None:
+        while True:
+            try:
+                expired = max(
+                    await self._store.expire(utc_now(), EXPIRE_BATCH),
+                    await self._store.forget_keys(utc_now(), EXPIRE_BATCH),
+                    await self._outbox.expire(utc_now(), EXPIRE_BATCH),
+                    await self._keys.forget_sessions(utc_now(), EXPIRE_BATCH),
+                )
+            except HeadwayError as error:
+                log.warning("what has expired could not be deleted", reason=str(error))
+                expired = 0
+            except Exception:
+                log.exception("expiring failed")
+                expired = 0
+            await asyncio.sleep(0.05 if expired == EXPIRE_BATCH else EXPIRE_EVERY_S)
+
+    async def _files_loop(self, deleted: Listener) -> None:
+        while True:
+            for job_id in await deleted.wait(HEAR_EVERY_S):
+                await self._remove_files(job_id)
+            if self._hub.closed:
+                return
+
+    async def _remove_files(self, job_id: str) -> None:
+        """What cannot be deleted now is an orphan that the next start sweeps."""
+        try:
+            if self._files.job(job_id).exists():
+                await asyncio.to_thread(self._files.remove_job, job_id)
+        except OSError as error:
+            log.warning("a deleted job's files could not be removed", job_id=job_id, reason=str(error))
+
+    async def _sweep(self) -> None:
+        """Delete the directories of jobs that have no record: a crash came between the two."""
+        owned = await asyncio.to_thread(lambda: list(self._files.job_ids()))
+        for start in itertools.count(0, SWEEP_BATCH):
+            batch = owned[start : start + SWEEP_BATCH]
+            if not batch:
+                return
+            orphans = set(batch) - await self._store.existing(batch)
+            for job_id in orphans:
+                await asyncio.to_thread(self._files.remove_job, job_id)

@@ -1,0 +1,95 @@
+"""The operator's door to a running server: a Unix socket in its data directory, one JSON line each way.
+
+Who may write to the directory may connect, nobody else. Where the path is too long for a socket's address
+(some 100 bytes) it is reached through the directory's descriptor.
+"""
+
+import asyncio
+import json
+import os
+import socket
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import structlog
+
+from ..errors import HeadwayError, SetupError
+
+SOCKET_NAME = "headway.sock"
+PATIENCE_S = 3600.0
+LONGEST_ADDRESS_BYTES = 100
+MAX_LINE_BYTES = 64 * 1024
+
+log = structlog.get_logger(__name__)
+
+CarryOut = Callable[[str, Any], Awaitable[dict[str, Any]]]
+
+
+class Door:
+    """The server's side. `carry_out` takes a command's name and fields and returns its answer."""
+
+    def __init__(self, folder: Path, carry_out: CarryOut) -> None:
+        self._folder = folder
+        self._carry_out = carry_out
+        self._server: asyncio.Server | None = None
+
+    async def open(self) -> None:
+        with _address(self._folder) as address:
+            with suppress(FileNotFoundError):
+                os.unlink(address)  # noqa: PTH108 - a killed server's: this one holds the directory's lock
+            self._server = await asyncio.start_unix_server(self._answer, address, limit=MAX_LINE_BYTES)
+            os.chmod(address, 0o600)  # noqa: PTH101 - a string, like the address
+
+    async def close(self) -> None:
+        if self._server is not None:
+            self._server.close()
+            await asyncio.to_thread((self._folder / SOCKET_NAME).unlink, missing_ok=True)
+
+    async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            command, fields = json.loads(await reader.readline())
+            log.info("asked by the operator", command=command)
+            answer = await self._carry_out(command, fields)
+        except HeadwayError as error:
+            answer = {"error": str(error)}
+        except Exception as error:
+            log.exception("the operator's command failed")
+            answer = {"error": f"{type(error).__name__}: {error}"}
+        with suppress(ConnectionError):
+            writer.write(json.dumps(answer).encode() + b"\n")
+            await writer.drain()
+        writer.close()
+
+
+def ask(folder: Path, command: str, fields: Any) -> dict[str, Any]:
+    """Have the server that owns `folder` carry out a command. Raises `SetupError`."""
+    try:
+        with _address(folder) as address, socket.socket(socket.AF_UNIX) as connection:
+            connection.settimeout(PATIENCE_S)
+            connection.connect(address)
+            connection.sendall(json.dumps([command, fields]).encode() + b"\n")
+            line = connection.makefile("rb").readline()
+    except OSError as error:
+        raise SetupError(f"the server that owns {folder} does not answer ({error}): restart it") from error
+    if not line:
+        raise SetupError(f"the server that owns {folder} closed the connection: see its log")
+    answer: dict[str, Any] = json.loads(line)
+    if "error" in answer:
+        raise SetupError(answer["error"])
+    return answer
+
+
+@contextmanager
+def _address(folder: Path) -> Iterator[str]:
+    """A path of the socket that is short enough for `sun_path` (unix(7))."""
+    path = folder / SOCKET_NAME
+    if len(os.fsencode(path)) <= LONGEST_ADDRESS_BYTES:
+        yield str(path)
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        yield f"/proc/self/fd/{descriptor}/{SOCKET_NAME}"
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,221 @@
+"""The wire format: one representation of a job, encoded once for each version."""
+
+from collections import OrderedDict
+from datetime import datetime
+from functools import lru_cache
+from typing import Any, Literal
+from urllib.parse import quote
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic_core import to_json
+
+from .domain.deliveries import WebhookEvent
+from .domain.jobs import Documents, Job, JobError, LogLine
+from .links import Links
+
+INLINE_RESULT_BYTES = 64 * 1024
+ENCODINGS_KEPT = 4_096
+TAILS_KEPT = 2_048
+TAIL_KEPT_BYTES = 16 * 1024
+
+
+class _Wire(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+
+class FileView(_Wire):
+    """An output file."""
+
+    name: str
+    size_bytes: int
+    content_type: str
+    url: str
+
+
+class ErrorView(_Wire):
+    """Why the job failed, in RFC 9457's names."""
+
+    type: str
+    title: str
+    detail: str | None
+    status: int
+
+
+class JobView(_Wire):
+    """A job as lists, streams and submissions show it. `job_fields` makes exactly these fields."""
+
+    job_id: str
+    type: str
+    label: str | None
+    status: Literal["queued", "running", "completed", "failed", "cancelled"]
+    progress: float | None = Field(ge=0, le=100, description="percent, one decimal, rounded down")
+    done: int | float | None
+    total: int | float | None
+    unit: str | None
+    message: str | None
+    step: str | None
+    rate_per_second: float | None
+    eta_seconds: int | None
+    queue_position: int | None
+    attempt: int
+    max_attempts: int
+    cancel_requested: bool
+    created_at: AwareDatetime
+    run_at: AwareDatetime
+    started_at: AwareDatetime | None
+    updated_at: AwareDatetime
+    completed_at: AwareDatetime | None
+    expires_at: AwareDatetime | None
+    status_url: str
+    progress_url: str
+    result_url: str | None
+    files: list[FileView]
+    error: ErrorView | None
+    retry_of: str | None
+    version: int
+
+
+class JobDetail(JobView):
+    """A job as `GET /jobs/{id}` shows it: with its input and, when small enough, its result."""
+
+    input: Any
+    result: Any
+
+
+class LogLineView(_Wire):
+    """A line of a job's log."""
+
+    seq: int
+    at: AwareDatetime
+    level: Literal["debug", "info", "warning", "error"]
+    message: str
+
+
+def job_fields(job: Job, queue_position: int | None, links: Links) -> dict[str, Any]:
+    """The representation, in the contract's order."""
+    progress = job.progress
+    status_url = links.job(job)
+    return {
+        "jobId": job.id,
+        "type": job.type,
+        "label": job.label,
+        "status": job.status.value,
+        "progress": progress.percent,
+        "done": progress.done,
+        "total": progress.total,
+        "unit": progress.unit,
+        "message": progress.message,
+        "step": progress.step,
+        "ratePerSecond": progress.rate_per_second,
+        "etaSeconds": progress.eta_s,
+        "queuePosition": queue_position,
+        "attempt": job.attempt,
+        "maxAttempts": job.max_attempts + job.interruptions,
+        "cancelRequested": job.cancel_requested,
+        "createdAt": instant(job.created_at),
+        "runAt": instant(job.run_at),
+        "startedAt": instant(job.started_at),
+        "updatedAt": instant(job.updated_at),
+        "completedAt": instant(job.completed_at),
+        "expiresAt": instant(job.expires_at),
+        "statusUrl": status_url,
+        "progressUrl": f"{status_url}/progress",
+        "resultUrl": None if job.result_bytes is None and job.result_url is None else links.result(job),
+        "files": [
+            {
+                "name": file.name,
+                "sizeBytes": file.size_bytes,
+                "contentType": file.content_type,
+                "url": f"{status_url}/files/{path_segment(file.name)}",
+            }
+            for file in job.files
+        ],
+        "error": None if job.error is None else error_fields(job.error),
+        "retryOf": job.retry_of,
+        "version": job.version,
+    }
+
+
+def event_body(event: WebhookEvent, job: Job, links: Links) -> str:
+    """What the receiver of a webhook is sent: the event, when it happened, and the job as it was then."""
+    fields = {"type": event.value, "timestamp": instant(job.updated_at), "data": job_fields(job, None, links)}
+    return to_json(fields).decode()
+
+
+def error_fields(error: JobError) -> dict[str, Any]:
+    return {"type": error.type, "title": error.title, "detail": error.detail, "status": error.status}
+
+
+class Encoder:
+    """Encodes each version of a job once, however many poll it or watch it."""
+
+    def __init__(self, links: Links) -> None:
+        self.links = links
+        self._kept: OrderedDict[str, tuple[int, int | None, bytes]] = OrderedDict()
+        self._tails: OrderedDict[tuple[str, int | None], bytes] = OrderedDict()
+
+    def job(self, job: Job, queue_position: int | None) -> bytes:
+        """The representation as JSON text, without line breaks."""
+        kept = self._kept.get(job.id)
+        if kept is not None and kept[0] == job.version and kept[1] == queue_position:
+            return kept[2]
+        encoded = to_json(job_fields(job, queue_position, self.links))
+        self._kept[job.id] = (job.version, queue_position, encoded)  # in the place of an older version
+        if len(self._kept) > ENCODINGS_KEPT:
+            self._kept.popitem(last=False)
+        return encoded
+
+    def tail(self, job: Job) -> bytes | None:
+        """What `detail` ends with, if it is kept: input and result stay the same over many versions."""
+        return self._tails.get((job.id, job.result_bytes))
+
+    def make_tail(self, job: Job, documents: Documents) -> bytes:
+        """`input` and, up to 64 KiB, `result`; the stored JSON goes in as it is."""
+        result = documents.result_json
+        # By the job, not by the documents: those were read later, and its end may lie between.
+        if result is None or job.result_bytes is None or job.result_bytes > INLINE_RESULT_BYTES:
+            result = "null"
+        tail = b',"input":%s,"result":%s}' % (_input(job, documents), result.encode())
+        if len(tail) <= TAIL_KEPT_BYTES:
+            self._tails[job.id, job.result_bytes] = tail
+            if len(self._tails) > TAILS_KEPT:
+                self._tails.popitem(last=False)
+        return tail
+
+    def detail(self, job: Job, queue_position: int | None, tail: bytes) -> bytes:
+        """The representation with `input` and `result`."""
+        return self.job(job, queue_position)[:-1] + tail
+
+
+def _input(job: Job, documents: Documents) -> bytes:
+    """The submitted fields, with what is known of each upload in the place of its bytes."""
+    if not job.uploads:
+        return documents.input_json.encode()
+    uploads = {
+        file.field: {"name": file.filename, "sizeBytes": file.size_bytes, "contentType": file.content_type}
+        for file in job.uploads
+    }
+    joined = to_json(uploads)
+    fields = documents.input_json.encode()
+    return joined if fields == b"{}" else b"%s,%s" % (fields[:-1], joined[1:])
+
+
+def log_line_fields(line: LogLine) -> dict[str, Any]:
+    return {"seq": line.seq, "at": instant(line.at), "level": line.level, "message": line.message}
+
+
+def instant(at: datetime | None) -> str | None:
+    """RFC 3339 in UTC with milliseconds."""
+    return None if at is None else _instant(at)
+
+
+@lru_cache(maxsize=8_192)
+def _instant(at: datetime) -> str:
+    # Not strftime: its %Y has no leading zeros on Linux.
+    return at.replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def path_segment(name: str) -> str:
+    """A file's name as one segment of a URL (RFC 3986)."""
+    return quote(name, safe="")

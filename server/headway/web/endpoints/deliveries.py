@@ -1,0 +1,78 @@
+"""The deliveries of a job's webhook: what was sent and what came of it, and a way to have it sent again."""
+
+from typing import Any, Literal
+
+from aiohttp import web
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic_core import to_json
+
+from ...clock import utc_now
+from ...domain.deliveries import Delivery
+from ...domain.ids import is_job_id
+from ...representation import instant
+from ..keys import OUTBOX
+from ..problems import Problem
+from ..requests.options import EventName
+from ..requests.path import find_job
+from ..requests.query import NoQuery, query
+from ..responses.json import PRIVATE
+
+MOST_SHOWN = 200
+
+
+class DeliveryView(BaseModel):
+    """One event for the receiver. `delivery_fields` makes exactly these fields."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    delivery_id: str = Field(description="what the receiver knows as `webhook-id`, at every attempt")
+    event: EventName
+    url: str
+    status: Literal["pending", "delivered", "failed"]
+    attempts: int
+    created_at: AwareDatetime
+    next_attempt_at: AwareDatetime | None = Field(description="null while an attempt is under way, and at the end")
+    last_attempt_at: AwareDatetime | None
+    delivered_at: AwareDatetime | None
+    last_status: int | None = Field(description="what the receiver answered, if it did")
+    last_error: str | None
+
+
+def delivery_fields(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "deliveryId": delivery.id,
+        "event": delivery.event.value,
+        "url": delivery.url,
+        "status": delivery.status.value,
+        "attempts": delivery.attempts,
+        "createdAt": instant(delivery.created_at),
+        "nextAttemptAt": instant(delivery.next_attempt_at),
+        "lastAttemptAt": instant(delivery.last_attempt_at),
+        "deliveredAt": instant(delivery.delivered_at),
+        "lastStatus": delivery.last_status,
+        "lastError": delivery.last_error,
+    }
+
+
+async def list_deliveries(request: web.Request) -> web.Response:
+    """`GET /jobs/{id}/deliveries`"""
+    query(request, NoQuery)
+    job = await find_job(request)
+    found = await request.app[OUTBOX].of_job(job.id, MOST_SHOWN)
+    body = to_json({"deliveries": [delivery_fields(delivery) for delivery in found]})
+    return web.Response(body=body, headers=PRIVATE, content_type="application/json")
+
+
+async def redeliver(request: web.Request) -> web.Response:
+    """`POST /jobs/{id}/deliveries/{deliveryId}/redeliver`: recorded, and sent as soon as there is room."""
+    query(request, NoQuery)
+    job = await find_job(request)
+    delivery_id = request.match_info["deliveryId"]
+    delivery = None
+    if is_job_id(delivery_id):  # they are made like those of jobs
+        delivery = await request.app[OUTBOX].redeliver(job.id, delivery_id, utc_now())
+    if delivery is None:
+        raise Problem("not-found", "The job has no such delivery.")
+    body = to_json(delivery_fields(delivery))
+    return web.Response(status=202, body=body, headers=PRIVATE, content_type="application/json")

@@ -1,0 +1,38 @@
+"""`GET /job-types`."""
+
+from typing import Any
+
+from aiohttp import web
+from pydantic_core import to_json
+
+from ...authoring.job_types import JobType
+from ..keys import REGISTRY
+from ..requests.query import NoQuery, query
+from ..responses.json import json_response
+
+
+async def job_types(request: web.Request) -> web.Response:
+    """`GET /job-types`"""
+    query(request, NoQuery)
+    return json_response(to_json({"jobTypes": [type_fields(job_type) for job_type in request.app[REGISTRY]]}))
+
+
+def type_fields(job_type: JobType) -> dict[str, Any]:
+    reason = job_type.unavailable()
+    return {
+        "name": job_type.name,
+        "title": job_type.title,
+        "description": job_type.description,
+        "path": None if job_type.resource is None else job_type.resource.path,
+        "inputSchema": job_type.input_schema,
+        "outputSchema": job_type.output_schema,
+        "uploads": list(job_type.uploads),
+        "limits": {
+            "maxAttempts": job_type.max_attempts,
+            "timeoutSeconds": job_type.timeout_s,
+            "concurrency": job_type.concurrency,
+            "retainSeconds": job_type.retain_s,
+        },
+        "available": reason is None,
+        "unavailableReason": reason,
+    }

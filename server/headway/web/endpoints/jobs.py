@@ -1,0 +1,141 @@
+"""`GET /jobs/{id}`: polls, and long polls that wait for news."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from types import MappingProxyType
+from typing import Annotated
+
+from aiohttp import hdrs, web
+from pydantic import Field
+
+from ...clock import utc_now
+from ...domain.jobs import Job, Status
+from ...errors import JobNotFoundError, TooManyWaitsError
+from ..identity.gate import caller
+from ..keys import ENCODER, READY, STORE, WAITING
+from ..links import LINKS
+from ..requests.filters import QueryModel
+from ..requests.path import find_job, job_id_of
+from ..requests.preferences import PREFER, applied_wait, preferred_wait_s
+from ..requests.query import NoQuery, query
+from ..responses.headers import etag, retry_after_s
+from ..responses.json import PRIVATE, json_response
+from ..responses.ready import ReadyAnswer, can_be_ready
+
+CANCEL_WAIT_S = 2.0
+CANCEL_POLL_S = 1
+
+
+class PurgeQuery(QueryModel):
+    """Whether the record goes too."""
+
+    purge: bool = False
+
+
+async def delete_job(request: web.Request) -> web.Response:
+    """`DELETE /jobs/{id}`: cancel, or with `?purge=true` delete; recorded first, then awaited for a moment."""
+    wanted = query(request, PurgeQuery)
+    job = await request.app[STORE].request_cancel(caller(request), job_id_of(request), utc_now(), purge=wanted.purge)
+    try:
+        with suppress(TooManyWaitsError):
+            job = await request.app[WAITING].for_job(request, job.id, CANCEL_WAIT_S)
+    except JobNotFoundError:  # purged
+        return web.Response(status=204)
+    if job.terminal:
+        return web.Response(status=204)
+    headers = {"Location": request.app[LINKS].job(job), "Retry-After": str(CANCEL_POLL_S), **PRIVATE}
+    return json_response(request.app[ENCODER].job(job, None), status=202, headers=headers)
+
+
+MAX_WAIT_S = 60
+NO_HEADERS: Mapping[str, str] = MappingProxyType({})
+
+
+class JobQuery(NoQuery):
+    """How long the answer may wait, and whether a job that has ended leads on to its result."""
+
+    redirect: bool = Field(False, description="Once the job has ended: 303 to its result, where a failure is an error.")
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT_S, allow_inf_nan=False)] | None = Field(
+        None,
+        description="Seconds to wait for the end of the job, or with `If-None-Match` for another version of it.",
+    )
+
+
+async def read_job(request: web.Request) -> web.StreamResponse:
+    """`GET /jobs/{id}`"""
+    if request.rel_url.raw_query_string or PREFER in request.headers:
+        return await _read_job_as_wished(request)
+    return await _answer(request, await find_job(request))
+
+
+async def _read_job_as_wished(request: web.Request) -> web.StreamResponse:
+    wanted = query(request, JobQuery)
+    job = await find_job(request)
+    wait_s, applied = _granted(request, wanted)
+    if wait_s:
+        try:
+            job = await request.app[WAITING].for_job(request, job.id, wait_s, lambda job: _is_news(request, job))
+        except TooManyWaitsError:
+            if wanted.wait is not None:
+                raise
+            applied = {}  # a preference is no demand
+    if wanted.redirect and job.terminal:
+        location = request.app[LINKS].result(job)
+        return web.Response(status=303, headers={"Location": location, **PRIVATE, **applied})
+    return await _answer(request, job, applied)
+
+
+def _granted(request: web.Request, wanted: JobQuery) -> tuple[float, dict[str, str]]:
+    """How many seconds the answer may wait, and the headers that say so: a parameter wins over a preference."""
+    if wanted.wait is not None:
+        return wanted.wait, {}
+    preferred_s = preferred_wait_s(request, MAX_WAIT_S)
+    return (0, {}) if preferred_s is None else (preferred_s, applied_wait(preferred_s))
+
+
+def _is_news(request: web.Request, job: Job) -> bool:
+    """What a long poll waits for. A job that has ended says so at once: nothing more will come."""
+    return job.terminal or (hdrs.IF_NONE_MATCH in request.headers and not _not_modified(request, job))
+
+
+async def _answer(request: web.Request, job: Job, applied: Mapping[str, str] = NO_HEADERS) -> web.StreamResponse:
+    store, answers = request.app[STORE], request.app[READY]
+    position = await store.queue_position(job, utc_now()) if job.status is Status.QUEUED else None
+    ready = answers.get(job, position)
+    held = request.headers.get(hdrs.IF_NONE_MATCH)
+    # Nearly all send it back as it came; to have aiohttp read it would make their polls dearer by a third.
+    unchanged = held is not None and ((ready is not None and held == ready.etag) or _not_modified(request, job))
+    if ready is None:
+        if unchanged:  # its body, which may have to be read from the disk, is not wanted
+            return web.Response(status=304, headers={**_headers(job), **applied})
+        ready = await make_ready(request, job, position)
+        answers.keep(job.id, ready)
+    if can_be_ready(request) and not applied:
+        return ready.not_modified() if unchanged else ready.response()
+    headers = {**_headers(job), **applied}
+    if unchanged:
+        return web.Response(status=304, headers=headers)
+    return web.Response(body=ready.body, status=ready.status, headers=headers, content_type="application/json")
+
+
+async def make_ready(request: web.Request, job: Job, position: int | None) -> ReadyAnswer:
+    """The answer to a poll, with input and result."""
+    encoder = request.app[ENCODER]
+    tail = encoder.tail(job)
+    if tail is None:
+        tail = encoder.make_tail(job, await request.app[STORE].documents(job.owner, job.id))
+    return ReadyAnswer.make(job, position, encoder.detail(job, position, tail), _headers(job))
+
+
+def _headers(job: Job) -> dict[str, str]:
+    headers = {"ETag": etag(job), **PRIVATE}
+    if not job.terminal:
+        headers["Retry-After"] = str(retry_after_s(job))
+    return headers
+
+
+def _not_modified(request: web.Request, job: Job) -> bool:
+    """`If-None-Match` by weak comparison (RFC 9110, 13.1.2)."""
+    if request.headers.get(hdrs.IF_NONE_MATCH, "").strip() == "*":
+        return True
+    return any(tag.value == str(job.version) for tag in request.if_none_match or ())

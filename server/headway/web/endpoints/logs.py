@@ -1,0 +1,31 @@
+"""`GET /jobs/{id}/logs`."""
+
+from typing import Annotated
+
+from aiohttp import web
+from pydantic import Field
+from pydantic_core import to_json
+
+from ...representation import log_line_fields
+from ..keys import STORE
+from ..requests.filters import QueryModel
+from ..requests.path import find_job
+from ..requests.query import query
+from ..responses.json import PRIVATE, json_response
+
+
+class LogsQuery(QueryModel):
+    """Which log lines: those after a sequence number, at most `limit`."""
+
+    after: Annotated[int, Field(ge=0, le=2**62)] = 0
+    limit: Annotated[int, Field(ge=1, le=1000)] = 200
+
+
+async def read_logs(request: web.Request) -> web.Response:
+    """`GET /jobs/{id}/logs`"""
+    wanted = query(request, LogsQuery)
+    job = await find_job(request)
+    lines = await request.app[STORE].logs(job.id, wanted.after, job.last_seq, wanted.limit)
+    next_after = lines[-1].seq if len(lines) == wanted.limit else None
+    body = to_json({"lines": [log_line_fields(line) for line in lines], "nextAfter": next_after})
+    return json_response(body, headers=PRIVATE)

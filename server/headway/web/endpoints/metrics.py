@@ -1,0 +1,128 @@
+"""`/metrics`: what the rooms count, in Prometheus' words. Each answer is made afresh, nothing is global."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, ProcessCollector
+from prometheus_client.exposition import choose_encoder
+from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from ...clock import utc_now
+from ...domain.jobs import Status
+from ...errors import StoreUnavailableError
+from ...metrics import DELIVERY_OUTCOMES, CommitMetrics, DeliveryMetrics, Histogram, JobMetrics, Metrics, RequestMetrics
+from ...ports.record import Levels
+from ..identity.gate import refuse_unless_operator
+from ..keys import KEEPER, METRICS, STREAMS
+from ..streams.open_streams import OpenStreams
+
+
+async def metrics(request: web.Request) -> web.Response:
+    """`GET /metrics`: of all owners together, so not for each of them."""
+    refuse_unless_operator(request)
+    now = utc_now()
+    try:
+        levels = await request.app[KEEPER].levels(now)
+    except StoreUnavailableError:
+        levels = None  # who looks at metrics while the store is ill wants the others all the more
+    registry = CollectorRegistry()
+    ProcessCollector(registry=registry)
+    registry.register(_Headway(request.app[METRICS], request.app[STREAMS], levels, now))
+    encode, content_type = choose_encoder(request.headers.get("Accept", ""))
+    return web.Response(body=encode(registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Headway(Collector):
+    """One moment of the server."""
+
+    metrics: Metrics
+    streams: OpenStreams
+    levels: Levels | None
+    now: datetime
+
+    def collect(self) -> Iterator[Metric]:
+        if self.levels is not None:
+            yield from _levels(self.levels, self.now)
+        yield from _jobs(self.metrics.jobs)
+        yield _deliveries(self.metrics.deliveries)
+        yield from _streams(self.streams)
+        yield from _commits(self.metrics.commits)
+        yield from _requests(self.metrics.requests)
+        lag = {(): self.metrics.loop_lag}
+        yield _histogram("headway_event_loop_lag_seconds", "How late the event loop was for a timer.", (), lag)
+
+
+def _levels(levels: Levels, now: datetime) -> Iterator[Metric]:
+    jobs = GaugeMetricFamily("headway_jobs", "Jobs in the record.", labels=("type", "status"))
+    age = GaugeMetricFamily(
+        "headway_queue_age_seconds",
+        "For how long the job that has waited longest could have run.",
+        labels=("type",),
+    )
+    for job_type, counts in sorted(levels.counts.by_type.items()):
+        for status in Status:
+            jobs.add_metric((job_type, status.value), counts.get(status, 0))
+        since = levels.waiting_since.get(job_type, now)
+        age.add_metric((job_type,), max(0.0, (now - since).total_seconds()))
+    yield jobs
+    yield age
+    yield GaugeMetricFamily(
+        "headway_deliveries_pending",
+        "Deliveries of webhooks that are still to be made.",
+        value=levels.pending_deliveries,
+    )
+
+
+def _jobs(jobs: JobMetrics) -> Iterator[Metric]:
+    waited = {(job_type,): histogram for job_type, histogram in jobs.waited.items()}
+    yield _histogram("headway_job_wait_seconds", "From when a job could run to its claim.", ("type",), waited)
+    yield _histogram("headway_job_run_seconds", "From a claim to the attempt's end.", ("type", "outcome"), jobs.ran)
+
+
+def _deliveries(deliveries: DeliveryMetrics) -> Metric:
+    attempts = CounterMetricFamily(
+        "headway_delivery_attempts", "Attempts to deliver a webhook, by what they came to.", labels=("outcome",)
+    )
+    for outcome in DELIVERY_OUTCOMES:
+        attempts.add_metric((outcome,), deliveries.attempts[outcome])
+    return attempts
+
+
+def _streams(streams: OpenStreams) -> Iterator[Metric]:
+    yield GaugeMetricFamily("headway_streams_open", "Event streams that are open.", value=len(streams))
+    sent, skipped = streams.frames_sent, streams.frames_skipped
+    yield CounterMetricFamily("headway_stream_frames_sent", "Frames sent on event streams.", value=sent)
+    yield CounterMetricFamily(
+        "headway_stream_frames_skipped", "Frames that readers who were behind were spared.", value=skipped
+    )
+
+
+def _commits(commits: CommitMetrics) -> Iterator[Metric]:
+    seconds, operations = {(): commits.seconds}, {(): commits.operations}
+    yield _histogram("headway_commit_seconds", "Until a transaction was durable.", (), seconds)
+    yield _histogram("headway_commit_operations", "Changes that shared a transaction.", (), operations)
+
+
+def _requests(requests: RequestMetrics) -> Iterator[Metric]:
+    labels = ("method", "route", "status")
+    answered = CounterMetricFamily("headway_requests", "Requests that were answered.", labels=labels)
+    for (method, route, status), of_kind in requests.answered.items():
+        answered.add_metric((method, route, str(status)), of_kind.count)
+    yield answered
+    timed = [(*key, of_kind.seconds) for key, of_kind in requests.answered.items() if of_kind.seconds.count]
+    seconds = {(method, route, str(status)): histogram for method, route, status, histogram in timed}
+    yield _histogram("headway_request_seconds", "Until an answer was sent; streams and files aside.", labels, seconds)
+
+
+def _histogram(name: str, text: str, labels: Sequence[str], found: Mapping[Any, Histogram]) -> HistogramMetricFamily:
+    """`found`: by the labels' values."""
+    family = HistogramMetricFamily(name, text, labels=labels)
+    for values, histogram in found.items():
+        buckets = [("+Inf" if bound == float("inf") else repr(bound), count) for bound, count in histogram.cumulative()]
+        family.add_metric(values, buckets, histogram.sum)
+    return family

@@ -1,0 +1,60 @@
+"""The page and its parts, under a strict content security policy."""
+
+from pathlib import Path
+
+from aiohttp import web
+
+from ..problems import Problem
+from ..responses.files import send_file
+
+CSP = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+    "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+)
+HEADERS = {
+    "Content-Security-Policy": CSP,
+    "X-Content-Type-Options": "nosniff",
+    "Referrer-Policy": "no-referrer",
+    "Cache-Control": "no-cache",
+}
+_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".html": "text/html; charset=utf-8",
+    ".ico": "image/x-icon",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+}
+
+
+def static_folder() -> Path:
+    """The page's folder: inside the package in a wheel, at the top of the tree in a checkout."""
+    package = Path(__file__).parents[2]
+    inside = package / "static"
+    return inside if (inside / "index.html").is_file() else package.parents[1] / "static"
+
+
+async def index(request: web.Request) -> web.StreamResponse:
+    """`GET /`"""
+    return await _send(request, static_folder() / "index.html")
+
+
+async def docs(request: web.Request) -> web.StreamResponse:
+    """`GET /docs`: the page that shows `/openapi.json`."""
+    return await _send(request, static_folder() / "docs.html")
+
+
+async def static_file(request: web.Request) -> web.StreamResponse:
+    """`GET /static/{path}`"""
+    folder = static_folder().resolve()
+    try:
+        path = (folder / request.match_info["path"]).resolve()
+    except (OSError, ValueError):  # a NUL, say
+        raise Problem("not-found") from None
+    if not path.is_relative_to(folder) or path.suffix not in _TYPES:
+        raise Problem("not-found")
+    return await _send(request, path)
+
+
+async def _send(request: web.Request, path: Path) -> web.StreamResponse:
+    return await send_file(request, path, {**HEADERS, "Content-Type": _TYPES[path.suffix]})

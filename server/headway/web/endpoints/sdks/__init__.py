@@ -1,0 +1,1 @@
+"""Jobs in the shapes that the SDKs of Azure and Google poll."""

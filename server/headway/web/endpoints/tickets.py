@@ -1,0 +1,54 @@
+"""`POST /jobs/{id}/tickets`: a ticket for a page that watches one job and has no key."""
+
+from datetime import timedelta
+from typing import Annotated
+from urllib.parse import urlencode
+
+from aiohttp import web
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+from pydantic_core import to_json
+
+from ...clock import utc_now
+from ...representation import instant
+from ..identity.gate import identity
+from ..identity.tickets import TICKET, TICKETS, Ticket
+from ..links import LINKS
+from ..requests.bodies import json_body
+from ..requests.path import find_job
+from ..requests.query import NoQuery, query, validate
+
+LASTS_S = 300
+LONGEST_S = 3600
+
+
+class TicketOrder(BaseModel):
+    """For how long."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
+
+    expires_in_seconds: Annotated[int, Field(ge=1, le=LONGEST_S)] = LASTS_S
+
+
+class TicketView(BaseModel):
+    """A ticket. It is a secret: who has it reads the job."""
+
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+    ticket: str = Field(description="The parameter `ticket` of GETs of the job and below.")
+    expires_at: AwareDatetime
+    progress_url: str = Field(description="The job's stream, ticket included.")
+
+
+async def make_ticket(request: web.Request) -> web.Response:
+    """`POST /jobs/{id}/tickets`"""
+    query(request, NoQuery)
+    wanted = validate(TicketOrder, await json_body(request))
+    job = await find_job(request)
+    key = identity(request).key
+    expires_at = utc_now() + timedelta(seconds=wanted.expires_in_seconds)
+    ticket = await request.app[TICKETS].make(Ticket(job.id, None if key is None else key.id, expires_at))
+    progress_url = f"{request.app[LINKS].job(job)}/progress?{urlencode({TICKET: ticket})}"
+    fields = {"ticket": ticket, "expiresAt": instant(expires_at), "progressUrl": progress_url}
+    headers = {"Cache-Control": "no-store"}
+    return web.Response(body=to_json(fields), status=201, headers=headers, content_type="application/json")

@@ -1,0 +1,190 @@
+"""Who is asking, and what they may: an API key, a session that was opened with one, a ticket, or nobody in particular.
+
+`Gate` finds that out once for each request, before its endpoint runs; endpoints ask `caller` and `owner`.
+"""
+
+from typing import NamedTuple
+
+import structlog
+from aiohttp import hdrs, web
+from multidict import istr
+
+from ...clock import utc_now
+from ...domain.access import KEY_PREFIX, LOCAL_OWNER, SESSION_PREFIX, ApiKey, digest, is_token
+from ...ports.keys import KeyStore
+from ...settings import Settings
+from ..connections.limits import Connection
+from ..problems import Problem, unauthorized
+from .clients import CLIENTS
+from .hosts import Hosts
+from .origins import Origins
+from .rates import RATES
+from .tickets import TICKET, Tickets
+
+SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
+OPEN_PATHS = frozenset({"/", "/static/{path}", "/docs", "/healthz", "/readyz", "/session"})
+"""For everybody: no job shows there."""
+TICKET_PATHS = frozenset(
+    {"/jobs/{id}", "/jobs/{id}/progress", "/jobs/{id}/result", "/jobs/{id}/logs", "/jobs/{id}/files/{name}"}
+)
+
+AUTHORIZATION, COOKIE, FORWARDED_FOR = istr("Authorization"), istr("Cookie"), istr("X-Forwarded-For")
+
+log = structlog.get_logger(__name__)
+
+
+class Identity(NamedTuple):
+    """Who asks. `sees`: the `caller` of the store's calls. `key`: what they have shown, themselves or by a session or
+    a ticket. `ambient`: the browser adds by itself what lets them in, so that any page can ask in their name.
+    """
+
+    owner: str
+    sees: str
+    key: ApiKey | None = None
+    read_only: bool = False
+    ambient: bool = False
+
+
+LOCAL = Identity(LOCAL_OWNER, LOCAL_OWNER, ambient=True)
+"""Whoever reaches a server that only this machine reaches."""
+NOBODY = Identity("", "", read_only=True, ambient=True)
+"""On paths that are open to all."""
+
+_IDENTITY = web.RequestKey("identity", Identity)
+
+
+def client(request: web.Request) -> str:
+    """Whose open streams are counted together: the address that the request came from, or its IPv6 network."""
+    return request.app[CLIENTS].of(request)
+
+
+def keys_owner(request: web.BaseRequest) -> str | None:
+    """Whose key, session or ticket the request came with; `None` for who is in without any."""
+    key = identity(request).key
+    return None if key is None else key.owner
+
+
+def identity(request: web.BaseRequest) -> Identity:
+    """Who is asking. The gate has found out."""
+    return request[_IDENTITY]
+
+
+def caller(request: web.BaseRequest) -> str:
+    """On whose behalf jobs are asked for: an owner, or `EVERY_OWNER` for an admin's key."""
+    return identity(request).sees
+
+
+def owner(request: web.BaseRequest) -> str:
+    """Whose a job is that this request makes."""
+    return identity(request).owner
+
+
+def count_submission(request: web.Request) -> None:
+    """Raises `Problem` if its owner, or its address, has submitted as much as may be."""
+    request.app[RATES].count_submission(request, keys_owner(request))
+
+
+def refuse_unless_operator(request: web.BaseRequest) -> None:
+    """Raises `Problem` for who may not see what all owners do together."""
+    key = identity(request).key
+    if key is not None and not key.admin:
+        raise Problem("forbidden", "This needs an admin's key.")
+
+
+class Gate:
+    """Lets requests in, or raises `Problem`. Polls are many: what most do not have is looked for cheaply."""
+
+    def __init__(self, settings: Settings, keys: KeyStore, tickets: Tickets) -> None:
+        self._keys = keys
+        self._tickets = tickets
+        self._hosts = Hosts(settings)
+        self._key_needed = settings.key_needed
+        self._warned = settings.insecure
+        self.origins = Origins(settings)
+        self.cookie = "__Host-headway" if settings.public_url.startswith("https:") else "headway"
+
+    async def admit(self, request: web.Request) -> None:
+        """From here on `identity` knows who asks."""
+        self._hosts.check(request)
+        asking = await self._identify(request)
+        if request.method not in SAFE_METHODS:
+            self._check_write(request, asking)
+        request[_IDENTITY] = asking
+        if isinstance(request.protocol, Connection):  # which is cut when the key is revoked
+            request.protocol.key_id = None if asking.key is None else asking.key.id
+
+    async def _identify(self, request: web.Request) -> Identity:
+        headers = request.headers
+        if AUTHORIZATION in headers and (token := _bearer(headers[AUTHORIZATION])) is not None:
+            return await self._by_key(request, token)
+        if COOKIE in headers and (asking := await self._by_session(request)) is not None:
+            return asking
+        if request.rel_url.raw_query_string and TICKET in request.query and takes_ticket(request):
+            return await self._by_ticket(request)
+        if not self._key_needed:
+            if not self._warned and FORWARDED_FOR in headers:
+                self._warned = True  # once: every request says the same
+                log.warning("requests come through a proxy, and nobody needs a key: set HEADWAY_PUBLIC_URL")
+            return LOCAL
+        if _canonical(request) in OPEN_PATHS:
+            return NOBODY
+        raise unauthorized("Send an API key: Authorization: Bearer hwk_...")
+
+    async def _by_key(self, request: web.Request, token: str) -> Identity:
+        key = await self.find_key(token)
+        if key is None:
+            request.app[RATES].count_failed_sign_in(request)
+            raise unauthorized("The API key is not known, or was revoked.", error="invalid_token")
+        return Identity(key.owner, key.sees, key, key.read_only)
+
+    async def find_key(self, token: str) -> ApiKey | None:
+        """The key, if it is one that is in force."""
+        return await self._keys.find(digest(token)) if is_token(token, KEY_PREFIX) else None
+
+    async def _by_session(self, request: web.Request) -> Identity | None:
+        """`None` for a cookie that is of no use: browsers send what another server on this host has set, too."""
+        token = session_token(request, self.cookie)
+        key = None if token is None else await self._keys.find_session(digest(token), utc_now())
+        return None if key is None else Identity(key.owner, key.sees, key, key.read_only, ambient=True)
+
+    async def _by_ticket(self, request: web.Request) -> Identity:
+        """One job, to be read. Only its path lets a ticket in, so nothing else has to know what it is for."""
+        ticket = await self._tickets.check(request.query[TICKET], request.match_info["id"], utc_now())
+        key = None if ticket.key_id is None else await self._keys.get(ticket.key_id)
+        if (ticket.key_id is None and self._key_needed) or (ticket.key_id is not None and key is None):
+            raise unauthorized("The key that the ticket was made with was revoked.")
+        if request.method not in SAFE_METHODS:
+            raise unauthorized("A ticket is for reading only.")
+        sees = LOCAL_OWNER if key is None else key.sees
+        return Identity("", sees, key, read_only=True)
+
+    def _check_write(self, request: web.Request, asking: Identity) -> None:
+        if asking.ambient:
+            self.origins.refuse_foreign(request, with_cookie=asking.key is not None)
+        if asking.read_only and asking is not NOBODY and _canonical(request) != "/session":
+            raise Problem("forbidden", "The API key is for reading only.")
+
+
+GATE = web.AppKey("gate", Gate)
+
+
+def takes_ticket(request: web.Request) -> bool:
+    """Whether the path is one of a job that a ticket opens."""
+    return _canonical(request) in TICKET_PATHS
+
+
+def session_token(request: web.BaseRequest, cookie: str) -> str | None:
+    """What the session's cookie holds, if that could be a session."""
+    token = request.cookies.get(cookie)
+    return token if token is not None and is_token(token, SESSION_PREFIX) else None
+
+
+def _bearer(authorization: str) -> str | None:
+    """The token (RFC 6750, 2.1); `None` for other schemes, which may be a proxy's."""
+    scheme, _, token = authorization.partition(" ")
+    return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _canonical(request: web.Request) -> str | None:
+    resource = request.match_info.route.resource
+    return None if resource is None else resource.canonical

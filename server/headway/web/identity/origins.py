@@ -1,0 +1,77 @@
+"""Which pages may ask: those of this server, and those of the origins that the operator names (CORS, WHATWG Fetch)."""
+
+from urllib.parse import urlsplit
+
+from aiohttp import hdrs, web
+from multidict import istr
+
+from ...settings import Settings
+from ..problems import Problem
+
+SEC_FETCH_SITE = istr("Sec-Fetch-Site")
+OWN_SITES = frozenset({"same-origin", "none"})
+METHODS = "GET, HEAD, POST, DELETE"
+SENT = (
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Prefer, Range, X-Request-ID"
+)
+SHOWN = (
+    "Content-Disposition, Content-Location, ETag, Idempotency-Replayed, Link, Location, Operation-Location, "
+    "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID"
+)
+PREFLIGHT_KEPT_S = 600
+
+
+class Origins:
+    """The origins whose pages may read answers. Never with cookies: those are for this server's own page."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._allowed = frozenset(settings.cors_origins)
+        public = urlsplit(settings.public_url)
+        self._own = f"{public.scheme}://{public.netloc}" if public.netloc else None
+
+    def preflight(self, request: web.BaseRequest) -> web.Response | None:
+        """The answer to a browser that asks whether a page may ask; `None` if this is no such question."""
+        if request.method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers:
+            return None
+        if not self.allows(request.headers.get(hdrs.ORIGIN)):
+            return None
+        return web.Response(
+            status=204,
+            headers={
+                hdrs.ACCESS_CONTROL_ALLOW_METHODS: METHODS,
+                hdrs.ACCESS_CONTROL_ALLOW_HEADERS: SENT,
+                hdrs.ACCESS_CONTROL_MAX_AGE: str(PREFLIGHT_KEPT_S),
+            },
+        )
+
+    def allows(self, origin: str | None) -> bool:
+        """Whether pages of this other origin may read answers."""
+        return origin is not None and (origin in self._allowed or "*" in self._allowed)
+
+    def mark(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
+        """Tell the browser that it may show the answer to the page."""
+        if not self._allowed:
+            return
+        response.headers.add(hdrs.VARY, hdrs.ORIGIN)
+        origin = request.headers.get(hdrs.ORIGIN)
+        if origin is not None and self.allows(origin):
+            response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*" if "*" in self._allowed else origin
+            response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = SHOWN
+
+    def refuse_foreign(self, request: web.BaseRequest, *, with_cookie: bool) -> None:
+        """Raises `Problem` for a write that a page of another origin has a browser make (cross-site request forgery).
+
+        A program sends neither header; every browser of today sends one of them with every write.
+        """
+        origin, site = request.headers.get(hdrs.ORIGIN), request.headers.get(SEC_FETCH_SITE)
+        if not with_cookie and self.allows(origin):
+            return
+        foreign = (
+            site not in OWN_SITES if site is not None else origin is not None and not self._is_own(request, origin)
+        )
+        if foreign:
+            raise Problem("forbidden", "Another site's page cannot do this in your name.")
+
+    def _is_own(self, request: web.BaseRequest, origin: str) -> bool:
+        """By the host alone: a proxy may have taken off the TLS."""
+        return origin == self._own or urlsplit(origin).netloc == request.headers.get(hdrs.HOST)

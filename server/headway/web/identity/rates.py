@@ -1,0 +1,147 @@
+"""How often something may be done in a minute: submissions by owner and by address, failed sign-ins by address.
+
+Counted in a sliding window, of which the minute before is remembered as one figure: a key costs two small entries,
+whatever its limit, and the entries of a minute go together. The library `limits` was measured instead: it keeps as
+many addresses as come, and goes through all of them again and again (20,000 of them hold the loop up for 10 ms).
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from math import floor
+from typing import NamedTuple
+
+from aiohttp import web
+
+from ...settings import Settings
+from ..problems import RATE_LIMITS, Problem
+from .clients import CLIENTS
+
+WINDOW_S = 60
+MAX_KEYS = 50_000
+"""Of one window. A flood from more addresses lets the earliest be forgotten: it gains what more addresses gain."""
+
+
+class Standing(NamedTuple):
+    """How much of a limit is left for a key. `wait_s`: while nothing is, how long at least that stays so."""
+
+    left: int
+    wait_s: int
+
+
+class Rate:
+    """At most `limit` times in a minute for each key, approximately: as if the minute before had been even."""
+
+    def __init__(self, limit: int, clock_s: Callable[[], float] = time.monotonic, max_keys: int = MAX_KEYS) -> None:
+        self.limit = limit
+        self._clock_s = clock_s
+        self._max_keys = max_keys
+        self._window = 0
+        self._before: dict[str, int] = {}
+        self._now: dict[str, int] = {}
+
+    def __len__(self) -> int:
+        return len(self._before) + len(self._now)
+
+    def standing(self, key: str) -> Standing:
+        """How `key` stands, without counting anything."""
+        into_s = self._turn()
+        before, now = self._before.get(key, 0), self._now.get(key, 0)
+        left = self.limit - now - floor(before * (1 - into_s / WINDOW_S))
+        return Standing(left, WINDOW_S) if left > 0 else Standing(0, self._wait_s(before, now, into_s))
+
+    def count(self, key: str) -> None:
+        """Once more. Counted beyond the limit, it would only keep who goes on out for longer."""
+        self._turn()
+        self._now[key] = self._now.get(key, 0) + 1
+        if len(self._now) > self._max_keys:
+            del self._now[next(iter(self._now))]
+
+    def _turn(self) -> float:
+        """Seconds since the window began, once it is the current one."""
+        now_s = self._clock_s()
+        window = int(now_s // WINDOW_S)
+        if window != self._window:
+            self._before = self._now if window == self._window + 1 else {}
+            self._now = {}
+            self._window = window
+        return now_s - window * WINDOW_S
+
+    def _wait_s(self, before: int, now: int, into_s: float) -> int:
+        """Until one more is let through: when enough of the minute before, or then of this one, has passed by."""
+        room = self.limit - now
+        if room >= 1:
+            return max(1, floor(_until_fewer(before, room) - into_s) + 1)
+        return floor(WINDOW_S - into_s + _until_fewer(now, self.limit)) + 1
+
+
+def _until_fewer(count: int, most: int) -> float:
+    """Seconds into the window after them until fewer than `most` of these `count` weigh in it."""
+    return max(0.0, WINDOW_S * (1 - most / count)) if count else 0.0
+
+
+class _Counted(NamedTuple):
+    """What a request counts as: under this policy's name, for this key."""
+
+    policy: str
+    rate: Rate
+    key: str
+
+
+class Rates:
+    """The rates of one server."""
+
+    def __init__(self, settings: Settings, clock_s: Callable[[], float] = time.monotonic) -> None:
+        per_minute = settings.submissions_per_minute
+        self._by_owner = Rate(per_minute, clock_s) if per_minute else None
+        self._by_address = Rate(per_minute, clock_s)
+        self._failed_sign_ins = Rate(settings.failed_sign_ins_per_minute, clock_s)
+        self._shared = settings.exposed
+
+    def count_submission(self, request: web.Request, owner: str | None) -> None:
+        """`owner`: whose key was shown, if one was. Raises `Problem` if the owner, or the address, has submitted as
+        much as may be.
+
+        Who shows no key to a server that only this machine reaches shares it with nobody, and is not counted. Where
+        others show none either, they would be one owner: each counts by address alone.
+        """
+        if self._by_owner is None or (owner is None and not self._shared):
+            return
+        counted = [_Counted("submissions-by-address", self._by_address, request.app[CLIENTS].of(request))]
+        if owner is not None:
+            counted.insert(0, _Counted("submissions-by-owner", self._by_owner, owner))
+        _count(request, counted, "So many submissions were made within a minute.")
+
+    def count_failed_sign_in(self, request: web.Request) -> None:
+        """Raises `Problem` if the address has sent as many wrong keys as may be.
+
+        For wrong keys only: whoever shares the address and has a right one is let in, whatever others send.
+        """
+        address = request.app[CLIENTS].of(request)
+        counted = [_Counted("failed-sign-ins", self._failed_sign_ins, address)]
+        _count(request, counted, "So many wrong keys were sent from this address within a minute.")
+
+
+RATES = web.AppKey("rates", Rates)
+
+
+def _count(request: web.Request, counted: Sequence[_Counted], detail: str) -> None:
+    """Count the request under each policy, unless one of them has nothing left; the answer says how they stand."""
+    standings = [rate.standing(key) for _, rate, key in counted]
+    wait_s = max((standing.wait_s for standing in standings if not standing.left), default=None)
+    if wait_s is not None:
+        request[RATE_LIMITS] = _headers(counted, standings)
+        raise Problem("too-many-requests", detail, retry_after_s=wait_s)
+    for _, rate, key in counted:
+        rate.count(key)
+    request[RATE_LIMITS] = _headers(counted, [rate.standing(key) for _, rate, key in counted])
+
+
+def _headers(counted: Sequence[_Counted], standings: Sequence[Standing]) -> dict[str, str]:
+    """draft-ietf-httpapi-ratelimit-headers-11, 3 and 4: structured fields (RFC 9651)."""
+    return {
+        "RateLimit-Policy": ", ".join(f'"{policy}";q={rate.limit};w={WINDOW_S}' for policy, rate, _ in counted),
+        "RateLimit": ", ".join(
+            f'"{policy}";r={standing.left};t={standing.wait_s}'
+            for (policy, _, _), standing in zip(counted, standings, strict=True)
+        ),
+    }

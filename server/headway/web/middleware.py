@@ -1,0 +1,75 @@
+"""The one middleware: each request is named, let in or not, answered in any case, counted, and maybe logged.
+
+One and not three, and nothing that aiohttp would do for an access log: polls are many.
+"""
+
+from time import perf_counter_ns
+
+import structlog
+from aiohttp import HttpVersion10, HttpVersion11, web
+from aiohttp.typedefs import Handler, Middleware
+from aiohttp_sse import EventSourceResponse
+
+from ..metrics import Answered, RequestMetrics
+from .identity.gate import Gate
+from .problems import Problem, answer_to
+from .request_ids import follow
+from .responses.ready import ReadyResponse, ready_problem
+
+MAX_PATH_CHARS = 200
+UNKNOWN_ROUTE = "unknown"
+METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"})
+OTHER_METHOD = "other"
+VERSIONS = (HttpVersion11, HttpVersion10)
+AS_LONG_AS_THE_READER = (EventSourceResponse, web.FileResponse)
+"""Answers whose time says nothing of the server."""
+
+_other_version = Problem("malformed-request", "HTTP/1.1 and HTTP/1.0 are understood here.")
+
+log = structlog.get_logger(__name__)
+
+
+def middleware(gate: Gate, metrics: RequestMetrics, *, lines: bool) -> Middleware:
+    """With `lines` each request is a line of the log."""
+    by_route: dict[tuple[web.AbstractRoute, int], Answered] = {}
+
+    def tally_of(request: web.Request, route: web.AbstractRoute, status: int) -> Answered:
+        method = request.method if request.method in METHODS else OTHER_METHOD
+        path = UNKNOWN_ROUTE if route.resource is None else route.resource.canonical
+        tally = metrics.answered.setdefault((method, path, status), Answered())
+        if route.resource is not None:  # aiohttp makes another route for each request that has none
+            by_route[route, status] = tally
+        return tally
+
+    @web.middleware
+    async def answer(request: web.Request, handler: Handler) -> web.StreamResponse:
+        began_ns = perf_counter_ns()  # not the loop's clock: uvloop's counts milliseconds
+        follow(request, began_ns)
+        response: web.StreamResponse
+        try:
+            if request.version not in VERSIONS:
+                response = ready_problem(_other_version.response(request))
+            elif (preflight := gate.origins.preflight(request)) is not None:
+                response = preflight
+            else:
+                await gate.admit(request)
+                response = await handler(request)
+        except Exception as error:  # noqa: BLE001 - every one has an answer
+            response = await answer_to(request, error)
+        route, status = request.match_info.route, response.status
+        tally = by_route.get((route, status)) or tally_of(request, route, status)
+        tally.count += 1
+        took_s = (perf_counter_ns() - began_ns) / 1e9
+        if type(response) is ReadyResponse or not isinstance(response, AS_LONG_AS_THE_READER):  # quick for most
+            tally.seconds.observe(took_s)
+        if lines:
+            _say(request, status, took_s)
+        return response
+
+    return answer
+
+
+def _say(request: web.Request, status: int, took_s: float) -> None:
+    """No query string and no header: there may be secrets in them."""
+    path = request.rel_url.raw_path[:MAX_PATH_CHARS]
+    log.info("request", method=request.method, path=path, status=status, took_s=round(took_s, 4))

@@ -1,0 +1,190 @@
+"""The whole document: every area's operations, the models, the job types, the limits in force."""
+
+from collections.abc import Mapping
+from functools import cached_property
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from aiohttp import web
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+from pydantic_core import to_json
+
+from ...authoring.job_types import Registry
+from ...domain.idempotency import KEPT
+from ...domain.urls import MAX_URL_CHARS
+from ...representation import JobDetail, JobView, LogLineView
+from ...settings import Settings
+from ..endpoints.deliveries import DeliveryView
+from ..endpoints.jobs import MAX_WAIT_S
+from ..endpoints.sdks.azure import StatusMonitor
+from ..endpoints.sessions import SessionView, SignIn
+from ..endpoints.tickets import TicketOrder, TicketView
+from ..problems import KINDS
+from ..requests.idempotency import MAX_KEY_CHARS
+from ..requests.multipart import MAX_PARTS
+from ..requests.options import MAX_LABEL_CHARS, Envelope
+from . import access, jobs, outputs, resources, sdks, service, streams, submissions, webhooks
+from .operation import JSON, REF, REQUEST_HEADERS, RESPONSE_HEADERS, Operations, Schema
+
+ABOUT = """
+Long-running work with live progress: submit a job, get 202 at once, then poll it, listen to it, cancel it, take its
+result.
+
+- Instants are RFC 3339 in UTC with milliseconds; durations are seconds.
+- Every error is `application/problem+json` (RFC 9457), unknown paths (404) and methods (405) included.
+- `HEAD` is answered wherever `GET` is.
+- `x-limits` says which limits are in force; what is over them is refused.
+""".strip()
+
+OUTPUTS: tuple[type[BaseModel], ...] = (
+    *(JobView, JobDetail, LogLineView, StatusMonitor),
+    *(DeliveryView, SessionView, TicketView),
+)
+INPUTS: tuple[type[BaseModel], ...] = (Envelope, SignIn, TicketOrder)
+
+
+class Description:
+    """What a server with these job types and settings does; made when it is first asked for."""
+
+    def __init__(self, registry: Registry, settings: Settings) -> None:
+        self._registry = registry
+        self._settings = settings
+
+    @cached_property
+    def encoded(self) -> bytes:
+        """The document as JSON text."""
+        return to_json(self.document())
+
+    @property
+    def operations(self) -> Operations:
+        """Every operation; the route `POST /jobs/{id}` has one for each job type."""
+        return {
+            **submissions.operations(self._registry),
+            **jobs.OPERATIONS,
+            **streams.OPERATIONS,
+            **outputs.OPERATIONS,
+            **resources.operations(self._registry),
+            **webhooks.OPERATIONS,
+            **sdks.OPERATIONS,
+            **access.OPERATIONS,
+            **service.OPERATIONS,
+        }
+
+    def document(self) -> Schema:
+        paths: dict[str, Schema] = {}
+        for (method, path), operation in self.operations.items():
+            paths.setdefault(path, {})[method.lower()] = operation.described(method, path)
+        return {
+            "openapi": "3.1.0",
+            "info": {"title": "Headway", "version": _version(), "description": ABOUT},
+            "servers": [{"url": self._settings.public_url or "/"}],
+            "tags": [{"name": name, "description": text} for name, text in TAGS.items()],
+            "paths": paths,
+            "webhooks": webhooks.webhooks(),
+            "security": access.SECURITY,
+            "components": {
+                "securitySchemes": access.SECURITY_SCHEMES,
+                "schemas": {
+                    **_schemas(),
+                    **submissions.definitions(self._registry),
+                    **resources.definitions(self._registry),
+                },
+                "parameters": {
+                    name: {"name": name, "in": "header", **header} for name, header in REQUEST_HEADERS.items()
+                },
+                "headers": {name: {**header, "required": True} for name, header in RESPONSE_HEADERS.items()},
+            },
+            "x-limits": _limits(self._settings),
+        }
+
+
+TAGS: Mapping[str, str] = {
+    "submit": "Hand in work.",
+    "jobs": "Look at jobs, cancel, repeat and delete them.",
+    "streams": "Hear what changes, as server-sent events.",
+    "outputs": "Results and files.",
+    "webhooks": "What the receivers of webhooks are sent, and what came of it.",
+    "resources": "Job types under paths of their own.",
+    "sdks": "Jobs in the shapes that the SDKs of Azure and Google know.",
+    "access": "Sign in with an API key, and let others look at a job.",
+    "service": "The server itself.",
+}
+
+DESCRIPTION = web.AppKey("description", Description)
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """`GET /openapi.json`"""
+    return web.Response(body=request.app[DESCRIPTION].encoded, content_type=JSON)
+
+
+def _version() -> str:
+    try:
+        return version("headway")
+    except PackageNotFoundError:  # a checkout that was not installed
+        return "0"
+
+
+def _limits(settings: Settings) -> dict[str, Any]:
+    return {
+        "maxBodyBytes": settings.max_body_bytes,
+        "maxUploadBytes": settings.max_upload_bytes,
+        "headTimeoutSeconds": settings.head_timeout_s,
+        "keepAliveSeconds": settings.keep_alive_s,
+        "bodyTimeoutSeconds": settings.body_timeout_s,
+        "bodyMinBytesPerSecond": settings.body_min_bytes_per_s,
+        "minFreeBytes": settings.min_free_bytes,
+        "maxJsonDepth": settings.max_json_depth,
+        "maxParts": MAX_PARTS,
+        "maxLabelChars": MAX_LABEL_CHARS,
+        "maxWebhookUrlChars": MAX_URL_CHARS,
+        "maxIdempotencyKeyChars": MAX_KEY_CHARS,
+        "idempotencySeconds": int(KEPT.total_seconds()),
+        "maxQueued": settings.max_queued,
+        "maxQueuedPerOwner": settings.max_queued_per_owner,
+        "submissionsPerMinute": settings.submissions_per_minute,
+        "failedSignInsPerMinute": settings.failed_sign_ins_per_minute,
+        "maxRunning": settings.max_running,
+        "retainSeconds": settings.retain_s,
+        "heartbeatSeconds": settings.heartbeat_s,
+        "maxConnections": settings.max_connections,
+        "maxWaits": settings.max_waits,
+        "maxWaitsPerClient": settings.max_waits_per_client,
+        "maxStreams": settings.max_streams,
+        "maxStreamsPerClient": settings.max_streams_per_client,
+        "maxStreamsPerOwner": settings.max_streams_per_owner,
+        "streamStallTimeoutSeconds": settings.stream_stall_timeout_s,
+        "maxWaitSeconds": MAX_WAIT_S,
+    }
+
+
+def _schemas() -> Schema:
+    _, shown = models_json_schema([(model, "serialization") for model in OUTPUTS], ref_template=REF)
+    _, entered = models_json_schema([(model, "validation") for model in INPUTS], ref_template=REF)
+    return {**shown["$defs"], **entered["$defs"], "Problem": PROBLEM_SCHEMA}
+
+
+PROBLEM_SCHEMA: Schema = {
+    "title": "Problem",
+    "type": "object",
+    "description": "RFC 9457",
+    "properties": {
+        "type": {"type": "string", "enum": [f"/problems/{kind}" for kind in KINDS]},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": ["string", "null"]},
+        "instance": {"type": "string"},
+        "jobError": {"$ref": REF.format(model="ErrorView")},
+        "error": {"type": "object", "description": "For SDKs of others: the same as they know it."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
+                "required": ["pointer", "detail"],
+            },
+        },
+    },
+    "required": ["type", "title", "status", "detail", "instance"],
+}

@@ -1,0 +1,164 @@
+"""Jobs: read, list, count, cancel, repeat and delete them."""
+
+from ...representation import JobDetail, JobView, LogLineView
+from ..endpoints.jobs import JobQuery, PurgeQuery
+from ..endpoints.logs import LogsQuery
+from ..requests.filters import ListQuery
+from ..requests.query import NoQuery
+from .operation import (
+    RATE_HEADERS,
+    Answer,
+    Operation,
+    Operations,
+    Schema,
+    array,
+    closed_object,
+    json_content,
+    link,
+    or_null,
+    ref,
+)
+
+JOB_LINKS = {
+    "read": link("readJob", "Poll it", id="$response.body#/jobId"),
+    "watch": link("watchJob", "Listen to it", id="$response.body#/jobId"),
+    "logs": link("readLogs", "Its log", id="$response.body#/jobId"),
+    "result": link("readResult", "What it returned", id="$response.body#/jobId"),
+    "deliveries": link("listDeliveries", "What its webhook was sent", id="$response.body#/jobId"),
+    "cancel": link("deleteJob", "Cancel it", id="$response.body#/jobId"),
+    "retry": link("retryJob", "Repeat it, if it failed", id="$response.body#/jobId"),
+    "deleteResult": link("deleteResult", "Delete its result", id="$response.body#/jobId"),
+}
+"""Where the representation of a job leads."""
+
+ACCEPTED = Answer(
+    description="Accepted, durably: the job survives a crash from here on",
+    content=json_content(ref(JobView)),
+    headers=("Location", "Operation-Location", "Retry-After"),
+    sometimes=("Idempotency-Replayed", *RATE_HEADERS),
+    links=JOB_LINKS,
+)
+FINISHED = Answer(
+    description="With `Prefer: wait`: the job has ended in time",
+    content=json_content(ref(JobDetail)),
+    headers=("Location", "Operation-Location", "Content-Location", "ETag", "Preference-Applied"),
+    sometimes=("Idempotency-Replayed", *RATE_HEADERS),
+    links=JOB_LINKS,
+)
+SUBMISSION_HEADERS = ("Idempotency-Key", "Prefer")
+KEY_PROBLEMS = ("malformed-request", "idempotency-key-reused", "gone")
+
+COUNTS: Schema = {"type": "object", "additionalProperties": {"type": "integer"}}
+
+OPERATIONS: Operations = {
+    ("GET", "/jobs"): Operation(
+        id="listJobs",
+        tag="jobs",
+        summary="List jobs",
+        description="Newest first, in pages: `nextCursor` of one is `cursor` of the next.",
+        query=ListQuery,
+        problems=("store-unavailable",),
+        answers={
+            200: Answer(
+                description="A page",
+                content=json_content(closed_object(jobs=array(ref(JobView)), nextCursor=or_null("string"))),
+                sometimes=("Link",),
+                links={"next": link("listJobs", "The next page", cursor="$response.body#/nextCursor")},
+            )
+        },
+    ),
+    ("GET", "/jobs/stats"): Operation(
+        id="countJobs",
+        tag="jobs",
+        summary="Count jobs by status and type",
+        query=NoQuery,
+        answers={
+            200: Answer(
+                description="The counts",
+                content=json_content(
+                    closed_object(
+                        total={"type": "integer"},
+                        byStatus=COUNTS,
+                        byType={"type": "object", "additionalProperties": COUNTS},
+                    )
+                ),
+            )
+        },
+    ),
+    ("GET", "/jobs/{id}"): Operation(
+        id="readJob",
+        tag="jobs",
+        summary="Read a job, or wait for it",
+        description=(
+            "202 while it is in progress, 200 once it has ended: a failure was read successfully, too. "
+            "With `wait` it is a long poll, which the server answers early only when it stops."
+        ),
+        query=JobQuery,
+        headers=("If-None-Match", "Prefer"),
+        answers={
+            200: Answer(
+                description="The job has ended", content=json_content(ref(JobDetail)), headers=("ETag",),
+                sometimes=("Preference-Applied",), links=JOB_LINKS,
+            ),
+            202: Answer(
+                description="The job is in progress", content=json_content(ref(JobDetail)),
+                headers=("ETag", "Retry-After"), sometimes=("Preference-Applied",), links=JOB_LINKS,
+            ),
+            303: Answer(
+                description="With `redirect`: where the result of the job stands", headers=("Location",),
+                sometimes=("Preference-Applied",),
+            ),
+            304: Answer(
+                description="The version is the same", headers=("ETag",),
+                sometimes=("Retry-After", "Preference-Applied"),
+            ),
+        },
+        problems=("not-found", "too-many-waits", "store-unavailable"),
+    ),
+    ("DELETE", "/jobs/{id}"): Operation(
+        id="deleteJob",
+        tag="jobs",
+        summary="Cancel a job, or with `purge` delete it",
+        description=(
+            "What is asked for is recorded durably first. A cancel that is recorded before the job's end decides: "
+            "it is cancelled, whatever its handler returns."
+        ),
+        query=PurgeQuery,
+        answers={
+            202: Answer(
+                description="Recorded; the job is still stopping",
+                content=json_content(ref(JobView)),
+                headers=("Location", "Retry-After"),
+                links={"read": JOB_LINKS["read"]},
+            ),
+            204: Answer(description="The job is cancelled, or deleted"),
+        },
+        problems=("not-found", "conflict", "store-unavailable"),
+    ),
+    ("POST", "/jobs/{id}/retry"): Operation(
+        id="retryJob",
+        tag="jobs",
+        summary="Repeat a failed or cancelled job as a new one",
+        description="With the same inputs, uploads included; the new job's `retryOf` names this one.",
+        query=NoQuery,
+        headers=SUBMISSION_HEADERS,
+        answers={200: FINISHED, 202: ACCEPTED},
+        problems=(
+            *KEY_PROBLEMS, "not-found", "conflict", "queue-full", "disk-full", "store-unavailable", "stopping",
+            "job-type-unavailable",
+        ),
+    ),
+    ("GET", "/jobs/{id}/logs"): Operation(
+        id="readLogs",
+        tag="jobs",
+        summary="Read a job's log",
+        query=LogsQuery,
+        answers={
+            200: Answer(
+                description="Lines, oldest first",
+                content=json_content(closed_object(lines=array(ref(LogLineView)), nextAfter=or_null("integer"))),
+            )
+        },
+        problems=("not-found", "store-unavailable"),
+    ),
+}  # fmt: skip

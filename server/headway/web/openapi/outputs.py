@@ -1,0 +1,53 @@
+"""Outputs: a job's result and its files."""
+
+from ..endpoints.files import FileQuery
+from ..requests.query import NoQuery
+from .operation import Answer, Operation, Operations, Schema, json_content
+
+FILE_CONTENT: dict[str, Schema] = {
+    "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+    "*/*": {"schema": {}},
+}
+"""Of any type. The first one is for generators of clients, which know no others."""
+FILE_HEADERS = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition")
+
+OPERATIONS: Operations = {
+    ("GET", "/jobs/{id}/result"): Operation(
+        id="readResult",
+        tag="outputs",
+        summary="Read a job's result",
+        description="The place where a failed job is an HTTP error: 422, with its error under `jobError`.",
+        query=NoQuery,
+        answers={200: Answer(description="What the handler returned", content=json_content({}))},
+        problems=("not-found", "not-finished", "gone", "job-failed", "store-unavailable"),
+        problem_headers={409: ("Retry-After",)},
+    ),
+    ("DELETE", "/jobs/{id}/result"): Operation(
+        id="deleteResult",
+        tag="outputs",
+        summary="Delete result and output files, keep the record",
+        query=NoQuery,
+        answers={204: Answer(description="Deleted")},
+        problems=("not-found", "not-finished", "store-unavailable"),
+        problem_headers={409: ("Retry-After",)},
+    ),
+    ("GET", "/jobs/{id}/files/{name}"): Operation(
+        id="downloadFile",
+        tag="outputs",
+        summary="Download an output file",
+        description="As a download, or with `inline` to be shown in a sandbox.",
+        query=FileQuery,
+        headers=("Range", "If-Range", "If-None-Match", "If-Match", "If-Modified-Since", "If-Unmodified-Since"),
+        answers={
+            200: Answer(description="The file", content=FILE_CONTENT, headers=FILE_HEADERS),
+            206: Answer(
+                description="A part of the file",
+                content=FILE_CONTENT,
+                headers=(*FILE_HEADERS, "Content-Range"),
+            ),
+            304: Answer(description="The file is the same", headers=("ETag",)),
+        },
+        problems=("not-found", "precondition-failed", "range-not-satisfiable", "store-unavailable"),
+        problem_headers={416: ("Content-Range",)},
+    ),
+}

@@ -1,0 +1,97 @@
+"""Operations: jobs in the shapes that Azure's and Google's SDKs know."""
+
+from ...representation import JobView
+from ..endpoints.sdks.azure import MonitorQuery, StatusMonitor
+from ..endpoints.sdks.google import STRUCT, OperationsQuery
+from ..requests.query import NoQuery
+from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, ref
+
+OPERATION: Schema = {
+    "type": "object",
+    "description": "google.longrunning.Operation",
+    "properties": {
+        "name": {"type": "string", "pattern": "^jobs/operations/"},
+        "done": {"type": "boolean"},
+        "metadata": closed_object(**{"@type": {"const": STRUCT}, "value": ref(JobView)}),
+        "response": closed_object(
+            **{
+                "@type": {"const": STRUCT},
+                "value": {
+                    "type": "object",
+                    "properties": {
+                        "resultUrl": {"type": "string"},
+                        "result": {"description": "What the handler returned, up to 64 KiB; not in lists."},
+                    },
+                    "required": ["resultUrl"],
+                    "additionalProperties": False,
+                },
+            }
+        ),
+        "error": closed_object(code={"type": "integer"}, message={"type": "string"}),
+    },
+    "required": ["name", "metadata", "done"],
+    "additionalProperties": False,
+}
+NEVER_422 = ("malformed-request",)
+"""To Google's clients a query that is not valid is a 400."""
+NOTHING = Answer(description="Done", content=json_content(closed_object()))
+
+OPERATIONS: Operations = {
+    ("GET", "/operations/{id}"): Operation(
+        id="readStatusMonitor",
+        tag="sdks",
+        summary="Read a job as Azure's SDKs poll it",
+        description="Always 200: `status` says how far it is. Submissions name it in `Operation-Location`.",
+        query=MonitorQuery,
+        answers={
+            200: Answer(
+                description="The job as a status monitor",
+                content=json_content(ref(StatusMonitor)),
+                sometimes=("Retry-After",),
+            )
+        },
+        problems=("not-found", "store-unavailable"),
+    ),
+    ("GET", "/v1/jobs/operations"): Operation(
+        id="listOperations",
+        tag="sdks",
+        query_problems=NEVER_422,
+        summary="List jobs as Google's SDKs do",
+        query=OperationsQuery,
+        answers={
+            200: Answer(
+                description="A page, newest first",
+                content=json_content(closed_object(operations=array(OPERATION), nextPageToken={"type": "string"})),
+            )
+        },
+        problems=("store-unavailable",),
+    ),
+    ("GET", "/v1/jobs/operations/{id}"): Operation(
+        id="readOperation",
+        tag="sdks",
+        query_problems=NEVER_422,
+        summary="Read a job as Google's SDKs poll it",
+        query=NoQuery,
+        answers={200: Answer(description="The job as an operation", content=json_content(OPERATION))},
+        problems=("not-found", "store-unavailable"),
+    ),
+    ("DELETE", "/v1/jobs/operations/{id}"): Operation(
+        id="deleteOperation",
+        tag="sdks",
+        query_problems=NEVER_422,
+        summary="Delete a job that has ended, as Google's SDKs do",
+        query=NoQuery,
+        answers={200: NOTHING},
+        problems=("not-found", "conflict", "store-unavailable"),
+    ),
+    ("POST", "/v1/jobs/operations/{id}:cancel"): Operation(
+        id="cancelOperation",
+        tag="sdks",
+        query_problems=NEVER_422,
+        summary="Cancel a job as Google's SDKs do",
+        description="Recorded durably, not awaited; a job that has ended stays as it is.",
+        query=NoQuery,
+        answers={200: NOTHING},
+        problems=("not-found", "store-unavailable"),
+    ),
+}

@@ -1,0 +1,55 @@
+"""Streams: what changes, as server-sent events."""
+
+from ..requests.query import LastEventQuery
+from ..streams.many import ManyQuery
+from .operation import Answer, Operation, Operations, Schema
+
+NAMES = ("message", "log", "reset", "gone", "ready")
+EVENT: Schema = {
+    "title": "Event",
+    "type": "object",
+    "description": "One event: the schema is that of each event, not of the stream.",
+    "properties": {
+        "event": {"enum": NAMES, "description": "`message`, which is not sent, is a state: the data is a job."},
+        "id": {"type": "string", "pattern": "^[0-9]+$"},
+        "data": {"type": "string", "contentMediaType": "application/json"},
+    },
+    "required": ["data"],
+}
+
+EVENTS = Answer(
+    description="Server-sent events (WHATWG HTML, 9.2)",
+    content={"text/event-stream": {"schema": EVENT}},
+)
+
+OPERATIONS: Operations = {
+    ("GET", "/jobs/{id}/progress"): Operation(
+        id="watchJob",
+        tag="streams",
+        summary="Watch a job",
+        description=(
+            "State is an unnamed event whose data is the job; `event: log` is a line of its log. Events with an `id` "
+            "are not missed by who reconnects with it; an id that cannot be placed is answered with `event: reset`. "
+            "The stream ends with the job; `event: gone` says that it was deleted."
+        ),
+        query=LastEventQuery,
+        headers=("Last-Event-ID",),
+        answers={200: EVENTS, 204: Answer(description="The event given was the job's last: nothing will follow")},
+        problems=("not-found", "too-many-streams", "stopping", "store-unavailable"),
+        problem_headers={503: ("Retry-After",)},
+    ),
+    ("GET", "/jobs/progress"): Operation(
+        id="watchJobs",
+        tag="streams",
+        summary="Watch many jobs",
+        description=(
+            "The active jobs and those that ended in the last minute, then `event: ready`, then what changes. "
+            "`event: gone` says that a job was deleted."
+        ),
+        query=ManyQuery,
+        headers=("Last-Event-ID",),
+        answers={200: EVENTS},
+        problems=("too-many-streams", "stopping"),
+        problem_headers={503: ("Retry-After",)},
+    ),
+}

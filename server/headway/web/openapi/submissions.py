@@ -1,0 +1,165 @@
+"""Submissions: of any type with an envelope, and of each job type with its own schema."""
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from ...authoring.job_types import JobType
+from ...authoring.uploads import INPUT_PART
+from ..requests.options import Envelope, SubmitOptions
+from ..requests.query import NoQuery
+from .jobs import ACCEPTED, FINISHED, KEY_PROBLEMS, SUBMISSION_HEADERS
+from .operation import REF, Operation, Operations, Schema, closed_object, json_content, ref
+
+PROBLEMS = (
+    "malformed-request", "body-timeout", "too-large", "unsupported-media-type", "validation-failed",
+    "queue-full", "disk-full", "store-unavailable", "stopping", "job-type-unavailable", *KEY_PROBLEMS,
+)  # fmt: skip
+
+
+SIXTY_FOUR_BITS: Schema = {"minimum": -(2**63), "maximum": 2**63 - 1}
+"""Of every integer: the server takes no others."""
+
+
+def operations(job_types: Iterable[JobType]) -> Operations:
+    """How jobs are submitted."""
+    return {
+        ("POST", "/jobs"): _enveloped(),
+        ("POST", "/jobs/{id}"): _named(),
+        **{_route(job_type): typed(job_type) for job_type in job_types},
+    }
+
+
+def definitions(job_types: Iterable[JobType]) -> Schema:
+    """What the types' schemas define, by the names that `hoisted` gives."""
+    return {
+        f"{job_type.name}.{name}": hoisted(definition, job_type.name)
+        for job_type in job_types
+        for name, definition in job_type.input_schema.get("$defs", {}).items()
+    }
+
+
+def _route(job_type: JobType) -> tuple[str, str]:
+    return ("POST", f"/jobs/{job_type.name}")
+
+
+def _enveloped() -> Operation:
+    """The envelope as JSON, or its fields and the files as parts of a form."""
+    return Operation(
+        id="submitJob",
+        tag="submit",
+        summary="Submit a job of any type",
+        query=NoQuery,
+        content=json_content(ref(Envelope)) | _form(_envelope_form()),
+        content_required=True,
+        headers=SUBMISSION_HEADERS,
+        answers={200: FINISHED, 202: ACCEPTED},
+        problems=("not-found", *PROBLEMS),
+    )
+
+
+def _envelope_form() -> Schema:
+    """What is left out of JSON or `null` there is left out here."""
+    schema = Envelope.model_json_schema(ref_template=REF)
+    schema["properties"] = {name: _as_text(_without_null(field)) for name, field in schema["properties"].items()}
+    return schema
+
+
+def _as_text(field: Schema) -> Schema:
+    """A part of a form is text: of a list of words, what stands between commas."""
+    if field.get("type") != "array":
+        return field
+    word = "|".join(map(re.escape, field["items"]["enum"]))
+    said = {key: value for key, value in field.items() if key in ("title", "description")}
+    return said | {"type": "string", "pattern": f"^({word})(,({word}))*$"}
+
+
+def _without_null(field: Schema) -> Schema:
+    if "anyOf" not in field:
+        return field
+    said = {key: value for key, value in field.items() if key not in ("anyOf", "default")}
+    choice: Schema = next(choice for choice in field["anyOf"] if choice != {"type": "null"})
+    return said | choice
+
+
+def _named() -> Operation:
+    """The path of all types: a type's own path says more."""
+    anything: Schema = {"type": "object"}
+    return Operation(
+        id="submitNamedJob",
+        tag="submit",
+        summary="Submit a job of the type that the path names",
+        description="Each type has a description of its own, with the schema of its input.",
+        query=SubmitOptions,
+        content=json_content(anything) | _form(anything),
+        headers=SUBMISSION_HEADERS,
+        answers={200: FINISHED, 202: ACCEPTED},
+        problems=("not-found", *PROBLEMS),
+    )
+
+
+def typed(job_type: JobType) -> Operation:
+    """The type's own schema, as JSON or as a form with its files."""
+    schema = _whole(job_type)
+    properties = dict(schema.get("properties", {}))
+    parts = {name: _file(properties.pop(name)) for name in job_type.uploads}
+    required = set(schema.get("required", ()))
+    rest = {**schema, "properties": properties, "required": sorted(required - parts.keys())}
+    needed = sorted(required & parts.keys()) + ([INPUT_PART] if required - parts.keys() else [])
+    content = _form(closed_object(**parts, **{INPUT_PART: rest}) | {"required": needed})
+    if not required & parts.keys():
+        content = json_content(rest, _example(rest)) | content
+    return Operation(
+        id=f"submit-{job_type.name}",
+        tag="submit",
+        summary=job_type.title,
+        description=job_type.description,
+        query=SubmitOptions,
+        content=content,
+        content_required=bool(required),
+        headers=SUBMISSION_HEADERS,
+        answers={200: FINISHED, 202: ACCEPTED},
+        problems=PROBLEMS,
+    )
+
+
+def _example(schema: Schema) -> Any:
+    """What the author of the type gives as one; without any, nothing, if nothing is required."""
+    given = schema.get("examples")
+    return given[0] if given else None if schema.get("required") else {}
+
+
+def _file(schema: Schema) -> Schema:
+    """A file part that need not be there is left out: there is no part that says `null`."""
+    said = {key: value for key, value in schema.items() if key in ("title", "description", "contentMediaType")}
+    return {**said, "type": "string", "format": "binary"}
+
+
+def _form(schema: Schema) -> dict[str, Schema]:
+    return {"multipart/form-data": {"schema": schema, "encoding": {INPUT_PART: {"contentType": "application/json"}}}}
+
+
+def _whole(job_type: JobType) -> Schema:
+    """The input's schema; a recursive model is nothing but a reference to itself."""
+    schema = job_type.input_schema
+    whole = schema["$defs"][schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+    moved: Schema = hoisted({key: value for key, value in whole.items() if key != "$defs"}, job_type.name)
+    return moved
+
+
+def hoisted(part: Any, prefix: str) -> Any:
+    """A schema with references to where `definitions` puts what they name.
+
+    `#/$defs/…` would point into the document's root.
+    """
+    if isinstance(part, list):
+        return [hoisted(item, prefix) for item in part]
+    if not isinstance(part, Mapping):
+        return part
+    bounds = SIXTY_FOUR_BITS if part.get("type") == "integer" else {}
+    return bounds | {
+        key: REF.format(model=f"{prefix}.{value.removeprefix('#/$defs/')}")
+        if key == "$ref" and isinstance(value, str)
+        else hoisted(value, prefix)
+        for key, value in part.items()
+    }

@@ -1,0 +1,94 @@
+"""Webhooks: what their receivers are sent, and the deliveries of a job."""
+
+from collections.abc import Mapping
+
+from ...domain.deliveries import DEFAULT_EVENTS, WebhookEvent
+from ...representation import JobView
+from ..endpoints.deliveries import DeliveryView
+from ..requests.query import NoQuery
+from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, link, ref
+
+SUMMARIES: Mapping[WebhookEvent, str] = {
+    WebhookEvent.STARTED: "An attempt of a job has started",
+    WebhookEvent.PROGRESS: "A job has moved on; at most every ten seconds, the newest only",
+    WebhookEvent.COMPLETED: "A job has completed",
+    WebhookEvent.FAILED: "A job has failed",
+    WebhookEvent.CANCELLED: "A job was cancelled",
+}
+
+HEADERS: Mapping[str, Schema] = {
+    "webhook-id": {
+        "description": "The delivery's id: the same at every attempt, so that a receiver can tell a repeat.",
+        "schema": {"type": "string"},
+    },
+    "webhook-timestamp": {
+        "description": "When this attempt was made, in seconds since 1970.",
+        "schema": {"type": "string", "pattern": "^[0-9]+$"},
+    },
+    "webhook-signature": {
+        "description": "`v1,` and the HMAC-SHA256 of id, timestamp and body; several, separated by spaces, while a "
+        "secret is being changed.",
+        "schema": {"type": "string", "pattern": "^v1,[A-Za-z0-9+/=]+( v1,[A-Za-z0-9+/=]+)*$"},
+    },
+}
+
+OPERATIONS: Operations = {
+    ("GET", "/jobs/{id}/deliveries"): Operation(
+        id="listDeliveries",
+        tag="webhooks",
+        summary="List the deliveries of a job's webhook",
+        description="Newest first. What has ended is kept for a week at most, and of progress only the newest.",
+        query=NoQuery,
+        answers={
+            200: Answer(
+                description="The deliveries",
+                content=json_content(closed_object(deliveries=array(ref(DeliveryView)))),
+            )
+        },
+        problems=("not-found", "store-unavailable"),
+    ),
+    ("POST", "/jobs/{id}/deliveries/{deliveryId}/redeliver"): Operation(
+        id="redeliver",
+        tag="webhooks",
+        summary="Send a delivery again",
+        description="With the same id and body, as soon as there is room, and again as often as a new one.",
+        query=NoQuery,
+        answers={
+            202: Answer(
+                description="Recorded; the delivery as it is now",
+                content=json_content(ref(DeliveryView)),
+                links={"list": link("listDeliveries", "What came of it", id="$request.path.id")},
+            )
+        },
+        problems=("not-found", "store-unavailable"),
+    ),
+}
+
+
+def webhooks() -> Schema:
+    """What the server sends (OpenAPI 3.1, 4.8.1): an operation of the receiver for each event."""
+    return {event.value: {"post": _told(event)} for event in WebhookEvent}
+
+
+def _told(event: WebhookEvent) -> Schema:
+    by_default = "" if event in DEFAULT_EVENTS else " Only if `webhookEvents` names it."
+    body = closed_object(
+        type={"const": event.value},
+        timestamp={"type": "string", "format": "date-time", "description": "when it happened"},
+        data=ref(JobView),
+    )
+    return {
+        "operationId": f"hear-{event.value.replace('.', '-')}",
+        "tags": ["webhooks"],
+        "summary": SUMMARIES[event],
+        "description": f"Signed by Standard Webhooks. Deliveries may overtake each other: `data.version` says "
+        f"which is newer.{by_default}",
+        "security": [],  # what is asked for here, the server's clients know nothing of
+        "parameters": [{"name": name, "in": "header", "required": True, **header} for name, header in HEADERS.items()],
+        "requestBody": {"required": True, "content": json_content(body)},
+        "responses": {
+            "2XX": {"description": "Received"},
+            "410": {"description": "Not wanted any more: nothing is sent to this URL until it is named again"},
+            "default": {"description": "Not received: sent again later; 429 and 503 can say when with `Retry-After`"},
+        },
+    }

@@ -1,0 +1,215 @@
+"""Errors as `application/problem+json` (RFC 9457), on every path."""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import wraps
+from typing import Any
+
+import structlog
+from aiohttp import web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from ..errors import (
+    HeadwayError,
+    JobNotFoundError,
+    JobStateError,
+    OwnersShareUsedUpError,
+    QueueFullError,
+    StoreUnavailableError,
+    TooManyStreamsError,
+    TooManyWaitsError,
+)
+from .connections.lingering import answer_and_linger
+from .links import LINKS
+
+KINDS: Mapping[str, tuple[int, str]] = {
+    "malformed-request": (400, "The request cannot be read"),
+    "unauthorized": (401, "It is not clear who asks"),
+    "forbidden": (403, "This may not be done in this way"),
+    "not-found": (404, "There is no such resource"),
+    "method-not-allowed": (405, "The resource does not support this method"),
+    "body-timeout": (408, "The body did not come in time"),
+    "head-timeout": (408, "The request did not come in time"),
+    "not-finished": (409, "The job has not finished"),
+    "conflict": (409, "The job's state does not allow this"),
+    "gone": (410, "The resource is gone"),
+    "precondition-failed": (412, "A condition of the request is false"),
+    "too-large": (413, "The request is too large"),
+    "unsupported-media-type": (415, "The media type is not supported"),
+    "range-not-satisfiable": (416, "The file has no such range"),
+    "expectation-failed": (417, "The expectation cannot be met"),
+    "misdirected": (421, "The request is for another server"),
+    "idempotency-key-reused": (422, "The idempotency key belongs to another request"),
+    "validation-failed": (422, "The request is not valid"),
+    "job-failed": (422, "The job failed"),
+    "too-many-requests": (429, "Too much was asked in too short a time"),
+    "too-many-streams": (429, "Too many streams are open"),
+    "internal-error": (500, "The server made a mistake"),
+    "too-many-waits": (429, "Too many requests are waiting"),
+    "too-many-connections": (503, "Too many connections are open"),
+    "queue-full": (503, "The queue is full"),
+    "disk-full": (503, "The disk is full"),
+    "store-unavailable": (503, "The store cannot be written"),
+    "stopping": (503, "The server is stopping"),
+    "resource-timeout": (503, "The resource could not be read in time"),
+    "job-type-unavailable": (503, "The job type cannot run on this server"),
+    "http-error": (500, "The request could not be answered"),
+}
+"""Every problem type: its slug under `/problems/`, its status and title."""
+
+STORE_RETRY_AFTER_S = 5
+
+RATE_LIMITS = web.RequestKey("rate_limits", dict[str, str])
+"""In a request to which a rate applies: the headers that say so."""
+
+Endpoint = Callable[[web.Request], Awaitable[web.Response]]
+
+KIND_BY_ERROR: Mapping[type[HeadwayError], str] = {
+    JobNotFoundError: "not-found",
+    JobStateError: "conflict",
+    OwnersShareUsedUpError: "too-many-requests",  # before what it is a case of
+    QueueFullError: "queue-full",
+    TooManyStreamsError: "too-many-streams",
+    TooManyWaitsError: "too-many-waits",
+    StoreUnavailableError: "store-unavailable",
+}
+"""What the rooms raise for each other, as clients see it."""
+
+_KIND_BY_STATUS = {
+    404: "not-found",
+    405: "method-not-allowed",
+    413: "too-large",
+    415: "unsupported-media-type",
+}
+
+log = structlog.get_logger(__name__)
+
+
+class Problem(Exception):  # noqa: N818 - RFC 9457's word
+    """An answer that is an error. `errors` are pairs of a JSON pointer (RFC 6901) and what is wrong there."""
+
+    def __init__(
+        self,
+        kind: str,
+        detail: str | None = None,
+        *,
+        errors: Sequence[tuple[str, str]] = (),
+        retry_after_s: int | None = None,
+        headers: Mapping[str, str] | None = None,
+        extra: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(kind)
+        self.kind = kind
+        self.detail = detail
+        self.errors = errors
+        self.headers = dict(headers or {})
+        if retry_after_s is not None:
+            self.headers["Retry-After"] = str(max(1, retry_after_s))
+        self.extra = dict(extra or {})
+
+    @property
+    def status(self) -> int:
+        return KINDS[self.kind][0]
+
+    @property
+    def text(self) -> str:
+        """What happened, in words."""
+        return self.detail or (self.errors[0][1] if self.errors else KINDS[self.kind][1])
+
+    def response(self, request: web.Request, *, status: int | None = None) -> web.Response:
+        default_status, title = KINDS[self.kind]
+        body: dict[str, Any] = {
+            "type": f"/problems/{self.kind}",
+            "title": title,
+            "status": status or default_status,
+            "detail": self.detail or (self.errors[0][1] if self.errors else None),
+            "instance": request.app[LINKS].to(request.rel_url.raw_path[:200]),
+        }
+        if self.errors:
+            body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in self.errors]
+        return web.Response(
+            status=status or default_status,
+            body=json.dumps(body | self.extra, ensure_ascii=False).encode("utf-8", "replace"),
+            content_type="application/problem+json",
+            headers={"Cache-Control": "no-store", **request.get(RATE_LIMITS, {}), **self.headers},
+        )
+
+
+CHALLENGE = 'Bearer realm="headway"'
+
+
+def unauthorized(detail: str, *, error: str | None = None) -> Problem:
+    """401, and how to be let in; `error` is what was wrong with the token that was sent (RFC 6750, 3)."""
+    challenge = CHALLENGE if error is None else f'{CHALLENGE}, error="{error}"'
+    return Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
+
+
+async def answer_to(request: web.Request, error: Exception) -> web.StreamResponse:
+    """Turn whatever an endpoint raised into a problem; what is nobody's fault but ours is logged."""
+    match error:
+        case Problem() | HeadwayError():
+            problem = as_problem(error)
+            response = problem.response(request)
+            if problem.kind == "stopping" and not request.content.is_eof():
+                await answer_and_linger(request, response)
+            return response
+        case web.HTTPException():
+            if error.status < 400:  # noqa: PLR2004 - a redirect is an answer, not a problem
+                raise error
+            return _from_http(error, request)
+        case ConnectionError():
+            # The client is gone, there is nobody to tell; raised, it would be an error of ours in the log.
+            return Problem("malformed-request", "The connection was lost.").response(request)
+        case _:
+            log.error("an endpoint failed", method=request.method, path=request.path[:200], exc_info=error)
+            return Problem("internal-error", "The error is in the server's log.").response(request)
+
+
+def also_saying(more: Callable[[Problem], Mapping[str, Any]]) -> Callable[[Endpoint], Endpoint]:
+    """An endpoint whose problems have more members (RFC 9457, 3.2), for clients that know another form of errors."""
+
+    def decorated(endpoint: Endpoint) -> Endpoint:
+        @wraps(endpoint)
+        async def answer(request: web.Request) -> web.Response:
+            try:
+                return await endpoint(request)
+            except (Problem, HeadwayError) as error:
+                problem = as_problem(error)
+                problem.extra |= more(problem)
+                raise problem from None
+
+        return answer
+
+    return decorated
+
+
+def as_problem(error: Problem | HeadwayError) -> Problem:
+    """What the domain's error is to a client."""
+    if isinstance(error, Problem):
+        return error
+    kind = next((kind for of_class, kind in KIND_BY_ERROR.items() if isinstance(error, of_class)), None)
+    if kind is None:
+        log.error("an unexpected domain error", error=repr(error))
+        return Problem("internal-error", "The error is in the server's log.")
+    detail = "There is no such job." if kind == "not-found" else str(error)
+    otherwise_s = STORE_RETRY_AFTER_S if kind == "store-unavailable" else None
+    return Problem(kind, detail, retry_after_s=getattr(error, "retry_after_s", otherwise_s))
+
+
+def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
+    """An error that aiohttp raised: the router's 404 and 405, mostly."""
+    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+    kind = _KIND_BY_STATUS.get(error.status, "http-error")
+    return Problem(kind, error.reason, headers=headers).response(request, status=error.status)
+
+
+class ClientFaults(logging.Filter):
+    """Keeps out of the log what aiohttp reports as an error of ours.
+
+    A client sent rubbish, or went away; or a body was given up with a `Problem`, and aiohttp read on.
+    """
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        fault = record.exc_info[1] if record.exc_info else None
+        return not isinstance(fault, HttpProcessingError | web.RequestPayloadError | ConnectionError | Problem)

@@ -1,0 +1,1 @@
+"""Reading requests: bodies, query and path parameters, headers. Bad input becomes a `Problem` here."""

@@ -1,0 +1,58 @@
+"""Query parameters that select jobs, for lists and streams."""
+
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic.alias_generators import to_camel
+
+from ...domain.filters import JobFilter
+from ...domain.ids import JOB_ID
+from ...domain.jobs import Status
+from .options import Instant
+
+
+def _split(value: Any) -> Any:
+    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+
+
+class QueryModel(BaseModel):
+    model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
+
+
+class FilterQuery(QueryModel):
+    """Which jobs a stream is about; comma-separated values are alternatives."""
+
+    type: Annotated[frozenset[str], BeforeValidator(_split)] = frozenset()
+    status: Annotated[frozenset[Status], BeforeValidator(_split)] = frozenset()
+    ids: Annotated[frozenset[str], BeforeValidator(_split), Field(max_length=500)] = frozenset()
+
+    def as_filter(self) -> JobFilter:
+        return JobFilter(statuses=self.status, types=self.type, ids=self.ids)
+
+
+class PageQuery(QueryModel):
+    """Which jobs a list of one type shows, and how many of them."""
+
+    status: Annotated[frozenset[Status], BeforeValidator(_split)] = frozenset()
+    label: str | None = None
+    created_after: Instant | None = None
+    created_before: Instant | None = None
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+    cursor: str | None = Field(
+        None, description="`nextCursor` of the page before.", json_schema_extra={"pattern": f"^{JOB_ID}$"}
+    )
+
+    def as_filter(self, types: frozenset[str]) -> JobFilter:
+        return JobFilter(
+            statuses=self.status,
+            types=types,
+            label=self.label,
+            created_after=self.created_after,
+            created_before=self.created_before,
+        )
+
+
+class ListQuery(PageQuery):
+    """Which jobs the list of all types shows, and how many of them."""
+
+    type: Annotated[frozenset[str], BeforeValidator(_split)] = frozenset()

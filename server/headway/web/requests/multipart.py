@@ -1,0 +1,196 @@
+"""`multipart/form-data` bodies (RFC 7578): text parts as fields, file parts streamed to disk."""
+
+import asyncio
+import hashlib
+import os
+import re
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from io import FileIO
+from pathlib import Path
+from typing import Any
+
+from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
+
+from ...authoring.uploads import INPUT_PART
+from ...domain.jobs import UploadedFile
+from ...domain.text import clean_text
+from ...errors import StoreUnavailableError
+from ...settings import Settings
+from ..keys import FILES
+from ..problems import Problem
+from .bodies import CHUNK_BYTES, check_charset, check_coding, one_line, too_large
+from .disk_space import check_space
+from .options import MAX_LABEL_CHARS
+from .strict_json import parse_json, pointer_token
+
+WRITE_BYTES = 1024 * 1024
+MAX_FILENAME_CHARS = 255
+MAX_PARTS = 100
+_FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
+
+
+@dataclass(slots=True)
+class Body:
+    """A submission's body: JSON fields, what is known of the files that came with them, their SHA-256 if asked for."""
+
+    fields: Any
+    uploads: dict[str, UploadedFile] = field(default_factory=dict)
+    sums: dict[str, str] = field(default_factory=dict)
+
+
+async def read_multipart(
+    request: web.Request, settings: Settings, incoming: Path | None, input_pointer: str, *, hashing: bool = False
+) -> Body:
+    """The parts of a `multipart/form-data` body (RFC 7578): texts as fields, files into `incoming`, durably.
+
+    The part `input` is JSON; other texts stay text. Each file is stored under its part's name, which must be
+    an identifier; the client's file name is never a path. `input_pointer` is where the part `input` stands in
+    the pointers of errors. With `hashing` the body has the files' SHA-256 too; without `incoming` nothing else is
+    made of them. Raises `Problem`; the caller removes `incoming` then.
+    """
+    check_coding(request)
+    body = Body(fields={})
+    room = partial(check_space, request.app[FILES], settings) if incoming is not None else _needs_no_space
+    left, left_for_texts = settings.max_upload_bytes, settings.max_body_bytes
+    try:
+        reader = await request.multipart()
+        while (part := await reader.next()) is not None:
+            if not isinstance(part, BodyPartReader):
+                raise Problem("malformed-request", "A part must not hold parts.")
+            name = _part_name(part, body)
+            if part.filename is None or name == INPUT_PART:
+                text = await _text_part(part, settings.max_body_bytes, left_for_texts)
+                left_for_texts -= len(text)
+                body.fields[name] = _text_value(part, text, settings, input_pointer)
+            else:
+                path = None if incoming is None else incoming / name
+                body.uploads[name], total = await _file_part(part, path, left, room, hashing=hashing)
+                left -= body.uploads[name].size_bytes
+                if total is not None:
+                    body.sums[name] = total
+    except (ValueError, AssertionError, web.RequestPayloadError, HttpProcessingError) as error:
+        raise Problem("malformed-request", f"The multipart body cannot be read: {one_line(error)}") from None
+    return body
+
+
+def _needs_no_space(_more_bytes: int) -> None:
+    """Of a file that is not stored."""
+
+
+def _part_name(part: BodyPartReader, body: Body) -> str:
+    if len(body.fields) + len(body.uploads) == MAX_PARTS:
+        raise Problem("too-large", f"At most {MAX_PARTS} parts are accepted.")
+    if not part.name:
+        raise Problem("malformed-request", "Each part needs a name.")
+    name = part.name
+    pointer = f"/{pointer_token(name[:MAX_LABEL_CHARS])}"
+    if not _FIELD.fullmatch(name):
+        raise Problem("validation-failed", "A part's name is no field.", errors=[(pointer, "is no field")])
+    if name in body.fields or name in body.uploads:
+        raise Problem("validation-failed", "A part is given twice.", errors=[(pointer, "is given twice")])
+    return name
+
+
+async def _text_part(part: BodyPartReader, most: int, left: int) -> bytes:
+    """A part in memory; all of them together hold at most `most` bytes, of which `left` are left."""
+    text = bytearray()
+    while chunk := await part.read_chunk(CHUNK_BYTES):
+        text += chunk
+        if len(text) > left:
+            raise too_large(most)
+    return bytes(text)
+
+
+def _text_value(part: BodyPartReader, text: bytes, settings: Settings, input_pointer: str) -> Any:
+    if part.name == INPUT_PART:
+        check_charset(part.get_charset("utf-8"))
+        return parse_json(text, settings.max_json_depth, input_pointer)
+    try:
+        return text.decode("utf-8")
+    except UnicodeDecodeError:
+        raise Problem("malformed-request", f"The part {part.name} is not UTF-8.") from None
+
+
+class _Sink:
+    """Where a file's bytes go: into a file, into a sum, or both. All of it blocks."""
+
+    def __init__(self, path: Path | None, *, hashing: bool) -> None:
+        self._sha256 = hashlib.sha256() if hashing else None
+        self._file = None if path is None else path.open("xb", 0)
+
+    def write(self, data: bytearray) -> None:
+        if self._sha256 is not None:
+            self._sha256.update(data)
+        if self._file is not None:
+            _write(self._file, data)
+
+    def finish(self, rest: bytearray) -> None:
+        self.write(rest)
+        if self._file is not None:
+            os.fsync(self._file.fileno())
+
+    @property
+    def sum(self) -> str | None:
+        return None if self._sha256 is None else self._sha256.hexdigest()
+
+    def close(self) -> None:
+        if self._file is not None:
+            self._file.close()
+
+
+async def _file_part(
+    part: BodyPartReader, path: Path | None, most: int, room: Callable[[int], None], *, hashing: bool
+) -> tuple[UploadedFile, str | None]:
+    """Stream a file to disk and sync it; blocking calls happen in a thread, a megabyte at a time.
+
+    Returns its sum too, if one is wanted. Without `path` nothing is stored.
+    """
+    size = 0
+    pending = bytearray()
+    with storing():
+        sink = await asyncio.to_thread(_Sink, path, hashing=hashing)
+    with closing(sink):
+        while chunk := await part.read_chunk(CHUNK_BYTES):
+            size += len(chunk)
+            if size > most:
+                raise too_large(most)
+            pending += chunk
+            if len(pending) >= WRITE_BYTES:
+                room(len(pending))
+                with storing():
+                    await asyncio.to_thread(sink.write, pending)
+                pending = bytearray()
+        room(len(pending))
+        with storing():
+            await asyncio.to_thread(sink.finish, pending)
+    content_type = part.headers.get("Content-Type", "application/octet-stream")
+    upload = UploadedFile(
+        field=part.name or "",
+        filename=clean_text(part.filename or "")[-MAX_FILENAME_CHARS:],
+        content_type=clean_text(content_type)[:MAX_FILENAME_CHARS],
+        size_bytes=size,
+    )
+    return upload, sink.sum
+
+
+def _write(file: FileIO, data: bytearray) -> None:
+    """All of it: an unbuffered file takes what fits when the disk is nearly full, and does not say so."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]
+
+
+@contextmanager
+def storing() -> Iterator[None]:
+    """A disk that takes no upload is a store that cannot write.
+
+    Around file operations alone: a lost connection is an `OSError` too.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise StoreUnavailableError(f"the upload cannot be stored: {error.strerror}") from error

@@ -1,0 +1,117 @@
+"""Strict JSON: what a body may hold, and where in it an error stands."""
+
+import json
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any
+
+from ..problems import Problem
+
+MAX_INTEGER = 2**63 - 1
+MAX_EXACT_FLOAT = 2**53
+
+
+def pointer_token(part: int | str) -> str:
+    """One token of a JSON pointer (RFC 6901, 3)."""
+    return str(part).replace("~", "~0").replace("/", "~1")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Odd:
+    """Stands for a part of a JSON text that is well-formed, but cannot be held."""
+
+    why: str
+
+
+def parse_json(body: bytes, max_depth: int, prefix: str = "") -> Any:
+    """Strict JSON (RFC 8259, with RFC 7493's limits): well-formed or 400, within bounds or 422.
+
+    `prefix` is where the value stands in the JSON pointers of errors.
+    """
+    try:
+        value = _DECODER.decode(body.decode("utf-8"))
+    except UnicodeDecodeError:
+        raise Problem("malformed-request", "The body is not UTF-8.") from None
+    except RecursionError:
+        raise _too_deep(max_depth) from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno}, column {error.colno}"
+        raise Problem("malformed-request", f"The body is not JSON: {error.msg} ({where}).") from None
+    _check_bounds(value, max_depth, prefix)
+    return value
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Odd:
+    made = dict(pairs)
+    return made if len(made) == len(pairs) else _Odd("has the same name twice")
+
+
+def _integer(text: str) -> int | _Odd:
+    # Compared by length first: int() of a million digits is an attack (CVE-2020-10735).
+    if len(text) > 20 or not -MAX_INTEGER - 1 <= int(text) <= MAX_INTEGER:  # noqa: PLR2004 - a sign and 19 digits
+        return _Odd("is an integer beyond 64 bits")
+    return int(text)
+
+
+def _number(text: str) -> int | float:
+    """A number with a fraction or an exponent: `5.0` is an integer to JSON Schema (2020-12, 4.2.3)."""
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) <= MAX_EXACT_FLOAT else value
+
+
+_DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_Odd)
+
+
+def _too_deep(max_depth: int) -> Problem:
+    return Problem("malformed-request", f"The body is nested deeper than {max_depth} levels.")
+
+
+def _check_bounds(value: Any, max_depth: int, prefix: str) -> None:
+    """Depth, lone surrogates, and what is odd: infinite numbers (1e999) too. Without recursion."""
+    level, depth, odd = [value], 0, None
+    while level:
+        depth += 1
+        deeper: list[Any] = []
+        for item in level:
+            if isinstance(item, dict | list) and depth > max_depth:
+                raise _too_deep(max_depth)
+            if isinstance(item, dict):
+                deeper += item.values()
+                deeper += item.keys()
+            elif isinstance(item, list):
+                deeper += item
+            elif isinstance(item, str):
+                _check_text(item)
+            elif isinstance(item, _Odd) or (isinstance(item, float) and not isfinite(item)):
+                odd = odd or item
+        level = deeper
+    if odd is not None:
+        raise _refused(value, odd, prefix)
+
+
+def _refused(value: Any, odd: _Odd | float, prefix: str) -> Problem:
+    why = "is a number beyond the range of a double" if isinstance(odd, float) else odd.why
+    if why in ("NaN", "Infinity", "-Infinity"):
+        why = f"is {why}, which is no JSON number"
+    return Problem("validation-failed", errors=[(_pointer_to(odd, value, prefix), why)])
+
+
+def _pointer_to(sought: Any, value: Any, prefix: str) -> str:
+    """The JSON pointer (RFC 6901) of a part of `value`."""
+    left = [(prefix, value)]
+    while left:
+        pointer, item = left.pop()
+        if item is sought:
+            return pointer
+        if isinstance(item, dict):
+            left += [(f"{pointer}/{pointer_token(name)}", part) for name, part in item.items()]
+        elif isinstance(item, list):
+            left += [(f"{pointer}/{place}", part) for place, part in enumerate(item)]
+    return prefix
+
+
+def _check_text(text: str) -> None:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        raise Problem("malformed-request", "A string has half a surrogate pair.") from None

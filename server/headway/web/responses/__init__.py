@@ -1,0 +1,1 @@
+"""Writing responses: JSON, files, and responses that are bytes already."""

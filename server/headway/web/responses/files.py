@@ -1,0 +1,106 @@
+"""Files as answers: conditions and ranges as RFC 9110 (13, 14) wants them, where aiohttp's FileResponse differs."""
+
+import asyncio
+import os
+import re
+import stat
+from collections.abc import Mapping
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+from aiohttp import hdrs, web
+from aiohttp.abc import AbstractStreamWriter
+
+from ..problems import Problem
+
+_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII | re.IGNORECASE)
+
+
+async def send_file(request: web.Request, path: Path, headers: Mapping[str, str]) -> web.StreamResponse:
+    """The file at `path`, or the range of it that was asked for. Raises `Problem`: 404, 412, 416."""
+    found = await asyncio.to_thread(_regular, path)
+    if found is None:
+        raise Problem("not-found")
+    etag = f"{found.st_mtime_ns:x}-{found.st_size:x}"  # as FileResponse makes it
+    _check_preconditions(request, etag, found.st_mtime)
+    # FileResponse is told the outcome alone. Left to itself it would send `name.gz` for `name` to who accepts gzip.
+    outcome: dict[str, str] = {}
+    if _not_modified(request, etag, found.st_mtime):
+        outcome[hdrs.IF_NONE_MATCH] = "*"
+    elif _wants_range(request, etag, found.st_mtime):
+        outcome[hdrs.RANGE] = request.headers[hdrs.RANGE]
+        _check_range(outcome[hdrs.RANGE], found.st_size)
+    if hdrs.ORIGIN in request.headers:
+        outcome[hdrs.ORIGIN] = request.headers[hdrs.ORIGIN]  # a page elsewhere may be allowed to read it
+    return _File(path, headers, outcome)
+
+
+class _File(web.FileResponse):
+    """Is sent as if the request had had these headers and no others."""
+
+    def __init__(self, path: Path, headers: Mapping[str, str], request_headers: Mapping[str, str]) -> None:
+        super().__init__(path, headers=headers)
+        self._request_headers = request_headers
+
+    async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        # Here and not before: aiohttp prepares every response, and a file a second time if it was already.
+        return await super().prepare(request.clone(headers=self._request_headers))
+
+
+def _regular(path: Path) -> os.stat_result | None:
+    try:
+        found = path.stat()
+    except (OSError, ValueError):  # not there; a name that is too long, or with a NUL
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _check_preconditions(request: web.Request, etag: str, modified_s: float) -> None:
+    """412 as a problem (RFC 9110, 13.1.1 and 13.1.4): what aiohttp would answer has no body."""
+    held = request.if_match
+    if held is not None:
+        failed = not any(tag.value in (etag, "*") and not tag.is_weak for tag in held)
+    else:
+        since_s = _date_s(request, hdrs.IF_UNMODIFIED_SINCE)
+        failed = since_s is not None and modified_s > since_s
+    if failed:
+        raise Problem("precondition-failed")
+
+
+def _wants_range(request: web.Request, etag: str, modified_s: float) -> bool:
+    """Whether `Range` counts: for GET, in bytes (14.2), if `If-Range` holds (13.1.5)."""
+    if request.method != hdrs.METH_GET or not request.headers.get(hdrs.RANGE, "").lower().startswith("bytes="):
+        return False
+    condition = request.headers.get(hdrs.IF_RANGE)
+    if condition is None or condition == f'"{etag}"':
+        return True
+    date_s = _date_s(request, hdrs.IF_RANGE)
+    return date_s is not None and modified_s <= date_s
+
+
+def _not_modified(request: web.Request, etag: str, modified_s: float) -> bool:
+    held = request.if_none_match
+    if held is not None:
+        return any(tag.value in (etag, "*") for tag in held)
+    since_s = _date_s(request, hdrs.IF_MODIFIED_SINCE)
+    return since_s is not None and modified_s <= since_s
+
+
+def _date_s(request: web.Request, header: str) -> float | None:
+    """An HTTP date in seconds since 1970; `None` if there is none or it is odd (aiohttp raises for a huge year)."""
+    try:
+        return parsedate_to_datetime(request.headers[header]).timestamp()
+    except (KeyError, ValueError, OverflowError):
+        return None
+
+
+def _check_range(given: str, size_bytes: int) -> None:
+    """416 as a problem, for a range that lies outside, is malformed, or is one of several."""
+    found = _RANGE.fullmatch(given)
+    first, last = found.groups() if found else ("", "")
+    if first:
+        satisfiable = int(first) < size_bytes and (not last or int(first) <= int(last))
+    else:
+        satisfiable = bool(last) and int(last) > 0 and size_bytes > 0
+    if not satisfiable:
+        raise Problem("range-not-satisfiable", headers={hdrs.CONTENT_RANGE: f"bytes */{size_bytes}"})

@@ -1,0 +1,110 @@
+"""The routes: which endpoint answers which method and path."""
+
+from collections.abc import Sequence
+from functools import partial
+
+from aiohttp import hdrs, web
+from aiohttp.typedefs import Handler
+
+from ..authoring.job_types import JobType
+from .endpoints import (
+    deliveries,
+    files,
+    health,
+    job_types,
+    jobs,
+    lists,
+    logs,
+    metrics,
+    pages,
+    results,
+    retries,
+    sessions,
+    submissions,
+    tickets,
+)
+from .endpoints.resources import resource_routes
+from .endpoints.sdks import azure, google
+from .identity.gate import GATE
+from .keys import REGISTRY
+from .openapi import openapi
+from .problems import Problem
+from .streams import many, one
+
+
+def add_routes(app: web.Application) -> None:
+    """The first match wins: fixed paths before those with a parameter, those that are asked for most before others.
+
+    Routes of one path stand together: aiohttp then makes them one resource, and looks at it once.
+    """
+    routes = [
+        ("GET", "/jobs/progress", many.jobs_stream),
+        ("GET", "/jobs/stats", lists.stats),
+        ("GET", "/jobs/{id}", jobs.read_job),
+        ("POST", "/jobs/{id}", submissions.create_typed_job),
+        ("DELETE", "/jobs/{id}", jobs.delete_job),
+        ("GET", "/jobs/{id}/progress", one.job_stream),
+        ("GET", "/jobs/{id}/result", results.read_result),
+        ("DELETE", "/jobs/{id}/result", results.delete_result),
+        ("GET", "/jobs/{id}/logs", logs.read_logs),
+        ("GET", "/jobs/{id}/files/{name}", files.read_file),
+        ("POST", "/jobs/{id}/retry", retries.retry_job),
+        ("GET", "/jobs/{id}/deliveries", deliveries.list_deliveries),
+        ("POST", "/jobs/{id}/deliveries/{deliveryId}/redeliver", deliveries.redeliver),
+        ("POST", "/jobs/{id}/tickets", tickets.make_ticket),
+        ("GET", "/jobs", lists.list_jobs),
+        ("POST", "/jobs", submissions.create_job),
+        ("GET", "/job-types", job_types.job_types),
+        ("GET", "/session", sessions.read_session),
+        ("POST", "/session", sessions.open_session),
+        ("DELETE", "/session", sessions.end_session),
+        ("GET", "/operations/{id}", azure.read_operation),
+        ("GET", "/v1/jobs/operations", google.list_operations),
+        ("GET", "/v1/jobs/operations/{id:[^/:]+}", google.read_operation),
+        ("DELETE", "/v1/jobs/operations/{id:[^/:]+}", google.delete_operation),
+        ("POST", "/v1/jobs/operations/{id}:cancel", google.cancel_operation),
+        ("GET", "/healthz", health.healthz),
+        ("GET", "/readyz", health.readyz),
+        ("GET", "/metrics", metrics.metrics),
+        ("GET", "/openapi.json", openapi),
+        ("GET", "/docs", pages.docs),
+        ("GET", "/", pages.index),
+        ("GET", "/static/{path:.+}", pages.static_file),
+        *(_of_one_type(job_type) for job_type in app[REGISTRY]),
+        *resource_routes(app[REGISTRY]),
+    ]
+    for method, path, endpoint in routes:
+        add = app.router.add_get if method == "GET" else partial(app.router.add_route, method)
+        add(path, endpoint, expect_handler=_expect)
+        if path.startswith("/jobs/") and "{" not in path:
+            allowed = [hdrs.METH_GET, hdrs.METH_HEAD] if method == "GET" else [method]
+            app.router.add_route(hdrs.METH_ANY, path, _only(allowed), expect_handler=_expect)
+
+
+def _of_one_type(job_type: JobType) -> tuple[str, str, Handler]:
+    return ("POST", f"/jobs/{job_type.name}", partial(submissions.create_job_of_type, name=job_type.name))
+
+
+def _only(allowed: Sequence[str]) -> Handler:
+    """For a path that reads like that of a job and is none, whatever the method."""
+
+    async def refuse(request: web.Request) -> web.StreamResponse:
+        raise web.HTTPMethodNotAllowed(request.method, allowed)
+
+    return refuse
+
+
+async def _expect(request: web.Request) -> web.StreamResponse | None:
+    """`Expect` (RFC 9110, 10.1.1), refused as a problem where aiohttp would answer in plain text.
+
+    Whoever may not ask is told before he sends the body.
+    """
+    if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
+        return Problem("expectation-failed").response(request)
+    try:
+        await request.app[GATE].admit(request)
+    except Problem as problem:
+        return problem.response(request)
+    await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    request.writer.output_size = 0
+    return None

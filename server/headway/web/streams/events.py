@@ -1,0 +1,24 @@
+"""Server-sent events as bytes (WHATWG HTML, 9.2.5)."""
+
+from pydantic_core import to_json
+
+from ...domain.jobs import LogLine
+from ...representation import log_line_fields
+
+
+def log_event(line: LogLine) -> bytes:
+    """A log line as a server-sent event."""
+    return b"event: log\nid: %d\ndata: %s\n\n" % (line.seq, to_json(log_line_fields(line)))
+
+
+def state_event(data: bytes, event_id: int | None = None) -> bytes:
+    """A job's representation as a server-sent event; unnamed, so that `source.onmessage` sees it."""
+    return b"data: %s\n\n" % data if event_id is None else b"id: %d\ndata: %s\n\n" % (event_id, data)
+
+
+def gone_event(job_id: str) -> bytes:
+    return b'event: gone\ndata: {"jobId":"%s"}\n\n' % job_id.encode()
+
+
+def reset_event(job_id: str) -> bytes:
+    return b'event: reset\ndata: {"jobId":"%s"}\n\n' % job_id.encode()

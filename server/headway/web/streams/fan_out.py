@@ -1,0 +1,295 @@
+"""The fan-out: a job that rang is read and encoded once, and handed to all who watch it without a task switch each.
+
+A watcher is level with its job's channel, or it is served by its own task until it is: at connect, and when its
+reader fell behind. Nothing is queued for anybody.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import structlog
+
+from ...clock import utc_now
+from ...domain.jobs import Job, Status
+from ...errors import HeadwayError, JobNotFoundError
+from ...ports.events import Bell, EventHub, Listener
+from ...ports.jobs import JobStore
+from ...representation import Encoder
+from .events import gone_event, log_event, state_event
+from .response import Frame
+
+LISTEN_S = 60.0
+LOG_PAGE = 500
+BREATHE_AFTER_S = 0.01
+NEVER = 2**63
+
+log = structlog.get_logger(__name__)
+
+
+class Outlet(Protocol):
+    """What the fan-out needs of a watcher's stream (`EventStream`)."""
+
+    def offer(self, frame: Frame) -> bool:
+        """Hand a frame over at once; false, and nothing is sent, if the reader is behind or gone."""
+        ...
+
+    def wake(self) -> None:
+        """Wake the watcher's own task."""
+        ...
+
+
+class Watcher:
+    """One stream of one job, and what it has been sent: history up to `cursor`, the state up to `version`.
+
+    While it is `level` both are the channel's, and its task sleeps. `ended`: nothing will follow.
+    """
+
+    __slots__ = ("cursor", "ended", "level", "outlet", "version")
+
+    def __init__(self, outlet: Outlet, cursor: int = 0) -> None:
+        self.outlet = outlet
+        self.cursor = cursor
+        self.version = 0
+        self.level = False
+        self.ended = False
+
+
+Lines = Sequence[tuple[int, bytes]]
+"""Log lines as events, by `seq`."""
+
+_Make = Callable[[int, int], bytes]
+
+
+def news(job: Job, data: bytes, lines: Lines, cursor: int, version: int) -> bytes:
+    """The events of a job for one who was sent its history up to `cursor` and its state up to `version`.
+
+    `data` is the job's representation. The state carries an id if it is the first or has changed; a state that is
+    not newer is not said.
+    """
+    events = [event for seq, event in lines if seq > cursor]
+    if job.version > version:
+        with_id = job.state_seq > cursor or version == 0
+        events.append(state_event(data, job.last_seq if with_id else None))
+    return b"".join(events)
+
+
+class Channel:
+    """The watchers of one job, those who are level together. Every method is one step of the loop."""
+
+    __slots__ = ("_ahead", "_level", "again", "busy", "cursor", "job_id", "open", "owner", "version")
+
+    def __init__(self, job_id: str, owner: str) -> None:
+        self.job_id = job_id
+        self.owner = owner
+        self.cursor = 0
+        self.version = 0
+        self.open = 0
+        self.busy = False
+        self.again = False
+        self._level: dict[Outlet, Watcher] = {}
+        self._ahead: dict[Outlet, Watcher] = {}
+
+    def join(self, watcher: Watcher) -> bool:
+        """Make a watcher level, or keep it until the channel is where it is; false if it must catch up first."""
+        if watcher.cursor < self.cursor or watcher.version < self.version:
+            return False
+        if not self._level and not self._ahead:
+            self.cursor, self.version = watcher.cursor, watcher.version
+        exact = watcher.cursor == self.cursor and watcher.version == self.version
+        (self._level if exact else self._ahead)[watcher.outlet] = watcher
+        watcher.level = True
+        return True
+
+    def drop(self, watcher: Watcher) -> None:
+        """The watcher has gone."""
+        self._level.pop(watcher.outlet, None)
+        self._ahead.pop(watcher.outlet, None)
+
+    @property
+    def waiting(self) -> bool:
+        """Whether anybody hears what is published."""
+        return bool(self._level or self._ahead)
+
+    def publish(self, job: Job, data: bytes, lines: Lines = ()) -> None:
+        """Say what is new to everybody who is level; after the last state, that is all."""
+        self._hand_out(lambda cursor, version: news(job, data, lines, cursor, version))
+        self.cursor = max(self.cursor, job.last_seq)
+        self.version = max(self.version, job.version)
+        self._settle()
+        if job.terminal:
+            self._end()
+
+    def publish_lines(self, lines: Lines) -> None:
+        """A page of many log lines, before the state that includes them."""
+        self._hand_out(lambda cursor, _: b"".join(event for seq, event in lines if seq > cursor))
+        self.cursor = max(self.cursor, lines[-1][0])
+        for watcher in self._ahead.values():
+            watcher.cursor = max(watcher.cursor, lines[-1][0])
+
+    def depart(self, last: Job | None, data: bytes) -> None:
+        """The job is gone: its last state, if there is one and it was not sent, and that is all."""
+        gone = gone_event(self.job_id)
+        self._hand_out(lambda cursor, version: (news(last, data, (), cursor, version) if last else b"") + gone)
+        self.cursor = self.version = NEVER  # whoever has not joined yet must look for itself
+        self._end()
+
+    def scatter(self) -> None:
+        """Leave everybody to their own tasks: the job could not be read."""
+        for watcher in [*self._level.values(), *self._ahead.values()]:
+            self._leave_behind(watcher)
+
+    def _hand_out(self, make: _Make) -> None:
+        text = make(self.cursor, self.version) if self._level else b""
+        if text:
+            frame = Frame(text)
+            behind = [outlet for outlet in self._level if not outlet.offer(frame)]
+            for outlet in behind:
+                self._leave_behind(self._level[outlet])
+        for watcher in list(self._ahead.values()):
+            text = make(watcher.cursor, watcher.version)
+            if text and not watcher.outlet.offer(Frame(text)):
+                self._leave_behind(watcher)
+
+    def _leave_behind(self, watcher: Watcher) -> None:
+        if watcher.outlet in self._level:
+            watcher.cursor, watcher.version = self.cursor, self.version
+        self.drop(watcher)
+        watcher.level = False
+        watcher.outlet.wake()
+
+    def _settle(self) -> None:
+        """Those who were ahead are level now, unless they know of what rings next."""
+        for watcher in list(self._ahead.values()):
+            watcher.cursor = max(watcher.cursor, self.cursor)
+            watcher.version = max(watcher.version, self.version)
+            if watcher.cursor == self.cursor and watcher.version == self.version:
+                self._level[watcher.outlet] = self._ahead.pop(watcher.outlet)
+
+    def _end(self) -> None:
+        for watcher in [*self._level.values(), *self._ahead.values()]:
+            watcher.ended = True
+            watcher.outlet.wake()
+        self._level.clear()
+        self._ahead.clear()
+
+
+class FanOut:
+    """Hears all bells while a job is watched, and feeds the channels."""
+
+    def __init__(self, store: JobStore, hub: EventHub, encoder: Encoder) -> None:
+        self._store = store
+        self._hub = hub
+        self._encoder = encoder
+        self._channels: dict[str, Channel] = {}
+        self._listener: Listener | None = None
+        self._wanted = asyncio.Event()
+        self._main: asyncio.Task[None] | None = None
+
+    def start(self) -> None:
+        self._main = asyncio.create_task(self._run(), name="fan-out")
+
+    async def stop(self) -> None:
+        if self._main is not None:
+            self._main.cancel()
+            await asyncio.wait({self._main})
+
+    def enter(self, job_id: str, owner: str) -> Channel:
+        """The job's channel, which hears of every change from now on. `leave` it in the end."""
+        if self._listener is None:
+            self._listener = self._hub.listen(Bell.CHANGED)
+            self._wanted.set()
+        channel = self._channels.get(job_id)
+        if channel is None:
+            channel = self._channels[job_id] = Channel(job_id, owner)
+        channel.open += 1
+        return channel
+
+    def leave(self, channel: Channel, watcher: Watcher) -> None:
+        channel.drop(watcher)
+        channel.open -= 1
+        if not channel.open:
+            del self._channels[channel.job_id]
+
+    async def _run(self) -> None:
+        async with asyncio.TaskGroup() as tasks:
+            while not self._hub.closed:
+                if self._listener is None:
+                    self._wanted.clear()
+                    await self._wanted.wait()
+                else:
+                    await self._hear(self._listener, tasks)
+
+    async def _hear(self, listener: Listener, tasks: asyncio.TaskGroup) -> None:
+        """Publish what has rung."""
+        began_s = time.monotonic()
+        for job_id in await listener.wait(LISTEN_S):
+            channel = self._channels.get(job_id)
+            if channel is None:
+                continue
+            if channel.busy:
+                channel.again = True
+            elif await self._advance(channel):
+                channel.busy = True
+                tasks.create_task(self._read_on(channel), name=f"history:{job_id}")
+            if time.monotonic() - began_s > BREATHE_AFTER_S:
+                await asyncio.sleep(0)
+                began_s = time.monotonic()
+        if not self._channels:
+            listener.close()
+            self._listener = None
+
+    async def _advance(self, channel: Channel) -> bool:
+        """Publish a job from memory; true if more than that must be read."""
+        try:
+            job = await self._store.get(channel.owner, channel.job_id)
+            if channel.waiting and (job.status is Status.QUEUED or _lines_missing(job, channel.cursor)):
+                return True
+            channel.publish(job, self._encoder.job(job, None) if channel.waiting else b"")
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others' channels go on
+            self._end_round(channel, error)
+        return False
+
+    async def _read_on(self, channel: Channel) -> None:
+        """Publish with log lines or a place in the queue, which the store must be asked for."""
+        try:
+            while await self._publish_history(channel) or channel.again:
+                pass
+        except Exception as error:  # noqa: BLE001 - whatever it is, the others' channels go on
+            self._end_round(channel, error)
+        finally:
+            channel.busy = False
+
+    async def _publish_history(self, channel: Channel) -> bool:
+        """A page of lines, or the last of them with the state; true if there is more."""
+        channel.again = False
+        job = await self._store.get(channel.owner, channel.job_id)
+        found = await self._store.logs(job.id, channel.cursor, job.last_seq, LOG_PAGE)
+        lines = [(line.seq, log_event(line)) for line in found]
+        if len(lines) == LOG_PAGE:
+            channel.publish_lines(lines)
+            return True
+        position = await self._store.queue_position(job, utc_now())
+        channel.publish(job, self._encoder.job(job, position), lines)
+        return False
+
+    def _end_round(self, channel: Channel, error: Exception) -> None:
+        """A job that cannot be told of: it is gone, or its watchers look for themselves."""
+        if isinstance(error, JobNotFoundError):
+            self._depart(channel)
+            return
+        if isinstance(error, HeadwayError):
+            log.warning("a watched job cannot be read", job_id=channel.job_id, reason=str(error))
+        else:
+            log.error("a watched job could not be published", job_id=channel.job_id, exc_info=error)
+        channel.scatter()
+
+    def _depart(self, channel: Channel) -> None:
+        last = self._store.departed(channel.owner, channel.job_id)
+        channel.depart(last, b"" if last is None else self._encoder.job(last, None))
+
+
+def _lines_missing(job: Job, cursor: int) -> bool:
+    """Whether a log line may lie after `cursor`: the newest state change is none."""
+    return job.last_seq - cursor > (job.state_seq > cursor)

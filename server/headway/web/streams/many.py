@@ -1,0 +1,86 @@
+"""The stream of many jobs: a snapshot, `ready`, then what changes."""
+
+from datetime import timedelta
+
+from aiohttp import hdrs, web
+
+from ...clock import utc_now
+from ...domain.filters import JobFilter
+from ..identity.gate import caller
+from ..keys import AUDIENCES, ENCODER, HUB, STORE
+from ..requests.filters import FilterQuery
+from ..requests.query import LastEventQuery, query
+from .audiences import Audience, Event, Member
+from .events import state_event
+from .one import new_stream, refuse_when_stopping, serve
+from .response import EventStream
+
+MANY_SNAPSHOT = 200
+MANY_ENDED_WITHIN = timedelta(seconds=60)
+
+
+async def jobs_stream(request: web.Request) -> web.StreamResponse:
+    """`GET /jobs/progress`: one stream for many jobs."""
+    wanted = query(request, ManyQuery)
+    refuse_when_stopping(request)
+    stream = new_stream(request)
+    if request.method == hdrs.METH_HEAD:
+        return stream
+    return await serve(request, stream, _JobsStream(request, stream, wanted.as_filter()).run)
+
+
+class ManyQuery(FilterQuery, LastEventQuery):
+    """A reconnect may name its last event; there are no ids here, so it is a fresh start."""
+
+
+class _JobsStream:
+    """One watcher of many jobs, as its own task serves it: at connect, and when its reader fell behind."""
+
+    __slots__ = ("_audiences", "_encoder", "_filter", "_hub", "_owner", "_store", "_stream")
+
+    def __init__(self, request: web.Request, stream: EventStream, filter: JobFilter) -> None:
+        self._store = request.app[STORE]
+        self._hub = request.app[HUB]
+        self._encoder = request.app[ENCODER]
+        self._audiences = request.app[AUDIENCES]
+        self._owner = caller(request)
+        self._stream = stream
+        self._filter = filter
+
+    async def run(self) -> None:
+        """Until the server stops or the client has gone."""
+        member = Member(self._stream, self._stream.cut)
+        audience = self._audiences.enter(self._owner, self._filter, member)
+        try:
+            await self._snapshot(member)
+            while not (self._hub.closed or self._stream.lost):
+                if member.level:
+                    await self._stream.rest()
+                    continue
+                await self._stream.caught_up()
+                if member.missed:
+                    await self._catch_up(audience, member)
+                else:
+                    self._audiences.join(audience, member)
+        finally:
+            self._audiences.leave(audience, member)
+
+    async def _snapshot(self, member: Member) -> None:
+        now = utc_now()
+        jobs = await self._store.active(self._owner, self._filter, MANY_SNAPSHOT, now - MANY_ENDED_WITHIN)
+        member.held = {job.id: job.version for job in jobs}
+        events = [state_event(self._encoder.job(job, await self._store.queue_position(job, now))) for job in jobs]
+        events.append(b'event: ready\ndata: {"total":%d}\n\n' % len(jobs))
+        await self._stream.write(b"".join(events))
+
+    async def _catch_up(self, audience: Audience, member: Member) -> None:
+        """Say the newest of the jobs that rang meanwhile."""
+        missed, member.missed = member.missed, {}
+        events: list[Event] = []
+        for job_id, told in missed.items():
+            event = await self._audiences.event(audience, job_id, member.holds(job_id, told))
+            if event is not None:
+                events.append(event)
+                member.sent(event)
+        if events:
+            await self._stream.write(b"".join(event.text for event in events))

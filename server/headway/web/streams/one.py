@@ -1,0 +1,183 @@
+"""The stream of one job: `text/event-stream` (WHATWG HTML, 9.2).
+
+At connect, and when its reader fell behind, a stream reads for itself: the history after its cursor, then the
+latest state. Then it is level with the others, the fan-out serves it, and its task sleeps.
+"""
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Sequence
+
+import structlog
+from aiohttp import hdrs, web
+
+from ...clock import utc_now
+from ...domain.jobs import Job, LogLine
+from ...errors import JobNotFoundError, StoreUnavailableError
+from ..identity.gate import client, keys_owner
+from ..keys import ENCODER, FAN_OUT, HUB, SETTINGS, STATE, STORE, STREAMS
+from ..problems import Problem
+from ..requests.path import find_job
+from ..requests.query import LastEventQuery, query
+from .events import gone_event, log_event, reset_event
+from .fan_out import LOG_PAGE, Watcher, news
+from .response import EventStream
+
+LOG_TAIL = 200
+RETRY_MS = (1_000, 4_000)
+LOOK_AGAIN_S = 0.1
+
+log = structlog.get_logger(__name__)
+
+
+async def job_stream(request: web.Request) -> web.StreamResponse:
+    """`GET /jobs/{id}/progress`"""
+    query(request, LastEventQuery)
+    job = await find_job(request)
+    refuse_when_stopping(request)
+    given = _last_event_id(request)
+    cursor = _placed(given, job)
+    if job.terminal and cursor == job.last_seq:
+        return web.Response(status=204)  # the one answer that stops EventSource for good
+    stream = new_stream(request)
+    if request.method == hdrs.METH_HEAD:
+        return stream
+    return await serve(request, stream, _JobStream(request, stream, job, given is not None, cursor).run)
+
+
+def _last_event_id(request: web.Request) -> str | None:
+    """What the client has already; the header wins over the parameter."""
+    return request.headers.get("Last-Event-ID") or request.query.get("lastEventId") or None
+
+
+def _placed(given: str | None, job: Job) -> int | None:
+    """The cursor that an event id stands for, `None` if it was never one of this job's."""
+    if given is None or not given.isascii() or not given.isdigit() or len(given) > 18:  # noqa: PLR2004
+        return None
+    cursor = int(given)
+    return cursor if 1 <= cursor <= job.last_seq else None
+
+
+def refuse_when_stopping(request: web.Request) -> None:
+    """Raises `Problem` once the server takes no more work."""
+    if request.app[STATE].stopping:
+        raise Problem("stopping", "Try again when the server is back.", retry_after_s=2)
+
+
+def new_stream(request: web.Request) -> EventStream:
+    return EventStream(request.app[SETTINGS].stream_stall_timeout_s)
+
+
+async def serve(request: web.Request, stream: EventStream, run: Callable[[], Awaitable[None]]) -> EventStream:
+    """Register a stream, greet, `run` it; end it in good order, or silently if the client has gone.
+
+    Raises `TooManyStreamsError`.
+    """
+    streams = request.app[STREAMS]
+    streams.enter(stream, client(request), keys_owner(request))
+    try:
+        await stream.prepare(request)
+        retry_ms = random.randint(*RETRY_MS)  # noqa: S311 - so that not all return in one instant
+        # At once a few bytes, so that nobody on the way waits for more.
+        await stream.write(b"retry: %d\n: connected\n\n" % retry_ms)
+        await run()
+        await stream.write_eof()
+    except ConnectionError:
+        pass
+    except StoreUnavailableError as error:
+        log.warning("a stream was cut, the store cannot be read", reason=str(error))
+        stream.cut()
+    finally:
+        streams.leave(stream)
+    return stream
+
+
+class _JobStream:
+    """One watcher of one job, as its own task serves it."""
+
+    __slots__ = ("_cursor", "_encoder", "_fan_out", "_hub", "_job_id", "_owner", "_resuming", "_store", "_stream")
+
+    def __init__(self, request: web.Request, stream: EventStream, job: Job, resuming: bool, cursor: int | None) -> None:
+        self._store = request.app[STORE]
+        self._hub = request.app[HUB]
+        self._encoder = request.app[ENCODER]
+        self._fan_out = request.app[FAN_OUT]
+        self._owner = job.owner
+        self._stream = stream
+        self._job_id = job.id
+        self._resuming = resuming
+        self._cursor = cursor
+
+    async def run(self) -> None:
+        """Until the job has ended or is gone, or the server stops, or the client has gone."""
+        watcher = Watcher(self._stream, self._cursor or 0)
+        channel = self._fan_out.enter(self._job_id, self._owner)
+        try:
+            await self._connect(watcher)
+            while not (watcher.ended or self._hub.closed or self._stream.lost):
+                if watcher.level:
+                    await self._stream.rest()
+                    continue
+                anything = await self._catch_up(watcher)
+                if not channel.join(watcher) and not anything:
+                    await asyncio.sleep(LOOK_AGAIN_S)  # the bell was quicker than the record
+        finally:
+            self._fan_out.leave(channel, watcher)
+
+    async def _connect(self, watcher: Watcher) -> None:
+        """History first: the missed lines, or the tail. Then the state, with the newest id."""
+        if self._cursor is None:
+            job = await self._current(watcher)
+            if job is None:
+                return
+            events = [reset_event(self._job_id)] if self._resuming else []
+            events += _events(await self._store.log_tail(self._job_id, job.last_seq, LOG_TAIL))
+            if events:
+                await self._stream.write(b"".join(events))
+            watcher.cursor = job.last_seq
+            await self._say(job, watcher)
+        else:
+            await self._catch_up(watcher)
+
+    async def _catch_up(self, watcher: Watcher) -> bool:
+        """What the watcher was not sent: the history, then the newest state. False if there is nothing new."""
+        await self._stream.caught_up()
+        job = await self._current(watcher)
+        if job is None:
+            return True
+        before = watcher.cursor, watcher.version
+        while job.last_seq - watcher.cursor > (job.state_seq > watcher.cursor):
+            lines = await self._store.logs(self._job_id, watcher.cursor, job.last_seq, LOG_PAGE)
+            if lines:
+                await self._stream.write(b"".join(_events(lines)))
+            if len(lines) < LOG_PAGE:
+                break
+            watcher.cursor = lines[-1].seq
+        await self._say(job, watcher)
+        return (watcher.cursor, watcher.version) != before
+
+    async def _current(self, watcher: Watcher) -> Job | None:
+        """The job, or `None` once its end was written because it is gone."""
+        try:
+            return await self._store.get(self._owner, self._job_id)
+        except JobNotFoundError:
+            pass
+        last = self._store.departed(self._owner, self._job_id)
+        if last is not None:
+            await self._say(last, watcher)
+        await self._stream.write(gone_event(self._job_id))
+        watcher.ended = True
+        return None
+
+    async def _say(self, job: Job, watcher: Watcher) -> None:
+        """The state, if it is newer; the history before it was written."""
+        position = await self._store.queue_position(job, utc_now())
+        event = news(job, self._encoder.job(job, position), (), watcher.cursor, watcher.version)
+        watcher.cursor, watcher.version = job.last_seq, max(job.version, watcher.version)
+        if event:
+            await self._stream.write(event)
+        watcher.ended = watcher.ended or job.terminal
+
+
+def _events(lines: Sequence[LogLine]) -> list[bytes]:
+    return [log_event(line) for line in lines]
