@@ -1,19 +1,15 @@
-"""Requests that wait for a job: woken by its bell and by nothing else."""
+"""Waiting for a job: woken by its bell and by nothing else."""
 
 import asyncio
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
-from aiohttp import web
-from aiohttp.test_utils import make_mocked_request
 from headway.backends.bells import LocalHub
+from headway.domain.access import LOCAL_CALLER
 from headway.domain.jobs import Job
 from headway.errors import JobNotFoundError
 from headway.ports.events import Bell
-from headway.settings import Settings
-from headway.web.identity.clients import CLIENTS, Clients
-from headway.web.identity.gate import _IDENTITY, LOCAL
-from headway.web.waiting import Waiting
+from headway.service.waiting import Waiting
 
 if TYPE_CHECKING:
     from headway.ports.jobs import JobStore
@@ -35,25 +31,16 @@ class Jobs:
         return self.version
 
 
-def asked() -> web.Request:
-    """A request of the only one there is."""
-    app = web.Application()
-    app[CLIENTS] = Clients(())
-    request = make_mocked_request("GET", "/", app=app)
-    request[_IDENTITY] = LOCAL
-    return request
-
-
 class Fixture:
     def __init__(self) -> None:
         self.jobs, self.hub = Jobs(), LocalHub()
-        self.waiting = Waiting(cast("JobStore", self.jobs), self.hub, Settings())
+        self.waiting = Waiting(cast("JobStore", self.jobs), self.hub, most=20, most_per_client=10)
 
     async def wait(self, until: int, wait_s: float = LONG_S) -> Any:
         def enough(job: Job) -> bool:
             return cast("int", job) >= until
 
-        return await self.waiting.for_job(asked(), "a", wait_s, enough)
+        return await self.waiting.until(LOCAL_CALLER, "a", wait_s, enough)
 
     def publish(self, version: int | None) -> None:
         self.jobs.version = version
@@ -61,7 +48,8 @@ class Fixture:
 
     def assert_nothing_left(self) -> None:
         assert not self.hub._listeners
-        assert not self.waiting._tasks
+        assert not self.waiting._waits
+        assert not self.waiting._of_client
 
 
 @pytest.fixture

@@ -80,7 +80,7 @@ class Asking:
         return (await self.rooms.store.get("local", job_id)).progress.message
 
     async def requests_that_wait(self) -> int:
-        return len(self.rooms.app[WAITING]._tasks)
+        return self.rooms.app[WAITING]._waits
 
     async def status_of(self, path: str) -> int:
         async with self.client.get(path) as reply:

@@ -5,12 +5,26 @@ import re
 import secrets
 from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 
 LOCAL_OWNER = "local"
 """Whose jobs these are where no API key is needed: the one user of this machine."""
 
 EVERY_OWNER = "*"
 """As a caller: one who sees and changes the jobs of all owners. No owner has this name."""
+
+
+class Caller(NamedTuple):
+    """Who asks for something, whichever way the request came in: HTTP, a command, a handler, an embedding program."""
+
+    owner: str
+    """Whose a job is that this caller submits."""
+    sees: str
+    """Whose jobs this caller reads and changes: an owner's, or those of all (`EVERY_OWNER`)."""
+
+
+LOCAL_CALLER = Caller(LOCAL_OWNER, LOCAL_OWNER)
+"""The one user of a server that needs no API key."""
 
 
 def may_see(caller: str, owner: str) -> bool:
@@ -43,9 +57,9 @@ class ApiKey:
     revoked_at: datetime | None = None
 
     @property
-    def sees(self) -> str:
-        """The `caller` of the store's calls."""
-        return EVERY_OWNER if self.admin else self.owner
+    def caller(self) -> Caller:
+        """Who asks with this key."""
+        return Caller(self.owner, EVERY_OWNER if self.admin else self.owner)
 
 
 def new_token(prefix: str) -> str:

@@ -16,8 +16,10 @@ from ..ports.keys import KeyStore
 from ..ports.record import RecordKeeper
 from ..representation import Encoder
 from ..service.readiness import Readiness
+from ..service.waiting import Waiting
 from ..settings import Settings
 from .connections.limits import CONNECTIONS, Connections
+from .connections.lost_clients import LostClients
 from .connections.stalled_bodies import patience
 from .identity.clients import CLIENTS, Clients
 from .identity.gate import GATE, Gate
@@ -33,6 +35,7 @@ from .keys import (
     IDS,
     KEEPER,
     KEYS,
+    LOST_CLIENTS,
     METRICS,
     READINESS,
     READY,
@@ -55,7 +58,6 @@ from .routes import add_routes
 from .streams.audiences import Audiences
 from .streams.fan_out import FanOut
 from .streams.open_streams import OpenStreams
-from .waiting import Waiting
 
 MAX_LINE_BYTES = 32 * 1024
 """Of a request's first line and of each header: an odd id of 8 kB is a 404 of ours, not the parser's 400."""
@@ -97,9 +99,10 @@ def make_app(
     app[CONNECTIONS] = Connections(settings)
     app[FAN_OUT] = FanOut(store, hub, app[ENCODER])
     app[AUDIENCES] = Audiences(store, hub, app[ENCODER], settings.tick_s)
-    app[WAITING] = Waiting(store, hub, settings)
+    app[LOST_CLIENTS] = LostClients()
+    app[WAITING] = Waiting(store, hub, most=settings.max_waits, most_per_client=settings.max_waits_per_client)
     app[DESCRIPTION] = Description(registry, settings)
-    app.cleanup_ctx.extend([_streams, app[WAITING].run, app[CONNECTIONS].run, Revocations(hub).run, patience])
+    app.cleanup_ctx.extend([_streams, app[LOST_CLIENTS].run, app[CONNECTIONS].run, Revocations(hub).run, patience])
     app.on_shutdown.extend([refuse_unread, _end_streams])
     app.on_response_prepare.append(_harden)
     add_routes(app)

@@ -16,12 +16,13 @@ from ..ports.outbox import Outbox
 from ..ports.record import RecordKeeper
 from ..representation import Encoder
 from ..service.readiness import Readiness
+from ..service.waiting import Waiting
 from ..settings import Settings
+from .connections.lost_clients import LostClients
 from .responses.ready import ReadyAnswers
 from .streams.audiences import Audiences
 from .streams.fan_out import FanOut
 from .streams.open_streams import OpenStreams
-from .waiting import Waiting
 
 
 @dataclass(slots=True)
@@ -45,6 +46,7 @@ OUTBOX = web.AppKey("outbox", Outbox)
 ALLOWED = web.AppKey("allowed", AllowList)
 METRICS = web.AppKey("metrics", Metrics)
 STREAMS = web.AppKey("streams", OpenStreams)
+LOST_CLIENTS = web.AppKey("lost_clients", LostClients)
 WAITING = web.AppKey("waiting", Waiting)
 READY = web.AppKey("ready", ReadyAnswers)
 FAN_OUT = web.AppKey("fan_out", FanOut)

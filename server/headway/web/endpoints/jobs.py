@@ -12,7 +12,7 @@ from ...clock import utc_now
 from ...domain.jobs import Job, Status
 from ...errors import JobNotFoundError, TooManyWaitsError
 from ..identity.gate import caller
-from ..keys import ENCODER, READY, STORE, WAITING
+from ..keys import ENCODER, READY, STORE
 from ..links import LINKS
 from ..requests.filters import QueryModel
 from ..requests.path import find_job, job_id_of
@@ -21,6 +21,7 @@ from ..requests.query import NoQuery, query
 from ..responses.headers import etag, retry_after_s
 from ..responses.json import PRIVATE, json_response
 from ..responses.ready import ReadyAnswer, can_be_ready
+from ..waiting import wait_for_job
 
 CANCEL_WAIT_S = 2.0
 CANCEL_POLL_S = 1
@@ -35,10 +36,12 @@ class PurgeQuery(QueryModel):
 async def delete_job(request: web.Request) -> web.Response:
     """`DELETE /jobs/{id}`: cancel, or with `?purge=true` delete; recorded first, then awaited for a moment."""
     wanted = query(request, PurgeQuery)
-    job = await request.app[STORE].request_cancel(caller(request), job_id_of(request), utc_now(), purge=wanted.purge)
+    job = await request.app[STORE].request_cancel(
+        caller(request).sees, job_id_of(request), utc_now(), purge=wanted.purge
+    )
     try:
         with suppress(TooManyWaitsError):
-            job = await request.app[WAITING].for_job(request, job.id, CANCEL_WAIT_S)
+            job = await wait_for_job(request, job.id, CANCEL_WAIT_S)
     except JobNotFoundError:  # purged
         return web.Response(status=204)
     if job.terminal:
@@ -74,7 +77,7 @@ async def _read_job_as_wished(request: web.Request) -> web.StreamResponse:
     wait_s, applied = _granted(request, wanted)
     if wait_s:
         try:
-            job = await request.app[WAITING].for_job(request, job.id, wait_s, lambda job: _is_news(request, job))
+            job = await wait_for_job(request, job.id, wait_s, lambda job: _is_news(request, job))
         except TooManyWaitsError:
             if wanted.wait is not None:
                 raise

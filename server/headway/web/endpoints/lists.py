@@ -28,7 +28,7 @@ async def page_of_jobs(request: web.Request, wanted: PageQuery, filter: JobFilte
     """A page of the jobs that `filter` lets through, and where the next one is."""
     store = request.app[STORE]
     try:
-        page = await store.page(caller(request), filter, wanted.limit, wanted.cursor)
+        page = await store.page(caller(request).sees, filter, wanted.limit, wanted.cursor)
     except ValueError:
         errors = [("/cursor", "is not a cursor of this list")]
         raise Problem("validation-failed", "The cursor is unknown.", errors=errors) from None
@@ -45,7 +45,7 @@ async def page_of_jobs(request: web.Request, wanted: PageQuery, filter: JobFilte
 async def stats(request: web.Request) -> web.Response:
     """`GET /jobs/stats`"""
     query(request, NoQuery)
-    counts = await request.app[STORE].counts(caller(request))
+    counts = await request.app[STORE].counts(caller(request).sees)
     by_status = {status.value: sum(of_type.get(status, 0) for of_type in counts.by_type.values()) for status in Status}
     by_type = {
         name: {status.value: of_type.get(status, 0) for status in Status}

@@ -139,7 +139,7 @@ class AuthorEndpoints:
         return _answer(body)
 
     def _context(self, request: web.Request) -> ResourceContext:
-        return ResourceContext(caller(request), request.app[FILES].type_data(self._name))
+        return ResourceContext(caller(request).sees, request.app[FILES].type_data(self._name))
 
 
 class AuthorCalls:

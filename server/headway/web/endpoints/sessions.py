@@ -58,7 +58,7 @@ async def open_session(request: web.Request) -> web.Response:
         raise unauthorized("The API key is not known, or was revoked.")
     token = new_token(SESSION_PREFIX)
     await keys.open_session(digest(token), key, utc_now() + LASTS)
-    answer = _answer(request, Identity(key.owner, key.sees, key, key.read_only))
+    answer = _answer(request, Identity(key.caller, key, key.read_only))
     answer.set_cookie(gate.cookie, token, max_age=int(LASTS.total_seconds()), **_cookie_options(request))
     return answer
 

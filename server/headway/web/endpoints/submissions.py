@@ -8,7 +8,7 @@ from ...clock import utc_now
 from ...domain.jobs import Job
 from ...errors import JobNotFoundError, TooManyWaitsError
 from ..identity.gate import count_submission
-from ..keys import ENCODER, REGISTRY, STORE, WAITING
+from ..keys import ENCODER, REGISTRY, STORE
 from ..links import LINKS
 from ..problems import RATE_LIMITS
 from ..requests.preferences import PREFER, applied_wait, preferred_wait_s
@@ -16,6 +16,7 @@ from ..requests.submissions import Submitted, submit_envelope, submit_typed
 from ..responses.headers import etag, retry_after_s
 from ..responses.json import PRIVATE
 from ..responses.ready import can_be_ready, ready_json
+from ..waiting import wait_for_job
 from .jobs import MAX_WAIT_S, make_ready
 
 
@@ -76,7 +77,7 @@ async def _after_waiting(request: web.Request, job: Job, wait_s: float) -> Job:
     wait: a preference is no demand.
     """
     try:
-        return await request.app[WAITING].for_job(request, job.id, wait_s)
+        return await wait_for_job(request, job.id, wait_s)
     except (JobNotFoundError, TooManyWaitsError):
         return job
 

@@ -10,7 +10,7 @@ from aiohttp import hdrs, web
 from multidict import istr
 
 from ...clock import utc_now
-from ...domain.access import KEY_PREFIX, LOCAL_OWNER, SESSION_PREFIX, ApiKey, digest, is_token
+from ...domain.access import KEY_PREFIX, LOCAL_CALLER, LOCAL_OWNER, SESSION_PREFIX, ApiKey, Caller, digest, is_token
 from ...ports.keys import KeyStore
 from ...settings import Settings
 from ..connections.limits import Connection
@@ -34,20 +34,21 @@ log = structlog.get_logger(__name__)
 
 
 class Identity(NamedTuple):
-    """Who asks. `sees`: the `caller` of the store's calls. `key`: what they have shown, themselves or by a session or
-    a ticket. `ambient`: the browser adds by itself what lets them in, so that any page can ask in their name.
+    """Who asks, and how they have shown it.
+
+    `key`: the API key that was presented, directly or through a session or a ticket. `ambient`: the browser adds the
+    credentials by itself, so that any page can ask in their name.
     """
 
-    owner: str
-    sees: str
+    caller: Caller
     key: ApiKey | None = None
     read_only: bool = False
     ambient: bool = False
 
 
-LOCAL = Identity(LOCAL_OWNER, LOCAL_OWNER, ambient=True)
+LOCAL = Identity(LOCAL_CALLER, ambient=True)
 """Whoever reaches a server that only this machine reaches."""
-NOBODY = Identity("", "", read_only=True, ambient=True)
+NOBODY = Identity(Caller("", ""), read_only=True, ambient=True)
 """On paths that are open to all."""
 
 _IDENTITY = web.RequestKey("identity", Identity)
@@ -69,14 +70,9 @@ def identity(request: web.BaseRequest) -> Identity:
     return request[_IDENTITY]
 
 
-def caller(request: web.BaseRequest) -> str:
-    """On whose behalf jobs are asked for: an owner, or `EVERY_OWNER` for an admin's key."""
-    return identity(request).sees
-
-
-def owner(request: web.BaseRequest) -> str:
-    """Whose a job is that this request makes."""
-    return identity(request).owner
+def caller(request: web.BaseRequest) -> Caller:
+    """On whose behalf the request asks."""
+    return identity(request).caller
 
 
 def count_submission(request: web.Request) -> None:
@@ -135,7 +131,7 @@ class Gate:
         if key is None:
             request.app[RATES].count_failed_sign_in(request)
             raise unauthorized("The API key is not known, or was revoked.", error="invalid_token")
-        return Identity(key.owner, key.sees, key, key.read_only)
+        return Identity(key.caller, key, key.read_only)
 
     async def find_key(self, token: str) -> ApiKey | None:
         """The key, if it is one that is in force."""
@@ -145,7 +141,7 @@ class Gate:
         """`None` for a cookie that is of no use: browsers send what another server on this host has set, too."""
         token = session_token(request, self.cookie)
         key = None if token is None else await self._keys.find_session(digest(token), utc_now())
-        return None if key is None else Identity(key.owner, key.sees, key, key.read_only, ambient=True)
+        return None if key is None else Identity(key.caller, key, key.read_only, ambient=True)
 
     async def _by_ticket(self, request: web.Request) -> Identity:
         """One job, to be read. Only its path lets a ticket in, so nothing else has to know what it is for."""
@@ -155,8 +151,8 @@ class Gate:
             raise unauthorized("The key that the ticket was made with was revoked.")
         if request.method not in SAFE_METHODS:
             raise unauthorized("A ticket is for reading only.")
-        sees = LOCAL_OWNER if key is None else key.sees
-        return Identity("", sees, key, read_only=True)
+        sees = LOCAL_OWNER if key is None else key.caller.sees
+        return Identity(Caller("", sees), key, read_only=True)
 
     def _check_write(self, request: web.Request, asking: Identity) -> None:
         if asking.ambient:

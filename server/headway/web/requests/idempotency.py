@@ -17,7 +17,7 @@ from ...clock import utc_now
 from ...domain.idempotency import KEPT, FirstSubmission, IdempotencyKey
 from ...domain.jobs import Job, NewJob
 from ...errors import JobNotFoundError
-from ..identity.gate import caller, owner
+from ..identity.gate import caller
 from ..keys import STORE
 from ..problems import Problem
 
@@ -47,11 +47,11 @@ def given_key(request: web.Request) -> str | None:
 
 async def first_with(request: web.Request, key: str) -> FirstSubmission | None:
     """What the caller's key stands for already."""
-    return await request.app[STORE].first_with_key(owner(request), key, utc_now())
+    return await request.app[STORE].first_with_key(caller(request).owner, key, utc_now())
 
 
 def key_for(request: web.Request, key: str, fingerprint: str, new: NewJob) -> IdempotencyKey:
-    return IdempotencyKey(owner(request), key, fingerprint, new.created_at + KEPT)
+    return IdempotencyKey(caller(request).owner, key, fingerprint, new.created_at + KEPT)
 
 
 def fingerprint_of(asked: Mapping[str, Any]) -> str:
@@ -65,7 +65,7 @@ async def first_job(request: web.Request, first: FirstSubmission, fingerprint: s
         raise Problem("idempotency-key-reused", "Another request was made with this key within the last 24 hours.")
     gone = Problem("gone", "The job that was submitted with this key was deleted.")
     try:
-        job = await request.app[STORE].get(caller(request), first.job_id)
+        job = await request.app[STORE].get(caller(request).sees, first.job_id)
     except JobNotFoundError:
         raise gone from None
     if job.expires_at is not None and job.expires_at <= utc_now():

@@ -12,7 +12,7 @@ from ..keys import STORE
 
 async def find_job(request: web.Request) -> Job:
     """The job that the path names. Raises `JobNotFoundError`, from the instant at which it expires."""
-    job = await request.app[STORE].get(caller(request), job_id_of(request))
+    job = await request.app[STORE].get(caller(request).sees, job_id_of(request))
     if job.expires_at is not None and job.expires_at <= utc_now():
         raise JobNotFoundError(job.id)
     return job

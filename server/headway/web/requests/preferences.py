@@ -1,7 +1,7 @@
 """What a client would like, if it can be had: the header `Prefer` (RFC 7240). The one that is known is `wait`.
 
 A preference is no demand: what is unknown or malformed is ignored, and a longer wait than the server grants is
-the longest that it does. `Preference-Applied` says what became of it. The waiting itself is `Waiting.for_job`,
+the longest that it does. `Preference-Applied` says what became of it. The waiting itself is `wait_for_job`,
 for polls and for submissions alike.
 """
 

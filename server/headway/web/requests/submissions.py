@@ -20,7 +20,7 @@ from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.jobs import Job, NewJob
 from ...domain.urls import check_url
 from ...errors import UrlRefusedError
-from ..identity.gate import owner
+from ..identity.gate import caller
 from ..keys import ALLOWED, FILES, IDS, REGISTRY, SETTINGS, STATE, STORE
 from ..problems import Problem
 from .bodies import json_body, media_type
@@ -147,7 +147,7 @@ def _enveloped(body: Body, incoming: Path | None, *, strict: bool | None) -> _As
 def _refuse_when_full(request: web.Request, job_type: JobType) -> None:
     """Before an upload is read for nothing."""
     refuse_when_disk_is_full(request)
-    request.app[STORE].check_room(owner(request), job_type.name, job_type.max_queued)
+    request.app[STORE].check_room(caller(request).owner, job_type.name, job_type.max_queued)
 
 
 def _is_form(request: web.Request) -> bool:
@@ -304,7 +304,7 @@ def _new_job(request: web.Request, job_type: JobType, input_json: bytes, options
     retain_s = job_type.retain_s if options.retain_seconds is None else options.retain_seconds
     return NewJob(
         id=job_id,
-        owner=owner(request),
+        owner=caller(request).owner,
         type=job_type.name,
         input_json=input_json.decode(),
         created_at=created_at,

@@ -43,7 +43,7 @@ class _JobsStream:
         self._hub = request.app[HUB]
         self._encoder = request.app[ENCODER]
         self._audiences = request.app[AUDIENCES]
-        self._owner = caller(request)
+        self._owner = caller(request).sees
         self._stream = stream
         self._filter = filter
 

@@ -83,7 +83,7 @@ async def list_operations(request: web.Request) -> web.Response:
     wanted = _arguments(request, OperationsQuery)
     size = min(wanted.pageSize or PAGE_SIZE, MAX_PAGE_SIZE)
     try:
-        page = await request.app[STORE].page(caller(request), JobFilter(), size, wanted.pageToken or None)
+        page = await request.app[STORE].page(caller(request).sees, JobFilter(), size, wanted.pageToken or None)
     except ValueError:
         errors = [("/pageToken", "is not a token of this list")]
         raise Problem("malformed-request", "The page token is unknown.", errors=errors) from None

@@ -1,0 +1,83 @@
+"""Waiting for a job: woken by its bell, ended by the deadline or by the server's stop."""
+
+import asyncio
+import contextlib
+import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+
+from ..domain.access import Caller
+from ..domain.jobs import Job
+from ..errors import TooManyWaitsError
+from ..ports.events import Bell, EventHub
+from ..ports.jobs import JobStore
+
+RETRY_AFTER_S = (5, 15)
+
+
+def has_ended(job: Job) -> bool:
+    """What most wait for."""
+    return job.terminal
+
+
+class Waiting:
+    """The waits in progress. Each costs a task and a listener; none reads its job until a bell rings."""
+
+    def __init__(self, store: JobStore, hub: EventHub, *, most: int, most_per_client: int) -> None:
+        self._store = store
+        self._hub = hub
+        self._most = most
+        self._most_per_client = most_per_client
+        self._waits = 0
+        self._of_client: Counter[str] = Counter()
+
+    async def until(
+        self,
+        caller: Caller,
+        job_id: str,
+        wait_s: float,
+        enough: Callable[[Job], bool] = has_ended,
+        *,
+        client: str = "",
+    ) -> Job:
+        """The job as soon as `enough` holds for it; otherwise as it is after `wait_s` seconds or when the server stops.
+
+        `client` is the one whose simultaneous waits are counted together. Raises `JobNotFoundError`, also if the job is
+        deleted meanwhile, and `TooManyWaitsError` when a limit on simultaneous waits is reached.
+        """
+        loop = asyncio.get_running_loop()
+        deadline_s = loop.time() + wait_s
+
+        def over(job: Job) -> bool:
+            return enough(job) or loop.time() >= deadline_s or self._hub.closed
+
+        with contextlib.closing(self._hub.listen(Bell.CHANGED, job_id)) as listener:
+            job = await self._store.get(caller.sees, job_id)
+            if over(job):
+                return job
+            with self._counted(client):
+                while not over(job):
+                    await listener.wait(max(0.0, deadline_s - loop.time()))
+                    job = await self._store.get(caller.sees, job_id)
+            return job
+
+    @contextlib.contextmanager
+    def _counted(self, client: str) -> Iterator[None]:
+        self._check_limits(client)
+        self._waits += 1
+        self._of_client[client] += 1
+        try:
+            yield
+        finally:
+            self._waits -= 1
+            self._of_client[client] -= 1
+            if not self._of_client[client]:
+                del self._of_client[client]
+
+    def _check_limits(self, client: str) -> None:
+        retry_after_s = random.randint(*RETRY_AFTER_S)  # noqa: S311 - jitter, so that they do not all return at once
+        if self._waits >= self._most:
+            raise TooManyWaitsError(f"The limit of {self._most:,} waiting requests is reached.", retry_after_s)
+        if self._of_client[client] >= self._most_per_client:
+            detail = f"The limit of {self._most_per_client:,} waiting requests per client is reached."
+            raise TooManyWaitsError(detail, retry_after_s)
