@@ -9,9 +9,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from headway.backends.sqlite.rows import COLUMN_COUNT, COLUMNS, new_job
+from headway.backends.sqlite.rows import COLUMN_COUNT, COLUMNS
 from headway.domain.ids import JobIds
-from headway.domain.jobs import JobError, NewJob, OutputFile
+from headway.domain.jobs import Job, JobError, NewJob, OutputFile
 from headway.links import Links
 from headway.representation import JobView, job_fields
 from headway.settings import Settings
@@ -67,7 +67,7 @@ def test_what_goes_out_knows_aiohttps_client_only(path: Path) -> None:
 def test_the_representation_has_exactly_the_documented_fields() -> None:
     job_id, at = JobIds().new(datetime.now(UTC))
     new = NewJob(id=job_id, owner="local", type="t", input_json="{}", created_at=at, run_at=at, retain_s=1)
-    fields = job_fields(new_job(new), None, Links(""))
+    fields = job_fields(Job.queued(new), None, Links(""))
     assert list(fields) == [info.alias for info in JobView.model_fields.values()]
     JobView.model_validate(fields)
 

@@ -46,7 +46,7 @@ class Rooms:
         job_id, created_at = self._ids.new(datetime.now(UTC))
         webhook = Webhook(url, frozenset({WebhookEvent.CANCELLED}))
         await self.store.insert(NewJob(job_id, owner, "report", "{}", created_at, created_at, 1_000, webhook=webhook))
-        await self.store.request_cancel(owner, job_id, utc_now())
+        await self.store.cancel(owner, job_id, utc_now())
         return job_id
 
     async def until(self, job_id: str, status: str) -> Any:
@@ -166,7 +166,7 @@ async def test_ten_thousand_for_a_dead_host_delay_nobody(tmp_path: Path, receive
         ids, now = JobIds(), datetime.now(UTC)
         news = [NewJob(ids.new(now)[0], "local", "report", "{}", now, now, 1_000, webhook=dead) for _ in range(10_000)]
         await asyncio.gather(*(rooms.store.insert(new) for new in news))
-        await asyncio.gather(*(rooms.store.request_cancel("local", new.id, utc_now()) for new in news))
+        await asyncio.gather(*(rooms.store.cancel("local", new.id, utc_now()) for new in news))
         async with asyncio.timeout(5.0):
             for _ in range(5):
                 job_id = await rooms.cancelled_job(receiver.url())

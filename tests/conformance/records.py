@@ -96,3 +96,4 @@ async def write_log(store: JobStore, job: Job, *messages: str) -> None:
 
 async def tick(store: JobStore, job: Job, percent: float, seconds: float = 0) -> None:
     await store.tick([Tick(job.id, job.attempt, Progress(percent=percent))], at(seconds))
+    await store.flush()

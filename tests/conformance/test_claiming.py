@@ -157,7 +157,7 @@ async def test_an_ended_job_cannot_be_touched(store: JobStore) -> None:
 
 async def test_a_deleted_job_cannot_be_touched(store: JobStore) -> None:
     job = await ended_job(store)
-    await store.request_cancel(OWNER, job.id, at(2), purge=True)
+    await store.delete(OWNER, job.id, at(2))
     with pytest.raises(ClaimLostError):
         await finish(store, job, DONE)
     with pytest.raises(ClaimLostError):

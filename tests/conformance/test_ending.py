@@ -1,4 +1,4 @@
-"""`JobStore.finish` and `request_cancel`: each outcome, each race, and that an end is the end."""
+"""`JobStore.finish`, `cancel` and `delete`: each outcome, each race, and that an ended job stays ended."""
 
 import asyncio
 import random
@@ -77,7 +77,7 @@ async def test_a_failed_job_says_why(store: JobStore) -> None:
 
 async def test_a_cancelled_job_keeps_the_progress_it_made(store: JobStore) -> None:
     job = await running_job(store, retain_s=60.0)
-    await store.request_cancel(OWNER, job.id, at(5))
+    await store.cancel(OWNER, job.id, at(5))
     ended = await finish(store, job, Cancelled(), 9, LAST)
     assert (ended.status, ended.error, ended.failures) == (Status.CANCELLED, None, 0)
     assert (ended.completed_at, ended.expires_at, ended.cancel_requested) == (at(9), at(69), True)
@@ -110,7 +110,7 @@ async def test_an_interrupted_job_is_due_at_once_and_nothing_counts_against_it(s
 @pytest.mark.parametrize("outcome", OUTCOMES.values(), ids=OUTCOMES)
 async def test_a_recorded_cancel_wins_over_any_outcome(store: JobStore, outcome: Outcome) -> None:
     job = await running_job(store)
-    await store.request_cancel(OWNER, job.id, at(1))
+    await store.cancel(OWNER, job.id, at(1))
     ended = await finish(store, job, outcome, 2)
     assert (ended.status, ended.error, ended.files, ended.result_bytes) == (Status.CANCELLED, None, (), None)
     assert (await store.documents(OWNER, job.id)).result_json is None
@@ -122,7 +122,7 @@ async def test_a_recorded_purge_deletes_the_job_when_its_attempt_ends(
     store: JobStore, hub: EventHub, outcome: Outcome
 ) -> None:
     job = await running_job(store)
-    marked = await store.request_cancel(OWNER, job.id, at(1), purge=True)
+    marked = await store.delete(OWNER, job.id, at(1))
     assert (marked.status, marked.purge_requested) == (Status.RUNNING, True)
     assert await store.get(OWNER, job.id) == marked
     deleted, changed = hub.listen(Bell.DELETED), hub.listen(Bell.CHANGED)
@@ -138,7 +138,7 @@ async def assert_gone(store: JobStore, last: Job) -> None:
     with pytest.raises(JobNotFoundError):
         await store.documents(OWNER, last.id)
     with pytest.raises(JobNotFoundError):
-        await store.request_cancel(OWNER, last.id, at(9))
+        await store.cancel(OWNER, last.id, at(9))
     assert store.departed(OWNER, last.id) == last
     assert await store.existing([last.id]) == frozenset()
     assert await store.logs(last.id, 0, 1_000, 1_000) == []
@@ -161,7 +161,7 @@ async def test_an_attempts_last_lines_and_its_end_are_one_step(store: JobStore) 
 
 async def test_a_queued_job_is_cancelled_at_once(store: JobStore) -> None:
     job = await store.insert(new_job(retain_s=60.0))
-    cancelled = await store.request_cancel(OWNER, job.id, at(3))
+    cancelled = await store.cancel(OWNER, job.id, at(3))
     assert (cancelled.status, cancelled.cancel_requested) == (Status.CANCELLED, True)
     assert (cancelled.completed_at, cancelled.expires_at, cancelled.started_at) == (at(3), at(63), None)
     assert cancelled.version > job.version
@@ -172,7 +172,7 @@ async def test_a_queued_job_is_cancelled_at_once(store: JobStore) -> None:
 async def test_a_running_job_is_marked_and_its_engine_hears(store: JobStore, hub: EventHub) -> None:
     job = await running_job(store)
     cancels, changed = hub.listen(Bell.CANCEL), hub.listen(Bell.CHANGED)
-    marked = await store.request_cancel(OWNER, job.id, at(3))
+    marked = await store.cancel(OWNER, job.id, at(3))
     assert (marked.status, marked.cancel_requested, marked.purge_requested) == (Status.RUNNING, True, False)
     assert marked.version > job.version
     assert await cancels.wait(5) == await changed.wait(5) == {job.id}
@@ -181,8 +181,8 @@ async def test_a_running_job_is_marked_and_its_engine_hears(store: JobStore, hub
 
 async def test_a_cancel_does_not_take_a_purge_back(store: JobStore) -> None:
     job = await running_job(store)
-    await store.request_cancel(OWNER, job.id, at(1), purge=True)
-    assert (await store.request_cancel(OWNER, job.id, at(2))).purge_requested
+    await store.delete(OWNER, job.id, at(1))
+    assert (await store.cancel(OWNER, job.id, at(2))).purge_requested
 
 
 async def test_a_cancel_does_not_put_progress_back(store: JobStore) -> None:
@@ -190,7 +190,7 @@ async def test_a_cancel_does_not_put_progress_back(store: JobStore) -> None:
     job = await running_job(store)
     for percent in (10.0, 20.0, 30.0):
         await tick(store, job, percent, 1)
-    assert (await store.request_cancel(OWNER, job.id, at(3))).progress.percent == 30.0
+    assert (await store.cancel(OWNER, job.id, at(3))).progress.percent == 30.0
     assert (await store.get(OWNER, job.id)).progress.percent == 30.0
 
 
@@ -199,15 +199,15 @@ async def test_what_has_ended_cannot_be_cancelled(store: JobStore, hub: EventHub
     ended = await ended_job(store, outcome)
     changed = hub.listen(Bell.CHANGED)
     with pytest.raises(JobStateError):
-        await store.request_cancel(OWNER, ended.id, at(3))
+        await store.cancel(OWNER, ended.id, at(3))
     assert await store.get(OWNER, ended.id) == ended
     assert await changed.wait(0) == frozenset()
 
 
 async def test_cancelling_what_is_cancelled_changes_nothing(store: JobStore) -> None:
     job = await store.insert(new_job())
-    cancelled = await store.request_cancel(OWNER, job.id, at(1))
-    assert await store.request_cancel(OWNER, job.id, at(2)) == cancelled
+    cancelled = await store.cancel(OWNER, job.id, at(1))
+    assert await store.cancel(OWNER, job.id, at(2)) == cancelled
     assert await store.get(OWNER, job.id) == cancelled
 
 
@@ -218,7 +218,7 @@ async def test_a_purge_deletes_what_does_not_run(store: JobStore, hub: EventHub,
     else:
         job = await ended_job(store, OUTCOMES[state])
     deleted = hub.listen(Bell.DELETED)
-    last = await store.request_cancel(OWNER, job.id, at(3), purge=True)
+    last = await store.delete(OWNER, job.id, at(3))
     assert last.status == ("cancelled" if state == "queued" else state)
     assert await deleted.wait(5) == {job.id}
     await assert_gone(store, last)
@@ -232,7 +232,7 @@ async def test_commit_order_decides_between_an_end_and_a_cancel(store: JobStore,
     for _ in range(40):
         job = await running_job(store)
         ending = after(chance.randint(0, 4), finish(store, job, DONE))
-        cancelling = after(chance.randint(0, 4), store.request_cancel(OWNER, job.id, at(1)))
+        cancelling = after(chance.randint(0, 4), store.cancel(OWNER, job.id, at(1)))
         first, second = chance.sample((ending, cancelling), 2)
         answers = await asyncio.gather(first, second, return_exceptions=True)
         now = await store.get(OWNER, job.id)
@@ -261,7 +261,7 @@ async def test_exactly_one_of_many_ends_is_recorded(store: JobStore) -> None:
         assert len(recorded) == 1
         assert sum(isinstance(answer, ClaimLostError) for answer in answers) == len(OUTCOMES) - 1
         assert await store.get(OWNER, job.id) == recorded[0]
-        await store.request_cancel(OWNER, job.id, at(9), purge=True)
+        await store.delete(OWNER, job.id, at(9))
 
 
 async def test_a_cancelled_caller_does_not_undo_an_end(backend: Backend) -> None:
@@ -284,7 +284,7 @@ async def test_an_end_can_be_recorded_however_long_the_job_is_kept(store: JobSto
     assert ended.expires_at is not None
     assert ended.expires_at >= at(2)
     queued = await store.insert(new_job(retain_s=retain_s))
-    assert (await store.request_cancel(OWNER, queued.id, at(3))).status is Status.CANCELLED
+    assert (await store.cancel(OWNER, queued.id, at(3))).status is Status.CANCELLED
 
 
 async def test_the_expired_are_deleted_in_portions(store: JobStore, hub: EventHub) -> None:
@@ -307,5 +307,5 @@ async def test_the_expired_are_deleted_in_portions(store: JobStore, hub: EventHu
 async def test_an_expired_job_is_gone_for_clients_before_it_is_deleted(store: JobStore, purge: bool) -> None:
     job = await ended_job(store, DONE, 1, retain_s=10.0)
     with pytest.raises(JobNotFoundError):
-        await store.request_cancel(OWNER, job.id, at(11), purge=purge)
+        await (store.delete if purge else store.cancel)(OWNER, job.id, at(11))
     assert await store.expire(at(11), 10) == 1

@@ -146,5 +146,5 @@ async def test_who_sees_all_owners_gets_lists_as_one_owner_would(backend: Backen
         assert (await store.get(EVERY_OWNER, job.id)).id == job.id
         assert (await store.documents(EVERY_OWNER, job.id)).input_json == "{}"
     assert {job.owner for job in jobs} == {OWNER, STRANGER}
-    assert (await store.request_cancel(EVERY_OWNER, jobs[5].id, at(200))).status is Status.CANCELLED
+    assert (await store.cancel(EVERY_OWNER, jobs[5].id, at(200))).status is Status.CANCELLED
     assert (await store.delete_result(EVERY_OWNER, jobs[1].id, at(200))).result_bytes is None

@@ -117,7 +117,7 @@ async def test_a_cursor_outlives_the_job_it_names(store: JobStore) -> None:
     await insert_many(store, 6)
     page = await store.page(OWNER, JobFilter(), 3, None)
     assert page.next_cursor is not None
-    await store.request_cancel(OWNER, page.next_cursor, at(1), purge=True)
+    await store.delete(OWNER, page.next_cursor, at(1))
     assert len((await store.page(OWNER, JobFilter(), 3, page.next_cursor)).jobs) == 3
 
 

@@ -129,13 +129,13 @@ async def test_each_start_of_an_attempt_is_told(store: JobStore, outbox: Outbox)
 @pytest.mark.parametrize("purge", [False, True])
 async def test_the_cancel_of_a_queued_job_is_told(store: JobStore, outbox: Outbox, purge: bool) -> None:
     job = await store.insert(new_job(webhook=WEBHOOK))
-    await store.request_cancel(OWNER, job.id, at(1), purge=purge)
+    await (store.delete if purge else store.cancel)(OWNER, job.id, at(1))
     assert events(await take(outbox, 1)) == ["cancelled"]
 
 
 async def test_the_end_that_a_purge_makes_is_told_though_the_job_is_gone(store: JobStore, outbox: Outbox) -> None:
     job = await running_job(store, webhook=ENDS)
-    await store.request_cancel(OWNER, job.id, at(1), purge=True)
+    await store.delete(OWNER, job.id, at(1))
     await finish(store, job, DONE, 2)
     (message,) = await take(outbox, 2)
     assert json.loads(message.body)["data"]["status"] == "cancelled"
@@ -148,7 +148,7 @@ async def test_the_end_that_a_purge_makes_is_told_though_the_job_is_gone(store: 
 async def test_what_recovery_ends_is_told(backend: Backend) -> None:
     await running_job(backend.store, webhook=ENDS)
     cancelled = await running_job(backend.store, webhook=ENDS)
-    await backend.store.request_cancel(OWNER, cancelled.id, at(1))
+    await backend.store.cancel(OWNER, cancelled.id, at(1))
     await backend.crash()
     await (await backend.open()).recover(at(2), max_recoveries=0)
     assert sorted(events(await take(backend.outbox, 2))) == ["cancelled", "failed"]
@@ -520,7 +520,7 @@ async def test_what_has_ended_goes_with_its_job_and_what_is_pending_goes_on(stor
     job = await running_job(store, webhook=WEBHOOK)
     await outbox.record(await take_one(outbox), Delivered(200), at(0))
     await finish(store, job, DONE)
-    await store.request_cancel(OWNER, job.id, at(2), purge=True)
+    await store.delete(OWNER, job.id, at(2))
     assert [delivery.event for delivery in await outbox.of_job(job.id, 10)] == ["job.completed"]
     assert events(await take(outbox, 2)) == ["completed"]
 

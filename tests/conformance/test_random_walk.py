@@ -145,6 +145,7 @@ class Walk:
             if model := self.held(tick.job_id, tick.attempt):
                 model.percent = tick.progress.percent
         await self.backend.store.tick(ticks, self.now)
+        await self.backend.store.flush()
 
     async def say(self) -> None:
         batches = [
@@ -217,12 +218,13 @@ class Walk:
         if not self.jobs:
             return
         model, purge = self.chance.choice(list(self.jobs.values())), self.chance.random() < 0.3
+        end = self.backend.store.delete if purge else self.backend.store.cancel
         if self.chance.random() < 0.2:
             other = STRANGER if model.new.owner == OWNER else OWNER
             with pytest.raises(JobNotFoundError):
-                await self.backend.store.request_cancel(other, model.new.id, self.now, purge=purge)
+                await end(other, model.new.id, self.now)
             return
-        cancelling = self.backend.store.request_cancel(model.new.owner, model.new.id, self.now, purge=purge)
+        cancelling = end(model.new.owner, model.new.id, self.now)
         if self.expired(model):
             with pytest.raises(JobNotFoundError):
                 await cancelling

@@ -54,7 +54,7 @@ async def test_everything_that_was_answered_is_there(backend: Backend, leave: st
         await ended_job(store, Completed("1", result_url="/api/todos/7"), type="e"),
     ]
     gone = await ended_job(store, DONE, type="d")
-    await store.request_cancel(OWNER, gone.id, at(2), purge=True)
+    await store.delete(OWNER, gone.id, at(2))
     await write_log(store, jobs[3], "three", "four")
     jobs[3] = await store.get(OWNER, jobs[3].id)
     await reopened(backend, leave)
@@ -121,7 +121,7 @@ async def test_a_type_may_survive_more_or_fewer_crashes(backend: Backend) -> Non
 
 async def test_what_was_to_be_cancelled_is_cancelled(backend: Backend, leave: str) -> None:
     job = await running_job(backend.store)
-    seen = await backend.store.request_cancel(OWNER, job.id, at(3))
+    seen = await backend.store.cancel(OWNER, job.id, at(3))
     await reopened(backend, leave)
     (ended,) = (await backend.store.recover(at(60), 3)).ended
     assert (ended.status, ended.error, ended.completed_at) == (Status.CANCELLED, None, at(60))
@@ -132,7 +132,7 @@ async def test_what_was_to_be_cancelled_is_cancelled(backend: Backend, leave: st
 async def test_what_was_to_be_purged_is_gone(backend: Backend, leave: str) -> None:
     job = await running_job(backend.store)
     await write_log(backend.store, job, "three")
-    await backend.store.request_cancel(OWNER, job.id, at(3), purge=True)
+    await backend.store.delete(OWNER, job.id, at(3))
     await reopened(backend, leave)
     deleted = backend.hub.listen(Bell.DELETED)
     (ended,) = (await backend.store.recover(at(60), 3)).ended

@@ -68,7 +68,7 @@ async def test_no_such_job(store: JobStore) -> None:
         with pytest.raises(JobNotFoundError):
             await store.documents(OWNER, job_id)
         with pytest.raises(JobNotFoundError):
-            await store.request_cancel(OWNER, job_id, at(0))
+            await store.cancel(OWNER, job_id, at(0))
         assert store.departed(OWNER, job_id) is None
         assert await store.logs(job_id, 0, 100, 10) == []
 
@@ -90,9 +90,9 @@ async def test_a_strangers_job_is_like_an_unknown_one(store: JobStore, state: st
     assert str(foreign.value).replace(job.id, UNKNOWN_ID) == str(unknown.value)
     with pytest.raises(JobNotFoundError):
         await store.documents(STRANGER, job.id)
-    for purge in (False, True):
+    for end in (store.cancel, store.delete):
         with pytest.raises(JobNotFoundError):
-            await store.request_cancel(STRANGER, job.id, at(1), purge=purge)
+            await end(STRANGER, job.id, at(1))
     everything = JobFilter(ids=frozenset({job.id}))
     assert (await store.page(STRANGER, JobFilter(), 10, None)).jobs == []
     assert (await store.page(STRANGER, everything, 10, None)).jobs == []
@@ -104,7 +104,7 @@ async def test_a_strangers_job_is_like_an_unknown_one(store: JobStore, state: st
 
 async def test_what_a_strangers_job_last_was_is_not_told(store: JobStore) -> None:
     job = await ended_job(store)
-    await store.request_cancel(OWNER, job.id, at(2), purge=True)
+    await store.delete(OWNER, job.id, at(2))
     assert store.departed(STRANGER, job.id) is None
     assert store.departed(OWNER, job.id) == job
 
@@ -161,7 +161,7 @@ async def test_a_share_is_known_after_a_restart_too(backend: Backend) -> None:
     store = await backend.open(max_queued_per_owner=1)
     with pytest.raises(OwnersShareUsedUpError):
         await store.insert(new_job(owner="ada"))
-    await store.request_cancel("ada", job.id, at(1), purge=True)
+    await store.delete("ada", job.id, at(1))
     await store.insert(new_job(owner="ada"))
 
 
@@ -181,7 +181,7 @@ async def test_who_is_refused_is_told_when_to_come_again(backend: Backend) -> No
         with pytest.raises(QueueFullError) as refused:
             await store.insert(new_job(type=job_type))
         told.append(refused.value.retry_after_s)
-        await store.request_cancel(OWNER, waiting.id, at(1), purge=True)
+        await store.delete(OWNER, waiting.id, at(1))
     assert all(1 <= seconds <= 60 for seconds in told)
     assert (told[1], told[2]) == (1, 25)
 
@@ -211,7 +211,7 @@ async def test_places_become_free_again(backend: Backend) -> None:
     third = await store.insert(new_job())
     with pytest.raises(QueueFullError):
         await store.insert(new_job())
-    await store.request_cancel(OWNER, third.id, at(1))
+    await store.cancel(OWNER, third.id, at(1))
     await store.insert(new_job())
     with pytest.raises(QueueFullError):
         await store.insert(new_job())

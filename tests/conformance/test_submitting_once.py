@@ -23,7 +23,7 @@ def key(text: str = "k", seconds: float = 0, fingerprint: str = "f", owner: str 
 
 async def submit(store: JobStore, seconds: float = 0, text: str = "k", **chosen: Any) -> Job | FirstSubmission:
     new = new_job(seconds, **chosen)
-    return await store.insert_once(new, key(text, seconds, owner=new.owner))
+    return await store.insert(new, key=key(text, seconds, owner=new.owner))
 
 
 async def accepted(store: JobStore, seconds: float = 0, text: str = "k", **chosen: Any) -> Job:
@@ -52,7 +52,7 @@ async def test_a_repeat_is_told_what_was_first(store: JobStore, hub: EventHub) -
     bells = hub.listen(Bell.QUEUED)
     first = FirstSubmission(job.id, "f")
     assert await submit(store, 1) == first
-    assert await store.insert_once(new_job(2), key(fingerprint="another request")) == first
+    assert await store.insert(new_job(2), key=key(fingerprint="another request")) == first
     assert await store.first_with_key(OWNER, "k", at(3)) == first
     assert await queued(store) == 1
     assert await bells.wait(0.01) == frozenset()
@@ -80,9 +80,9 @@ async def test_keys_are_the_owners_and_each_is_its_own(store: JobStore) -> None:
 async def test_a_job_that_is_gone_is_not_made_again(store: JobStore) -> None:
     """Purged, or expired: the promise is one job within the key's time, not one at a time."""
     purged = await accepted(store)
-    await store.request_cancel(OWNER, purged.id, at(1), purge=True)
+    await store.delete(OWNER, purged.id, at(1))
     expired = await accepted(store, text="short", retain_s=0.0)
-    await store.request_cancel(OWNER, expired.id, at(1))
+    await store.cancel(OWNER, expired.id, at(1))
     await store.expire(at(2), 10)
     assert await store.existing([purged.id, expired.id]) == frozenset()
     assert await submit(store, 3) == FirstSubmission(purged.id, "f")
@@ -117,11 +117,11 @@ async def test_a_repeat_needs_no_room_and_takes_none(backend: Backend) -> None:
     job = await accepted(store)
     await insert_many(store, 1)
     assert await submit(store, 1) == FirstSubmission(job.id, "f")
-    assert await store.insert_once(new_job(1), key(), max_queued_of_type=1) == FirstSubmission(job.id, "f")
+    assert await store.insert(new_job(1), 1, key()) == FirstSubmission(job.id, "f")
     with pytest.raises(QueueFullError):
         await submit(store, 1, "other")
     assert await store.first_with_key(OWNER, "other", at(1)) is None
-    await store.request_cancel(OWNER, job.id, at(2))
+    await store.cancel(OWNER, job.id, at(2))
     for _ in range(5):
         assert await submit(store, 3) == FirstSubmission(job.id, "f")
     await accepted(store, 3, "other")
@@ -146,7 +146,7 @@ async def test_a_bad_first_leaves_the_key_to_the_next(store: JobStore) -> None:
     taken = await store.insert(new_job())
     bad: NewJob = new_job()._replace(id=taken.id)
     answers = await asyncio.gather(
-        store.insert_once(bad, key()), store.insert_once(new_job(), key()), return_exceptions=True
+        store.insert(bad, key=key()), store.insert(new_job(), key=key()), return_exceptions=True
     )
     assert isinstance(answers[0], Exception)
     assert isinstance(answers[1], Job)
@@ -154,7 +154,7 @@ async def test_a_bad_first_leaves_the_key_to_the_next(store: JobStore) -> None:
 
 async def test_a_key_is_his_who_submits_whosever_the_job_is(store: JobStore) -> None:
     new = new_job(owner=OWNER)
-    job = await store.insert_once(new, key(owner=STRANGER))
+    job = await store.insert(new, key=key(owner=STRANGER))
     assert isinstance(job, Job)
     assert job.owner == OWNER
     assert await store.first_with_key(OWNER, "k", at(0)) is None

@@ -4,9 +4,8 @@ from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
-from headway.backends.sqlite.rows import new_job
 from headway.domain.ids import JobIds
-from headway.domain.jobs import Claim, NewJob
+from headway.domain.jobs import Claim, Job, NewJob
 from headway.running.attempt import Attempt
 
 EVERY_S = 0.1
@@ -20,7 +19,7 @@ class Clocked:
         monkeypatch.setattr("headway.running.attempt.time", SimpleNamespace(monotonic=lambda: self.now_s))
         job_id, at = JobIds().new(datetime.now(UTC))
         new = NewJob(id=job_id, owner="local", type="t", input_json="{}", created_at=at, run_at=at, retain_s=60)
-        self.attempt = Attempt(Claim(new_job(new), "{}", None), None)
+        self.attempt = Attempt(Claim(Job.queued(new), "{}", None), None)
 
     def report(self, done: int) -> None:
         self.attempt.reported.done = done

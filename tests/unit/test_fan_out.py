@@ -4,7 +4,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from headway.backends.sqlite.rows import new_job
 from headway.domain.ids import JobIds
 from headway.domain.jobs import Job, NewJob, Status
 from headway.web.streams.fan_out import Channel, Lines, Watcher, news
@@ -38,7 +37,9 @@ def a_job(**fields: Any) -> Job:
     """A running job: its first state change was 1, its claim 2; three ticks later."""
     now = datetime.now(UTC)
     job_id, at = JobIds().new(now)
-    queued = new_job(NewJob(id=job_id, owner="local", type="t", input_json="{}", created_at=at, run_at=at, retain_s=60))
+    queued = Job.queued(
+        NewJob(id=job_id, owner="local", type="t", input_json="{}", created_at=at, run_at=at, retain_s=60)
+    )
     return queued._replace(**{"status": Status.RUNNING, "last_seq": 2, "state_seq": 2, "version": 5, **fields})
 
 

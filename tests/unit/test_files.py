@@ -8,7 +8,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from headway.backends.sqlite.rows import new_job
 from headway.domain.ids import JobIds
 from headway.domain.jobs import Job, NewJob, OutputFile
 from headway.errors import SetupError
@@ -22,7 +21,7 @@ def job() -> Job:
     new = NewJob(
         id=JobIds().new(NOW)[0], owner="local", type="report", input_json="{}", created_at=NOW, run_at=NOW, retain_s=1
     )
-    return new_job(new)._replace(attempt=2)
+    return Job.queued(new)._replace(attempt=2)
 
 
 @pytest.fixture

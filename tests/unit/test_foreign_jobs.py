@@ -68,7 +68,7 @@ async def test_listeners_know_foreign_jobs_without_a_look(store: SqliteStore, as
     assert not store.known_foreign(STRANGER, job.id)
     assert not store.known_foreign(EVERY_OWNER, job.id)
     assert not store.known_foreign(OWNER, UNKNOWN_ID)
-    await store.request_cancel(STRANGER, job.id, at(1), purge=True)
+    await store.delete(STRANGER, job.id, at(1))
     assert store.known_foreign(OWNER, job.id), "one that has just left, too"
     assert asked == []
 
@@ -113,7 +113,7 @@ async def test_nothing_can_be_done_to_a_foreign_job(store: SqliteStore, state: s
         job = await running_job(store, owner=STRANGER, type="import")
     elif state == "completed":
         job = await ended_job(store, DONE, 0.5, owner=STRANGER, type="import")
-    for attempt in (store.request_cancel(OWNER, job.id, at(1)), store.request_cancel(OWNER, job.id, at(1), purge=True),
+    for attempt in (store.cancel(OWNER, job.id, at(1)), store.delete(OWNER, job.id, at(1)),
                     store.delete_result(OWNER, job.id, at(1)), store.documents(OWNER, job.id)):  # fmt: skip
         with pytest.raises(JobNotFoundError):
             await attempt

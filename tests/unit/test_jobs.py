@@ -4,7 +4,7 @@ import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from headway.backends.sqlite.rows import COLUMN_COUNT, new_job
+from headway.backends.sqlite.rows import COLUMN_COUNT
 from headway.domain.filters import JobFilter
 from headway.domain.ids import JobIds, first_id_at_ms, is_job_id
 from headway.domain.instants import EPOCH, from_ms, to_ms
@@ -92,7 +92,7 @@ def test_milliseconds_count_from_the_epoch_in_any_zone() -> None:
 
 
 def a_job(**chosen: object) -> Job:
-    job = new_job(
+    job = Job.queued(
         NewJob(
             id=JobIds().new(NOON)[0],
             owner="local",

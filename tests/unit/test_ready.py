@@ -3,13 +3,12 @@
 from datetime import UTC, datetime
 
 import pytest
-from headway.backends.sqlite.rows import new_job
-from headway.domain.jobs import NewJob
+from headway.domain.jobs import Job, NewJob
 from headway.web.responses import ready
 from headway.web.responses.ready import KEPT_BYTES_EACH, ReadyAnswer, ReadyAnswers
 
 AT = datetime(2026, 1, 31, 12, tzinfo=UTC)
-JOB = new_job(NewJob(id="a", owner="local", type="t", input_json="{}", created_at=AT, run_at=AT, retain_s=1))
+JOB = Job.queued(NewJob(id="a", owner="local", type="t", input_json="{}", created_at=AT, run_at=AT, retain_s=1))
 
 
 def answer(body: bytes = b"{}", version: int = JOB.version, position: int | None = None) -> ReadyAnswer:

@@ -93,11 +93,11 @@ async def test_keys_that_have_expired_are_forgotten(rooms: Rooms) -> None:
     for number in range(2 * EXPIRE_BATCH + 1):
         job_id, created_at = ids.new(now)
         new = NewJob(job_id, "local", "report", "{}", created_at, created_at, 1_000)
-        await rooms.store.insert_once(
-            new, IdempotencyKey(new.owner, str(number), "f", now - timedelta(seconds=number % 2))
+        await rooms.store.insert(
+            new, key=IdempotencyKey(new.owner, str(number), "f", now - timedelta(seconds=number % 2))
         )
     kept = NewJob(ids.new(now)[0], "local", "report", "{}", now, now, 1_000)
-    await rooms.store.insert_once(kept, IdempotencyKey(kept.owner, "kept", "f", now + timedelta(hours=1)))
+    await rooms.store.insert(kept, key=IdempotencyKey(kept.owner, "kept", "f", now + timedelta(hours=1)))
     await rooms.retention.start()
     async with asyncio.timeout(10):
         while await rooms.store.first_with_key("local", "0", now - timedelta(hours=1)):  # noqa: ASYNC110
@@ -114,7 +114,7 @@ async def test_deliveries_that_ended_a_week_ago_are_forgotten(rooms: Rooms) -> N
     webhook = Webhook("https://receiver.example/")
     new = NewJob(job_id, "local", "report", "{}", long_ago, long_ago, 1_000_000, webhook=webhook)
     await rooms.store.insert(new)
-    await rooms.store.request_cancel("local", job_id, long_ago)
+    await rooms.store.cancel("local", job_id, long_ago)
     (message,) = (await outbox.take(long_ago, Limits(10, 10, 10), 60)).messages
     await outbox.record(message.delivery, Delivered(200), long_ago)
     await rooms.retention.start()
@@ -126,7 +126,7 @@ async def test_deliveries_that_ended_a_week_ago_are_forgotten(rooms: Rooms) -> N
 async def test_a_purged_jobs_files_go(rooms: Rooms) -> None:
     job = await rooms.ended_job(1_000)
     await rooms.retention.start()
-    await rooms.store.request_cancel("local", job.id, datetime.now(UTC), purge=True)
+    await rooms.store.delete("local", job.id, datetime.now(UTC))
     await gone(rooms.files.job(job.id))
 
 

@@ -64,7 +64,7 @@ async def test_memory_is_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyP
         assert await store.get(OWNER, job.id) == job
     assert len(store._snapshots._recent) == 10
     for job in jobs[:20]:
-        await store.request_cancel(OWNER, job.id, at(1), purge=True)
+        await store.delete(OWNER, job.id, at(1))
     assert len(store._snapshots._departed) == 5
     assert not store._snapshots._loading
     assert not store._ending
@@ -98,7 +98,7 @@ async def test_a_job_that_is_deleted_while_it_is_read_does_not_come_back(
     async def one(sql: str, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
         row = await real(sql, parameters)
         if row is not None:
-            await store.request_cancel(OWNER, job.id, at(9), purge=True)
+            await store.delete(OWNER, job.id, at(9))
         return row
 
     monkeypatch.setattr(store._readers, "one", one)

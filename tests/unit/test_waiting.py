@@ -12,7 +12,7 @@ from headway.ports.events import Bell
 from headway.service.waiting import Waiting
 
 if TYPE_CHECKING:
-    from headway.ports.jobs import JobStore
+    from headway.ports.jobs import Reader
 
 LONG_S = 3600.0
 
@@ -34,7 +34,7 @@ class Jobs:
 class Fixture:
     def __init__(self) -> None:
         self.jobs, self.hub = Jobs(), LocalHub()
-        self.waiting = Waiting(cast("JobStore", self.jobs), self.hub, most=20, most_per_client=10)
+        self.waiting = Waiting(cast("Reader", self.jobs), self.hub, most=20, most_per_client=10)
 
     async def wait(self, until: int, wait_s: float = LONG_S) -> Any:
         def enough(job: Job) -> bool:

@@ -120,39 +120,60 @@ class Job(NamedTuple):
     id: str
     owner: str
     type: str
-    label: str | None
-    status: Status
-    priority: int
     created_at: datetime
     run_at: datetime
-    started_at: datetime | None
     updated_at: datetime
-    completed_at: datetime | None
-    expires_at: datetime | None
-    attempt: int
-    max_attempts: int
-    failures: int
-    recoveries: int
-    interruptions: int
-    cancel_requested: bool
-    purge_requested: bool
-    progress: Progress
-    error: JobError | None
-    files: tuple[OutputFile, ...]
-    result_bytes: int | None
-    result_url: str | None
-    """Where the handler says that the result is; `None`: where a job's result always is."""
-    retry_of: str | None
-    timeout_s: float | None
     retain_s: float
-    uploads: tuple[UploadedFile, ...]
-    last_seq: int
-    state_seq: int
-    version: int
-    webhook: Webhook | None
+    status: Status = Status.QUEUED
+    label: str | None = None
+    priority: int = 0
+    started_at: datetime | None = None
+    completed_at: datetime | None = None
+    expires_at: datetime | None = None
+    attempt: int = 0
+    max_attempts: int = 1
+    failures: int = 0
+    recoveries: int = 0
+    interruptions: int = 0
+    cancel_requested: bool = False
+    purge_requested: bool = False
+    progress: Progress = Progress()
+    error: JobError | None = None
+    files: tuple[OutputFile, ...] = ()
+    result_bytes: int | None = None
+    result_url: str | None = None
+    """Set by the handler; `None`: the result is where a job's result always is."""
+    retry_of: str | None = None
+    timeout_s: float | None = None
+    uploads: tuple[UploadedFile, ...] = ()
+    last_seq: int = 1
+    state_seq: int = 1
+    version: int = 1
+    webhook: Webhook | None = None
+
+    @classmethod
+    def queued(cls, new: "NewJob") -> Self:
+        """The job that a submission makes. A field that is not named here begins as its default says."""
+        return cls(
+            id=new.id,
+            owner=new.owner,
+            type=new.type,
+            label=new.label,
+            priority=new.priority,
+            created_at=new.created_at,
+            run_at=new.run_at,
+            updated_at=new.created_at,
+            max_attempts=new.max_attempts,
+            retry_of=new.retry_of,
+            timeout_s=new.timeout_s,
+            retain_s=new.retain_s,
+            uploads=new.uploads,
+            webhook=new.webhook,
+        )
 
     @property
     def terminal(self) -> bool:
+        """Whether it has ended."""
         return self.status in TERMINAL
 
     def announces(self, event: WebhookEvent | None) -> bool:

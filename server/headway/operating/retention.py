@@ -9,7 +9,7 @@ from ..clock import utc_now
 from ..errors import HeadwayError
 from ..files.data_directory import DataDirectory
 from ..ports.events import Bell, EventHub, Listener
-from ..ports.jobs import JobStore
+from ..ports.jobs import Housekeeping
 from ..ports.keys import KeyStore
 from ..ports.outbox import Outbox
 
@@ -24,7 +24,9 @@ log = structlog.get_logger(__name__)
 class Retention:
     """Removes what nobody may ask for any more: records first, then their files."""
 
-    def __init__(self, store: JobStore, keys: KeyStore, outbox: Outbox, hub: EventHub, files: DataDirectory) -> None:
+    def __init__(
+        self, store: Housekeeping, keys: KeyStore, outbox: Outbox, hub: EventHub, files: DataDirectory
+    ) -> None:
         self._store = store
         self._keys = keys
         self._outbox = outbox

@@ -9,6 +9,7 @@ import contextlib
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from functools import partial
+from typing import Protocol
 
 import structlog
 
@@ -17,7 +18,7 @@ from ..clock import utc_now
 from ..domain.jobs import Claim
 from ..errors import HeadwayError, JobNotFoundError
 from ..ports.events import Bell, EventHub, Listener
-from ..ports.jobs import JobStore, LogBatch, Tick
+from ..ports.jobs import Attempts, LogBatch, Reader, Tick
 from .attempt import Attempt, StopReason
 from .executor import Executor
 
@@ -29,12 +30,16 @@ LOOKS_PER_TICK = 5
 log = structlog.get_logger(__name__)
 
 
+class Store(Attempts, Reader, Protocol):
+    """What the engine needs of the record."""
+
+
 class EmbeddedEngine:
     """Runs jobs in this process (async handlers) and its children (the others)."""
 
     def __init__(
         self,
-        store: JobStore,
+        store: Store,
         hub: EventHub,
         registry: Registry,
         executor: Executor,
@@ -206,7 +211,9 @@ class EmbeddedEngine:
             for attempt in self._running.values()
             if attempt.reported.changed and (progress := attempt.read_progress(self._tick_s)) is not None
         ]
-        await self._store.tick(ticks, utc_now())
+        if ticks:
+            await self._store.tick(ticks, utc_now())
+        await self._store.flush()
 
     async def _publish_logs(self) -> None:
         await asyncio.sleep(self._tick_s)

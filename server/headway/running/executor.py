@@ -26,7 +26,7 @@ from ..domain.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome
 from ..errors import ClaimLostError, JobFailed, JobNotFoundError, StoreUnavailableError
 from ..files.data_directory import DataDirectory
 from ..metrics import JobMetrics
-from ..ports.jobs import JobStore
+from ..ports.jobs import Attempts
 from .attempt import Attempt, End, Raised, Returned, Stopped, StopReason
 from .calling import MAX_RESULT_BYTES, describe, invalid_input, invalid_output, result_too_large
 from .processes.channel import Message
@@ -56,7 +56,7 @@ class Executor:
 
     def __init__(
         self,
-        store: JobStore,
+        store: Attempts,
         registry: Registry,
         files: DataDirectory,
         *,

@@ -3,7 +3,7 @@
 import asyncio
 import time
 
-from ..ports.jobs import JobStore
+from ..ports.jobs import Probe
 
 MAX_AGE_S = 1.0
 
@@ -11,7 +11,7 @@ MAX_AGE_S = 1.0
 class Readiness:
     """What the latest look came to."""
 
-    def __init__(self, store: JobStore) -> None:
+    def __init__(self, store: Probe) -> None:
         self._store = store
         self._look: asyncio.Task[None] | None = None
         self._began_s = 0.0

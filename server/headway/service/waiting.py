@@ -10,7 +10,7 @@ from ..domain.access import Caller
 from ..domain.jobs import Job
 from ..errors import TooManyWaitsError
 from ..ports.events import Bell, EventHub
-from ..ports.jobs import JobStore
+from ..ports.jobs import Reader
 
 RETRY_AFTER_S = (5, 15)
 
@@ -23,7 +23,7 @@ def has_ended(job: Job) -> bool:
 class Waiting:
     """The waits in progress. Each costs a task and a listener; none reads its job until a bell rings."""
 
-    def __init__(self, store: JobStore, hub: EventHub, *, most: int, most_per_client: int) -> None:
+    def __init__(self, store: Reader, hub: EventHub, *, most: int, most_per_client: int) -> None:
         self._store = store
         self._hub = hub
         self._most = most

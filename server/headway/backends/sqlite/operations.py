@@ -7,7 +7,7 @@ does not make a whole batch run again.
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from ...domain.access import EVERY_OWNER
@@ -185,10 +185,13 @@ def _counted(*, failed: int = 0, crashed: int = 0, interrupted: int = 0) -> Para
     return {"failed": failed, "crashed": crashed, "interrupted": interrupted}
 
 
-def request_cancel(
-    connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime, *, purge: bool
+def cancel(
+    connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime, *, purge: bool = False
 ) -> Changed | None:
-    """Cancel a queued job, mark a running one, with `purge` delete an ended one; `None`: no such job."""
+    """Cancel a queued job, or mark a running one. A job that has ended is returned as it is.
+
+    `None`: there is no such job. `purge`: a running job is deleted when its attempt ends.
+    """
     where = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version, "purge": int(purge)}
     found = connection.execute(getting(caller), where).fetchone()
     if found is None:
@@ -197,18 +200,23 @@ def request_cancel(
     if row is not None:
         job = to_job(row)
         connection.moved(Status.QUEUED, job)
-        if purge:
-            _delete(connection, job)
-        return Changed(Status.QUEUED, job, deleted=purge)
+        return Changed(Status.QUEUED, job)
     row = connection.execute(SQL["request_cancel"], where).fetchone()
     if row is not None:
         return Changed(Status.RUNNING, to_job(row))
     job = to_job(found)
     if job.expires_at is not None and job.expires_at <= now:
-        return None  # gone for every client, though its record waits for the next sweep
-    if purge:
-        _delete(connection, job)
-    return Changed(job.status, job, deleted=purge)
+        return None  # expired: no longer there for any client, though the sweep has yet to delete it
+    return Changed(job.status, job)
+
+
+def delete(connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime) -> Changed | None:
+    """Cancel a job and delete it: at once, unless it is running. `None`: there is no such job."""
+    changed = cancel(connection, caller, job_id, version, now, purge=True)
+    if changed is None or not changed.job.terminal:
+        return changed
+    _delete(connection, changed.job)
+    return replace(changed, deleted=True)
 
 
 def delete_result(connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime) -> Job | None:

@@ -103,44 +103,6 @@ def new_job_values(new: NewJob) -> Row:
     )
 
 
-def new_job(new: NewJob) -> Job:
-    """The job that inserting `new` makes, without reading it back."""
-    return Job(
-        id=new.id,
-        owner=new.owner,
-        type=new.type,
-        label=new.label,
-        status=Status.QUEUED,
-        priority=new.priority,
-        created_at=new.created_at,
-        run_at=new.run_at,
-        started_at=None,
-        updated_at=new.created_at,
-        completed_at=None,
-        expires_at=None,
-        attempt=0,
-        max_attempts=new.max_attempts,
-        failures=0,
-        recoveries=0,
-        interruptions=0,
-        cancel_requested=False,
-        purge_requested=False,
-        progress=Progress(),
-        error=None,
-        files=(),
-        result_bytes=None,
-        result_url=None,
-        retry_of=new.retry_of,
-        timeout_s=new.timeout_s,
-        retain_s=new.retain_s,
-        uploads=new.uploads,
-        last_seq=1,
-        state_seq=1,
-        version=1,
-        webhook=new.webhook,
-    )
-
-
 def progress_parameters(progress: Progress) -> Parameters:
     return progress._asdict()
 

@@ -15,7 +15,7 @@ from functools import partial
 from operator import itemgetter
 from pathlib import Path
 from types import MappingProxyType
-from typing import Self
+from typing import Self, overload
 
 import structlog
 
@@ -42,7 +42,7 @@ from .deliveries import BodyOf
 from .filters import conditions
 from .operations import Changed
 from .readers import Readers
-from .rows import ID, Parameters, Row, first_active, new_job, to_job, to_log_line
+from .rows import ID, Parameters, Row, first_active, to_job, to_log_line
 from .statements import SQL, getting
 from .transaction import RecordConnection
 from .writer import Operation, Rows, Writer
@@ -116,9 +116,21 @@ class SqliteStore:
 
     # Writing
 
-    async def insert(self, new: NewJob, max_queued_of_type: int | None = None) -> Job:
+    @overload
+    async def insert(self, new: NewJob, max_queued_of_type: int | None = None) -> Job: ...
+
+    @overload
+    async def insert(
+        self, new: NewJob, max_queued_of_type: int | None = None, key: IdempotencyKey | None = None
+    ) -> Job | FirstSubmission: ...
+
+    async def insert(
+        self, new: NewJob, max_queued_of_type: int | None = None, key: IdempotencyKey | None = None
+    ) -> Job | FirstSubmission:
+        if key is not None:
+            return await self._insert_once(new, max_queued_of_type, key)
         self.check_room(new.owner, new.type, max_queued_of_type)
-        job = new_job(new)
+        job = Job.queued(new)
 
         def committed(_: None) -> Job:
             settled()
@@ -138,8 +150,8 @@ class SqliteStore:
         self._hub.ring(Bell.CHANGED, job.id)
         self._hub.ring(Bell.QUEUED, job.id)
 
-    async def insert_once(
-        self, new: NewJob, key: IdempotencyKey, max_queued_of_type: int | None = None
+    async def _insert_once(
+        self, new: NewJob, max_queued_of_type: int | None, key: IdempotencyKey
     ) -> Job | FirstSubmission:
         refusal: QueueFullError | None = None
         try:
@@ -153,7 +165,7 @@ class SqliteStore:
             settled()
             if first is not None or refusal is not None:
                 return first
-            job = new_job(new)
+            job = Job.queued(new)
             self._accept(job)
             return job
 
@@ -204,6 +216,8 @@ class SqliteStore:
             self._snapshots.put(job.ticked(tick.progress, now))
             self._unwritten.add(job.id)
             self._hub.ring(Bell.CHANGED, job.id)
+
+    async def flush(self) -> None:
         if time.monotonic() - self._ticks_written_s >= TICKS_TO_DISK_EVERY_S:
             self._write_ticks()
 
@@ -267,10 +281,23 @@ class SqliteStore:
             raise ClaimLostError(f"attempt {job.attempt} of job {job.id} is not current")
         return ended
 
-    async def request_cancel(self, caller: str, job_id: str, now: datetime, *, purge: bool = False) -> Job:
+    async def cancel(self, caller: str, job_id: str, now: datetime) -> Job:
         def operation(connection: RecordConnection) -> Changed | None:
-            version = self._snapshots.version(job_id)
-            return operations.request_cancel(connection, caller, job_id, version, now, purge=purge)
+            return operations.cancel(connection, caller, job_id, self._snapshots.version(job_id), now)
+
+        changed = await self._end_by_request(operation, job_id)
+        if changed.before in (Status.COMPLETED, Status.FAILED):
+            raise JobStateError(f"the job has {changed.before} already")
+        return changed.job
+
+    async def delete(self, caller: str, job_id: str, now: datetime) -> Job:
+        def operation(connection: RecordConnection) -> Changed | None:
+            return operations.delete(connection, caller, job_id, self._snapshots.version(job_id), now)
+
+        return (await self._end_by_request(operation, job_id)).job
+
+    async def _end_by_request(self, operation: Operation[Changed | None], job_id: str) -> Changed:
+        """Carry out a cancel or a deletion. Raises `JobNotFoundError`."""
 
         def committed(changed: Changed | None) -> Changed | None:
             if changed is None:
@@ -282,9 +309,7 @@ class SqliteStore:
         changed = await self._writer.write(operation, committed)
         if changed is None:
             raise JobNotFoundError(job_id)
-        if not changed.deleted and changed.before in (Status.COMPLETED, Status.FAILED):
-            raise JobStateError(f"the job has {changed.before} already")
-        return changed.job
+        return changed
 
     async def delete_result(self, caller: str, job_id: str, now: datetime) -> Job:
         def operation(connection: RecordConnection) -> Job | None:

@@ -36,9 +36,8 @@ class PurgeQuery(QueryModel):
 async def delete_job(request: web.Request) -> web.Response:
     """`DELETE /jobs/{id}`: cancel, or with `?purge=true` delete; recorded first, then awaited for a moment."""
     wanted = query(request, PurgeQuery)
-    job = await request.app[STORE].request_cancel(
-        caller(request).sees, job_id_of(request), utc_now(), purge=wanted.purge
-    )
+    end = request.app[STORE].delete if wanted.purge else request.app[STORE].cancel
+    job = await end(caller(request).sees, job_id_of(request), utc_now())
     try:
         with suppress(TooManyWaitsError):
             job = await wait_for_job(request, job.id, CANCEL_WAIT_S)

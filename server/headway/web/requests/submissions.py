@@ -247,7 +247,7 @@ async def insert_new_once(
         if place_files is not None:
             with storing():
                 await asyncio.to_thread(place_files)
-        inserted = await request.app[STORE].insert_once(new, key, job_type.max_queued)
+        inserted = await request.app[STORE].insert(new, job_type.max_queued, key)
     except Exception:
         if place_files is not None:
             await asyncio.to_thread(request.app[FILES].remove_job, new.id)

@@ -11,7 +11,7 @@ from ...clock import utc_now
 from ...domain.filters import JobFilter
 from ...errors import HeadwayError, JobNotFoundError
 from ...ports.events import Bell, EventHub, Listener
-from ...ports.jobs import JobStore
+from ...ports.jobs import Reader
 from ...representation import Encoder
 from .events import gone_event, state_event
 from .fan_out import NEVER, Outlet
@@ -157,7 +157,7 @@ class Audience:
 class Audiences:
     """Hears all bells while somebody watches many jobs, and tells each audience once for each tick."""
 
-    def __init__(self, store: JobStore, hub: EventHub, encoder: Encoder, tick_s: float) -> None:
+    def __init__(self, store: Reader, hub: EventHub, encoder: Encoder, tick_s: float) -> None:
         self._store = store
         self._hub = hub
         self._encoder = encoder

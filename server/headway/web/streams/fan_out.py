@@ -15,7 +15,7 @@ from ...clock import utc_now
 from ...domain.jobs import Job, Status
 from ...errors import HeadwayError, JobNotFoundError
 from ...ports.events import Bell, EventHub, Listener
-from ...ports.jobs import JobStore
+from ...ports.jobs import Reader
 from ...representation import Encoder
 from .events import gone_event, log_event, state_event
 from .response import Frame
@@ -178,7 +178,7 @@ class Channel:
 class FanOut:
     """Hears all bells while a job is watched, and feeds the channels."""
 
-    def __init__(self, store: JobStore, hub: EventHub, encoder: Encoder) -> None:
+    def __init__(self, store: Reader, hub: EventHub, encoder: Encoder) -> None:
         self._store = store
         self._hub = hub
         self._encoder = encoder

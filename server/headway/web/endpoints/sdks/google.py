@@ -97,7 +97,7 @@ async def cancel_operation(request: web.Request) -> web.Response:
     _arguments(request, NoQuery)
     job = await find_job(request)
     with suppress(JobStateError):  # success is not promised: who wants to know reads the operation
-        await request.app[STORE].request_cancel(job.owner, job.id, utc_now())
+        await request.app[STORE].cancel(job.owner, job.id, utc_now())
     return _json(b"{}")
 
 
@@ -108,7 +108,7 @@ async def delete_operation(request: web.Request) -> web.Response:
     job = await find_job(request)
     if not job.terminal:
         raise Problem("conflict", f"The job is {job.status}: cancel it first.")
-    await request.app[STORE].request_cancel(job.owner, job.id, utc_now(), purge=True)
+    await request.app[STORE].delete(job.owner, job.id, utc_now())
     return _json(b"{}")
 
 
