@@ -1,19 +1,21 @@
 """Fixtures that several suites share."""
 
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
-from tests.log_scan import scanned, secrets_in
-from tests.process import ServerProcess
+from tests.support.log_scan import scanned, secrets_in
+from tests.support.process import ServerProcess
+from tests.support.serving import TEST_JOBS, Serving
 
-TEST_JOBS = Path(__file__).with_name("jobs_for_tests.py")
-
-Serving = Callable[..., ServerProcess]
+# A busy machine is no failure, and a failure must be the same one when it is run again.
+settings.register_profile("headway", deadline=None, derandomize=True)
+settings.load_profile("headway")
 
 
 @pytest.fixture
@@ -37,7 +39,7 @@ def shared_server() -> Iterator[ServerProcess]:
         yield server
 
 
-# No secret in any log (tests/log_scan.py)
+# No secret in any log (tests/support/log_scan.py)
 
 _scanned_by_workers: Counter[str] = Counter()
 

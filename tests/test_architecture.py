@@ -16,7 +16,7 @@ from headway.links import Links
 from headway.representation import JobView, job_fields
 from headway.settings import Settings
 
-from tests.process import ROOT
+from tests.support.process import ROOT
 
 MODULES = sorted(path for path in (ROOT / "server").rglob("*.py"))
 README = (ROOT / "README.md").read_text("utf-8")

@@ -4,14 +4,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.conftest import TEST_JOBS
-from tests.process import ServerProcess, eventually
+from tests.support.process import ROOT, ServerProcess, eventually
+from tests.support.serving import TEST_JOBS
 
 HOUR_S = 3600
 
 
 class _Bent(ServerProcess):
-    script = Path(__file__).with_name("faulty_server.py")
+    script = ROOT / "tests" / "support" / "faulty_server.py"
 
 
 @contextmanager

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import Serving
-from tests.process import PATIENCE_S, ServerProcess, eventually
-from tests.record import TERMINAL, sound_record
+from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually
+from tests.support.record import TERMINAL, sound_record
+from tests.support.serving import Serving
 
-GATED_JOBS = str(Path(__file__).with_name("gated_jobs.py"))
+GATED_JOBS = str(ROOT / "tests" / "support" / "gated_jobs.py")
 SEED = 20260301
 RIGHT_AFTER = 50
 AT_RANDOM = 20

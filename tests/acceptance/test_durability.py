@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import TEST_JOBS
-from tests.process import PATIENCE_S, ROOT, ServerProcess, eventually
+from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually
+from tests.support.serving import TEST_JOBS
 
 SUBMISSIONS = 20
 CALLS = "trace=fsync,fdatasync,write,writev,pwrite64,pwritev,sendto,sendmsg"

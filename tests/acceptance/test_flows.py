@@ -12,7 +12,7 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
-from tests.process import PATIENCE_S, ServerProcess, eventually
+from tests.support.process import PATIENCE_S, ServerProcess, eventually
 
 LATER = "2099-01-01T00:00:00Z"
 

@@ -7,8 +7,8 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from tests.conftest import Serving
-from tests.process import PATIENCE_S, ServerProcess, descendants
+from tests.support.process import PATIENCE_S, ServerProcess, descendants
+from tests.support.serving import Serving
 
 CSV_BYTES = 200_000_000
 LIMIT_BYTES = 200 * 1024 * 1024

@@ -5,9 +5,9 @@ import http.client
 import threading
 from pathlib import Path
 
-from tests.conftest import Serving
-from tests.process import Reply, ServerProcess
-from tests.record import sound_record
+from tests.support.process import Reply, ServerProcess
+from tests.support.record import sound_record
+from tests.support.serving import Serving
 
 CLIENTS = 20
 KEY = {"Idempotency-Key": '"8e03978e-40d5-43e8-bc93-6894a57f9324"'}

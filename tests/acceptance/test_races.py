@@ -6,11 +6,11 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
-from tests.conftest import Serving
-from tests.process import eventually
-from tests.record import sound_record
+from tests.support.process import ROOT, eventually
+from tests.support.record import sound_record
+from tests.support.serving import Serving
 
-GATED_JOBS = str(Path(__file__).with_name("gated_jobs.py"))
+GATED_JOBS = str(ROOT / "tests" / "support" / "gated_jobs.py")
 CLIENTS = 4
 DELETES = 200
 PURGES = 100

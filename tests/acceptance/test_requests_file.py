@@ -9,7 +9,7 @@ import pytest
 
 from tests.acceptance.http_file import HttpFile, Run
 from tests.acceptance.test_flows import client_of
-from tests.process import ROOT, ServerProcess
+from tests.support.process import ROOT, ServerProcess
 
 FILE = ROOT / "tests" / "requests.http"
 MOST_ASKS = 20

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.conftest import Serving
-from tests.process import ServerProcess, alive, descendants, eventually
+from tests.support.process import ServerProcess, alive, descendants, eventually
+from tests.support.serving import Serving
 
 ROWS = 120_000
 

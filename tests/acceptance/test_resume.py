@@ -7,9 +7,9 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
-from tests.process import PATIENCE_S, Event, ServerProcess, parse_events
+from tests.support.process import PATIENCE_S, ROOT, Event, ServerProcess, parse_events
 
-GATED_JOBS = Path(__file__).with_name("gated_jobs.py")
+GATED_JOBS = ROOT / "tests" / "support" / "gated_jobs.py"
 READERS = 200
 JOBS = 5
 LONGEST_CONNECTION_S = 2.0

@@ -8,8 +8,8 @@ from pathlib import Path
 from headway.domain.ids import JobIds
 from headway.domain.instants import from_ms
 
-from tests.conftest import TEST_JOBS
-from tests.process import ServerProcess, calm_s
+from tests.support.process import ServerProcess, calm_s
+from tests.support.serving import TEST_JOBS
 
 QUEUED = 100_000
 READY_WITHIN_S = 10.0

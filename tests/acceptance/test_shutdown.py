@@ -3,8 +3,8 @@
 import socket
 from pathlib import Path
 
-from tests.conftest import Serving
-from tests.process import PATIENCE_S, ServerProcess, alive, calm_s, descendants, eventually
+from tests.support.process import PATIENCE_S, ServerProcess, alive, calm_s, descendants, eventually
+from tests.support.serving import Serving
 
 EXIT_WITHIN_S = 5.0
 

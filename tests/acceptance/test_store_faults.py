@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import TEST_JOBS
-from tests.process import PATIENCE_S, ROOT, ServerProcess, calm_s, eventually
-from tests.record import sound_record
+from tests.support.process import PATIENCE_S, ROOT, ServerProcess, calm_s, eventually
+from tests.support.record import sound_record
+from tests.support.serving import TEST_JOBS
 
-GATED_JOBS = str(Path(__file__).with_name("gated_jobs.py"))
+GATED_JOBS = str(ROOT / "tests" / "support" / "gated_jobs.py")
 LATER = "?runAt=2099-01-01T00:00:00Z"
 BALLAST = b"\0" * 65536
 TEXT = {"text": "x" * 20_000}
@@ -30,7 +30,7 @@ DISK_BYTES = 16 * 1024 * 1024
 class FaultyServer(ServerProcess):
     """Can be told to limit the size of its database."""
 
-    script = Path(__file__).with_name("faulty_server.py")
+    script = ROOT / "tests" / "support" / "faulty_server.py"
 
 
 @dataclass

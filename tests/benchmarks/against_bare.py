@@ -4,7 +4,7 @@ import json
 import tempfile
 from typing import Any
 
-from tests.process import ROOT
+from tests.support.process import ROOT
 
 from .asking import CONNECTIONS, Asked, Request, bare, has_wrk, load, wrk
 from .report import Play, Table, median_of, median_ratio

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from tests.process import ROOT, Reply
+from tests.support.process import ROOT, Reply
 
 from .processes import LOAD_CORE, SERVER_CORE, cpu_s, on_core
 

@@ -10,7 +10,7 @@ import os
 import time
 from statistics import median
 
-from tests.process import ROOT, ServerProcess
+from tests.support.process import ROOT, ServerProcess
 
 from .report import Play, Table, percentile
 

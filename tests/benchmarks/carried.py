@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.process import PATIENCE_S, ROOT, ServerProcess, eventually
+from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually
 
 from .asking import CONNECTIONS, Asked, Request, bare, load
 from .processes import LOAD_CORE, SERVER_CORE, on_core

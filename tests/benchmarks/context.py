@@ -6,7 +6,7 @@ published. Each times its own loop of calls and a loop of `tqdm.update(1)` (defa
 
 from statistics import median
 
-from tests.process import ROOT, ServerProcess
+from tests.support.process import ROOT, ServerProcess
 
 from .report import Play, Table
 

@@ -9,9 +9,9 @@ from collections import defaultdict
 from pathlib import Path
 from statistics import median
 
-from tests.conftest import TEST_JOBS
-from tests.keys import bearer, make_key
-from tests.process import ServerProcess
+from tests.support.keys import bearer, make_key
+from tests.support.process import ServerProcess
+from tests.support.serving import TEST_JOBS
 
 from .report import Play, Table
 

@@ -17,7 +17,7 @@ from statistics import median
 from headway.domain.ids import JobIds
 from headway.domain.instants import to_ms
 
-from tests.process import ROOT, ServerProcess
+from tests.support.process import ROOT, ServerProcess
 
 from .report import Play, Table, percentile
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.process import PATIENCE_S, descendants
+from tests.support.process import PATIENCE_S, descendants
 
 from .processes import SERVER_CORE, on_core
 from .producing import HEARTBEAT_S, HOST

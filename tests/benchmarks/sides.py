@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
-from tests.process import ROOT, ServerProcess
+from tests.support.process import ROOT, ServerProcess
 
 from . import nginx
 from .peers import KINDS

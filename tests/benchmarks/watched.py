@@ -7,7 +7,7 @@ import time
 from statistics import median
 from typing import Any
 
-from tests.process import ServerProcess
+from tests.support.process import ServerProcess
 
 from .report import Play, Table
 

@@ -8,7 +8,7 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.tab import PageServer, Tab
-from tests.process import PATIENCE_S
+from tests.support.process import PATIENCE_S
 
 CHROMIUM = Path("/usr/bin/chromium")
 JOBS = Path(__file__).with_name("browser_jobs.py")

@@ -8,7 +8,7 @@ from typing import Any
 
 from tests.browser.conftest import JOBS
 from tests.browser.tab import PageServer
-from tests.process import PATIENCE_S, Event, Reply
+from tests.support.process import PATIENCE_S, Event, Reply
 
 PUBLIC_URL = "http://headway.test"
 """Not this machine's name, so keys are needed; the pages are opened at 127.0.0.1 all the same."""

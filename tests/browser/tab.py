@@ -10,7 +10,7 @@ from typing import Any, Self
 
 from playwright.sync_api import ConsoleMessage, Page, expect
 
-from tests.process import PATIENCE_S, ServerProcess
+from tests.support.process import PATIENCE_S, ServerProcess
 
 OBSERVER = """
 window.shown = [];

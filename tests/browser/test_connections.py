@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Request, Response, expect
 
 from tests.browser.tab import PageServer, Tab
-from tests.process import PATIENCE_S, eventually
+from tests.support.process import PATIENCE_S, eventually
 
 NETWORK = "Failed to load resource"
 

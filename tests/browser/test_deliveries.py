@@ -11,7 +11,7 @@ from tests.browser.conftest import JOBS
 from tests.browser.keyed import KeyedServer
 from tests.browser.tab import PageServer, Tab
 from tests.browser.test_page import scrolls_sideways
-from tests.receiver import Receiver, answering
+from tests.support.receiver import Receiver, answering
 
 HOOK = "/hook"
 

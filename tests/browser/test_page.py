@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, Route, expect
 
 from tests.browser.tab import HOLDS_UP_MS, PageServer, Tab
-from tests.process import eventually
+from tests.support.process import eventually
 
 
 def scrolls_sideways(page: Page) -> bool:

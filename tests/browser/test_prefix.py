@@ -7,7 +7,7 @@ from playwright.sync_api import FilePayload, expect
 
 from tests.browser.conftest import JOBS
 from tests.browser.tab import PageServer, Tab
-from tests.proxy import PrefixProxy
+from tests.support.proxy import PrefixProxy
 
 
 class ProxiedServer(PageServer):

@@ -10,7 +10,7 @@ from playwright.sync_api import Request, expect
 from tests.browser.conftest import JOBS
 from tests.browser.tab import PageServer, Tab
 from tests.browser.test_connections import WATCH_PAGE
-from tests.web.raw import RawStream
+from tests.support.raw import RawStream
 
 REFUSED = "429"
 

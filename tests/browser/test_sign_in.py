@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.keyed import KeyedServer
 from tests.browser.tab import PageServer, Tab
 from tests.browser.test_page import scrolls_sideways
-from tests.process import eventually
+from tests.support.process import eventually
 
 UNAUTHORIZED = "401"
 CUT = "net::ERR_INCOMPLETE_CHUNKED_ENCODING"

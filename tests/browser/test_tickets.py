@@ -16,8 +16,8 @@ from playwright.sync_api import expect
 
 from tests.browser.keyed import KeyedServer
 from tests.browser.tab import PageServer, Tab
-from tests.process import ROOT, eventually
-from tests.threaded import ThreadedServer
+from tests.support.process import ROOT, eventually
+from tests.support.threaded import ThreadedServer
 
 UNAUTHORIZED = "401"
 

@@ -20,11 +20,11 @@ from pathlib import Path
 from headway.web.problems import KINDS
 from pyradamsa import Radamsa
 
-from tests.process import ROOT, ServerProcess
-from tests.web.raw import FORM, JSON, form, part, request_bytes
+from tests.support.process import ROOT, ServerProcess
+from tests.support.raw import FORM, JSON, form, part, request_bytes
 
-JOBS = ROOT / "tests" / "acceptance" / "jobs_to_fuzz.py"
-HOOKS = "tests.acceptance.fuzzing_hooks"
+JOBS = ROOT / "tests" / "fuzz" / "jobs_to_fuzz.py"
+HOOKS = "tests.fuzz.fuzzing_hooks"
 SCHEMATHESIS_SHARE = 0.5
 SHORTEST_SCHEMATHESIS_S = 20
 """Less than that is taken up by what it tries first, and all of the time is radamsa's."""

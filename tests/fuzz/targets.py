@@ -47,7 +47,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic import BaseModel
 from yarl import URL
 
-from tests.process import parse_events
+from tests.support.process import parse_events
 
 BOUNDARY = "b-o-u-n-d-a-r-y"
 FORM = f"multipart/form-data; boundary={BOUNDARY}"

@@ -1,14 +1,12 @@
 """The servers of these tests must not have made a mistake by the end, whatever they were sent."""
 
-import socket
 from collections.abc import Iterator
 
 import pytest
 
-from tests.conftest import TEST_JOBS, Serving
-from tests.process import ServerProcess
-from tests.proxy import PrefixProxy
-from tests.web.receiving import connects
+from tests.support.process import ServerProcess
+from tests.support.proxy import PrefixProxy
+from tests.support.serving import TEST_JOBS, Serving
 
 MISTAKES = ("an endpoint failed", "Unhandled exception", "Error handling request", "a turn failed", "unexpected domain")
 
@@ -39,15 +37,6 @@ def serving(serving: Serving) -> Iterator[Serving]:
     yield serve
     for server in started:
         assert_no_mistakes(server)
-
-
-@pytest.fixture
-def trap() -> Iterator[socket.socket]:
-    """Listens on the loopback, where nobody may come; `connects` starts with the test."""
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        listener.setblocking(False)
-        connects.clear()
-        yield listener
 
 
 @pytest.fixture(scope="module")

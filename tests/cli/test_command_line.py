@@ -1,0 +1,169 @@
+"""`run.py` as a person uses it: what it says, and what it says when it cannot start."""
+
+import ast
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import PATIENCE_S, ROOT, ServerProcess
+from tests.support.serving import Serving
+
+RUN = str(ROOT / "run.py")
+SET_UP = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/python run.py"
+
+
+def _run(*arguments: str, python: str = sys.executable, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [python, RUN, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, cwd=cwd, check=False
+    )
+
+
+def _refused(*arguments: str) -> str:
+    """The one line that it says when it cannot start; exit code 2, nothing on stdout, no traceback."""
+    done = _run(*arguments)
+    assert (done.returncode, done.stdout) == (2, ""), done
+    assert done.stderr.count("\n") == 1, done.stderr
+    assert done.stderr.startswith("headway: ")
+    return done.stderr
+
+
+def test_the_first_line_on_stdout_is_the_address_and_there_is_no_other(serving: Serving) -> None:
+    server = serving()
+    assert server.request("GET", "/healthz").status == 200
+    assert server.stop() == 0
+    assert server.process.stdout is not None
+    assert server.process.stdout.read() == b""
+
+
+def test_a_busy_port_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        port = other.getsockname()[1]
+        said = _refused("--port", str(port), "--data-dir", str(tmp_path))
+    assert f"127.0.0.1:{port} is in use" in said
+    assert "--port" in said
+
+
+def test_a_second_server_on_one_directory_is_refused_with_the_first_ones_pid(serving: Serving, tmp_path: Path) -> None:
+    first = serving(tmp_path)
+    said = _refused("--port", "0", "--data-dir", str(tmp_path))
+    assert f"process {first.process.pid}" in said
+    assert "--data-dir" in said
+    assert first.request("GET", "/readyz").status == 200
+
+
+def test_a_damaged_file_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
+    (tmp_path / "headway.db").write_bytes(b"this is no database" * 1000)
+    before = (tmp_path / "headway.db").read_bytes()
+    said = _refused("--port", "0", "--data-dir", str(tmp_path))
+    assert "damaged" in said
+    assert (tmp_path / "headway.db").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (None, "there is no job module"),
+        ("import nothing_like_this", "nothing_like_this"),
+        ("x = 1", "declares no job"),
+        ("def f(:", "SyntaxError"),
+        ("from headway import job\n@job('BAD NAME')\ndef f(ctx): ...", "cannot name a job type"),
+        ("from headway import job\n@job('mine', path='/api/reports')\ndef f(ctx): ...", "'sales-report'"),
+    ],
+)
+def test_a_job_module_that_does_not_load_is_one_line(tmp_path: Path, text: str | None, expected: str) -> None:
+    module = tmp_path / "my_jobs_for_the_command_line.py"
+    if text is not None:
+        module.write_text(text)
+    assert expected in _refused("--port", "0", "--data-dir", ":memory:", "--jobs", str(module))
+
+
+def test_an_unknown_module_name_is_one_line() -> None:
+    said = _refused("--port", "0", "--data-dir", ":memory:", "--jobs", "no_such_module_anywhere")
+    assert "no_such_module_anywhere" in said
+
+
+@pytest.mark.parametrize("arguments", [("--port", "70000"), ("--log-format", "xml"), ("--max-running", "0")])
+def test_a_setting_out_of_range_is_one_line(arguments: tuple[str, str]) -> None:
+    assert arguments[0].removeprefix("--").replace("-", "_") in _refused(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "said"),
+    [
+        ("HEADWAY_WEBHOOK_ALLOW", "10.0.0.0/8,hooks.internal", "HEADWAY_WEBHOOK_ALLOW: 'hooks.internal'"),
+        ("HEADWAY_WEBHOOK_ALLOW", "10.0.0.1/8", "has host bits set"),
+        ("HEADWAY_TRUSTED_PROXIES", "proxy.example", "trusted_proxies"),
+        ("HEADWAY_TRUSTED_PROXIES", "10.0.0.0/33", "trusted_proxies"),
+        ("HEADWAY_TRUSTED_PROXIES", "10.0.0.1:80", "trusted_proxies"),
+    ],
+)
+def test_a_malformed_list_of_addresses_is_one_line(
+    name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(name, value)
+    assert said in _refused("--port", "0", "--data-dir", ":memory:")
+
+
+def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("a file where a directory should be")
+    assert "--data-dir" in _refused("--port", "0", "--data-dir", str(blocked / "data"))
+
+
+def test_jobs_are_loaded_by_name_from_the_working_directory(tmp_path: Path) -> None:
+    (tmp_path / "own_jobs.py").write_text(
+        "from headway import BlockingContext, job\n"
+        "@job('own-blocking')\n"
+        "def own(ctx: BlockingContext) -> str:\n"
+        "    return 'mine'\n"
+    )
+    previous = Path.cwd()
+    os.chdir(tmp_path)
+    try:
+        with ServerProcess(tmp_path / "data", "--jobs", "own_jobs") as server:
+            assert server.wait_for(server.submit("own-blocking"))["result"] == "mine"
+    finally:
+        os.chdir(previous)
+
+
+def test_help_names_the_commands_and_flags() -> None:
+    assert "serve" in _run("--help").stdout
+    flags = _run("serve", "--help").stdout
+    for flag in ("--host", "--port", "--data-dir", "--jobs", "--max-running", "--log-format"):
+        assert flag in flags
+
+
+def test_an_old_python_is_told_how_to_set_it_up() -> None:
+    pretend = "import sys, runpy; sys.version_info = (3, 10, 13, 'final', 0); runpy.run_path(sys.argv[1])"
+    done = subprocess.run(
+        [sys.executable, "-c", pretend, RUN], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "needs Python 3.11 or newer, this is 3.10" in done.stderr
+    assert SET_UP in done.stderr
+    # It can say so only if the old Python can read the file at all.
+    ast.parse(Path(RUN).read_text("utf-8"), feature_version=(3, 6))
+
+
+def test_without_its_packages_it_says_how_to_set_it_up() -> None:
+    done = subprocess.run(
+        [sys.executable, "-E", "-s", "-S", RUN], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert SET_UP in done.stderr
+    assert "Traceback" not in done.stderr
+    assert SET_UP in (ROOT / "README.md").read_text("utf-8")
+
+
+def test_json_logs_are_one_object_a_line(serving: Serving) -> None:
+    server = serving(":memory:", "--log-format", "json")
+    server.wait_for(server.submit("raises", {"text": "boom"}))
+    assert server.stop() == 0
+    lines = [json.loads(line) for line in server.log().splitlines()]
+    assert {"serving", "attempt ended", "stopping"} <= {line["event"] for line in lines}
+    assert any(line.get("job_id") for line in lines)

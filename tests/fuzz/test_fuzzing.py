@@ -1,0 +1,66 @@
+"""The server is what its description says: schemathesis, all checks on, each operation alone and along the links.
+
+`use_after_free` takes every DELETE for a deletion, but a cancelled job stays: a check in `fuzzing_hooks.py` does its
+work for what was purged.
+
+It takes most of a minute, for that is how long it tries. `--max-time` and `--seed` make a longer run by hand.
+"""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pytest
+
+from tests.fuzz.fuzzing_hooks import NOBODY_LISTENS
+from tests.support.process import ROOT, ServerProcess
+
+HERE = Path(__file__).parent
+TRIES_S = 45
+"""The coverage phase is carried out whole, however long it takes; then fuzzing and links share what is left."""
+SEED = 20261120
+PHASES = "examples,coverage,fuzzing,stateful"
+
+
+@pytest.fixture
+def server() -> ServerProcess:
+    jobs = str(HERE / "jobs_to_fuzz.py")
+    env = {"HEADWAY_WEBHOOK_ALLOW": urlsplit(NOBODY_LISTENS).netloc}
+    return ServerProcess(":memory:", "--jobs", jobs, "--max-running", "2", env=env)
+
+
+def test_whatever_is_sent_is_answered_as_described(server: ServerProcess) -> None:
+    with server:
+        done = subprocess.run(
+            [
+                Path(sys.executable).with_name("schemathesis"),
+                f"--config-file={HERE / 'schemathesis.toml'}",
+                *(
+                    "run",
+                    f"http://127.0.0.1:{server.port}/openapi.json",
+                    "--checks=all",
+                    "--exclude-checks=use_after_free",
+                    f"--phases={PHASES}",
+                ),
+                *(f"--max-time={TRIES_S}", f"--seed={SEED}", "--request-timeout=70", "--workers=1"),
+                *("--generation-database=none", "--no-color", "--warnings=off", "--output-sanitize=false"),
+            ],
+            env={**os.environ, "PYTHONPATH": str(ROOT), "SCHEMATHESIS_HOOKS": "tests.fuzz.fuzzing_hooks"},
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        log = server.log()
+    assert done.returncode == 0, done.stdout + done.stderr
+    operations = re.search(r"Tested: (\d+)", done.stdout)
+    assert operations is not None
+    assert int(operations[1]) > 40
+    cases = re.search(r"([\d,]+) generated", done.stdout)
+    assert cases is not None
+    assert int(cases[1].replace(",", "")) > 200
+    assert "⏭" not in done.stdout.split("Test Phases:")[1], "a phase was left out"
+    assert "Traceback" not in re.sub(r"the handler raised.*?(?=\n\S|\Z)", "", log, flags=re.DOTALL), log[-5000:]

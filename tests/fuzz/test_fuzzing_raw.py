@@ -1,0 +1,40 @@
+"""Some seconds of the fuzzers of `python -m tests.fuzz`: enough to know that they still find their way in."""
+
+import importlib.util
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.process import ROOT
+
+SEED = 20261121
+
+
+def fuzz(what: str, seconds: int) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", "tests.fuzz", what, f"--seconds={seconds}", f"--seed={SEED}"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout[-4000:] + done.stderr[-4000:]
+    return done.stdout + done.stderr
+
+
+@pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="it runs on Linux, with Python before 3.14")
+def test_nothing_breaks_the_parsers_for_some_seconds() -> None:
+    done = re.search(r"Done (\d+) runs", fuzz("parsers", 5))
+    assert done is not None
+    assert int(done[1]) > 1_000
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyradamsa") is None, reason="it runs on Linux, with Python before 3.14")
+def test_no_bytes_break_the_server_for_some_seconds() -> None:
+    said = fuzz("http", 5)
+    assert "nothing was found" in said
+    statuses = re.search(r"radamsa: ([\d,]+) requests, answers by status: \{(.*)\}", said)
+    assert statuses is not None
+    assert {"200", "400", "404"} <= set(re.findall(r"(\d+):", statuses[2]))

@@ -1,0 +1,243 @@
+"""A real server process for tests: `run.py` started, spoken to, stopped or killed with real signals."""
+
+import contextlib
+import http.client
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, Self
+
+from tests.support.log_scan import check_log
+
+ROOT = Path(__file__).parents[2]
+PATIENCE_S = 45.0
+"""Ends a wait that is in vain; no test is expected to come near."""
+
+
+@dataclass(frozen=True)
+class Reply:
+    """An answer, read to its end."""
+
+    status: int
+    headers: http.client.HTTPMessage
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+class ServerProcess:
+    """`run.py serve` on a free port. A context manager: at its end the process is gone."""
+
+    script = ROOT / "run.py"
+
+    def __init__(self, data_dir: str | Path = ":memory:", *arguments: str, env: dict[str, str] | None = None) -> None:
+        self._command = [sys.executable, str(self.script), "--port", "0", "--data-dir", str(data_dir), *arguments]
+        self._env = {**os.environ, **(env or {})}
+        self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
+        self.process: subprocess.Popen[bytes]
+        self.port = 0
+
+    def start(self) -> Self:
+        """Start it and wait until it answers."""
+        self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=self._stderr, env=self._env)
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline().decode()
+        prefix = "Listening on http://127.0.0.1:"
+        assert line.startswith(prefix), f"the server did not start: {line!r}\n{self.log()}"
+        self.port = int(line.removeprefix(prefix))
+        return self
+
+    def log(self) -> str:
+        """All that it wrote on stderr so far."""
+        return os.pread(self._stderr.fileno(), 10_000_000, 0).decode("utf-8", "replace")
+
+    def kill(self) -> None:
+        """`kill -9`, and wait."""
+        self.process.kill()
+        self.process.wait(PATIENCE_S)
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(PATIENCE_S)
+
+    def restart(self) -> None:
+        """Start again after `kill` or `stop`, on another port."""
+        self._close_stdout()
+        self.start()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(PATIENCE_S)
+            self.process.kill()
+            self.process.wait()
+        self._close_stdout()
+        with self._stderr:
+            check_log(self.log())
+
+    def _close_stdout(self) -> None:
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+
+    def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Reply:
+        """One request on a connection of its own; a body that is not bytes is sent as JSON."""
+        sent = dict(headers or {})
+        if body is not None and not isinstance(body, bytes):
+            body = json.dumps(body).encode()
+            sent.setdefault("Content-Type", "application/json")
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        try:
+            connection.request(method, path, body, sent)
+            response = connection.getresponse()
+            return Reply(response.status, response.headers, response.read())
+        finally:
+            connection.close()
+
+    def submit(self, job_type: str, input: Any = None, query: str = "") -> str:
+        """Submit a job; its id."""
+        reply = self.request("POST", f"/jobs/{job_type}{query}", {} if input is None else input)
+        assert reply.status == 202, reply.body
+        job_id: str = reply.json["jobId"]
+        return job_id
+
+    def upload(self, job_type: str, files: dict[str, bytes], input: Any = None) -> str:
+        """Submit a job with files; its id."""
+        body, content_type = multipart(files, input)
+        reply = self.request("POST", f"/jobs/{job_type}", body, {"Content-Type": content_type})
+        assert reply.status == 202, reply.body
+        job_id: str = reply.json["jobId"]
+        return job_id
+
+    def job(self, job_id: str) -> Any:
+        return self.request("GET", f"/jobs/{job_id}").json
+
+    def wait_for(self, job_id: str, *statuses: str) -> Any:
+        """The job once it has one of these states (default: a terminal one), as its stream tells."""
+        wanted = statuses or ("completed", "failed", "cancelled")
+        for state in self.states(job_id):
+            if state["status"] in wanted:
+                return self.job(job_id)
+        raise AssertionError(f"the stream ended before {wanted}: {self.job(job_id)}")
+
+    def states(self, job_id: str) -> Iterator[Any]:
+        """The unnamed events of the job's stream, until it ends."""
+        for event in self.events(f"/jobs/{job_id}/progress"):
+            if event.name is None:
+                yield event.data
+
+    def events(self, path: str, headers: dict[str, str] | None = None) -> Iterator["Event"]:
+        """The events of a stream, until it ends or the caller stops asking."""
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        try:
+            connection.request("GET", path, headers=headers or {})
+            response = connection.getresponse()
+            assert response.status == 200, response.read()
+            yield from parse_events(response)
+        finally:
+            connection.close()
+
+    def raw(self, request: bytes) -> bytes:
+        """Send bytes as they are; whatever comes back until the server closes."""
+        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S) as connection:
+            connection.sendall(request)
+            return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+@dataclass(frozen=True)
+class Event:
+    """One server-sent event. `name` is `None` where the stream names none."""
+
+    name: str | None
+    id: str | None
+    data: Any
+
+
+def parse_events(lines: Any) -> Iterator[Event]:
+    """Events as the WHATWG's algorithm dispatches them, from an iterable of lines as bytes."""
+    name: str | None = None
+    id: str | None = None
+    data: list[str] = []
+    for raw in lines:
+        line = raw.decode().rstrip("\n")
+        field, _, value = line.partition(": ")
+        if not line:
+            if data:
+                yield Event(name, id, json.loads("\n".join(data)))
+            name, id, data = None, None, []
+        elif field == "event":
+            name = value
+        elif field == "id":
+            id = value
+        elif field == "data":
+            data.append(value)
+
+
+def multipart(files: dict[str, bytes], input: Any = None) -> tuple[bytes, str]:
+    """A `multipart/form-data` body and its content type."""
+    boundary = "----headway-test-boundary"
+    parts: list[bytes] = []
+    if input is not None:
+        head = 'Content-Disposition: form-data; name="input"\r\nContent-Type: application/json'
+        parts.append(f"--{boundary}\r\n{head}\r\n\r\n{json.dumps(input)}\r\n".encode())
+    for name, content in files.items():
+        head = f'Content-Disposition: form-data; name="{name}"; filename="{name}.csv"\r\nContent-Type: text/csv'
+        parts.append(f"--{boundary}\r\n{head}\r\n\r\n".encode() + content + b"\r\n")
+    return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
+
+
+def eventually(condition: Any, message: str = "waited in vain") -> Any:
+    """The first true value of `condition()`: for what has no event to wait for (a process's end, a log line)."""
+    end = time.monotonic() + PATIENCE_S
+    while time.monotonic() < end:
+        if value := condition():
+            return value
+        time.sleep(0.01)
+    raise AssertionError(message)
+
+
+def calm_s() -> float:
+    """A clock for promises of time: it stands still while the machine lets somebody wait for a processor or a disk.
+
+    So a promise is held against the server and not against its neighbours; a server that waits idly for a
+    time-out has nobody waiting. Source: Linux PSI, "some" of cpu and io, in microseconds; without it, all counts.
+    """
+    waited_us = 0
+    for resource in ("cpu", "io"):
+        with contextlib.suppress(OSError):
+            some = Path(f"/proc/pressure/{resource}").read_text().partition("\n")[0]
+            waited_us += int(some.rpartition("total=")[2])
+    return time.monotonic() - waited_us / 1e6
+
+
+def alive(pid: int) -> bool:
+    """Whether a process runs; a zombie does not."""
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return False
+    return state != "Z"
+
+
+def descendants(pid: int) -> Sequence[int]:
+    """The processes that a process started, and theirs."""
+    try:
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    except OSError:
+        return []
+    found = [int(child) for child in children]
+    return found + [deeper for child in found for deeper in descendants(child)]

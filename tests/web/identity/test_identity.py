@@ -1,0 +1,441 @@
+"""Keys, sessions, tickets: who is let in, and what they may do."""
+
+import contextlib
+import http.client
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from http.cookies import SimpleCookie
+from pathlib import Path
+
+import pytest
+
+from tests.support.keys import bearer, keys, make_key
+from tests.support.process import PATIENCE_S, ROOT, Reply, ServerProcess, eventually
+from tests.support.serving import TEST_JOBS, Serving
+
+UNKNOWN_KEY = "hwk_" + "a" * 43
+UNKNOWN_SESSION = "hws_" + "a" * 43
+LONG = {"steps": 100_000, "step_s": 0.05}
+
+
+@dataclass
+class Guarded:
+    """A server that says that others can reach it, and Ann's key."""
+
+    server: ServerProcess
+    data_dir: Path
+    ann: str
+
+    def ask(self, method: str, path: str, body: object = None, *, key: str | None = None, **headers: str) -> Reply:
+        sent = dict(bearer(key) if key else {}) | {name.replace("_", "-"): value for name, value in headers.items()}
+        return self.server.request(method, path, body, sent)
+
+    def submit(self, job_type: str = "noop", input: object = None) -> str:
+        reply = self.ask("POST", f"/jobs/{job_type}", input or {}, key=self.ann)
+        assert reply.status == 202, reply.body
+        return str(reply.json["jobId"])
+
+    def sign_in(self, key: str) -> str:
+        """The `Cookie` header."""
+        reply = self.ask("POST", "/session", {"key": key})
+        assert reply.status == 200, reply.body
+        (cookie,) = SimpleCookie(reply.headers["Set-Cookie"]).values()
+        return f"{cookie.key}={cookie.value}"
+
+    def ticket(self, job_id: str, **order: int) -> str:
+        reply = self.ask("POST", f"/jobs/{job_id}/tickets", order, key=self.ann)
+        assert reply.status == 201, reply.body
+        assert reply.headers["Cache-Control"] == "no-store"
+        return str(reply.json["ticket"])
+
+
+MANY_WRONG_KEYS = {"HEADWAY_FAILED_SIGN_INS_PER_MINUTE": "10000"}
+
+
+@pytest.fixture(scope="module")
+def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
+    data_dir = tmp_path_factory.mktemp("guarded") / "data"
+    ann = make_key(data_dir, "ann")
+    public = {"HEADWAY_PUBLIC_URL": "http://jobs.example.com", "HEADWAY_CORS_ORIGINS": "https://friend.example"}
+    public |= MANY_WRONG_KEYS
+    with ServerProcess(data_dir, "--jobs", str(TEST_JOBS), env=public) as server:
+        yield Guarded(server, data_dir, ann)
+
+
+# Keys
+
+
+def test_without_a_key_there_is_only_what_is_for_everybody(guarded: Guarded) -> None:
+    for path in (
+        "/jobs",
+        "/jobs/stats",
+        "/jobs/progress",
+        "/job-types",
+        "/metrics",
+        "/openapi.json",
+        "/api/todos",
+        "/no",
+    ):
+        reply = guarded.ask("GET", path)
+        assert (reply.status, reply.json["type"]) == (401, "/problems/unauthorized"), path
+        assert reply.headers["WWW-Authenticate"] == 'Bearer realm="headway"'
+    assert guarded.ask("POST", "/jobs/noop", {}).status == 401
+    for path in ("/", "/docs", "/static/app.js", "/healthz", "/readyz", "/session"):
+        assert guarded.ask("GET", path).status == 200, path
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    ["Bearer", "Bearer ", "Bearer x", "bearer hwk_", f"Bearer {UNKNOWN_KEY}", f"Bearer {UNKNOWN_SESSION}",
+     "Bearer " + "hwk_" + "a" * 5000, "Bearer hwk_" + "ä" * 43],
+)  # fmt: skip
+def test_a_wrong_key_is_401_also_where_none_is_needed(guarded: Guarded, authorization: str) -> None:
+    for path in ("/jobs", "/healthz"):
+        reply = guarded.ask("GET", path, Authorization=authorization)
+        assert (reply.status, "invalid_token" in reply.headers["WWW-Authenticate"]) == (401, True)
+
+
+def test_a_key_of_another_scheme_is_a_proxys_and_none_of_ours(guarded: Guarded) -> None:
+    assert guarded.ask("GET", "/jobs", Authorization="Basic YTpi").status == 401
+    assert guarded.ask("GET", "/healthz", Authorization="Basic YTpi").status == 200
+
+
+def test_a_read_only_key_changes_nothing(guarded: Guarded) -> None:
+    key = make_key(guarded.data_dir, "looker", "--owner", "ann", "--read-only")
+    job_id = guarded.submit("noop")
+    assert guarded.ask("GET", f"/jobs/{job_id}", key=key).status in (200, 202)
+    for method, path in (("POST", "/jobs/noop"), ("POST", "/jobs"), ("DELETE", f"/jobs/{job_id}"),
+                         ("POST", f"/jobs/{job_id}/retry"), ("POST", f"/jobs/{job_id}/tickets"),
+                         ("DELETE", f"/jobs/{job_id}/result"), ("POST", "/api/todos"),
+                         ("POST", f"/v1/jobs/operations/{job_id}:cancel")):  # fmt: skip
+        reply = guarded.ask(method, path, {} if method == "POST" else None, key=key)
+        assert (reply.status, reply.json["type"]) == (403, "/problems/forbidden"), path
+
+
+def test_a_revoked_key_is_out_of_force_at_once_and_its_streams_end(guarded: Guarded) -> None:
+    key = make_key(guarded.data_dir, "leaver", "--owner", "ann")
+    job_id = guarded.submit("steps-async", LONG)
+    cookie = guarded.sign_in(key)
+    streams = [
+        guarded.server.events(f"/jobs/{job_id}/progress", dict(bearer(key))),
+        guarded.server.events("/jobs/progress", {"Cookie": cookie}),
+    ]
+    for stream in streams:
+        next(stream)
+    assert keys(guarded.data_dir, "revoke", "leaver").returncode == 0
+    for stream in streams:
+        with suppress(http.client.IncompleteRead, ConnectionError):
+            for _ in stream:  # one that goes on ends the test when patience does
+                pass
+    assert guarded.ask("GET", "/jobs", key=key).status == 401
+    assert guarded.ask("GET", "/jobs", Cookie=cookie).status == 401
+    assert guarded.ask("DELETE", f"/jobs/{job_id}", key=guarded.ann).status == 204
+
+
+def test_what_is_under_way_with_a_revoked_key_comes_to_nothing(guarded: Guarded) -> None:
+    key = make_key(guarded.data_dir, "quitter", "--owner", "ann")
+    job_id = guarded.submit("steps-async", LONG)
+    jobs_before = guarded.ask("GET", "/jobs/stats", key=guarded.ann).json["total"]
+    head = f"HTTP/1.1\r\nHost: jobs.example.com\r\nAuthorization: Bearer {key}\r\n"
+    body = "Content-Type: application/json\r\nExpect: 100-continue\r\nContent-Length: 2\r\n"
+    with (
+        dial(guarded.server.port) as submitting,
+        dial(guarded.server.port) as polling,
+        dial(guarded.server.port) as idle,
+    ):
+        for connection in (polling, idle):
+            connection.sendall(f"GET /healthz {head}\r\n".encode())
+            assert connection.recv(1024).startswith(b"HTTP/1.1 200 ")
+        polling.sendall(f"GET /jobs/{job_id}?wait=60 {head}\r\n".encode())
+        submitting.sendall(f"POST /jobs/noop {head}{body}\r\n".encode())
+        assert submitting.recv(1024) == b"HTTP/1.1 100 Continue\r\n\r\n"
+        assert keys(guarded.data_dir, "revoke", "quitter").returncode == 0
+        with suppress(ConnectionError):
+            submitting.sendall(b"{}")
+        for connection in (submitting, polling, idle):
+            with suppress(ConnectionError):
+                assert connection.recv(1024) == b""
+    assert guarded.ask("GET", "/jobs/stats", key=guarded.ann).json["total"] == jobs_before
+    assert guarded.ask("DELETE", f"/jobs/{job_id}", key=guarded.ann).status == 204
+
+
+def test_a_download_with_a_revoked_key_breaks_off(guarded: Guarded) -> None:
+    key = make_key(guarded.data_dir, "taker", "--owner", "ann")
+    job_id = guarded.submit("big-file")
+    assert guarded.ask("GET", f"/jobs/{job_id}?wait=30", key=guarded.ann).json["status"] == "completed"
+    connection = http.client.HTTPConnection("127.0.0.1", guarded.server.port, timeout=PATIENCE_S)
+    with contextlib.closing(connection):
+        connection.request("GET", f"/jobs/{job_id}/files/big.bin", headers=dict(bearer(key)))
+        response = connection.getresponse()
+        assert response.read(1) == b"."
+        assert keys(guarded.data_dir, "revoke", "taker").returncode == 0
+        with pytest.raises((http.client.IncompleteRead, ConnectionError)):
+            response.read()
+
+
+def dial(port: int) -> socket.socket:
+    return socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+
+
+def test_keys_are_listed_without_themselves_and_kept_as_sums(guarded: Guarded) -> None:
+    listed = keys(guarded.data_dir, "list").stdout
+    assert re.search(r"^ann +ann +- +20\S+ +-$", listed, re.MULTILINE)
+    assert guarded.ann not in listed
+    for file in guarded.data_dir.glob("headway.db*"):
+        assert guarded.ann.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["create", "ann"], "there is a key 'ann' already"),
+        (["create", "a b"], "is no name"),
+        (["create", "x", "--owner", "*"], "is no name"),
+        (["revoke", "nobody"], "there is no key 'nobody' in force"),
+    ],
+)
+def test_what_cannot_be_done_to_keys_is_said_in_a_line(guarded: Guarded, arguments: list[str], words: str) -> None:
+    refused = keys(guarded.data_dir, *arguments)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert words in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_keys_and_sessions_are_there_after_a_crash(tmp_path: Path) -> None:
+    ann = make_key(tmp_path, "ann")
+    with ServerProcess(tmp_path, env={"HEADWAY_PUBLIC_URL": "http://jobs.example.com"}) as server:
+        guarded = Guarded(server, tmp_path, ann)
+        bob = make_key(tmp_path, "bob")  # beside the running server
+        cookie = guarded.sign_in(bob)
+        ticket_for = guarded.submit("ping")
+        ticket = guarded.ticket(ticket_for)
+        server.kill()
+        server.restart()
+        assert guarded.ask("GET", "/jobs", key=bob).status == 200
+        assert guarded.ask("GET", "/session", Cookie=cookie).json["name"] == "bob"
+        assert guarded.ask("GET", f"/jobs/{ticket_for}?ticket={ticket}").status in (200, 202)
+
+
+# Where a key is needed
+
+
+@pytest.mark.parametrize("flags", [["--host", "0.0.0.0"], ["--host", "::"], []])  # noqa: S104 - that is the point
+def test_a_server_that_others_reach_does_not_start_without_a_key(flags: list[str], tmp_path: Path) -> None:
+    public = {} if flags else {"HEADWAY_PUBLIC_URL": "https://jobs.example.com"}
+    command = [sys.executable, str(ROOT / "run.py"), "--port", "0", "--data-dir", str(tmp_path), *flags]
+    env = {**os.environ, **public}
+    refused = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "there is no API key: make one with `python run.py keys create NAME`" in refused.stderr
+    assert "Traceback" not in refused.stderr
+
+
+def test_insecure_lets_everybody_in(serving: Serving) -> None:
+    server = serving(":memory:", "--insecure", env={"HEADWAY_PUBLIC_URL": "https://jobs.example.com"})
+    assert server.request("GET", "/jobs").status == 200
+    assert server.request("GET", "/session").json["keyNeeded"] is False
+
+
+def test_on_loopback_nobody_needs_a_key(serving: Serving, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "data", "ann")
+    server = serving(tmp_path / "data")
+    mine = server.submit("noop")
+    assert server.request("GET", "/session").json == {
+        "keyNeeded": False, "signedIn": False, "name": None, "owner": None, "admin": False, "readOnly": False,
+    }  # fmt: skip
+    assert server.request("GET", f"/jobs/{mine}", headers=dict(bearer(key))).status == 404
+    assert server.request("GET", "/jobs", headers={"Cookie": "headway=of-another-server"}).status == 200
+
+
+def test_who_comes_through_a_proxy_that_the_server_does_not_know_of_is_told_of_in_the_log(serving: Serving) -> None:
+    server = serving()
+    for _ in range(3):
+        server.request("GET", "/jobs", headers={"X-Forwarded-For": "198.51.100.7"})
+    assert server.log().count("set HEADWAY_PUBLIC_URL") == 1
+
+
+# Sessions
+
+
+def test_a_session_is_a_cookie_that_no_script_reads(guarded: Guarded) -> None:
+    reply = guarded.ask("POST", "/session", {"key": guarded.ann})
+    parts = {part.strip() for part in reply.headers["Set-Cookie"].split(";")[1:]}
+    assert parts == {"HttpOnly", "SameSite=Strict", "Path=/", "Max-Age=604800"}
+    assert reply.headers["Cache-Control"] == "no-store"
+    shown = {"keyNeeded": True, "signedIn": True, "name": "ann", "owner": "ann", "admin": False, "readOnly": False}
+    assert reply.json == shown
+    cookie = guarded.sign_in(guarded.ann)
+    assert guarded.ask("GET", "/session", Cookie=cookie).json == shown
+    assert guarded.ask("POST", "/jobs/noop", {}, Cookie=cookie).status == 202
+    ended = guarded.ask("DELETE", "/session", Cookie=cookie)
+    assert (ended.status, "Max-Age=0" in ended.headers["Set-Cookie"]) == (204, True)
+    assert guarded.ask("GET", "/jobs", Cookie=cookie).status == 401
+
+
+def test_behind_https_the_cookie_is_secure_and_bound_to_the_host(serving: Serving, tmp_path: Path) -> None:
+    key = make_key(tmp_path / "data", "ann")
+    server = serving(tmp_path / "data", env={"HEADWAY_PUBLIC_URL": "https://jobs.example.com/x"})
+    cookie = server.request("POST", "/session", {"key": key}).headers["Set-Cookie"]
+    assert cookie.startswith("__Host-headway=hws_")
+    assert {"Secure", "HttpOnly", "SameSite=Strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+
+
+@pytest.mark.parametrize("body", [{"key": "hwk_"}, {"key": UNKNOWN_KEY}, {"key": UNKNOWN_SESSION}, {"key": ""}])
+def test_a_wrong_key_opens_no_session(guarded: Guarded, body: object) -> None:
+    reply = guarded.ask("POST", "/session", body)
+    assert (reply.status, "Set-Cookie" in reply.headers) == (401, False)
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 202),
+        ({"Sec_Fetch_Site": "same-origin", "Origin": "http://jobs.example.com"}, 202),
+        ({"Sec_Fetch_Site": "none"}, 202),
+        ({"Origin": "http://jobs.example.com"}, 202),
+        ({"Origin": "http://127.0.0.1:{port}"}, 202),
+        ({"Sec_Fetch_Site": "cross-site"}, 403),
+        ({"Sec_Fetch_Site": "same-site", "Origin": "http://other.example.com"}, 403),
+        ({"Origin": "https://evil.test"}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Origin": "http://127.0.0.1.evil.test:{port}"}, 403),
+        ({"Origin": "https://friend.example"}, 403),  # CORS lets it in with a key of its own, not with our cookie
+        ({"Sec_Fetch_Site": "rubbish"}, 403),
+    ],
+)
+def test_a_cookie_writes_only_for_our_own_page(guarded: Guarded, headers: dict[str, str], status: int) -> None:
+    sent = {name: value.format(port=guarded.server.port) for name, value in headers.items()}
+    cookie = guarded.sign_in(guarded.ann)
+    before = guarded.ask("GET", "/jobs/stats", key=guarded.ann).json["total"]
+    assert guarded.ask("POST", "/jobs/noop", {}, Cookie=cookie, **sent).status == status
+    assert guarded.ask("GET", "/jobs/stats", key=guarded.ann).json["total"] == before + (status == 202)
+    assert guarded.ask("DELETE", "/session", Cookie=cookie, **sent).status == (204 if status == 202 else 403)
+
+
+def test_on_loopback_another_sites_page_cannot_write_either(serving: Serving) -> None:
+    """It could: a form, or a body without a type, needs no preflight."""
+    server = serving()
+    for headers in ({"Origin": "https://evil.test"}, {"Sec-Fetch-Site": "cross-site"}):
+        assert server.request("POST", "/jobs/noop", b"", headers).status == 403
+    assert server.request("POST", "/jobs/noop", b"", {"Origin": f"http://127.0.0.1:{server.port}"}).status == 202
+
+
+# Pages of other origins
+
+
+def test_a_named_origin_may_ask_with_a_key_and_no_other(guarded: Guarded) -> None:
+    friend, evil = "https://friend.example", "https://evil.test"
+    wish = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization"}
+    answer = guarded.ask("OPTIONS", "/jobs/noop", Origin=friend, **wish)
+    assert (answer.status, answer.headers["Access-Control-Allow-Origin"]) == (204, friend)
+    assert "Authorization" in answer.headers["Access-Control-Allow-Headers"]
+    assert "Access-Control-Allow-Credentials" not in answer.headers
+    refused = guarded.ask("OPTIONS", "/jobs/noop", Origin=evil, **wish)
+    assert (refused.status, "Access-Control-Allow-Origin" in refused.headers) == (401, False)
+    for path in ("/jobs", f"/jobs/{guarded.submit()}"):
+        read = guarded.ask("GET", path, key=guarded.ann, Origin=friend)
+        assert (read.headers["Access-Control-Allow-Origin"], read.headers["Vary"]) == (friend, "Origin")
+        assert "Access-Control-Allow-Origin" not in guarded.ask("GET", path, key=guarded.ann, Origin=evil).headers
+    assert (
+        guarded.ask("POST", "/jobs/noop", {}, key=guarded.ann, Origin=friend, Sec_Fetch_Site="cross-site").status == 202
+    )
+
+
+# Tickets
+
+
+def test_a_ticket_reads_one_job(guarded: Guarded) -> None:
+    job_id = guarded.submit("writes-files", {"text": "hello"})
+    ticket = guarded.ticket(job_id)
+    states = [
+        event.data for event in guarded.server.events(f"/jobs/{job_id}/progress?ticket={ticket}") if not event.name
+    ]
+    assert states[-1]["status"] == "completed"
+    for path in ("", "/result", "/logs", "/files/report.html"):
+        assert guarded.ask("GET", f"/jobs/{job_id}{path}?ticket={ticket}").status == 200, path
+    assert guarded.ask("GET", f"/jobs/{job_id}?wait=1&ticket={ticket}").status == 200
+    assert guarded.ask("GET", f"/jobs/{job_id}?surprise=1&ticket={ticket}").status == 422
+
+
+def test_a_ticket_opens_nothing_else(guarded: Guarded) -> None:
+    job_id, other = guarded.submit(), guarded.submit()
+    ticket = guarded.ticket(job_id)
+    for method, path in (
+        ("GET", f"/jobs/{other}"), ("GET", f"/jobs/{other}/progress"), ("GET", f"/jobs/{other}/files/x"),
+        ("DELETE", f"/jobs/{job_id}"), ("DELETE", f"/jobs/{job_id}/result"), ("POST", f"/jobs/{job_id}/retry"),
+        ("POST", f"/jobs/{job_id}/tickets"), ("GET", f"/jobs/{job_id}/deliveries"), ("GET", "/jobs"),
+        ("GET", "/jobs/progress"), ("GET", f"/operations/{job_id}"), ("GET", "/jobs/stats"),
+    ):  # fmt: skip
+        assert guarded.ask(method, f"{path}?ticket={ticket}").status == 401, (method, path)
+
+
+def test_a_ticket_is_good_for_its_time(guarded: Guarded) -> None:
+    job_id = guarded.submit()
+    ticket = guarded.ticket(job_id, expiresInSeconds=1)
+    path = f"/jobs/{job_id}?ticket={ticket}"
+    assert guarded.ask("GET", path).status in (200, 202)
+    refused = eventually(lambda: (reply := guarded.ask("GET", path)).status == 401 and reply)
+    assert "has expired" in refused.json["detail"]
+    for seconds in (0, 3601, "5", None, 1.5):
+        assert (
+            guarded.ask("POST", f"/jobs/{job_id}/tickets", {"expiresInSeconds": seconds}, key=guarded.ann).status == 422
+        )
+
+
+@pytest.mark.parametrize(
+    "ticket", ["", "x", "hwt_", "hwt_x.y", "hwt_" + "a" * 390, "hwt_" + "a" * 10_000, "hwt_%00", "hwt_%C3%A4.x"]
+)
+def test_what_is_no_ticket_is_401(guarded: Guarded, ticket: str) -> None:
+    for tried in (ticket, f"{guarded.ticket(guarded.submit())}x"):
+        path = f"/jobs/{guarded.submit()}/progress?ticket={tried}"
+        assert guarded.ask("GET", path).status == 401
+
+
+def test_a_ticket_ends_with_its_key(guarded: Guarded) -> None:
+    key = make_key(guarded.data_dir, "lender", "--owner", "ann")
+    job_id = guarded.submit()
+    ticket = guarded.ask("POST", f"/jobs/{job_id}/tickets", {}, key=key).json["ticket"]
+    assert guarded.ask("GET", f"/jobs/{job_id}?ticket={ticket}").status in (200, 202)
+    keys(guarded.data_dir, "revoke", "lender")
+    assert guarded.ask("GET", f"/jobs/{job_id}?ticket={ticket}").status == 401
+
+
+# Hosts
+
+
+@pytest.mark.parametrize(
+    ("host", "status"),
+    [
+        ("127.0.0.1:{port}", 200), ("localhost", 200), ("LOCALHOST:1", 200), ("[::1]:8080", 200), ("a.localhost", 200),
+        ("jobs.example.com", 200), ("friend.example:8080", 200), ("evil.test", 421), ("evil.test:{port}", 421),
+        ("127.0.0.1.evil.test", 421), ("8.8.8.8", 421), ("localhost.evil.test", 421), ("", 421),
+        ("jobs.example.com@evil.test", 421), ("évil", 421),
+    ],
+)  # fmt: skip
+def test_a_server_answers_to_its_names_alone(hosted: ServerProcess, host: str, status: int) -> None:
+    named = host.format(port=hosted.port).encode().decode("latin-1")
+    reply = hosted.request("GET", "/healthz", headers={"Host": named})
+    assert reply.status == status
+    if status == 421:
+        assert reply.json["type"] == "/problems/misdirected"
+
+
+@pytest.fixture(scope="module")
+def hosted() -> Iterator[ServerProcess]:
+    env = {"HEADWAY_PUBLIC_URL": "http://jobs.example.com", "HEADWAY_ALLOWED_HOSTS": "friend.example, other.example"}
+    with ServerProcess(":memory:", "--insecure", env=env) as server:
+        yield server
+
+
+def test_nothing_of_a_key_stands_in_the_log(guarded: Guarded) -> None:
+    job_id = guarded.submit()
+    ticket, cookie = guarded.ticket(job_id), guarded.sign_in(guarded.ann)
+    guarded.ask("GET", f"/jobs/{job_id}?ticket={ticket}x")
+    guarded.ask("GET", "/jobs", Cookie=cookie)
+    assert re.search(r"hw[kst]_[A-Za-z0-9_-]{10}", guarded.server.log()) is None

@@ -1,0 +1,262 @@
+"""`Idempotency-Key`: a repeat is the first job, another request is refused, and what is no key is said to be none."""
+
+import itertools
+import json
+import threading
+from typing import Any
+
+import pytest
+
+from tests.support.process import ServerProcess
+from tests.support.raw import FORM, JSON, RawReply, assert_problem, form, part, send
+from tests.support.representation import assert_representation
+from tests.support.serving import Serving
+from tests.web.endpoints.test_jobs import LATER, ended
+
+DOCUMENT = part("document", b"hello", "a.txt", "Content-Type: text/plain")
+INPUT = part("input", b'{"copies": 2}', None, "Content-Type: application/json")
+
+_keys = itertools.count()
+
+
+def new_key() -> str:
+    return f'"key-{next(_keys)}"'
+
+
+def post(server: ServerProcess, path: str, body: Any, key: str) -> RawReply:
+    sent = body if isinstance(body, bytes) else json.dumps(body).encode()
+    return send(server, "POST", path, (*JSON, ("Idempotency-Key", key)), sent)
+
+
+def post_form(server: ServerProcess, path: str, key: str, *parts: bytes, boundary: bytes | None = None) -> RawReply:
+    headers, body = FORM, form(*parts)
+    if boundary is not None:
+        old = FORM[0][1].rpartition("=")[2]
+        headers = (("Content-Type", f"multipart/form-data; boundary={boundary.decode()}"),)
+        body = body.replace(old.encode(), boundary)
+    return send(server, "POST", path, (*headers, ("Idempotency-Key", key)), body)
+
+
+def assert_first(reply: RawReply) -> Any:
+    assert reply.status == 202, reply.body
+    assert "Idempotency-Replayed" not in reply.headers
+    return reply.json
+
+
+def assert_replayed(reply: RawReply, job: Any) -> Any:
+    assert reply.status == 202, reply.body
+    assert reply.headers["Idempotency-Replayed"] == "true"
+    assert reply.headers["Location"] == f"/jobs/{job['jobId']}"
+    assert int(reply.headers["Retry-After"]) >= 1
+    assert_representation(reply.json)
+    assert reply.json["jobId"] == job["jobId"]
+    return reply.json
+
+
+def total(server: ServerProcess) -> int:
+    count: int = server.request("GET", "/jobs/stats").json["total"]
+    return count
+
+
+def test_a_repeat_is_answered_with_the_first_job_as_it_is_now(server: ServerProcess) -> None:
+    key = new_key()
+    job = assert_first(post(server, f"/jobs/steps-async{LATER}", {"steps": 2}, key))
+    assert assert_replayed(post(server, f"/jobs/steps-async{LATER}", {"steps": 2}, key), job)["status"] == "queued"
+    assert server.request("DELETE", f"/jobs/{job['jobId']}").status == 204
+    assert assert_replayed(post(server, f"/jobs/steps-async{LATER}", {"steps": 2}, key), job)["status"] == "cancelled"
+
+
+def test_how_a_request_is_written_does_not_matter(server: ServerProcess) -> None:
+    """The order of fields, spaces, JSON or a form, the envelope or the type's own path, a default in full."""
+    key = new_key()
+    before = total(server)
+    job = assert_first(post(server, "/jobs/steps-async?label=once", b'{"steps":2,"step_s":0.5}', key))
+    assert_replayed(post(server, "/jobs/steps-async?label=once", b' {"step_s" : 5e-1,\n"steps": 2 }', key), job)
+    envelope = {"priority": 0, "label": "once", "input": {"step_s": 0.5, "steps": 2}, "type": "steps-async"}
+    assert_replayed(post(server, "/jobs", envelope, key), job)
+    input = part("input", b'{"step_s":0.5,"steps":2}')
+    assert_replayed(post_form(server, "/jobs/steps-async?label=once", key, input), job)
+    assert_replayed(post_form(server, "/jobs", key, part("type", b"steps-async"), part("label", b"once"), input), job)
+    assert total(server) == before + 1
+
+
+def test_an_upload_that_is_sent_again_is_the_first_job(server: ServerProcess) -> None:
+    key = new_key()
+    job = assert_first(post_form(server, "/jobs/reads-upload", key, DOCUMENT, INPUT))
+    assert_replayed(post_form(server, "/jobs/reads-upload", key, INPUT, DOCUMENT, boundary=b"another-one"), job)
+    other = part("document", b"hallo", "a.txt", "Content-Type: text/plain")
+    reply = post_form(server, "/jobs/reads-upload", key, other, INPUT)
+    assert_problem(reply, 422, "idempotency-key-reused")
+    cover = part("cover", b"hello", "a.txt", "Content-Type: text/plain")
+    assert_problem(post_form(server, "/jobs/reads-upload", key, DOCUMENT, INPUT, cover), 422, "idempotency-key-reused")
+    assert server.wait_for(job["jobId"])["result"]["text"] == "hello"
+
+
+def test_a_big_upload_is_summed_up_while_it_is_read(server: ServerProcess) -> None:
+    key, text = new_key(), b"0123456789abcdef" * 200_000
+    job = assert_first(post_form(server, "/jobs/reads-upload", key, part("document", text, "a.txt")))
+    assert_replayed(post_form(server, "/jobs/reads-upload", key, part("document", text, "a.txt")), job)
+    reply = post_form(server, "/jobs/reads-upload", key, part("document", text[:-1] + b"!", "a.txt"))
+    assert_problem(reply, 422, "idempotency-key-reused")
+    assert server.wait_for(job["jobId"])["input"]["document"]["sizeBytes"] == len(text)
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/jobs/steps-async", {"steps": 3}),
+        ("/jobs/steps-async", {"steps": 2, "step_s": 0}),
+        ("/jobs/steps-async?label=x", {"steps": 2}),
+        ("/jobs/steps-async?priority=1", {"steps": 2}),
+        ("/jobs/steps-async?timeoutSeconds=5", {"steps": 2}),
+        ("/jobs/steps-async?runAt=2026-01-01T00:00:00Z", {"steps": 2}),
+        ("/jobs/steps-process", {"steps": 2}),
+        ("/jobs", {"type": "steps-async", "input": {"steps": 2}, "label": "x"}),
+    ],
+)
+def test_another_request_with_the_same_key_is_refused(server: ServerProcess, path: str, body: Any) -> None:
+    key = new_key()
+    job = assert_first(post(server, "/jobs/steps-async", {"steps": 2}, key))
+    before = total(server)
+    assert_problem(post(server, path, body, key), 422, "idempotency-key-reused")
+    assert_replayed(post(server, "/jobs/steps-async", {"steps": 2}, key), job)
+    assert total(server) == before
+
+
+def test_a_job_that_was_purged_or_has_expired_is_not_made_again(server: ServerProcess) -> None:
+    purged_key, expired_key = new_key(), new_key()
+    purged = assert_first(post(server, "/jobs/noop", {}, purged_key))
+    server.wait_for(purged["jobId"])
+    server.request("DELETE", f"/jobs/{purged['jobId']}?purge=true")
+    expired = assert_first(post(server, f"/jobs/noop{LATER}&retainSeconds=0", {}, expired_key))
+    assert server.request("DELETE", f"/jobs/{expired['jobId']}").status == 204
+    for _ in range(2):
+        assert_problem(post(server, "/jobs/noop", {}, purged_key), 410, "gone")
+        assert_problem(post(server, f"/jobs/noop{LATER}&retainSeconds=0", {}, expired_key), 410, "gone")
+    assert_problem(post(server, "/jobs/noop?label=x", {}, purged_key), 422, "idempotency-key-reused")
+
+
+def test_a_refused_request_leaves_its_key_free(server: ServerProcess) -> None:
+    key = new_key()
+    assert_problem(post(server, "/jobs/steps-async", {"steps": -1}, key), 422, "validation-failed", "/steps")
+    assert_problem(post(server, "/jobs/steps-async", b"{", key), 400, "malformed-request")
+    assert_problem(post(server, "/jobs/nothing", {}, key), 404, "not-found")
+    assert_problem(post_form(server, "/jobs/reads-upload", key, INPUT), 422, "validation-failed", "/document")
+    assert_first(post(server, "/jobs/steps-async", {"steps": 1}, key))
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "bare", "", '""', '"open', 'open"', "'single'", '"a" "b"', '"a", "b"', '"tab\there"', '"\\n"',
+        '"a"b', '"a";', '"a";A=1',
+        ":YWJj:", "42", "?1", '("a")', '"a";b=', '"ä"', '"' + "k" * 256 + '"', '"a";b="',
+    ],
+)  # fmt: skip
+def test_what_is_no_structured_field_string_is_refused(server: ServerProcess, key: str) -> None:
+    before = total(server)
+    assert_problem(post(server, "/jobs/noop", {}, key), 400, "malformed-request")
+    assert total(server) == before
+
+
+def test_two_keys_are_no_key(server: ServerProcess) -> None:
+    headers = (*JSON, ("Idempotency-Key", '"a"'), ("Idempotency-Key", '"a"'))
+    assert_problem(send(server, "POST", "/jobs/noop", headers, b"{}"), 400, "malformed-request")
+
+
+@pytest.mark.parametrize(
+    ("key", "same"),
+    [
+        ('"8e03978e-40d5-43e8-bc93-6894a57f9324"', '  "8e03978e-40d5-43e8-bc93-6894a57f9324"'),
+        ('"with \\"quotes\\" and \\\\"', '"with \\"quotes\\" and \\\\"; a'),
+        ('"parameters"', '"parameters";a=1;b=-2.5;c="x;y";d=*t/o:k;e=:YQ==:;f=?0;*g'),
+        ('"' + "k" * 255 + '"', '"' + "k" * 255 + '"'),
+        ('" "', '" "'),
+    ],
+)
+def test_a_key_is_the_string_and_parameters_mean_nothing(server: ServerProcess, key: str, same: str) -> None:
+    job = assert_first(post(server, "/jobs/noop", {}, key))
+    assert_replayed(post(server, "/jobs/noop", {}, same), job)
+
+
+def test_a_key_counts_upper_and_lower_case(server: ServerProcess) -> None:
+    assert_first(post(server, "/jobs/noop", {}, '"case"'))
+    assert_first(post(server, "/jobs/noop", {}, '"Case"'))
+
+
+def test_a_retry_with_a_key_happens_once(server: ServerProcess) -> None:
+    failed, other, key = ended(server, "fails", {"text": "x"}), ended(server, "fails", {"text": "x"}), new_key()
+    path, headers = f"/jobs/{failed}/retry", (("Idempotency-Key", key),)
+    job = assert_first(send(server, "POST", path, headers))
+    assert job["retryOf"] == failed
+    assert_replayed(send(server, "POST", path, headers), job)
+    assert_problem(send(server, "POST", f"/jobs/{other}/retry", headers), 422, "idempotency-key-reused")
+    server.request("DELETE", f"/jobs/{failed}?purge=true")
+    assert_replayed(send(server, "POST", path, headers), job)
+    assert_problem(send(server, "POST", f"/jobs/{other}/retry", (("Idempotency-Key", "x"),)), 400, "malformed-request")
+
+
+def test_a_full_queue_refuses_no_repeat_and_a_repeat_takes_no_place(serving: Serving) -> None:
+    server = serving(env={"HEADWAY_MAX_QUEUED": "2"})
+    job = assert_first(post(server, f"/jobs/noop{LATER}", {}, '"json"'))
+    upload = assert_first(post_form(server, f"/jobs/reads-upload{LATER}", '"form"', DOCUMENT))
+    for _ in range(3):
+        assert_replayed(post(server, f"/jobs/noop{LATER}", {}, '"json"'), job)
+        assert_replayed(post(server, "/jobs", {"type": "noop", "runAt": "2099-01-01T00:00:00Z"}, '"json"'), job)
+        assert_replayed(post_form(server, f"/jobs/reads-upload{LATER}", '"form"', DOCUMENT), upload)
+    assert_problem(post(server, f"/jobs/noop{LATER}", {}, '"new"'), 503, "queue-full")
+    server.request("DELETE", f"/jobs/{upload['jobId']}")
+    assert_replayed(post(server, f"/jobs/noop{LATER}", {}, '"json"'), job)
+    assert_first(post(server, f"/jobs/noop{LATER}", {}, '"new"'))
+
+
+def test_a_full_disk_refuses_no_repeat(serving: Serving, tmp_path: Any) -> None:
+    server = serving(tmp_path)
+    job = assert_first(post_form(server, "/jobs/reads-upload", '"form"', DOCUMENT))
+    server.stop()
+    server._env["HEADWAY_MIN_FREE_BYTES"] = str(2**60)
+    server.restart()
+    assert_problem(post_form(server, "/jobs/reads-upload", '"new"', DOCUMENT), 503, "disk-full")
+    assert_replayed(post_form(server, "/jobs/reads-upload", '"form"', DOCUMENT), job)
+
+
+def test_a_type_that_cannot_run_any_more_refuses_no_repeat(serving: Serving, tmp_path: Any) -> None:
+    moods = tmp_path / "moods.py"
+    moods.write_text(MOODY.replace("REASON", "None"))
+    server = serving(tmp_path / "data", "--jobs", str(moods))
+    job = assert_first(post(server, "/jobs/moody", {}, '"k"'))
+    server.stop()
+    moods.write_text(MOODY.replace("REASON", "'not today'"))
+    server.restart()
+    assert_problem(post(server, "/jobs/moody", {}, '"new"'), 503, "job-type-unavailable")
+    assert_replayed(post(server, "/jobs/moody", {}, '"k"'), job)
+
+
+MOODY = """
+from headway import Context, job
+
+@job("moody", unavailable=lambda: REASON)
+async def moody(ctx: Context) -> None:
+    pass
+"""
+
+
+def test_at_once_one_is_accepted_and_its_files_stay(serving: Serving, tmp_path: Any) -> None:
+    server = serving(tmp_path)
+    replies: list[RawReply] = []
+    ready = threading.Barrier(8)
+
+    def client() -> None:
+        ready.wait()
+        replies.append(post_form(server, "/jobs/reads-upload", '"k"', DOCUMENT, INPUT))
+
+    clients = [threading.Thread(target=client) for _ in range(8)]
+    for thread in clients:
+        thread.start()
+    for thread in clients:
+        thread.join()
+    assert {reply.status for reply in replies} == {202}
+    (job_id,) = {reply.json["jobId"] for reply in replies}
+    assert sum("Idempotency-Replayed" in reply.headers for reply in replies) == 7
+    assert server.wait_for(job_id)["result"]["text"] == "hello"
+    assert [folder.name for folder in (tmp_path / "jobs").iterdir()] == [job_id]
