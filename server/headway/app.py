@@ -35,6 +35,8 @@ from .operating.socket import Door, ask
 from .representation import event_body
 from .running.engine import EmbeddedEngine
 from .running.executor import Executor
+from .running.failure_hook import FailureHook, OnFailure
+from .running.limits import RunLimits
 from .running.watchdog import LoopWatchdog
 from .samples import MODULES
 from .settings import Settings
@@ -68,7 +70,7 @@ class Rooms:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]:
+async def opened(settings: Settings, registry: Registry, on_failure: OnFailure | None = None) -> AsyncIterator[Rooms]:
     """Everything but the listening socket. Raises `SetupError`; whatever was opened is closed again."""
     async with AsyncExitStack() as stack:
         files = DataDirectory.open(settings.data_dir)
@@ -89,17 +91,15 @@ async def opened(settings: Settings, registry: Registry) -> AsyncIterator[Rooms]
         keys = await _open_keys(store, hub)
         if settings.key_needed and not await keys.any_in_force():
             raise SetupError(NO_KEYS.format(where=settings.public_url or settings.host))
-        executor = Executor(store, registry, files, cancel_grace_s=settings.cancel_grace_s, metrics=metrics.jobs)
-        engine = EmbeddedEngine(
-            store,
-            hub,
-            registry,
-            executor,
+        failures = FailureHook(on_failure)
+        limits = RunLimits(
             max_running=settings.max_running,
             max_recoveries=settings.max_recoveries,
             cancel_grace_s=settings.cancel_grace_s,
             tick_s=settings.tick_s,
         )
+        executor = Executor(store, registry, files, limits, metrics=metrics.jobs, failures=failures)
+        engine = EmbeddedEngine(store, hub, registry, executor, limits, failures)
         retention = Retention(store, keys, outbox, hub, files)
         await retention.start()
         stack.push_async_callback(retention.stop)

@@ -35,6 +35,8 @@ class Raised:
     error: JobError
     final: bool = False
     """Whether no retry would mend it: a `JobFailed`, or one of the type's `no_retry`."""
+    exception: BaseException | None = None
+    """What the handler raised, if it ran in this process."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,12 +15,14 @@ import structlog
 
 from ..authoring.job_types import Registry
 from ..clock import utc_now
-from ..domain.jobs import Claim
+from ..domain.jobs import Claim, Status
 from ..errors import HeadwayError, JobNotFoundError
 from ..ports.events import Bell, EventHub, Listener
 from ..ports.jobs import Attempts, LogBatch, Reader, Tick
 from .attempt import Attempt, StopReason
 from .executor import Executor
+from .failure_hook import FailureHook
+from .limits import RunLimits
 
 CLAIM_AT_LEAST_EVERY_S = 5.0
 CALM_DOWN_S = 1.0
@@ -43,21 +45,15 @@ class EmbeddedEngine:
         hub: EventHub,
         registry: Registry,
         executor: Executor,
-        *,
-        max_running: int,
-        max_recoveries: int,
-        cancel_grace_s: float,
-        tick_s: float,
+        limits: RunLimits,
+        failures: FailureHook | None = None,
     ) -> None:
-        """`tick_s`: how often a job's progress and log lines are published at most; 0: whenever the loop turns."""
         self._store = store
         self._hub = hub
         self._registry = registry
         self._executor = executor
-        self._max_running = max_running
-        self._max_recoveries = max_recoveries
-        self._cancel_grace_s = cancel_grace_s
-        self._tick_s = tick_s
+        self._limits = limits
+        self._failures = failures or FailureHook()
         self._running: dict[str, Attempt] = {}
         self._attempts: set[asyncio.Task[None]] = set()
         self._tasks: asyncio.TaskGroup | None = None
@@ -67,9 +63,12 @@ class EmbeddedEngine:
         self._stopping = False
 
     async def start(self) -> None:
-        recovery = await self._store.recover(utc_now(), self._max_recoveries, self._recoveries_by_type())
+        recovery = await self._store.recover(utc_now(), self._limits.max_recoveries, self._recoveries_by_type())
         if recovery.requeued or recovery.ended:
             log.warning("recovered", requeued=len(recovery.requeued), ended=len(recovery.ended))
+        for job in recovery.ended:
+            if job.status is Status.FAILED:
+                self._failures.report(job)
         self._main = asyncio.create_task(self._run(), name="engine")
 
     def _recoveries_by_type(self) -> dict[str, int]:
@@ -87,6 +86,7 @@ class EmbeddedEngine:
             attempts = list(self._attempts)
         if attempts:
             await asyncio.wait(attempts, timeout=grace_s + CALM_DOWN_S)
+        await self._failures.close(CALM_DOWN_S)
         if self._main is not None:
             self._main.cancel()
             await asyncio.wait({self._main}, timeout=CALM_DOWN_S)
@@ -101,6 +101,7 @@ class EmbeddedEngine:
                 ("cancel", partial(self._hear_cancels, cancels)),
                 ("progress", self._publish_progress),
                 ("logs", self._publish_logs),
+                ("failures", self._failures.call_next),
             ):
                 tasks.create_task(self._forever(turn), name=f"engine-{name}")
 
@@ -129,7 +130,7 @@ class EmbeddedEngine:
 
     async def _claim(self) -> float:
         """Claim what fits; seconds until it is worth another look without being woken."""
-        limit = self._max_running - len(self._running)
+        limit = self._limits.max_running - len(self._running)
         free = self._free_slots() if limit > 0 else {}
         if not free:
             return CLAIM_AT_LEAST_EVERY_S
@@ -146,7 +147,7 @@ class EmbeddedEngine:
         """How many more jobs of each type may run; types that cannot run here have no slot."""
         taken = Counter(attempt.job.type for attempt in self._running.values())
         free = {
-            job_type.name: (job_type.concurrency or self._max_running) - taken[job_type.name]
+            job_type.name: (job_type.concurrency or self._limits.max_running) - taken[job_type.name]
             for job_type in self._registry
             if job_type.unavailable() is None
         }
@@ -197,26 +198,26 @@ class EmbeddedEngine:
         try:
             job = await self._store.get(attempt.job.owner, job_id)
         except JobNotFoundError:
-            attempt.stop(StopReason.CANCEL, self._cancel_grace_s)
+            attempt.stop(StopReason.CANCEL, self._limits.cancel_grace_s)
             return
         if job.cancel_requested:
-            attempt.stop(StopReason.CANCEL, self._cancel_grace_s)
+            attempt.stop(StopReason.CANCEL, self._limits.cancel_grace_s)
 
     # Progress and logs
 
     async def _publish_progress(self) -> None:
-        await asyncio.sleep(self._tick_s / LOOKS_PER_TICK if self._running else self._tick_s)
+        await asyncio.sleep(self._limits.tick_s / LOOKS_PER_TICK if self._running else self._limits.tick_s)
         ticks = [
             Tick(attempt.job.id, attempt.job.attempt, progress)
             for attempt in self._running.values()
-            if attempt.reported.changed and (progress := attempt.read_progress(self._tick_s)) is not None
+            if attempt.reported.changed and (progress := attempt.read_progress(self._limits.tick_s)) is not None
         ]
         if ticks:
             await self._store.tick(ticks, utc_now())
         await self._store.flush()
 
     async def _publish_logs(self) -> None:
-        await asyncio.sleep(self._tick_s)
+        await asyncio.sleep(self._limits.tick_s)
         taken = [(attempt, lines) for attempt in self._running.values() if (lines := attempt.take_lines())]
         if not taken:
             return

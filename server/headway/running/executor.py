@@ -21,7 +21,7 @@ from ..authoring.contexts import Context
 from ..authoring.job_types import JobType, Registry
 from ..authoring.uploads import Upload
 from ..clock import utc_now
-from ..domain.jobs import INTERRUPTED, Job, JobError
+from ..domain.jobs import INTERRUPTED, Job, JobError, Status
 from ..domain.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Retry
 from ..errors import ClaimLostError, JobFailed, JobNotFoundError, StoreUnavailableError
 from ..files.data_directory import DataDirectory
@@ -29,6 +29,8 @@ from ..metrics import JobMetrics
 from ..ports.jobs import Attempts
 from .attempt import Attempt, End, Raised, Returned, Stopped, StopReason
 from .calling import MAX_RESULT_BYTES, describe, invalid_input, invalid_output, result_too_large
+from .failure_hook import FailureHook
+from .limits import RunLimits
 from .processes.channel import Message
 from .processes.process import Child
 
@@ -59,15 +61,17 @@ class Executor:
         store: Attempts,
         registry: Registry,
         files: DataDirectory,
+        limits: RunLimits,
         *,
-        cancel_grace_s: float,
         metrics: JobMetrics | None = None,
+        failures: FailureHook | None = None,
     ) -> None:
         self._store = store
         self._registry = registry
         self._files = files
-        self._cancel_grace_s = cancel_grace_s
+        self._limits = limits
         self._metrics = metrics or JobMetrics()
+        self._failures = failures or FailureHook()
         self.abandoned: set[asyncio.Task[Any]] = set()
         """Handlers that swallowed their cancellation: fenced off, but still in the loop."""
 
@@ -87,6 +91,8 @@ class Executor:
             run_s = time.monotonic() - started_s
             word = _in_a_word(outcome, recorded)
             self._metrics.ran[attempt.job.type, word].observe(run_s)
+            if recorded is not None and recorded.status is Status.FAILED:
+                self._failures.report(recorded, end.exception if isinstance(end, Raised) else None)
             log.info("attempt ended", type=attempt.job.type, outcome=word, run_s=round(run_s, 3))
 
     def _count_wait(self, job: Job) -> None:
@@ -152,7 +158,7 @@ class Executor:
         while not task.done() and attempt.stop_reason is None:
             reason, left_s = self._next_limit(attempt, started_s)
             if left_s is not None and left_s <= 0:
-                attempt.stop(reason, self._cancel_grace_s)
+                attempt.stop(reason, self._limits.cancel_grace_s)
             await asyncio.wait(ends, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
 
     def _next_limit(self, attempt: Attempt, started_s: float) -> tuple[StopReason, float | None]:
@@ -351,11 +357,12 @@ def _async_end(task: asyncio.Task[Any], job_type: JobType, context: Context) -> 
         return Stopped()
     error = task.exception()
     if isinstance(error, JobFailed):
-        return _raised(error)
+        return Raised(_shown(error), final=True, exception=error)
     if error is not None:
         text = "".join(traceback.format_exception(error))
         log.warning("the handler raised", type=job_type.name, traceback=text)
-        return Raised(_handler_error(describe(error)), final=isinstance(error, job_type.no_retry))
+        final = isinstance(error, job_type.no_retry)
+        return Raised(_handler_error(describe(error)), final=final, exception=error)
     return _returned(task.result(), job_type, context)
 
 
@@ -389,8 +396,11 @@ def _process_end(message: Message) -> End:
 
 
 def _raised(failure: JobFailed) -> Raised:
-    error = JobError(failure.type, failure.title, failure.detail, failure.status)
-    return Raised(error, final=True)
+    return Raised(_shown(failure), final=True)
+
+
+def _shown(failure: JobFailed) -> JobError:
+    return JobError(failure.type, failure.title, failure.detail, failure.status)
 
 
 def _handler_error(detail: str) -> JobError:
