@@ -7,7 +7,6 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 import pytest
-from headway.backends.sqlite.rows import new_job
 from headway.domain.ids import JobIds
 from headway.domain.jobs import Job, NewJob
 from headway.running import failure_hook
@@ -19,7 +18,9 @@ SOON_S = 0.01
 
 def a_job() -> Job:
     job_id, at = IDS.new(datetime.now(UTC))
-    return new_job(NewJob(id=job_id, owner="local", type="t", input_json="{}", created_at=at, run_at=at, retain_s=60))
+    return Job.queued(
+        NewJob(id=job_id, owner="local", type="t", input_json="{}", created_at=at, run_at=at, retain_s=60)
+    )
 
 
 class Receiver:

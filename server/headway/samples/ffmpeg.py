@@ -97,15 +97,16 @@ def run(source: Path, arguments: Sequence[str], target: Path) -> Generator[Advan
     command = ["ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-y", "-progress", "pipe:1"]
     command += ["-stats_period", "0.25"]
     command += [*_ONE_FILE, "-i", f"file:{source}", *arguments, f"file:{target}"]
-    with _process(command) as (process, messages):
+    with _process(command) as (process, reader, messages):
         yield from _advances(process.stdout)
         if process.wait(_KILL_TIMEOUT_S) != 0:
+            reader.join(_KILL_TIMEOUT_S)  # the last messages may still be in the pipe
             detail = "\n".join(messages).replace(str(source), "the file").replace(str(target), "the output")
             raise JobFailed("ffmpeg could not convert the video", detail=detail[-2000:] or None)
 
 
 @contextmanager
-def _process(command: Sequence[str]) -> "Iterator[tuple[subprocess.Popen[str], deque[str]]]":
+def _process(command: Sequence[str]) -> "Iterator[tuple[subprocess.Popen[str], Thread, deque[str]]]":
     messages: deque[str] = deque(maxlen=_STDERR_LINES)
     process = subprocess.Popen(  # noqa: S603 - no shell, and the paths are the server's own
         command,
@@ -119,7 +120,7 @@ def _process(command: Sequence[str]) -> "Iterator[tuple[subprocess.Popen[str], d
     reader = Thread(target=_collect, args=(process.stderr, messages), daemon=True)
     reader.start()
     try:
-        yield process, messages
+        yield process, reader, messages
     finally:
         process.kill()
         process.wait(_KILL_TIMEOUT_S)
