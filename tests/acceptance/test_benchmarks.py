@@ -1,8 +1,16 @@
 """The benchmarks themselves, tiny: that they run, and that they count what clients received."""
 
 import socket
+import subprocess
+import sys
 import threading
+from pathlib import Path
 
+import pytest
+
+from tests.benchmarks.comparing import checkout, plays
+from tests.benchmarks.comparing.comparison import in_turn
+from tests.benchmarks.comparing.plays import Played
 from tests.benchmarks.report import Play, Table, summary
 from tests.benchmarks.sides import Pace
 from tests.benchmarks.stream import run_many_jobs, run_one_job
@@ -58,3 +66,47 @@ def test_a_target_is_met_missed_or_not_measured() -> None:
     table.expect("below", 2.0, at_most=1)
     table.expect("absent", None, at_most=1)
     assert [row[""] for row in summary([table]).rows] == ["met", "MISSED", "not measured"]
+
+
+@pytest.mark.parametrize("name", plays.BENCHMARKS)
+def test_what_is_compared_is_measured(name: str, tmp_path: Path) -> None:
+    played = plays.BENCHMARKS[name].play(checkout.root(), 0.2, tmp_path)
+    assert played.per_second > 0
+    assert played.cpu_us_each > 0
+
+
+def test_the_order_within_a_pair_does_not_change_which_is_the_reference(tmp_path: Path) -> None:
+    reference, other = tmp_path / "reference", tmp_path / "other"
+    for other_first, order in ((False, [reference, other]), (True, [other, reference])):
+        trees: list[Path] = []
+
+        def play(tree: Path, trees: list[Path] = trees) -> Played:
+            trees.append(tree)
+            return Played(2.0 if tree == other else 1.0, 1.0)
+
+        first, second = in_turn(play, reference, other, other_first=other_first)
+        assert (first.per_second, second.per_second) == (1.0, 2.0)
+        assert trees == order
+
+
+def test_the_working_tree_is_compared_with_a_commit() -> None:
+    done = _against("HEAD", "poll", "--pairs", "1", "--seconds", "0.2")
+    assert done.returncode in {0, 1}, done.stderr
+    assert "poll 1: before" in done.stdout
+    *_, heading, row, _, _, _ = done.stdout.splitlines()
+    assert heading.split()[:3] == ["benchmark", "before/s", "after/s"]
+    assert row.split()[0] == "poll"
+    # One tiny pair may come out either way; the verdict and the exit status agree.
+    assert row.endswith("slower" if done.returncode else "nothing lost")
+
+
+def test_a_commit_or_a_benchmark_that_does_not_exist_is_an_error() -> None:
+    for arguments in (("no-such-commit",), ("HEAD", "no-such-benchmark")):
+        done = _against(*arguments)
+        assert done.returncode == 2
+        assert "no-such" in done.stderr
+
+
+def _against(commit: str, *arguments: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "tests.benchmarks", "--against", commit, *arguments]
+    return subprocess.run(command, cwd=checkout.root(), capture_output=True, text=True, check=False)

@@ -1,0 +1,51 @@
+"""The other commit's tree: a git worktree in a temporary directory, gone at the end."""
+
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+HERE = Path(__file__).parent
+
+
+class CheckoutError(Exception):
+    """The commit cannot be checked out; the message is git's."""
+
+
+@contextmanager
+def checked_out(commit: str) -> Iterator[Path]:
+    """The tree of a commit. It runs with the present interpreter and its packages; `run.py` finds its own code."""
+    with tempfile.TemporaryDirectory(prefix="headway-against-") as folder:
+        tree = Path(folder) / "tree"
+        git("worktree", "add", "--quiet", "--detach", str(tree), commit)
+        try:
+            yield tree
+        finally:
+            git("worktree", "remove", "--force", str(tree))
+
+
+def described(commit: str) -> str:
+    """A commit's short id and subject."""
+    return git("show", "--no-patch", "--format=%h %s", f"{commit}^{{commit}}")
+
+
+def root() -> Path:
+    """The working tree that this file is in."""
+    return Path(git("rev-parse", "--show-toplevel"))
+
+
+def git(*arguments: str) -> str:
+    """What git prints.
+
+    Raises:
+        CheckoutError: git refuses, or is not installed.
+
+    """
+    try:
+        done = subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=False)
+    except FileNotFoundError as error:
+        raise CheckoutError("git is not installed") from error
+    if done.returncode:
+        raise CheckoutError(done.stderr.strip())
+    return done.stdout.strip()
