@@ -22,7 +22,7 @@ from headway.domain.jobs import LogLine
 from headway.domain.text import clean_text
 from headway.domain.urls import check_url
 from headway.errors import SetupError, UrlRefusedError
-from headway.files.data_directory import DataDirectory, content_type_of
+from headway.files.outputs import content_type_of
 from headway.links import Links
 from headway.settings import Settings
 from headway.web.application import MAX_LINE_BYTES
@@ -57,7 +57,7 @@ SIZE_BYTES, ETAG = 100, "17-64"
 
 _app = web.Application()
 _app[SETTINGS] = SETTINGS_HERE
-_app[FILES] = cast("DataDirectory", Mock())
+_app[FILES] = cast("Any", Mock())
 _app[LINKS] = Links("")
 _protocol: Any = SimpleNamespace(  # a mock notes all that is asked of it
     ssl_context=None, peername=None, sockname=None, transport=None, max_field_size=MAX_LINE_BYTES, max_headers=128

@@ -16,7 +16,8 @@ from pydantic import BaseModel, Field, ValidationError
 from ..clock import utc_now
 from ..domain.jobs import Status
 from ..errors import SetupError
-from ..files.data_directory import DataDirectory, sync_directory
+from ..files.syncing import sync_directory
+from ..ports.files import FileStore
 from ..ports.keys import KeyStore
 from ..ports.outbox import Outbox
 from ..ports.record import RecordKeeper
@@ -50,7 +51,7 @@ class BackupOrder(BaseModel):
 class Upkeep:
     """The operator's commands on one data directory; they run beside jobs and polls."""
 
-    def __init__(self, record: RecordKeeper, keys: KeyStore, outbox: Outbox, files: DataDirectory) -> None:
+    def __init__(self, record: RecordKeeper, keys: KeyStore, outbox: Outbox, files: FileStore) -> None:
         self._record = record
         self._keys = keys
         self._outbox = outbox

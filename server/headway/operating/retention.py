@@ -7,8 +7,8 @@ import structlog
 
 from ..clock import utc_now
 from ..errors import HeadwayError
-from ..files.data_directory import DataDirectory
 from ..ports.events import Bell, EventHub, Listener
+from ..ports.files import Orphans
 from ..ports.jobs import Housekeeping
 from ..ports.keys import KeyStore
 from ..ports.outbox import Outbox
@@ -24,9 +24,7 @@ log = structlog.get_logger(__name__)
 class Retention:
     """Removes what nobody may ask for any more: records first, then their files."""
 
-    def __init__(
-        self, store: Housekeeping, keys: KeyStore, outbox: Outbox, hub: EventHub, files: DataDirectory
-    ) -> None:
+    def __init__(self, store: Housekeeping, keys: KeyStore, outbox: Outbox, hub: EventHub, files: Orphans) -> None:
         self._store = store
         self._keys = keys
         self._outbox = outbox
@@ -78,7 +76,7 @@ class Retention:
     async def _remove_files(self, job_id: str) -> None:
         """What cannot be deleted now is an orphan that the next start sweeps."""
         try:
-            if self._files.job(job_id).exists():
+            if self._files.has_any(job_id):
                 await asyncio.to_thread(self._files.remove_job, job_id)
         except OSError as error:
             log.warning("a deleted job's files could not be removed", job_id=job_id, reason=str(error))

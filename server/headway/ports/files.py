@@ -1,15 +1,139 @@
-"""Where a job's files are, as the store of files tells the rooms that run jobs."""
+"""The bytes of jobs, as one small protocol for each kind of use. `FileStore` is all of them.
 
+Files before rows: what a row names is already on disk. All methods block, so call them in a thread; the exceptions
+say that they are quick. Methods raise `OSError` where the disk does not do what is asked.
+"""
+
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+from ..domain.jobs import Job, OutputFile
 
 
 @dataclass(frozen=True, slots=True)
 class Directories:
-    """Where a job's files stand. `work` lives over attempts, `output` is one attempt's, `data` the type's.
+    """A job's directories: `work` is kept over all attempts, `output` is one attempt's, `data` is the job type's.
 
-    As text: most jobs never ask, and a `Path` for each would cost as much as the rest of a short job.
+    They are text, because most jobs never use them and making a `Path` of each would cost as much as the rest of a
+    short job.
     """
 
     work: str
     output: str
     data: str
+
+
+class Uploads(Protocol):
+    """The files of submissions."""
+
+    def free_bytes(self, max_age_s: float = 0.0) -> int:
+        """The free space on the disk, as it was at most `max_age_s` seconds ago. Quick."""
+        ...
+
+    def new_incoming(self) -> Path:
+        """Create an empty directory for one submission's uploads. Delete it if the submission is refused."""
+        ...
+
+    def accept_incoming(self, incoming: Path, job_id: str) -> None:
+        """Make a submission's uploads the job's inputs, durably. Call it before the job is inserted."""
+        ...
+
+    def link_inputs(self, job: Job, new_id: str) -> None:
+        """Give a retry the inputs of `job`, durably. The bytes are shared, not copied."""
+        ...
+
+    def remove_job(self, job_id: str) -> None:
+        """Delete all files of a job that was not accepted, or whose record is gone. There need not be any."""
+        ...
+
+
+class AttemptFiles(Protocol):
+    """The files of running jobs."""
+
+    def directories(self, job: Job) -> Directories:
+        """The directories of attempt `job.attempt`; they may not exist. Quick."""
+        ...
+
+    def input(self, job_id: str, field: str) -> Path:
+        """Where the upload of one field is. Quick."""
+        ...
+
+    def lock_file(self, job_id: str) -> Path:
+        """The file that a job's process locks, so that the next attempt waits for its end. Quick."""
+        ...
+
+    def has_any(self, job_id: str) -> bool:
+        """Whether the job has any files. Quick: checking costs less than starting a thread for it."""
+        ...
+
+    def has_output(self, job: Job) -> bool:
+        """Whether attempt `job.attempt` has created its output directory. Quick."""
+        ...
+
+    def publish_output(self, job: Job) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
+        """Make the attempt's output the job's files, durably. Returns them, and the names that were left out.
+
+        Only plain files directly in the output directory are published. Directories, links and special files are
+        left out, and so are hard links to files outside it.
+        """
+        ...
+
+    def discard_output(self, job: Job) -> None:
+        """Delete what the attempt wrote as output, whether or not it has been published."""
+        ...
+
+    def discard_work(self, job: Job) -> None:
+        """Delete what only a running job needs."""
+        ...
+
+
+class Outputs(Protocol):
+    """The files that clients download."""
+
+    def output_file(self, job_id: str, name: str) -> Path:
+        """Where a published file is. `name` comes from the job's record. Quick."""
+        ...
+
+    def discard_output(self, job: Job) -> None:
+        """Delete the job's output files."""
+        ...
+
+
+class Orphans(Protocol):
+    """Files without a record: a crash came between the two."""
+
+    def clear_incoming(self) -> None:
+        """At start: delete the uploads of submissions that were never accepted."""
+        ...
+
+    def job_ids(self) -> Iterator[str]:
+        """The ids of all jobs that have a directory."""
+        ...
+
+    def has_any(self, job_id: str) -> bool:
+        """Whether the job has any files. Quick."""
+        ...
+
+    def remove_job(self, job_id: str) -> None:
+        """Delete all files of a job whose record is gone."""
+        ...
+
+
+class FileStore(Uploads, AttemptFiles, Outputs, Orphans, Protocol):
+    """Everything that the server keeps on disk, beside the record."""
+
+    @property
+    def root(self) -> Path:
+        """The data directory."""
+        ...
+
+    @property
+    def database(self) -> Path:
+        """The file of the record."""
+        ...
+
+    def type_data(self, job_type: str) -> Path:
+        """The directory that all jobs of a type share; it may not exist. Quick."""
+        ...

@@ -24,8 +24,8 @@ from ..clock import utc_now
 from ..domain.jobs import INTERRUPTED, Job, JobError, Status
 from ..domain.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Retry
 from ..errors import ClaimLostError, JobFailed, JobNotFoundError, StoreUnavailableError
-from ..files.data_directory import DataDirectory
 from ..metrics import JobMetrics
+from ..ports.files import AttemptFiles
 from ..ports.jobs import Attempts
 from .attempt import Attempt, End, Raised, Returned, Stopped, StopReason
 from .calling import MAX_RESULT_BYTES, describe, invalid_input, invalid_output, result_too_large
@@ -60,7 +60,7 @@ class Executor:
         self,
         store: Attempts,
         registry: Registry,
-        files: DataDirectory,
+        files: AttemptFiles,
         limits: RunLimits,
         *,
         metrics: JobMetrics | None = None,
@@ -206,7 +206,7 @@ class Executor:
             "work": directories.work,
             "output": directories.output,
             "data": directories.data,
-            "lock": str(self._files.job(job.id) / "lock"),
+            "lock": str(self._files.lock_file(job.id)),
             "uploads": [
                 [field, str(upload.path), upload.filename, upload.content_type, upload.size_bytes]
                 for field, upload in self._uploads(job).items()

@@ -7,10 +7,10 @@ from aiohttp.log import server_logger
 
 from ..authoring.job_types import Registry
 from ..domain.ids import JobIds
-from ..files.data_directory import DataDirectory
 from ..links import Links
 from ..metrics import Metrics
 from ..ports.events import EventHub
+from ..ports.files import FileStore
 from ..ports.jobs import JobStore
 from ..ports.keys import KeyStore
 from ..ports.record import RecordKeeper
@@ -69,7 +69,7 @@ def make_app(
     keys: KeyStore,
     hub: EventHub,
     registry: Registry,
-    files: DataDirectory,
+    files: FileStore,
     settings: Settings,
     metrics: Metrics,
 ) -> web.Application:

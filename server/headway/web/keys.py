@@ -7,9 +7,9 @@ from aiohttp import StreamReader, web
 from ..authoring.job_types import Registry
 from ..domain.addresses import AllowList
 from ..domain.ids import JobIds
-from ..files.data_directory import DataDirectory
 from ..metrics import Metrics
 from ..ports.events import EventHub
+from ..ports.files import FileStore
 from ..ports.jobs import JobStore
 from ..ports.keys import KeyStore
 from ..ports.outbox import Outbox
@@ -36,7 +36,7 @@ class ServerState:
 STORE = web.AppKey("store", JobStore)
 HUB = web.AppKey("hub", EventHub)
 REGISTRY = web.AppKey("registry", Registry)
-FILES = web.AppKey("files", DataDirectory)
+FILES = web.AppKey("files", FileStore)
 SETTINGS = web.AppKey("settings", Settings)
 IDS = web.AppKey("ids", JobIds)
 ENCODER = web.AppKey("encoder", Encoder)

@@ -42,7 +42,7 @@ async def send_output(request: web.Request, job: Job, name: str, *, inline: bool
         "Content-Security-Policy": SANDBOX,
         **PRIVATE,
     }
-    return await send_file(request, request.app[FILES].job(job.id) / "files" / name, headers)
+    return await send_file(request, request.app[FILES].output_file(job.id, name), headers)
 
 
 def _disposition(name: str, *, inline: bool) -> str:

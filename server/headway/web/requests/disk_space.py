@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from ...files.data_directory import DataDirectory
+from ...ports.files import Uploads
 from ...settings import Settings
 from ..keys import FILES, SETTINGS
 from ..problems import Problem
@@ -16,7 +16,7 @@ def refuse_when_disk_is_full(request: web.Request) -> None:
     check_space(request.app[FILES], request.app[SETTINGS], request.content_length or 0, FREE_SPACE_MAX_AGE_S)
 
 
-def check_space(files: DataDirectory, settings: Settings, more_bytes: int, max_age_s: float = 0.0) -> None:
+def check_space(files: Uploads, settings: Settings, more_bytes: int, max_age_s: float = 0.0) -> None:
     """Raises `Problem` if `more_bytes` would leave less space than is to be left, as it was `max_age_s` ago."""
     if settings.min_free_bytes and files.free_bytes(max_age_s) - more_bytes < settings.min_free_bytes:
         detail = f"The server keeps {settings.min_free_bytes:,} bytes of its disk free."
