@@ -39,10 +39,10 @@ from .running.failure_hook import FailureHook, OnFailure
 from .running.limits import RunLimits
 from .running.watchdog import LoopWatchdog
 from .samples import MODULES
+from .service.service import Limits, Service
 from .settings import Settings
 from .web.application import MAX_LINE_BYTES, make_app
 from .web.connections.limits import Runner
-from .web.keys import ALLOWED, OUTBOX, STATE
 from .webhooks.outgoing import Outgoing
 from .webhooks.sender import WebhookSender
 
@@ -60,6 +60,7 @@ class Rooms:
     """The parts of a running server."""
 
     app: web.Application
+    service: Service
     store: SqliteStore
     keys: SqliteKeyStore
     hub: LocalHub
@@ -115,9 +116,31 @@ async def opened(settings: Settings, registry: Registry, on_failure: OnFailure |
         door = Door(files.root, Upkeep(keeper, keys, outbox, files).carry_out)
         await door.open()
         stack.push_async_callback(door.close)
-        app = make_app(store, keeper, keys, hub, registry, files, settings, metrics)
-        app[OUTBOX], app[ALLOWED] = outbox, allowed
-        yield Rooms(app, store, keys, hub, engine, executor, files, metrics)
+        service = Service.over(
+            store,
+            hub,
+            outbox,
+            files,
+            registry,
+            limits=Limits(
+                retain_s=settings.retain_s,
+                min_free_bytes=settings.min_free_bytes,
+                max_waits=settings.max_waits,
+                max_waits_per_client=settings.max_waits_per_client,
+            ),
+            allowed=allowed,
+        )
+        app = make_app(
+            service,
+            store=store,
+            hub=hub,
+            keeper=keeper,
+            keys=keys,
+            registry=registry,
+            settings=settings,
+            metrics=metrics,
+        )
+        yield Rooms(app, service, store, keys, hub, engine, executor, files, metrics)
 
 
 def _check_webhooks(registry: Registry, allowed: AllowList) -> None:
@@ -158,7 +181,7 @@ async def serve(settings: Settings, announce: Callable[[str], None]) -> None:
             log.info("serving", address=address, data_dir=str(rooms.files.root), job_types=len(list(registry)))
             await stop.wait()
             log.info("stopping")
-            rooms.app[STATE].stopping = True
+            rooms.service.admission.stopping = True
             rooms.hub.close()  # streams and waiting DELETEs end now, not after aiohttp's own time-outs
         finally:
             watchdog.stop()

@@ -1,5 +1,8 @@
 """The errors that Headway's rooms raise for each other. One small tree; `web.problems` maps it to HTTP."""
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 
 class HeadwayError(Exception):
     """The base of all errors that Headway raises on purpose."""
@@ -17,6 +20,14 @@ class JobTypeError(HeadwayError):
     """A handler's declaration is wrong: raised by `@job` while the author's module is imported."""
 
 
+class RetryLaterError(HeadwayError):
+    """Refused for the moment. `retry_after_s`: whole seconds after which another try is worthwhile."""
+
+    def __init__(self, message: str, retry_after_s: int) -> None:
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
 class JobNotFoundError(HeadwayError):
     """No such job for this caller: unknown, expired, purged, or another owner's."""
 
@@ -25,32 +36,84 @@ class JobStateError(HeadwayError):
     """The job's state does not allow what was asked (cancelling a completed job, say)."""
 
 
-class QueueFullError(HeadwayError):
-    """The queue holds as many jobs as it may. `retry_after_s`: seconds until a place is likely."""
-
-    def __init__(self, message: str, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
+class JobGoneError(HeadwayError):
+    """The job that was submitted with this idempotency key has been deleted, and the key still stands for it."""
 
 
-class OwnersShareUsedUpError(QueueFullError):
-    """As many jobs of one owner wait as may; there is room for those of others."""
+class JobTypeNotFoundError(HeadwayError):
+    """No job type has this name."""
 
 
-class TooManyStreamsError(HeadwayError):
-    """As many streams are open as may be, in all or for one client. `retry_after_s`: when to try again."""
-
-    def __init__(self, message: str, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
+class JobTypeUnavailableError(HeadwayError):
+    """The job type cannot run on this server. The message is the author's reason."""
 
 
-class TooManyWaitsError(HeadwayError):
-    """As many requests wait as may, in all or for one client. `retry_after_s`: when to try again."""
+class InvalidError(HeadwayError):
+    """What was asked for is not valid. `errors` are pairs of a JSON pointer (RFC 6901) and what is wrong there."""
 
-    def __init__(self, message: str, retry_after_s: int) -> None:
-        super().__init__(message)
-        self.retry_after_s = retry_after_s
+    def __init__(self, errors: Sequence[tuple[str, str]], message: str | None = None) -> None:
+        super().__init__(message or errors[0][1])
+        self.errors = errors
+
+
+class KeyReusedError(HeadwayError):
+    """The idempotency key belongs to another request."""
+
+
+class NotFinishedError(RetryLaterError):
+    """The job has not ended, so it has no result yet."""
+
+
+class JobHasFailedError(HeadwayError):
+    """The job has failed, so it has no result. `error`: why, as the job's representation shows it."""
+
+    def __init__(self, title: str | None, error: Mapping[str, Any] | None) -> None:
+        super().__init__(title or "The job failed.")
+        self.error = error
+
+
+class ResultGoneError(HeadwayError):
+    """There is no result, and there will be none: the job was cancelled, or its output was deleted."""
+
+
+class OutputNotFoundError(HeadwayError):
+    """The job has no such output file."""
+
+
+class DeliveryNotFoundError(HeadwayError):
+    """The job's webhook has no such delivery."""
+
+
+class ResourceNotFoundError(HeadwayError):
+    """The author's function knows no such resource."""
+
+
+class ResourceTimeoutError(RetryLaterError):
+    """The author's function took too long."""
+
+
+class QueueFullError(RetryLaterError):
+    """The queue holds as many jobs as it may."""
+
+
+class OwnerQueueFullError(QueueFullError):
+    """One owner has as many jobs in the queue as they may; there is room for those of others."""
+
+
+class DiskFullError(RetryLaterError):
+    """Less space is free on the disk than the server keeps free."""
+
+
+class StoppingError(RetryLaterError):
+    """The server is stopping and takes no more work."""
+
+
+class TooManyStreamsError(RetryLaterError):
+    """A limit on open streams is reached: the server's, or one client's."""
+
+
+class TooManyWaitsError(RetryLaterError):
+    """A limit on waiting requests is reached: the server's, or one client's."""
 
 
 class KeyNameTakenError(HeadwayError):

@@ -1,8 +1,9 @@
-"""The wire format: one representation of a job, encoded once for each version."""
+"""The representation of a job, the same in answers, streams and webhooks; encoded once per version."""
 
 from collections import OrderedDict
 from datetime import datetime
 from functools import lru_cache
+from math import ceil
 from typing import Any, Literal
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ INLINE_RESULT_BYTES = 64 * 1024
 ENCODINGS_KEPT = 4_096
 TAILS_KEPT = 2_048
 TAIL_KEPT_BYTES = 16 * 1024
+MAX_POLL_AFTER_S = 10
 
 
 class _Wire(BaseModel):
@@ -43,7 +45,7 @@ class ErrorView(_Wire):
 
 
 class JobView(_Wire):
-    """A job as lists, streams and submissions show it. `job_fields` makes exactly these fields."""
+    """A job as lists, streams and submissions show it. `job_fields` returns exactly these fields."""
 
     job_id: str
     type: str
@@ -138,7 +140,7 @@ def job_fields(job: Job, queue_position: int | None, links: Links) -> dict[str, 
 
 
 def event_body(event: WebhookEvent, job: Job, links: Links) -> str:
-    """What the receiver of a webhook is sent: the event, when it happened, and the job as it was then."""
+    """The body of a webhook: the event, when it happened, and the job as it was then."""
     fields = {"type": event.value, "timestamp": instant(job.updated_at), "data": job_fields(job, None, links)}
     return to_json(fields).decode()
 
@@ -167,11 +169,11 @@ class Encoder:
         return encoded
 
     def tail(self, job: Job) -> bytes | None:
-        """What `detail` ends with, if it is kept: input and result stay the same over many versions."""
+        """The end of `detail` if it is cached: input and result stay the same over many versions."""
         return self._tails.get((job.id, job.result_bytes))
 
     def make_tail(self, job: Job, documents: Documents) -> bytes:
-        """`input` and, up to 64 KiB, `result`; the stored JSON goes in as it is."""
+        """`input` and, up to 64 KiB, `result`; the stored JSON is inserted unchanged."""
         result = documents.result_json
         # By the job, not by the documents: those were read later, and its end may lie between.
         if result is None or job.result_bytes is None or job.result_bytes > INLINE_RESULT_BYTES:
@@ -189,7 +191,7 @@ class Encoder:
 
 
 def _input(job: Job, documents: Documents) -> bytes:
-    """The submitted fields, with what is known of each upload in the place of its bytes."""
+    """The submitted fields, with a description of each upload instead of its bytes."""
     if not job.uploads:
         return documents.input_json.encode()
     uploads = {
@@ -219,3 +221,9 @@ def _instant(at: datetime) -> str:
 def path_segment(name: str) -> str:
     """A file's name as one segment of a URL (RFC 3986)."""
     return quote(name, safe="")
+
+
+def poll_after_s(job: Job) -> int:
+    """Whole seconds after which another poll is worthwhile: a quarter of the time left, 1 to 10."""
+    eta_s = job.progress.eta_s
+    return 1 if eta_s is None else min(max(1, ceil(eta_s / 4)), MAX_POLL_AFTER_S)

@@ -7,7 +7,7 @@ from headway.domain.access import LOCAL_OWNER
 from headway.domain.filters import JobFilter
 from headway.domain.jobs import Status, UploadedFile
 from headway.domain.progress import Progress
-from headway.errors import JobNotFoundError, OwnersShareUsedUpError, QueueFullError
+from headway.errors import JobNotFoundError, OwnerQueueFullError, QueueFullError
 from headway.ports.events import Bell, EventHub
 from headway.ports.jobs import JobStore
 
@@ -138,10 +138,10 @@ async def test_an_owner_has_a_share_of_the_queue(backend: Backend) -> None:
     store = await backend.open(max_queued_per_owner=3)
     news = [new_job(owner="ada", type=name) for name in ("a", "b") * 10]
     answers = await asyncio.gather(*(store.insert(new) for new in news), return_exceptions=True)
-    refused = [answer for answer in answers if isinstance(answer, OwnersShareUsedUpError)]
+    refused = [answer for answer in answers if isinstance(answer, OwnerQueueFullError)]
     assert len(answers) - len(refused) == 3
     assert all(error.retry_after_s >= 1 for error in refused)
-    with pytest.raises(OwnersShareUsedUpError):
+    with pytest.raises(OwnerQueueFullError):
         store.check_room("ada", "a")
     store.check_room(STRANGER, "a")
     await store.insert(new_job(owner=STRANGER))
@@ -149,7 +149,7 @@ async def test_an_owner_has_a_share_of_the_queue(backend: Backend) -> None:
         await store.insert(new_job(owner=LOCAL_OWNER))
     await store.claim({"a": 1}, 1, at(1))
     await store.insert(new_job(owner="ada"))
-    with pytest.raises(OwnersShareUsedUpError):
+    with pytest.raises(OwnerQueueFullError):
         await store.insert(new_job(owner="ada"))
 
 
@@ -159,7 +159,7 @@ async def test_a_share_is_known_after_a_restart_too(backend: Backend) -> None:
     job = await store.insert(new_job(owner="ada"))
     await backend.close()
     store = await backend.open(max_queued_per_owner=1)
-    with pytest.raises(OwnersShareUsedUpError):
+    with pytest.raises(OwnerQueueFullError):
         await store.insert(new_job(owner="ada"))
     await store.delete("ada", job.id, at(1))
     await store.insert(new_job(owner="ada"))

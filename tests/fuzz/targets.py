@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 from unittest.mock import Mock
 from urllib.parse import quote
 
@@ -21,23 +21,25 @@ from headway.domain.ids import is_job_id
 from headway.domain.jobs import LogLine
 from headway.domain.text import clean_text
 from headway.domain.urls import check_url
-from headway.errors import SetupError, UrlRefusedError
+from headway.errors import HeadwayError, SetupError, UrlRefusedError
 from headway.files.outputs import content_type_of
 from headway.links import Links
+from headway.service.options import SubmitOptions
+from headway.service.validation import validate
 from headway.settings import Settings
 from headway.web.application import MAX_LINE_BYTES
 from headway.web.endpoints import jobs as polling
 from headway.web.endpoints.files import _disposition
 from headway.web.endpoints.logs import LogsQuery
-from headway.web.keys import FILES, SETTINGS
 from headway.web.links import LINKS
-from headway.web.problems import KINDS, Problem
+from headway.web.problems import KINDS, Problem, as_problem
 from headway.web.request_ids import REQUEST_ID, request_id_bytes
-from headway.web.requests import bodies, multipart, options
+from headway.web.requests import bodies, multipart
+from headway.web.requests.envelope import Envelope
 from headway.web.requests.filters import FilterQuery, ListQuery
 from headway.web.requests.idempotency import HEADER, given_key
 from headway.web.requests.preferences import preferred_wait_s
-from headway.web.requests.query import query, validate
+from headway.web.requests.query import query
 from headway.web.requests.strict_json import parse_json
 from headway.web.responses import files as sent_files
 from headway.web.streams.events import log_event
@@ -56,8 +58,6 @@ NOW = datetime(2026, 3, 1, tzinfo=UTC)
 SIZE_BYTES, ETAG = 100, "17-64"
 
 _app = web.Application()
-_app[SETTINGS] = SETTINGS_HERE
-_app[FILES] = cast("Any", Mock())
 _app[LINKS] = Links("")
 _protocol: Any = SimpleNamespace(  # a mock notes all that is asked of it
     ssl_context=None, peername=None, sockname=None, transport=None, max_field_size=MAX_LINE_BYTES, max_headers=128
@@ -90,8 +90,9 @@ def header_text(data: bytes) -> str:
     return data.translate(None, b"\r\n\0").decode("utf-8", "surrogateescape").strip(" \t")
 
 
-def refused(problem: Problem) -> None:
-    """A refusal is the client's fault, and its answer is one that can be sent."""
+def refused(error: Problem | HeadwayError) -> None:
+    """A refusal is the client's fault, and its response is one that can be sent."""
+    problem = as_problem(error)
     assert 400 <= KINDS[problem.kind][0] < 500, problem.kind
     response = problem.response(request())
     body = json.loads(response.body)  # type: ignore[arg-type]
@@ -103,8 +104,8 @@ def refused(problem: Problem) -> None:
 def of_json(data: bytes) -> None:
     try:
         value = parse_json(data, SETTINGS_HERE.max_json_depth)
-    except Problem as problem:
-        return refused(problem)
+    except (Problem, HeadwayError) as error:
+        return refused(error)
     text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")  # finite, and no half surrogates
     assert parse_json(text, SETTINGS_HERE.max_json_depth) == value
     return None
@@ -113,14 +114,14 @@ def of_json(data: bytes) -> None:
 def of_envelope(data: bytes) -> None:
     try:
         fields = parse_json(data, SETTINGS_HERE.max_json_depth)
-        envelope = validate(options.Envelope, fields)
-    except Problem as problem:
-        return refused(problem)
+        envelope = validate(Envelope, fields)
+    except (Problem, HeadwayError) as error:
+        return refused(error)
     assert isinstance(fields, dict)
     return _options_hold(envelope)
 
 
-def _options_hold(options: options.SubmitOptions) -> None:
+def _options_hold(options: SubmitOptions) -> None:
     assert options.label is None or not re.search(r"[\x00-\x1f\x7f]", options.label)
     assert -100 <= options.priority <= 100
     if options.run_at is not None:
@@ -135,9 +136,9 @@ def of_query(model: type[BaseModel]) -> Callable[[bytes], None]:
         text = "".join(chr(byte) if 33 <= byte < 127 and chr(byte) != "#" else f"%{byte:02X}" for byte in data)
         try:
             found = query(request(query=text), model)
-        except Problem as problem:
-            return refused(problem)
-        if isinstance(found, options.SubmitOptions):
+        except (Problem, HeadwayError) as error:
+            return refused(error)
+        if isinstance(found, SubmitOptions):
             _options_hold(found)
         elif isinstance(found, FilterQuery):
             found.as_filter()
@@ -151,8 +152,8 @@ def of_query(model: type[BaseModel]) -> Callable[[bytes], None]:
 def of_idempotency_key(data: bytes) -> None:
     try:
         key = given_key(request({HEADER: header_text(data)}))
-    except Problem as problem:
-        return refused(problem)
+    except (Problem, HeadwayError) as error:
+        return refused(error)
     assert key is not None
     assert 1 <= len(key) <= 255
     assert re.fullmatch(r"[ -~]+", key)
@@ -192,8 +193,8 @@ def of_conditions(data: bytes) -> None:
             # What is let through is one range that lies within the file: aiohttp's own reader of it agrees.
             found = asked.http_range
             assert len(range(SIZE_BYTES)[found])
-    except Problem as problem:
-        refused(problem)
+    except (Problem, HeadwayError) as error:
+        refused(error)
 
 
 def of_form(data: bytes) -> None:
@@ -203,8 +204,8 @@ def of_form(data: bytes) -> None:
     asked = request({"Content-Type": FORM}, method="POST", payload=stream)
     try:
         body = _loop.run_until_complete(multipart.read_multipart(asked, SETTINGS_HERE, None, "/input", hashing=False))
-    except Problem as problem:
-        return refused(problem)
+    except (Problem, HeadwayError) as error:
+        return refused(error)
     for name in (*body.fields, *body.uploads):
         assert re.fullmatch(r"[A-Za-z_]\w{0,63}", name, re.ASCII)
     for upload in body.uploads.values():
@@ -226,8 +227,8 @@ def of_content_type(data: bytes) -> None:
             _loop.run_until_complete(multipart.read_multipart(asked, SETTINGS_HERE, None, "/input"))
         else:
             _loop.run_until_complete(bodies.read_json(asked, SETTINGS_HERE))
-    except Problem as problem:
-        refused(problem)
+    except (Problem, HeadwayError) as error:
+        refused(error)
 
 
 def of_request_id(data: bytes) -> None:
@@ -305,7 +306,7 @@ CONDITIONS = (
 TARGETS: Sequence[Target] = (
     Target("json", of_json, (b'{"a":[1,2.5,-0,1e99,"\\u00e9",null,true,{"b":"\\ud83d\\ude00"}]}', b"[" * 40)),
     Target("envelope", of_envelope, (ENVELOPE, b'{"type":"x","runAt":"9999-12-31T23:59:59-01:00"}')),
-    Target("options", of_query(options.SubmitOptions), (QUERY, b"label=%ff", b"label=a&label=b")),
+    Target("options", of_query(SubmitOptions), (QUERY, b"label=%ff", b"label=a&label=b")),
     Target("filter", of_query(FilterQuery), (b"status=queued,running&type=a&ids=x,y",)),
     Target("list", of_query(ListQuery), (b"status=failed&limit=5&createdAfter=2026-01-01T00:00:00Z&cursor=x",)),
     Target("logs", of_query(LogsQuery), (b"after=1&limit=2",)),

@@ -90,7 +90,7 @@ class Submissions(Protocol):
     ) -> Job | FirstSubmission:
         """Record a job as queued. Raises `QueueFullError`.
 
-        The limits on all queued jobs and on one owner's (`OwnersShareUsedUpError`) belong to the store;
+        The limits on all queued jobs and on one owner's (`OwnerQueueFullError`) belong to the store;
         `max_queued_of_type` limits the job's type.
 
         With `key`: if `key.owner` has already submitted with this key, and it has not expired at `new.created_at`,

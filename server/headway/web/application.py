@@ -1,4 +1,4 @@
-"""The application: its routes, what every answer carries, and how it starts and ends."""
+"""The aiohttp application: its routes, the headers of every response, and how it starts and ends."""
 
 from collections.abc import AsyncIterator
 
@@ -6,70 +6,47 @@ from aiohttp import web
 from aiohttp.log import server_logger
 
 from ..authoring.job_types import Registry
-from ..domain.ids import JobIds
 from ..links import Links
 from ..metrics import Metrics
 from ..ports.events import EventHub
-from ..ports.files import FileStore
 from ..ports.jobs import JobStore
 from ..ports.keys import KeyStore
 from ..ports.record import RecordKeeper
 from ..representation import Encoder
-from ..service.readiness import Readiness
-from ..service.waiting import Waiting
+from ..service.service import Service
 from ..settings import Settings
 from .connections.limits import CONNECTIONS, Connections
-from .connections.lost_clients import LostClients
 from .connections.stalled_bodies import patience
 from .identity.clients import CLIENTS, Clients
 from .identity.gate import GATE, Gate
 from .identity.rates import RATES, Rates
 from .identity.revocation import Revocations
 from .identity.tickets import TICKETS, Tickets
-from .keys import (
-    AUDIENCES,
-    ENCODER,
-    FAN_OUT,
-    FILES,
-    HUB,
-    IDS,
-    KEEPER,
-    KEYS,
-    LOST_CLIENTS,
-    METRICS,
-    READINESS,
-    READY,
-    REGISTRY,
-    SETTINGS,
-    STATE,
-    STORE,
-    STREAMS,
-    WAITING,
-    ServerState,
-)
 from .links import LINKS
 from .middleware import middleware
 from .openapi import DESCRIPTION, Description
+from .parts import PARTS, Parts
 from .problems import ClientFaults
 from .request_ids import REQUEST_ID, request_id
 from .requests.submissions import refuse_unread
-from .responses.ready import ReadyAnswers, harden
+from .responses.ready import harden
 from .routes import add_routes
 from .streams.audiences import Audiences
 from .streams.fan_out import FanOut
 from .streams.open_streams import OpenStreams
 
 MAX_LINE_BYTES = 32 * 1024
-"""Of a request's first line and of each header: an odd id of 8 kB is a 404 of ours, not the parser's 400."""
+"""The limit for a request's first line and for each header: an id of 8 kB gets a 404, not the parser's 400."""
 
 
 def make_app(
+    service: Service,
+    *,
     store: JobStore,
+    hub: EventHub,
     keeper: RecordKeeper,
     keys: KeyStore,
-    hub: EventHub,
     registry: Registry,
-    files: FileStore,
     settings: Settings,
     metrics: Metrics,
 ) -> web.Application:
@@ -77,32 +54,30 @@ def make_app(
     tickets = Tickets(keys)
     gate = Gate(settings, keys, tickets)
     app = web.Application(middlewares=[middleware(gate, metrics.requests, lines=settings.access_log)])
-    app[STORE] = store
-    app[KEEPER] = keeper
-    app[KEYS] = keys
-    app[TICKETS] = tickets
+    links = Links(settings.public_url)
+    encoder = Encoder(links)
+    app[LINKS] = links
     app[GATE] = gate
-    app[HUB] = hub
-    app[REGISTRY] = registry
-    app[FILES] = files
-    app[SETTINGS] = settings
-    app[METRICS] = metrics
-    app[IDS] = JobIds()
-    app[LINKS] = Links(settings.public_url)
-    app[ENCODER] = Encoder(app[LINKS])
-    app[STATE] = ServerState()
-    app[READY] = ReadyAnswers()
+    app[TICKETS] = tickets
     app[CLIENTS] = Clients(settings.trusted_proxies)
     app[RATES] = Rates(settings)
-    app[READINESS] = Readiness(store)
-    app[STREAMS] = OpenStreams(settings)
     app[CONNECTIONS] = Connections(settings)
-    app[FAN_OUT] = FanOut(store, hub, app[ENCODER])
-    app[AUDIENCES] = Audiences(store, hub, app[ENCODER], settings.tick_s)
-    app[LOST_CLIENTS] = LostClients()
-    app[WAITING] = Waiting(store, hub, most=settings.max_waits, most_per_client=settings.max_waits_per_client)
     app[DESCRIPTION] = Description(registry, settings)
-    app.cleanup_ctx.extend([_streams, app[LOST_CLIENTS].run, app[CONNECTIONS].run, Revocations(hub).run, patience])
+    app[PARTS] = parts = Parts(
+        service=service,
+        store=store,
+        hub=hub,
+        keeper=keeper,
+        keys=keys,
+        registry=registry,
+        settings=settings,
+        metrics=metrics,
+        encoder=encoder,
+        streams=OpenStreams(settings),
+        fan_out=FanOut(store, hub, encoder),
+        audiences=Audiences(store, hub, encoder, settings.tick_s),
+    )
+    app.cleanup_ctx.extend([_streams, parts.lost_clients.run, app[CONNECTIONS].run, Revocations(hub).run, patience])
     app.on_shutdown.extend([refuse_unread, _end_streams])
     app.on_response_prepare.append(_harden)
     add_routes(app)
@@ -112,21 +87,22 @@ def make_app(
 
 
 async def _harden(request: web.Request, response: web.StreamResponse) -> None:
-    """What every answer carries."""
+    """The headers of every response."""
     harden(response.headers)
     response.headers[REQUEST_ID] = request_id(request)
     request.app[GATE].origins.mark(request, response)
 
 
 async def _streams(app: web.Application) -> AsyncIterator[None]:
-    app[STREAMS].start()
-    app[FAN_OUT].start()
-    app[AUDIENCES].start()
+    parts = app[PARTS]
+    parts.streams.start()
+    parts.fan_out.start()
+    parts.audiences.start()
     yield
-    await app[AUDIENCES].stop()
-    await app[FAN_OUT].stop()
+    await parts.audiences.stop()
+    await parts.fan_out.stop()
 
 
 async def _end_streams(app: web.Application) -> None:
     """In `on_shutdown`, not in the clean-up: aiohttp waits for open requests between the two."""
-    await app[STREAMS].stop()
+    await app[PARTS].streams.stop()

@@ -10,42 +10,34 @@ import structlog
 from aiohttp import web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ..errors import (
-    HeadwayError,
-    JobNotFoundError,
-    JobStateError,
-    OwnersShareUsedUpError,
-    QueueFullError,
-    StoreUnavailableError,
-    TooManyStreamsError,
-    TooManyWaitsError,
-)
+from .. import errors
+from ..errors import HeadwayError
 from .connections.lingering import answer_and_linger
 from .links import LINKS
 
 KINDS: Mapping[str, tuple[int, str]] = {
     "malformed-request": (400, "The request cannot be read"),
-    "unauthorized": (401, "It is not clear who asks"),
-    "forbidden": (403, "This may not be done in this way"),
-    "not-found": (404, "There is no such resource"),
-    "method-not-allowed": (405, "The resource does not support this method"),
-    "body-timeout": (408, "The body did not come in time"),
-    "head-timeout": (408, "The request did not come in time"),
+    "unauthorized": (401, "Authentication is required"),
+    "forbidden": (403, "Not allowed"),
+    "not-found": (404, "Not found"),
+    "method-not-allowed": (405, "Method not allowed"),
+    "body-timeout": (408, "The body did not arrive in time"),
+    "head-timeout": (408, "The request did not arrive in time"),
     "not-finished": (409, "The job has not finished"),
     "conflict": (409, "The job's state does not allow this"),
     "gone": (410, "The resource is gone"),
-    "precondition-failed": (412, "A condition of the request is false"),
+    "precondition-failed": (412, "A precondition failed"),
     "too-large": (413, "The request is too large"),
     "unsupported-media-type": (415, "The media type is not supported"),
-    "range-not-satisfiable": (416, "The file has no such range"),
+    "range-not-satisfiable": (416, "The range cannot be satisfied"),
     "expectation-failed": (417, "The expectation cannot be met"),
     "misdirected": (421, "The request is for another server"),
-    "idempotency-key-reused": (422, "The idempotency key belongs to another request"),
+    "idempotency-key-reused": (422, "The idempotency key was used for another request"),
     "validation-failed": (422, "The request is not valid"),
     "job-failed": (422, "The job failed"),
-    "too-many-requests": (429, "Too much was asked in too short a time"),
+    "too-many-requests": (429, "Too many requests"),
     "too-many-streams": (429, "Too many streams are open"),
-    "internal-error": (500, "The server made a mistake"),
+    "internal-error": (500, "Internal server error"),
     "too-many-waits": (429, "Too many requests are waiting"),
     "too-many-connections": (503, "Too many connections are open"),
     "queue-full": (503, "The queue is full"),
@@ -61,20 +53,41 @@ KINDS: Mapping[str, tuple[int, str]] = {
 STORE_RETRY_AFTER_S = 5
 
 RATE_LIMITS = web.RequestKey("rate_limits", dict[str, str])
-"""In a request to which a rate applies: the headers that say so."""
+"""In a request that a rate limit applies to: the headers that describe it."""
 
 Endpoint = Callable[[web.Request], Awaitable[web.Response]]
 
 KIND_BY_ERROR: Mapping[type[HeadwayError], str] = {
-    JobNotFoundError: "not-found",
-    JobStateError: "conflict",
-    OwnersShareUsedUpError: "too-many-requests",  # before what it is a case of
-    QueueFullError: "queue-full",
-    TooManyStreamsError: "too-many-streams",
-    TooManyWaitsError: "too-many-waits",
-    StoreUnavailableError: "store-unavailable",
+    errors.InvalidError: "validation-failed",
+    errors.JobNotFoundError: "not-found",
+    errors.JobTypeNotFoundError: "not-found",
+    errors.OutputNotFoundError: "not-found",
+    errors.DeliveryNotFoundError: "not-found",
+    errors.ResourceNotFoundError: "not-found",
+    errors.JobStateError: "conflict",
+    errors.NotFinishedError: "not-finished",
+    errors.JobHasFailedError: "job-failed",
+    errors.ResultGoneError: "gone",
+    errors.JobGoneError: "gone",
+    errors.KeyReusedError: "idempotency-key-reused",
+    errors.JobTypeUnavailableError: "job-type-unavailable",
+    errors.ResourceTimeoutError: "resource-timeout",
+    errors.OwnerQueueFullError: "too-many-requests",
+    errors.QueueFullError: "queue-full",
+    errors.DiskFullError: "disk-full",
+    errors.StoppingError: "stopping",
+    errors.TooManyStreamsError: "too-many-streams",
+    errors.TooManyWaitsError: "too-many-waits",
+    errors.StoreUnavailableError: "store-unavailable",
 }
-"""What the rooms raise for each other, as clients see it."""
+"""The problem that each error of the other rooms is to a client. Of a class and its base, the class."""
+
+DETAILS: Mapping[type[HeadwayError], str | None] = {
+    errors.JobNotFoundError: "There is no such job.",
+    errors.JobTypeNotFoundError: "There is no such job type; GET /job-types lists them.",
+    errors.ResourceNotFoundError: None,
+}
+"""What a client is told instead of the error's own text, which names what was asked for."""
 
 _KIND_BY_STATUS = {
     404: "not-found",
@@ -87,7 +100,7 @@ log = structlog.get_logger(__name__)
 
 
 class Problem(Exception):  # noqa: N818 - RFC 9457's word
-    """An answer that is an error. `errors` are pairs of a JSON pointer (RFC 6901) and what is wrong there."""
+    """An error response. `errors` are pairs of a JSON pointer (RFC 6901) and what is wrong there."""
 
     def __init__(
         self,
@@ -140,13 +153,13 @@ CHALLENGE = 'Bearer realm="headway"'
 
 
 def unauthorized(detail: str, *, error: str | None = None) -> Problem:
-    """401, and how to be let in; `error` is what was wrong with the token that was sent (RFC 6750, 3)."""
+    """A 401 with its challenge; `error` is what was wrong with the token that was sent (RFC 6750, 3)."""
     challenge = CHALLENGE if error is None else f'{CHALLENGE}, error="{error}"'
     return Problem("unauthorized", detail, headers={"WWW-Authenticate": challenge})
 
 
 async def answer_to(request: web.Request, error: Exception) -> web.StreamResponse:
-    """Turn whatever an endpoint raised into a problem; what is nobody's fault but ours is logged."""
+    """The response to an error that an endpoint raised. Unexpected ones are logged."""
     match error:
         case Problem() | HeadwayError():
             problem = as_problem(error)
@@ -159,7 +172,7 @@ async def answer_to(request: web.Request, error: Exception) -> web.StreamRespons
                 raise error
             return _from_http(error, request)
         case ConnectionError():
-            # The client is gone, there is nobody to tell; raised, it would be an error of ours in the log.
+            # The client is gone and sees no response; raised, this would be logged as an error of the server.
             return Problem("malformed-request", "The connection was lost.").response(request)
         case _:
             log.error("an endpoint failed", method=request.method, path=request.path[:200], exc_info=error)
@@ -167,7 +180,7 @@ async def answer_to(request: web.Request, error: Exception) -> web.StreamRespons
 
 
 def also_saying(more: Callable[[Problem], Mapping[str, Any]]) -> Callable[[Endpoint], Endpoint]:
-    """An endpoint whose problems have more members (RFC 9457, 3.2), for clients that know another form of errors."""
+    """An endpoint whose problems have extra members (RFC 9457, 3.2), for clients that expect another error format."""
 
     def decorated(endpoint: Endpoint) -> Endpoint:
         @wraps(endpoint)
@@ -185,16 +198,30 @@ def also_saying(more: Callable[[Problem], Mapping[str, Any]]) -> Callable[[Endpo
 
 
 def as_problem(error: Problem | HeadwayError) -> Problem:
-    """What the domain's error is to a client."""
+    """The problem that an error of the other rooms is to a client."""
     if isinstance(error, Problem):
         return error
-    kind = next((kind for of_class, kind in KIND_BY_ERROR.items() if isinstance(error, of_class)), None)
-    if kind is None:
+    of_class = next((base for base in type(error).__mro__ if base in KIND_BY_ERROR), None)
+    if of_class is None:
         log.error("an unexpected domain error", error=repr(error))
         return Problem("internal-error", "The error is in the server's log.")
-    detail = "There is no such job." if kind == "not-found" else str(error)
-    otherwise_s = STORE_RETRY_AFTER_S if kind == "store-unavailable" else None
-    return Problem(kind, detail, retry_after_s=getattr(error, "retry_after_s", otherwise_s))
+    return Problem(
+        KIND_BY_ERROR[of_class],
+        DETAILS.get(of_class, str(error)),
+        errors=error.errors if isinstance(error, errors.InvalidError) else (),
+        retry_after_s=_retry_after_s(error),
+        extra={"jobError": error.error} if isinstance(error, errors.JobHasFailedError) else None,
+    )
+
+
+def _retry_after_s(error: HeadwayError) -> int | None:
+    match error:
+        case errors.RetryLaterError():
+            return error.retry_after_s
+        case errors.StoreUnavailableError():
+            return STORE_RETRY_AFTER_S
+        case _:
+            return None
 
 
 def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
@@ -205,11 +232,12 @@ def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
 
 
 class ClientFaults(logging.Filter):
-    """Keeps out of the log what aiohttp reports as an error of ours.
+    """Drops log records in which aiohttp reports a client's fault as an error of the server.
 
-    A client sent rubbish, or went away; or a body was given up with a `Problem`, and aiohttp read on.
+    The client sent something malformed or disconnected; or a body was abandoned and aiohttp read on.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         fault = record.exc_info[1] if record.exc_info else None
-        return not isinstance(fault, HttpProcessingError | web.RequestPayloadError | ConnectionError | Problem)
+        of_clients = HttpProcessingError | web.RequestPayloadError | ConnectionError | Problem | HeadwayError
+        return not isinstance(fault, of_clients)

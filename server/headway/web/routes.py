@@ -26,16 +26,16 @@ from .endpoints import (
 from .endpoints.resources import resource_routes
 from .endpoints.sdks import azure, google
 from .identity.gate import GATE
-from .keys import REGISTRY
 from .openapi import openapi
+from .parts import PARTS
 from .problems import Problem
 from .streams import many, one
 
 
 def add_routes(app: web.Application) -> None:
-    """The first match wins: fixed paths before those with a parameter, those that are asked for most before others.
+    """The first match wins: fixed paths come before those with a parameter, and frequent ones before others.
 
-    Routes of one path stand together: aiohttp then makes them one resource, and looks at it once.
+    Routes of one path stand together: aiohttp then makes them one resource and matches it once.
     """
     routes = [
         ("GET", "/jobs/progress", many.jobs_stream),
@@ -70,8 +70,8 @@ def add_routes(app: web.Application) -> None:
         ("GET", "/docs", pages.docs),
         ("GET", "/", pages.index),
         ("GET", "/static/{path:.+}", pages.static_file),
-        *(_of_one_type(job_type) for job_type in app[REGISTRY]),
-        *resource_routes(app[REGISTRY]),
+        *(_of_one_type(job_type) for job_type in app[PARTS].registry),
+        *resource_routes(app[PARTS].registry),
     ]
     for method, path, endpoint in routes:
         add = app.router.add_get if method == "GET" else partial(app.router.add_route, method)
@@ -86,7 +86,7 @@ def _of_one_type(job_type: JobType) -> tuple[str, str, Handler]:
 
 
 def _only(allowed: Sequence[str]) -> Handler:
-    """For a path that reads like that of a job and is none, whatever the method."""
+    """Refuses other methods on a path that would otherwise match `/jobs/{id}`."""
 
     async def refuse(request: web.Request) -> web.StreamResponse:
         raise web.HTTPMethodNotAllowed(request.method, allowed)
@@ -95,9 +95,9 @@ def _only(allowed: Sequence[str]) -> Handler:
 
 
 async def _expect(request: web.Request) -> web.StreamResponse | None:
-    """`Expect` (RFC 9110, 10.1.1), refused as a problem where aiohttp would answer in plain text.
+    """`Expect` (RFC 9110, 10.1.1), with a problem where aiohttp would answer in plain text.
 
-    Whoever may not ask is told before he sends the body.
+    An unauthorized client is refused before it sends the body.
     """
     if request.headers.get(hdrs.EXPECT, "").lower() != "100-continue":
         return Problem("expectation-failed").response(request)

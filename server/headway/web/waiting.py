@@ -7,13 +7,13 @@ from aiohttp import web
 from ..domain.jobs import Job
 from ..service.waiting import has_ended
 from .identity.gate import caller, client
-from .keys import LOST_CLIENTS, WAITING
+from .parts import parts
 
 
 async def wait_for_job(
     request: web.Request, job_id: str, wait_s: float, enough: Callable[[Job], bool] = has_ended
 ) -> Job:
     """See `Waiting.until`. The task is cancelled when the client disconnects."""
-    waiting = request.app[WAITING]
-    with request.app[LOST_CLIENTS].cancelling(request):
+    waiting = parts(request).service.waiting
+    with parts(request).lost_clients.cancelling(request):
         return await waiting.until(caller(request), job_id, wait_s, enough, client=client(request))

@@ -9,7 +9,7 @@ from headway.app import opened
 from headway.authoring.loading import load_job_types
 from headway.settings import Settings
 from headway.web.connections import lingering
-from headway.web.keys import STATE
+from headway.web.parts import PARTS
 
 from tests.support.process import PATIENCE_S
 from tests.support.raw import FORM, assert_problem, form, parse, part, request_bytes
@@ -29,9 +29,9 @@ async def test_a_client_that_sends_on_reads_why_it_was_refused(tmp_path: Path, m
         reader, writer = await asyncio.open_connection(*runner.addresses[0])
         writer.write(request[:1_000_000])
         async with asyncio.timeout(PATIENCE_S):
-            while not rooms.app[STATE].reading:  # noqa: ASYNC110 - there is no event for a request that begins
+            while not rooms.app[PARTS].arriving:  # noqa: ASYNC110 - there is no event for a request that begins
                 await asyncio.sleep(0.001)
-            rooms.app[STATE].stopping = True
+            rooms.service.admission.stopping = True
             stopped = asyncio.create_task(runner.cleanup())
             received = await reader.readuntil(b"}")
             writer.write(request[1_000_000:])

@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from headway.authoring.job_types import Registry
 from headway.authoring.resources import BUILT_IN, Reader
+from headway.errors import ResourceTimeoutError
 from headway.metrics import Metrics
+from headway.service.resources import AuthorCalls
 from headway.settings import Settings
 from headway.web.application import make_app
-from headway.web.endpoints.resources import AuthorCalls
-from headway.web.problems import Problem
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
@@ -263,10 +263,10 @@ async def test_a_function_that_hangs_is_given_up_and_the_next_one_still_runs() -
     hangs = Reader(may_end.wait, is_async=False, query_type=None, output=TypeAdapter(bool), optional=True)
     answers = Reader(lambda: True, is_async=False, query_type=None, output=TypeAdapter(bool), optional=True)
     calls = AuthorCalls(limit_s=0.05, at_once=1)
-    with pytest.raises(Problem) as raised:
+    with pytest.raises(ResourceTimeoutError) as raised:
         await calls.read(hangs)
-    assert (raised.value.kind, raised.value.headers["Retry-After"]) == ("resource-timeout", "5")
-    with pytest.raises(Problem):  # its thread is still taken
+    assert raised.value.retry_after_s == 5
+    with pytest.raises(ResourceTimeoutError):  # its thread is still taken
         await calls.read(answers)
     may_end.set()
     calls._limit_s = 30.0
@@ -275,7 +275,16 @@ async def test_a_function_that_hangs_is_given_up_and_the_next_one_still_runs() -
 
 def test_the_servers_own_paths_are_all_reserved() -> None:
     nothing: Any = None
-    app = make_app(nothing, nothing, nothing, nothing, Registry([]), nothing, Settings(), Metrics())
+    app = make_app(
+        nothing,
+        store=nothing,
+        hub=nothing,
+        keeper=nothing,
+        keys=nothing,
+        registry=Registry([]),
+        settings=Settings(),
+        metrics=Metrics(),
+    )
     for resource in app.router.resources():
         path = resource.canonical
         assert path == "/" or any(f"{path}/".startswith(f"{own}/") for own in BUILT_IN), path

@@ -15,7 +15,6 @@ from headway.authoring.loading import load_job_types
 from headway.operating.keys import KeyOrder, create_key
 from headway.settings import Settings
 from headway.web.identity.rates import RATES, Rate
-from headway.web.keys import STATE, WAITING
 from headway.web.openapi import Description
 
 JOBS = Path(__file__).parents[2] / "fuzz" / "jobs_to_fuzz.py"
@@ -80,7 +79,7 @@ class Asking:
         return (await self.rooms.store.get("local", job_id)).progress.message
 
     async def requests_that_wait(self) -> int:
-        return self.rooms.app[WAITING]._waits
+        return self.rooms.service.waiting._waits
 
     async def status_of(self, path: str) -> int:
         async with self.client.get(path) as reply:
@@ -353,7 +352,7 @@ async def refuse_what_no_operation_takes(asking: Asking) -> None:
 async def stop(asking: Asking) -> None:
     """What a server that is stopping takes no more."""
     waiting = await asking.submit("write-letter", **LATER)
-    asking.rooms.app[STATE].stopping = True
+    asking.rooms.service.admission.stopping = True
     try:
         await asking.ask("GET /readyz", 503)
         await asking.ask("GET /jobs/progress", 503)
@@ -361,7 +360,7 @@ async def stop(asking: Asking) -> None:
         for operation, input, _ in submissions(asking.document):
             await asking.ask(operation, 503, id="write-letter", json=input)
     finally:
-        asking.rooms.app[STATE].stopping = False
+        asking.rooms.service.admission.stopping = False
 
 
 async def lose_the_record(asking: Asking) -> None:

@@ -52,7 +52,16 @@ def test_every_reference_points_at_something(document: Any) -> None:
 def test_exactly_the_routes_are_described(document: Any) -> None:
     registry = load_job_types([*MODULES, str(TEST_JOBS)])
     nothing: Any = None
-    app = make_app(nothing, nothing, nothing, nothing, registry, nothing, Settings(), Metrics())
+    app = make_app(
+        nothing,
+        store=nothing,
+        hub=nothing,
+        keeper=nothing,
+        keys=nothing,
+        registry=registry,
+        settings=Settings(),
+        metrics=Metrics(),
+    )
     routes = {(route.method.lower(), route.resource.canonical) for route in app.router.routes() if route.resource}
     routes = {(method, path) for method, path in routes if method not in ("head", "*")}  # HEAD is where GET is
     described = {(method, path) for path, operations in document["paths"].items() for method in operations}

@@ -6,7 +6,7 @@ from statistics import median
 
 from ...domain.access import EVERY_OWNER, LOCAL_OWNER, may_see
 from ...domain.jobs import Counts, Job, Status
-from ...errors import OwnersShareUsedUpError, QueueFullError
+from ...errors import OwnerQueueFullError, QueueFullError
 from ..sqlite.readers import Readers
 from ..sqlite.statements import SQL
 
@@ -89,7 +89,7 @@ class Census:
             return
         waiting = self._queued_by[owner] + self._coming_by[owner]
         if waiting >= self._max_queued_per_owner:
-            raise OwnersShareUsedUpError(f"{waiting:,} jobs of this owner wait already", self._retry_after_s(job_type))
+            raise OwnerQueueFullError(f"{waiting:,} jobs of this owner wait already", self._retry_after_s(job_type))
 
     def _retry_after_s(self, job_type: str) -> int:
         median_s = self.median_run_s(job_type)

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 import structlog
 from aiohttp import StreamReader, web
 
-from ..keys import SETTINGS, STATE
+from ..parts import PARTS
 from ..problems import Problem
 
 LOOKS_PER_LIMIT = 10
@@ -31,14 +31,14 @@ async def _give_up_stalled(app: web.Application) -> None:
     So neither a client that sends nothing more nor one that sends a byte now and then keeps its place for ever. One
     task for all of them: a timer for each read would cost more than the read.
     """
-    limit_s = app[SETTINGS].body_timeout_s
-    enough_bytes = max(1, int(limit_s * app[SETTINGS].body_min_bytes_per_s))
+    limit_s = app[PARTS].settings.body_timeout_s
+    enough_bytes = max(1, int(limit_s * app[PARTS].settings.body_min_bytes_per_s))
     loop = asyncio.get_running_loop()
     seen: dict[StreamReader, tuple[int, float]] = {}
     while True:
         await asyncio.sleep(min(LONGEST_LOOK_S, limit_s / LOOKS_PER_LIMIT))
         now_s = loop.time()
-        seen = {content: _progress(content, seen.get(content), now_s, enough_bytes) for content in app[STATE].reading}
+        seen = {content: _progress(content, seen.get(content), now_s, enough_bytes) for content in app[PARTS].arriving}
         for content, (_, since_s) in seen.items():
             if now_s - since_s >= limit_s:
                 log.info("a body was given up, too little of it came", received_bytes=content.total_bytes)

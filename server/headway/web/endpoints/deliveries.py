@@ -7,14 +7,11 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
-from ...clock import utc_now
 from ...domain.deliveries import Delivery
-from ...domain.ids import is_job_id
 from ...representation import instant
-from ..keys import OUTBOX
-from ..problems import Problem
-from ..requests.options import EventName
-from ..requests.path import find_job
+from ...service.options import EventName
+from ..identity.gate import caller
+from ..parts import parts
 from ..requests.query import NoQuery, query
 from ..responses.json import PRIVATE
 
@@ -58,8 +55,7 @@ def delivery_fields(delivery: Delivery) -> dict[str, Any]:
 async def list_deliveries(request: web.Request) -> web.Response:
     """`GET /jobs/{id}/deliveries`"""
     query(request, NoQuery)
-    job = await find_job(request)
-    found = await request.app[OUTBOX].of_job(job.id, MOST_SHOWN)
+    found = await parts(request).service.deliveries.of_job(caller(request), request.match_info["id"], MOST_SHOWN)
     body = to_json({"deliveries": [delivery_fields(delivery) for delivery in found]})
     return web.Response(body=body, headers=PRIVATE, content_type="application/json")
 
@@ -67,12 +63,7 @@ async def list_deliveries(request: web.Request) -> web.Response:
 async def redeliver(request: web.Request) -> web.Response:
     """`POST /jobs/{id}/deliveries/{deliveryId}/redeliver`: recorded, and sent as soon as there is room."""
     query(request, NoQuery)
-    job = await find_job(request)
-    delivery_id = request.match_info["deliveryId"]
-    delivery = None
-    if is_job_id(delivery_id):  # they are made like those of jobs
-        delivery = await request.app[OUTBOX].redeliver(job.id, delivery_id, utc_now())
-    if delivery is None:
-        raise Problem("not-found", "The job has no such delivery.")
+    path = request.match_info
+    delivery = await parts(request).service.deliveries.redeliver(caller(request), path["id"], path["deliveryId"])
     body = to_json(delivery_fields(delivery))
     return web.Response(status=202, body=body, headers=PRIVATE, content_type="application/json")

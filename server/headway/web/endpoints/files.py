@@ -6,8 +6,7 @@ from aiohttp import web
 
 from ...domain.jobs import Job
 from ...representation import path_segment
-from ..keys import FILES
-from ..problems import Problem
+from ..parts import parts
 from ..requests.filters import QueryModel
 from ..requests.path import find_job
 from ..requests.query import query
@@ -18,23 +17,21 @@ SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:
 
 
 class FileQuery(QueryModel):
-    """Whether a file is to be shown rather than saved."""
+    """Whether the browser shows the file instead of saving it."""
 
     inline: bool = False
 
 
 async def read_file(request: web.Request) -> web.StreamResponse:
-    """`GET /jobs/{id}/files/{name}`: from the job's own directory, never run in our origin."""
+    """`GET /jobs/{id}/files/{name}`: sandboxed, so that it never runs in the server's origin."""
     wanted = query(request, FileQuery)
     job = await find_job(request)
     return await send_output(request, job, request.match_info["name"], inline=wanted.inline)
 
 
 async def send_output(request: web.Request, job: Job, name: str, *, inline: bool) -> web.StreamResponse:
-    """The job's output file of that name. Raises `Problem`."""
-    file = next((file for file in job.files if file.name == name), None)
-    if file is None:
-        raise Problem("not-found", "The job has no such file.")
+    """Send the job's output file of that name. Raises `OutputNotFoundError`."""
+    file, path = parts(request).service.results.output(job, name)
     headers = {
         "Content-Type": file.content_type,
         "Content-Disposition": _disposition(name, inline=inline),
@@ -42,11 +39,11 @@ async def send_output(request: web.Request, job: Job, name: str, *, inline: bool
         "Content-Security-Policy": SANDBOX,
         **PRIVATE,
     }
-    return await send_file(request, request.app[FILES].output_file(job.id, name), headers)
+    return await send_file(request, path, headers)
 
 
 def _disposition(name: str, *, inline: bool) -> str:
-    """RFC 6266: the name twice, in ASCII for those who know no other (its appendix D)."""
+    """RFC 6266: the name twice, once in ASCII for old clients (appendix D)."""
     ascii_name = re.sub(r"[^ !#-\[\]-~]|%", "_", name)
     kind = "inline" if inline else "attachment"
     return f"{kind}; filename=\"{ascii_name}\"; filename*=UTF-8''{path_segment(name)}"

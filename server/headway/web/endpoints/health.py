@@ -2,9 +2,7 @@
 
 from aiohttp import web
 
-from ...errors import StoreUnavailableError
-from ..keys import READINESS, STATE
-from ..problems import Problem
+from ..parts import parts
 from ..responses.json import json_response
 
 
@@ -15,10 +13,7 @@ async def healthz(_request: web.Request) -> web.Response:
 
 async def readyz(request: web.Request) -> web.Response:
     """`GET /readyz`: the store can write and the server takes work."""
-    if request.app[STATE].stopping:
-        raise Problem("stopping", retry_after_s=2)
-    try:
-        await request.app[READINESS].check()
-    except StoreUnavailableError as error:
-        raise Problem("store-unavailable", str(error), retry_after_s=5) from None
+    service = parts(request).service
+    service.admission.check_running()
+    await service.readiness.check()
     return json_response(b'{"status":"ready"}', headers={"Cache-Control": "no-store"})

@@ -6,7 +6,7 @@ from aiohttp import web
 from pydantic_core import to_json
 
 from ...authoring.job_types import JobType
-from ..keys import REGISTRY
+from ..parts import parts
 from ..requests.query import NoQuery, query
 from ..responses.json import json_response
 
@@ -14,7 +14,7 @@ from ..responses.json import json_response
 async def job_types(request: web.Request) -> web.Response:
     """`GET /job-types`"""
     query(request, NoQuery)
-    return json_response(to_json({"jobTypes": [type_fields(job_type) for job_type in request.app[REGISTRY]]}))
+    return json_response(to_json({"jobTypes": [type_fields(job_type) for job_type in parts(request).registry]}))
 
 
 def type_fields(job_type: JobType) -> dict[str, Any]:

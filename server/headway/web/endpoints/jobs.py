@@ -11,14 +11,15 @@ from pydantic import Field
 from ...clock import utc_now
 from ...domain.jobs import Job, Status
 from ...errors import JobNotFoundError, TooManyWaitsError
+from ...representation import poll_after_s
 from ..identity.gate import caller
-from ..keys import ENCODER, READY, STORE
 from ..links import LINKS
+from ..parts import parts
 from ..requests.filters import QueryModel
-from ..requests.path import find_job, job_id_of
+from ..requests.path import find_job
 from ..requests.preferences import PREFER, applied_wait, preferred_wait_s
 from ..requests.query import NoQuery, query
-from ..responses.headers import etag, retry_after_s
+from ..responses.headers import etag
 from ..responses.json import PRIVATE, json_response
 from ..responses.ready import ReadyAnswer, can_be_ready
 from ..waiting import wait_for_job
@@ -36,8 +37,9 @@ class PurgeQuery(QueryModel):
 async def delete_job(request: web.Request) -> web.Response:
     """`DELETE /jobs/{id}`: cancel, or with `?purge=true` delete; recorded first, then awaited for a moment."""
     wanted = query(request, PurgeQuery)
-    end = request.app[STORE].delete if wanted.purge else request.app[STORE].cancel
-    job = await end(caller(request).sees, job_id_of(request), utc_now())
+    cancelling = parts(request).service.cancelling
+    use_case = cancelling.delete if wanted.purge else cancelling.cancel
+    job = await use_case(caller(request), request.match_info["id"])
     try:
         with suppress(TooManyWaitsError):
             job = await wait_for_job(request, job.id, CANCEL_WAIT_S)
@@ -46,7 +48,7 @@ async def delete_job(request: web.Request) -> web.Response:
     if job.terminal:
         return web.Response(status=204)
     headers = {"Location": request.app[LINKS].job(job), "Retry-After": str(CANCEL_POLL_S), **PRIVATE}
-    return json_response(request.app[ENCODER].job(job, None), status=202, headers=headers)
+    return json_response(parts(request).encoder.job(job, None), status=202, headers=headers)
 
 
 MAX_WAIT_S = 60
@@ -101,7 +103,7 @@ def _is_news(request: web.Request, job: Job) -> bool:
 
 
 async def _answer(request: web.Request, job: Job, applied: Mapping[str, str] = NO_HEADERS) -> web.StreamResponse:
-    store, answers = request.app[STORE], request.app[READY]
+    store, answers = parts(request).store, parts(request).ready
     position = await store.queue_position(job, utc_now()) if job.status is Status.QUEUED else None
     ready = answers.get(job, position)
     held = request.headers.get(hdrs.IF_NONE_MATCH)
@@ -122,17 +124,17 @@ async def _answer(request: web.Request, job: Job, applied: Mapping[str, str] = N
 
 async def make_ready(request: web.Request, job: Job, position: int | None) -> ReadyAnswer:
     """The answer to a poll, with input and result."""
-    encoder = request.app[ENCODER]
+    encoder = parts(request).encoder
     tail = encoder.tail(job)
     if tail is None:
-        tail = encoder.make_tail(job, await request.app[STORE].documents(job.owner, job.id))
+        tail = encoder.make_tail(job, await parts(request).service.reading.documents(job))
     return ReadyAnswer.make(job, position, encoder.detail(job, position, tail), _headers(job))
 
 
 def _headers(job: Job) -> dict[str, str]:
     headers = {"ETag": etag(job), **PRIVATE}
     if not job.terminal:
-        headers["Retry-After"] = str(retry_after_s(job))
+        headers["Retry-After"] = str(poll_after_s(job))
     return headers
 
 

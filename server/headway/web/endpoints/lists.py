@@ -10,9 +10,8 @@ from ...domain.filters import JobFilter
 from ...domain.jobs import Status
 from ...representation import job_fields
 from ..identity.gate import caller
-from ..keys import STORE
 from ..links import LINKS
-from ..problems import Problem
+from ..parts import parts
 from ..requests.filters import ListQuery, PageQuery
 from ..requests.query import NoQuery, query
 from ..responses.json import PRIVATE, json_response
@@ -25,16 +24,12 @@ async def list_jobs(request: web.Request) -> web.Response:
 
 
 async def page_of_jobs(request: web.Request, wanted: PageQuery, filter: JobFilter) -> web.Response:
-    """A page of the jobs that `filter` lets through, and where the next one is."""
-    store = request.app[STORE]
-    try:
-        page = await store.page(caller(request).sees, filter, wanted.limit, wanted.cursor)
-    except ValueError:
-        errors = [("/cursor", "is not a cursor of this list")]
-        raise Problem("validation-failed", "The cursor is unknown.", errors=errors) from None
+    """A page of the jobs that match `filter`, and a link to the next one."""
+    reading = parts(request).service.reading
+    page = await reading.page(caller(request), filter, wanted.limit, wanted.cursor)
     now = utc_now()
     links = request.app[LINKS]
-    jobs = [job_fields(job, await store.queue_position(job, now), links) for job in page.jobs]
+    jobs = [job_fields(job, await reading.queue_position(job, now), links) for job in page.jobs]
     headers = dict(PRIVATE)
     if page.next_cursor is not None:
         more = urlencode({**request.query, "cursor": page.next_cursor})
@@ -45,7 +40,7 @@ async def page_of_jobs(request: web.Request, wanted: PageQuery, filter: JobFilte
 async def stats(request: web.Request) -> web.Response:
     """`GET /jobs/stats`"""
     query(request, NoQuery)
-    counts = await request.app[STORE].counts(caller(request).sees)
+    counts = await parts(request).service.reading.counts(caller(request))
     by_status = {status.value: sum(of_type.get(status, 0) for of_type in counts.by_type.values()) for status in Status}
     by_type = {
         name: {status.value: of_type.get(status, 0) for status in Status}

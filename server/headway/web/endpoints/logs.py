@@ -7,7 +7,7 @@ from pydantic import Field
 from pydantic_core import to_json
 
 from ...representation import log_line_fields
-from ..keys import STORE
+from ..parts import parts
 from ..requests.filters import QueryModel
 from ..requests.path import find_job
 from ..requests.query import query
@@ -25,7 +25,7 @@ async def read_logs(request: web.Request) -> web.Response:
     """`GET /jobs/{id}/logs`"""
     wanted = query(request, LogsQuery)
     job = await find_job(request)
-    lines = await request.app[STORE].logs(job.id, wanted.after, job.last_seq, wanted.limit)
+    lines = await parts(request).service.reading.logs(job, wanted.after, wanted.limit)
     next_after = lines[-1].seq if len(lines) == wanted.limit else None
     body = to_json({"lines": [log_line_fields(line) for line in lines], "nextAfter": next_after})
     return json_response(body, headers=PRIVATE)

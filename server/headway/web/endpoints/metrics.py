@@ -17,7 +17,7 @@ from ...errors import StoreUnavailableError
 from ...metrics import DELIVERY_OUTCOMES, CommitMetrics, DeliveryMetrics, Histogram, JobMetrics, Metrics, RequestMetrics
 from ...ports.record import Levels
 from ..identity.gate import refuse_unless_operator
-from ..keys import KEEPER, METRICS, STREAMS
+from ..parts import parts
 from ..streams.open_streams import OpenStreams
 
 
@@ -26,12 +26,12 @@ async def metrics(request: web.Request) -> web.Response:
     refuse_unless_operator(request)
     now = utc_now()
     try:
-        levels = await request.app[KEEPER].levels(now)
+        levels = await parts(request).keeper.levels(now)
     except StoreUnavailableError:
         levels = None  # who looks at metrics while the store is ill wants the others all the more
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Headway(request.app[METRICS], request.app[STREAMS], levels, now))
+    registry.register(_Headway(parts(request).metrics, parts(request).streams, levels, now))
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return web.Response(body=encode(registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 

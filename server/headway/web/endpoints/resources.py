@@ -1,39 +1,24 @@
 """The REST resources of job types that have a path: submit, list, read, follow, download."""
 
-import asyncio
-import contextvars
-import re
-import threading
-from collections.abc import Callable, Iterator
-from contextlib import suppress
-from typing import Any
+from collections.abc import Iterator
 
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from ...authoring.job_types import JobType, Registry
-from ...authoring.resources import Reader, Readers, ResourceContext
+from ...authoring.resources import Readers
 from ...domain.jobs import Job
-from ...errors import JobNotFoundError
+from ...service.resources import Resources
 from ..identity.gate import caller
-from ..keys import FILES
-from ..problems import Problem
+from ..parts import parts
 from ..requests.filters import PageQuery
-from ..requests.path import find_job
 from ..requests.query import NoQuery, query
 from ..responses.json import PRIVATE
 from .files import FileQuery, send_output
 from .jobs import read_job
 from .lists import page_of_jobs
-from .results import check_finished, read_result
+from .results import read_result
 from .submissions import create_job_of_type
-
-READ_LIMIT_S = 30.0
-READERS_AT_ONCE = 8
-READ_AGAIN_AFTER_S = 5
-
-KEY = r"[A-Za-z0-9][A-Za-z0-9._~-]{0,199}"
-"""What an author's function may be asked for: nothing that would be a path if it were put into one."""
 
 Route = tuple[str, str, Handler]
 
@@ -92,20 +77,13 @@ class JobEndpoints:
         """`GET {path}/{id}/download`: the job's file; of several the first by name, or the one that is named."""
         wanted = query(request, DownloadQuery)
         job = await self._own_job(request)
-        check_finished(job)
-        if job.result_bytes is None:
-            raise Problem("gone", "The files were deleted.")
-        if not job.files:
-            raise Problem("not-found", "The job made no file.")
-        name = job.files[0].name if wanted.name is None else wanted.name
+        name = parts(request).service.results.download_name(job, wanted.name)
         return await send_output(request, job, name, inline=wanted.inline)
 
     async def _own_job(self, request: web.Request) -> Job:
-        """The job of the path's id. Raises `JobNotFoundError` for one of another type too."""
-        job = await find_job(request)
-        if job.type != self._name:
-            raise JobNotFoundError(job.id)
-        return job
+        """The job of the path's id. Raises `JobNotFoundError`, for a job of another type too."""
+        reading = parts(request).service.reading
+        return await reading.job_of_type(caller(request), request.match_info["id"], self._name)
 
 
 class AuthorEndpoints:
@@ -116,83 +94,23 @@ class AuthorEndpoints:
 
     def __init__(self, job_type: JobType, readers: Readers) -> None:
         self._name = job_type.name
-        self._readers = readers
-        self._calls = AuthorCalls()
+        self._query_type = readers.list.query_type
 
     async def list(self, request: web.Request) -> web.Response:
         """`GET {path}` by the author's `list`."""
-        reader = self._readers.list
-        given = () if reader.query_type is None else (query(request, reader.query_type),)
+        given = () if self._query_type is None else (query(request, self._query_type),)
         if not given:
             query(request, NoQuery)
-        return _answer(await self._calls.read(reader, self._context(request), *given))
+        return _response(await self._resources(request).list(caller(request), *given))
 
     async def read(self, request: web.Request) -> web.Response:
         """`GET {path}/{key}` by the author's `get`; `None` is a 404."""
         query(request, NoQuery)
-        id = request.match_info[self.parameter]
-        if not re.fullmatch(KEY, id):
-            raise Problem("not-found")
-        body = await self._calls.read(self._readers.get, self._context(request), id)
-        if body == b"null":
-            raise Problem("not-found")
-        return _answer(body)
+        return _response(await self._resources(request).get(caller(request), request.match_info[self.parameter]))
 
-    def _context(self, request: web.Request) -> ResourceContext:
-        return ResourceContext(caller(request).sees, request.app[FILES].type_data(self._name))
+    def _resources(self, request: web.Request) -> Resources:
+        return parts(request).service.resources[self._name]
 
 
-class AuthorCalls:
-    """Calls one type's functions. Those that hang cost that type's clients a 503, and nobody else anything."""
-
-    def __init__(self, limit_s: float = READ_LIMIT_S, at_once: int = READERS_AT_ONCE) -> None:
-        self._limit_s = limit_s
-        self._threads = asyncio.Semaphore(at_once)
-
-    async def read(self, reader: Reader, *arguments: Any) -> bytes:
-        """What the function returns as JSON. Raises `Problem` after `limit_s` seconds."""
-        try:
-            async with asyncio.timeout(self._limit_s) as limit:
-                if not reader.is_async:
-                    return await self._in_thread(lambda: reader.encode(reader.function(*arguments)))
-                return reader.encode(await reader.function(*arguments))
-        except TimeoutError:
-            if not limit.expired():
-                raise
-            detail = f"It took longer than {self._limit_s:g} s."
-            raise Problem("resource-timeout", detail, retry_after_s=READ_AGAIN_AFTER_S) from None
-
-    async def _in_thread(self, call: Callable[[], bytes]) -> bytes:
-        """Run `call` in a thread of its own. Not in asyncio's pool: uploads wait there, and so does the exit."""
-        await self._threads.acquire()
-        loop = asyncio.get_running_loop()
-        done: asyncio.Future[tuple[bytes, BaseException | None]] = loop.create_future()
-
-        def ended(body: bytes, error: BaseException | None) -> None:
-            self._threads.release()
-            if not done.done():
-                done.set_result((body, error))
-
-        def run() -> None:
-            body, error = b"", None
-            try:
-                body = call()
-            except BaseException as raised:  # noqa: BLE001 - SystemExit too: it would only end this thread
-                error = raised
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
-                loop.call_soon_threadsafe(ended, body, error)
-
-        context = contextvars.copy_context()
-        try:
-            threading.Thread(target=context.run, args=(run,), name="resource", daemon=True).start()
-        except RuntimeError:  # the system has no thread left
-            self._threads.release()
-            raise
-        body, error = await done
-        if error is not None:
-            raise RuntimeError("the author's function failed") from error
-        return body
-
-
-def _answer(body: bytes) -> web.Response:
+def _response(body: bytes) -> web.Response:
     return web.Response(body=body, headers=PRIVATE, content_type="application/json")

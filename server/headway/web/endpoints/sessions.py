@@ -10,12 +10,13 @@ from pydantic_core import to_json
 
 from ...clock import utc_now
 from ...domain.access import SESSION_PREFIX, digest, new_token
+from ...service.validation import validate
 from ..identity.gate import GATE, Identity, identity, session_token
 from ..identity.rates import RATES
-from ..keys import KEYS, SETTINGS
+from ..parts import parts
 from ..problems import unauthorized
 from ..requests.bodies import json_body
-from ..requests.query import NoQuery, query, validate
+from ..requests.query import NoQuery, query
 
 LASTS = timedelta(days=7)
 MAX_KEY_CHARS = 200
@@ -50,7 +51,7 @@ async def read_session(request: web.Request) -> web.Response:
 async def open_session(request: web.Request) -> web.Response:
     """`POST /session`: sign in."""
     query(request, NoQuery)
-    gate, keys = request.app[GATE], request.app[KEYS]
+    gate, keys = request.app[GATE], parts(request).keys
     given = validate(SignIn, await json_body(request))
     key = await gate.find_key(given.key.strip())
     if key is None:
@@ -69,7 +70,7 @@ async def end_session(request: web.Request) -> web.Response:
     gate = request.app[GATE]
     token = session_token(request, gate.cookie)
     if token is not None:
-        await request.app[KEYS].end_session(digest(token))
+        await parts(request).keys.end_session(digest(token))
     answer = web.Response(status=204, headers=NOT_KEPT)
     answer.del_cookie(gate.cookie, **_cookie_options(request))
     return answer
@@ -77,14 +78,14 @@ async def end_session(request: web.Request) -> web.Response:
 
 def _cookie_options(request: web.Request) -> dict[str, Any]:
     """No script reads it, no other site's page has it sent (RFC 6265bis, 4.1.2)."""
-    secure = request.app[SETTINGS].public_url.startswith("https:")
+    secure = parts(request).settings.public_url.startswith("https:")
     return {"path": "/", "httponly": True, "samesite": "Strict", "secure": secure}
 
 
 def _answer(request: web.Request, asking: Identity) -> web.Response:
     key = asking.key
     view = SessionView(
-        key_needed=request.app[SETTINGS].key_needed,
+        key_needed=parts(request).settings.key_needed,
         signed_in=key is not None,
         name=None if key is None else key.name,
         owner=None if key is None else key.owner,

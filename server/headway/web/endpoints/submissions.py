@@ -1,4 +1,4 @@
-"""Answers to submissions: 202 at once, or the finished job for who prefers to wait (RFC 7240)."""
+"""Responses to submissions: 202 immediately, or the finished job if the client sent `Prefer: wait` (RFC 7240)."""
 
 from contextlib import suppress
 
@@ -7,13 +7,15 @@ from aiohttp import web
 from ...clock import utc_now
 from ...domain.jobs import Job
 from ...errors import JobNotFoundError, TooManyWaitsError
+from ...representation import poll_after_s
+from ...service.accepting import Accepted
 from ..identity.gate import count_submission
-from ..keys import ENCODER, REGISTRY, STORE
 from ..links import LINKS
+from ..parts import parts
 from ..problems import RATE_LIMITS
 from ..requests.preferences import PREFER, applied_wait, preferred_wait_s
-from ..requests.submissions import Submitted, submit_envelope, submit_typed
-from ..responses.headers import etag, retry_after_s
+from ..requests.submissions import submit
+from ..responses.headers import etag
 from ..responses.json import PRIVATE
 from ..responses.ready import can_be_ready, ready_json
 from ..waiting import wait_for_job
@@ -23,7 +25,7 @@ from .jobs import MAX_WAIT_S, make_ready
 async def create_job(request: web.Request) -> web.StreamResponse:
     """`POST /jobs`"""
     count_submission(request)
-    return await accepted(request, await submit_envelope(request))
+    return await accepted_response(request, await submit(request, None))
 
 
 async def create_typed_job(request: web.Request) -> web.StreamResponse:
@@ -34,47 +36,47 @@ async def create_typed_job(request: web.Request) -> web.StreamResponse:
 async def create_job_of_type(request: web.Request, name: str) -> web.StreamResponse:
     """A submission whose body is the input, whatever its path."""
     count_submission(request)
-    return await accepted(request, await submit_typed(request, name))
+    return await accepted_response(request, await submit(request, name))
 
 
-async def accepted(request: web.Request, submitted: Submitted) -> web.StreamResponse:
+async def accepted_response(request: web.Request, accepted: Accepted) -> web.StreamResponse:
     """202: accepted, durable, and where to look (RFC 9110, 15.3.3).
 
-    For a type that asks for it, who just follows the headers ends at the result. Who prefers to wait gets 200 and
-    the finished job, if it ends in time.
+    For a type with `on_complete="redirect"`, a client that follows `Location` ends at the result. A client that prefers
+    to wait gets 200 and the finished job, if it ends in time.
     """
-    job = submitted.job
-    links = request.app[LINKS]
+    job = accepted.job
+    links, service = request.app[LINKS], parts(request).service
     headers = {
         "Location": links.job(job, redirect=_leads_on(request, job)),
         "Operation-Location": links.operation(job),
         **PRIVATE,
         **request.get(RATE_LIMITS, {}),
     }
-    if submitted.replayed:
+    if accepted.replayed:
         headers["Idempotency-Replayed"] = "true"
-    now = utc_now() if submitted.replayed else job.created_at
+    now = utc_now() if accepted.replayed else job.created_at
     if PREFER in request.headers and (wait_s := preferred_wait_s(request, MAX_WAIT_S)):
         job, now = await _after_waiting(request, job, wait_s), utc_now()
         if job.terminal:
-            with suppress(JobNotFoundError):  # deleted since; that it was accepted is still true
-                return await _answer_finished(request, job, headers | applied_wait(wait_s))
-    position = await request.app[STORE].queue_position(job, now)
-    headers["Retry-After"] = str(retry_after_s(job))
-    body = request.app[ENCODER].job(job, position)
+            with suppress(JobNotFoundError):  # deleted since then; that it was accepted is still true
+                return await _finished_response(request, job, headers | applied_wait(wait_s))
+    position = await service.reading.queue_position(job, now)
+    headers["Retry-After"] = str(poll_after_s(job))
+    body = parts(request).encoder.job(job, position)
     if can_be_ready(request):
         return ready_json(202, body, headers)
     return web.Response(body=body, status=202, headers=headers, content_type="application/json")
 
 
 def _leads_on(request: web.Request, job: Job) -> bool:
-    job_type = request.app[REGISTRY].get(job.type)
+    job_type = parts(request).registry.get(job.type)
     return job_type is not None and job_type.on_complete == "redirect"
 
 
 async def _after_waiting(request: web.Request, job: Job, wait_s: float) -> Job:
-    """The job when it has ended or the time is over; as it was accepted if it is deleted meanwhile, or if too many
-    wait: a preference is no demand.
+    """The job when it has ended or the time is over; as it was accepted if it is deleted meanwhile, or if the limit on
+    waiting requests is reached: a preference may be ignored.
     """
     try:
         return await wait_for_job(request, job.id, wait_s)
@@ -82,8 +84,8 @@ async def _after_waiting(request: web.Request, job: Job, wait_s: float) -> Job:
         return job
 
 
-async def _answer_finished(request: web.Request, job: Job, headers: dict[str, str]) -> web.Response:
-    """What `GET /jobs/{id}` would say now, and that it is that (RFC 9110, 8.7)."""
+async def _finished_response(request: web.Request, job: Job, headers: dict[str, str]) -> web.Response:
+    """What `GET /jobs/{id}` would answer now, with the header that says so (RFC 9110, 8.7)."""
     ready = await make_ready(request, job, None)
     headers |= {"Content-Location": request.app[LINKS].job(job), "ETag": etag(job)}
     return web.Response(body=ready.body, status=200, headers=headers, content_type="application/json")

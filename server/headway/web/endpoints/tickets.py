@@ -11,12 +11,13 @@ from pydantic_core import to_json
 
 from ...clock import utc_now
 from ...representation import instant
+from ...service.validation import validate
 from ..identity.gate import identity
 from ..identity.tickets import TICKET, TICKETS, Ticket
 from ..links import LINKS
 from ..requests.bodies import json_body
 from ..requests.path import find_job
-from ..requests.query import NoQuery, query, validate
+from ..requests.query import NoQuery, query
 
 LASTS_S = 300
 LONGEST_S = 3600

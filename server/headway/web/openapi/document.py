@@ -14,6 +14,7 @@ from ...authoring.job_types import Registry
 from ...domain.idempotency import KEPT
 from ...domain.urls import MAX_URL_CHARS
 from ...representation import JobDetail, JobView, LogLineView
+from ...service.options import MAX_LABEL_CHARS
 from ...settings import Settings
 from ..endpoints.deliveries import DeliveryView
 from ..endpoints.jobs import MAX_WAIT_S
@@ -21,9 +22,9 @@ from ..endpoints.sdks.azure import StatusMonitor
 from ..endpoints.sessions import SessionView, SignIn
 from ..endpoints.tickets import TicketOrder, TicketView
 from ..problems import KINDS
+from ..requests.envelope import Envelope
 from ..requests.idempotency import MAX_KEY_CHARS
 from ..requests.multipart import MAX_PARTS
-from ..requests.options import MAX_LABEL_CHARS, Envelope
 from . import access, jobs, outputs, resources, sdks, service, streams, submissions, webhooks
 from .operation import JSON, REF, REQUEST_HEADERS, RESPONSE_HEADERS, Operations, Schema
 

@@ -6,7 +6,8 @@ from typing import Any
 
 from ...authoring.job_types import JobType
 from ...authoring.uploads import INPUT_PART
-from ..requests.options import Envelope, SubmitOptions
+from ...service.options import SubmitOptions
+from ..requests.envelope import Envelope
 from ..requests.query import NoQuery
 from .jobs import ACCEPTED, FINISHED, KEY_PROBLEMS, SUBMISSION_HEADERS
 from .operation import REF, Operation, Operations, Schema, closed_object, json_content, ref

@@ -1,4 +1,4 @@
-"""Reading submissions: strict JSON, multipart with uploads, options. What is odd is refused, clearly."""
+"""JSON bodies: media type, charset, content coding and size, then the text itself."""
 
 import re
 from typing import Any
@@ -7,11 +7,11 @@ from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ...settings import Settings
-from ..keys import SETTINGS, STATE
+from ..parts import parts
 from ..problems import Problem
-from .options import MAX_LABEL_CHARS
 from .strict_json import parse_json
 
+MAX_ERROR_CHARS = 200
 CHUNK_BYTES = 256 * 1024
 CODINGS = frozenset({"identity", "gzip", "deflate"})
 
@@ -21,19 +21,19 @@ _CHARSET = re.compile(r';[ \t]*charset[ \t]*=((?:[^;"]|"(?:[^"\\]|\\.)*")*)', re
 
 
 def media_type(request: web.Request) -> str:
-    """Of the body, in lower case and without parameters (RFC 9110, 8.3.1); empty if the header names none.
+    """The body's media type, in lower case and without parameters (RFC 9110, 8.3.1); empty if the header has none.
 
-    `request.content_type` has Python's parser of mail headers beneath, which fails on some that are malformed.
+    `request.content_type` uses Python's parser of mail headers, which raises on some malformed values.
     """
     given = request.headers.get(hdrs.CONTENT_TYPE, "")
-    if given == JSON_TYPE:  # as most write it
+    if given == JSON_TYPE:  # the common spelling
         return given
     found = _MEDIA_TYPE.match(given)
     return found[1].lower() if found else ""
 
 
 async def read_json(request: web.Request, settings: Settings) -> Any:
-    """The body as JSON; an absent one is an empty object."""
+    """The body as JSON; an absent body is an empty object."""
     if media_type(request) != JSON_TYPE:
         if not request.body_exists and hdrs.CONTENT_TYPE not in request.headers:
             return {}
@@ -46,25 +46,25 @@ async def read_json(request: web.Request, settings: Settings) -> Any:
 
 
 def check_coding(request: web.Request) -> None:
-    """415 for a content coding that aiohttp does not undo (RFC 9110, 8.4 and 15.5.16)."""
+    """Raises a 415 `Problem` for a content coding that aiohttp does not decode (RFC 9110, 8.4 and 15.5.16)."""
     if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() not in CODINGS:
         raise Problem(
             "unsupported-media-type",
-            "Send the body as it is, or compressed with gzip or deflate.",
+            "Send the body uncompressed, or compressed with gzip or deflate.",
             headers={"Accept-Encoding": "gzip, deflate"},
         )
 
 
 async def json_body(request: web.Request) -> Any:
-    """`read_json`, given up if nothing more of it comes."""
-    settings, reading = request.app[SETTINGS], request.app[STATE].reading
+    """`read_json`, abandoned when the body stalls."""
+    settings, arriving = parts(request).settings, parts(request).arriving
     if request.content.is_eof():
         return await read_json(request, settings)
-    reading.add(request.content)
+    arriving.add(request.content)
     try:
         return await read_json(request, settings)
     finally:
-        reading.discard(request.content)
+        arriving.discard(request.content)
 
 
 def check_charset(charset: str | None) -> None:
@@ -73,12 +73,12 @@ def check_charset(charset: str | None) -> None:
 
 
 async def _read_body(request: web.Request, most: int) -> bytes:
-    """The body, decompressed, up to `most` bytes."""
+    """The decompressed body, up to `most` bytes."""
     if (request.content_length or 0) > most:
         raise too_large(most)
     content = request.content
     try:
-        if content.is_eof():  # a small body has come with its head
+        if content.is_eof():  # a small body arrives together with its head
             body = content.read_nowait()
             if len(body) <= most:
                 return body
@@ -95,7 +95,7 @@ async def _read_body(request: web.Request, most: int) -> bytes:
 
 def one_line(error: Exception) -> str:
     text = error.message if isinstance(error, HttpProcessingError) else str(error)
-    return " ".join(text.split())[:MAX_LABEL_CHARS]
+    return " ".join(text.split())[:MAX_ERROR_CHARS]
 
 
 def too_large(most: int) -> Problem:

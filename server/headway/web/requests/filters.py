@@ -1,6 +1,6 @@
 """Query parameters that select jobs, for lists and streams."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 from pydantic.alias_generators import to_camel
@@ -8,11 +8,7 @@ from pydantic.alias_generators import to_camel
 from ...domain.filters import JobFilter
 from ...domain.ids import JOB_ID
 from ...domain.jobs import Status
-from .options import Instant
-
-
-def _split(value: Any) -> Any:
-    return [part for part in value.split(",") if part] if isinstance(value, str) else value
+from ...service.options import Instant, separated
 
 
 class QueryModel(BaseModel):
@@ -22,9 +18,9 @@ class QueryModel(BaseModel):
 class FilterQuery(QueryModel):
     """Which jobs a stream is about; comma-separated values are alternatives."""
 
-    type: Annotated[frozenset[str], BeforeValidator(_split)] = frozenset()
-    status: Annotated[frozenset[Status], BeforeValidator(_split)] = frozenset()
-    ids: Annotated[frozenset[str], BeforeValidator(_split), Field(max_length=500)] = frozenset()
+    type: Annotated[frozenset[str], BeforeValidator(separated)] = frozenset()
+    status: Annotated[frozenset[Status], BeforeValidator(separated)] = frozenset()
+    ids: Annotated[frozenset[str], BeforeValidator(separated), Field(max_length=500)] = frozenset()
 
     def as_filter(self) -> JobFilter:
         return JobFilter(statuses=self.status, types=self.type, ids=self.ids)
@@ -33,7 +29,7 @@ class FilterQuery(QueryModel):
 class PageQuery(QueryModel):
     """Which jobs a list of one type shows, and how many of them."""
 
-    status: Annotated[frozenset[Status], BeforeValidator(_split)] = frozenset()
+    status: Annotated[frozenset[Status], BeforeValidator(separated)] = frozenset()
     label: str | None = None
     created_after: Instant | None = None
     created_before: Instant | None = None
@@ -55,4 +51,4 @@ class PageQuery(QueryModel):
 class ListQuery(PageQuery):
     """Which jobs the list of all types shows, and how many of them."""
 
-    type: Annotated[frozenset[str], BeforeValidator(_split)] = frozenset()
+    type: Annotated[frozenset[str], BeforeValidator(separated)] = frozenset()

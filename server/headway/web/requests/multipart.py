@@ -7,7 +7,6 @@ import re
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from io import FileIO
 from pathlib import Path
 from typing import Any
@@ -19,13 +18,11 @@ from ...authoring.uploads import INPUT_PART
 from ...domain.jobs import UploadedFile
 from ...domain.text import clean_text
 from ...errors import StoreUnavailableError
+from ...service.validation import pointer_token
 from ...settings import Settings
-from ..keys import FILES
 from ..problems import Problem
-from .bodies import CHUNK_BYTES, check_charset, check_coding, one_line, too_large
-from .disk_space import check_space
-from .options import MAX_LABEL_CHARS
-from .strict_json import parse_json, pointer_token
+from .bodies import CHUNK_BYTES, MAX_ERROR_CHARS, check_charset, check_coding, one_line, too_large
+from .strict_json import parse_json
 
 WRITE_BYTES = 1024 * 1024
 MAX_FILENAME_CHARS = 255
@@ -35,32 +32,42 @@ _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 @dataclass(slots=True)
 class Body:
-    """A submission's body: JSON fields, what is known of the files that came with them, their SHA-256 if asked for."""
+    """A submission's body: its JSON fields, a description of each file, and their SHA-256 if asked for."""
 
     fields: Any
     uploads: dict[str, UploadedFile] = field(default_factory=dict)
     sums: dict[str, str] = field(default_factory=dict)
 
 
+def _unchecked(_more_bytes: int) -> None:
+    """The check of space where nothing is stored."""
+
+
 async def read_multipart(
-    request: web.Request, settings: Settings, incoming: Path | None, input_pointer: str, *, hashing: bool = False
+    request: web.Request,
+    settings: Settings,
+    incoming: Path | None,
+    input_pointer: str,
+    check_space: Callable[[int], None] = _unchecked,
+    *,
+    hashing: bool = False,
 ) -> Body:
     """The parts of a `multipart/form-data` body (RFC 7578): texts as fields, files into `incoming`, durably.
 
     The part `input` is JSON; other texts stay text. Each file is stored under its part's name, which must be
     an identifier; the client's file name is never a path. `input_pointer` is where the part `input` stands in
-    the pointers of errors. With `hashing` the body has the files' SHA-256 too; without `incoming` nothing else is
-    made of them. Raises `Problem`; the caller removes `incoming` then.
+    the pointers of errors. `check_space` is given the size of each piece before it is written, and raises if the disk
+    has no room for it. With `hashing` the body has the files' SHA-256 too; without `incoming` they are not stored.
+    Raises `Problem`; the caller removes `incoming` then.
     """
     check_coding(request)
     body = Body(fields={})
-    room = partial(check_space, request.app[FILES], settings) if incoming is not None else _needs_no_space
     left, left_for_texts = settings.max_upload_bytes, settings.max_body_bytes
     try:
         reader = await request.multipart()
         while (part := await reader.next()) is not None:
             if not isinstance(part, BodyPartReader):
-                raise Problem("malformed-request", "A part must not hold parts.")
+                raise Problem("malformed-request", "A part must not contain parts.")
             name = _part_name(part, body)
             if part.filename is None or name == INPUT_PART:
                 text = await _text_part(part, settings.max_body_bytes, left_for_texts)
@@ -68,7 +75,7 @@ async def read_multipart(
                 body.fields[name] = _text_value(part, text, settings, input_pointer)
             else:
                 path = None if incoming is None else incoming / name
-                body.uploads[name], total = await _file_part(part, path, left, room, hashing=hashing)
+                body.uploads[name], total = await _file_part(part, path, left, check_space, hashing=hashing)
                 left -= body.uploads[name].size_bytes
                 if total is not None:
                     body.sums[name] = total
@@ -77,26 +84,22 @@ async def read_multipart(
     return body
 
 
-def _needs_no_space(_more_bytes: int) -> None:
-    """Of a file that is not stored."""
-
-
 def _part_name(part: BodyPartReader, body: Body) -> str:
     if len(body.fields) + len(body.uploads) == MAX_PARTS:
         raise Problem("too-large", f"At most {MAX_PARTS} parts are accepted.")
     if not part.name:
         raise Problem("malformed-request", "Each part needs a name.")
     name = part.name
-    pointer = f"/{pointer_token(name[:MAX_LABEL_CHARS])}"
+    pointer = f"/{pointer_token(name[:MAX_ERROR_CHARS])}"
     if not _FIELD.fullmatch(name):
-        raise Problem("validation-failed", "A part's name is no field.", errors=[(pointer, "is no field")])
+        raise Problem("validation-failed", "A part's name is not a field.", errors=[(pointer, "is not a field")])
     if name in body.fields or name in body.uploads:
         raise Problem("validation-failed", "A part is given twice.", errors=[(pointer, "is given twice")])
     return name
 
 
 async def _text_part(part: BodyPartReader, most: int, left: int) -> bytes:
-    """A part in memory; all of them together hold at most `most` bytes, of which `left` are left."""
+    """A part in memory; all text parts together hold at most `most` bytes, of which `left` remain."""
     text = bytearray()
     while chunk := await part.read_chunk(CHUNK_BYTES):
         text += chunk
@@ -116,7 +119,7 @@ def _text_value(part: BodyPartReader, text: bytes, settings: Settings, input_poi
 
 
 class _Sink:
-    """Where a file's bytes go: into a file, into a sum, or both. All of it blocks."""
+    """Where a file's bytes go: into a file, into a digest, or both. Every method blocks."""
 
     def __init__(self, path: Path | None, *, hashing: bool) -> None:
         self._sha256 = hashlib.sha256() if hashing else None
@@ -147,7 +150,7 @@ async def _file_part(
 ) -> tuple[UploadedFile, str | None]:
     """Stream a file to disk and sync it; blocking calls happen in a thread, a megabyte at a time.
 
-    Returns its sum too, if one is wanted. Without `path` nothing is stored.
+    Returns its digest too, if `hashing`. Without `path` nothing is stored.
     """
     size = 0
     pending = bytearray()
@@ -178,7 +181,7 @@ async def _file_part(
 
 
 def _write(file: FileIO, data: bytearray) -> None:
-    """All of it: an unbuffered file takes what fits when the disk is nearly full, and does not say so."""
+    """Write everything: on a nearly full disk an unbuffered file accepts a part of the data without an error."""
     left = memoryview(data)
     while left:
         left = left[file.write(left) :]
@@ -186,9 +189,9 @@ def _write(file: FileIO, data: bytearray) -> None:
 
 @contextmanager
 def storing() -> Iterator[None]:
-    """A disk that takes no upload is a store that cannot write.
+    """Raises `StoreUnavailableError` if the upload cannot be stored.
 
-    Around file operations alone: a lost connection is an `OSError` too.
+    For file operations only: a lost connection is an `OSError` too.
     """
     try:
         yield

@@ -1,18 +1,16 @@
 """Query parameters, validated by a model."""
 
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import cast
 from urllib.parse import unquote_to_bytes
 
 from aiohttp import web
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel
 
+from ...service.validation import Model, validate
 from ..identity.gate import takes_ticket
 from ..identity.tickets import TICKET
 from ..problems import Problem
-from .strict_json import pointer_token
-
-Model = TypeVar("Model", bound=BaseModel)
 
 
 class NoQuery(BaseModel, extra="forbid"):
@@ -20,13 +18,13 @@ class NoQuery(BaseModel, extra="forbid"):
 
 
 class LastEventQuery(NoQuery):
-    """The event that the client has already, for those who cannot set the header `Last-Event-ID`."""
+    """The last event that the client has, for clients that cannot set the header `Last-Event-ID`."""
 
     lastEventId: str | None = None  # noqa: N815 - the parameter's name
 
 
 def query(request: web.Request, model: type[Model]) -> Model:
-    """The query parameters as `model`; a parameter that is unknown or given twice is refused."""
+    """The query parameters as `model`. Raises `InvalidError` for a parameter that is unknown or given twice."""
     if not request.rel_url.raw_query_string:
         return cast("Model", _without_parameters(model))
     try:
@@ -37,7 +35,7 @@ def query(request: web.Request, model: type[Model]) -> Model:
     if repeated:
         raise Problem("validation-failed", errors=[(f"/{repeated[0]}", "is given more than once")])
     parameters = dict(request.query)
-    if TICKET in parameters and takes_ticket(request):  # it was for the gate
+    if TICKET in parameters and takes_ticket(request):  # the gate has read it
         del parameters[TICKET]
     return validate(model, parameters)
 
@@ -45,20 +43,3 @@ def query(request: web.Request, model: type[Model]) -> Model:
 @lru_cache
 def _without_parameters(model: type[BaseModel]) -> BaseModel:
     return model()
-
-
-def validate(model: type[Model], fields: Any, *, strict: bool | None = None) -> Model:
-    """`fields` as `model`; `strict` overrules what the model says. Raises `Problem` with a pointer for each error."""
-    try:
-        return model.model_validate(fields, strict=strict)
-    except ValidationError as error:
-        raise invalid(error) from None
-
-
-def invalid(error: ValidationError, prefix: str = "") -> Problem:
-    """Pydantic's errors as a problem. The offending values are left out: they may be secrets."""
-    errors = [
-        (prefix + "".join(f"/{pointer_token(part)}" for part in item["loc"]), item["msg"].removeprefix("Value error, "))
-        for item in error.errors(include_url=False, include_context=False, include_input=False)
-    ]
-    return Problem("validation-failed", errors[0][1], errors=errors)

@@ -5,15 +5,11 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
+from ...service.validation import pointer_token
 from ..problems import Problem
 
 MAX_INTEGER = 2**63 - 1
 MAX_EXACT_FLOAT = 2**53
-
-
-def pointer_token(part: int | str) -> str:
-    """One token of a JSON pointer (RFC 6901, 3)."""
-    return str(part).replace("~", "~0").replace("/", "~1")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -7,12 +7,12 @@ from aiohttp import hdrs, web
 from ...clock import utc_now
 from ...domain.filters import JobFilter
 from ..identity.gate import caller
-from ..keys import AUDIENCES, ENCODER, HUB, STORE
+from ..parts import parts
 from ..requests.filters import FilterQuery
 from ..requests.query import LastEventQuery, query
 from .audiences import Audience, Event, Member
 from .events import state_event
-from .one import new_stream, refuse_when_stopping, serve
+from .one import new_stream, serve
 from .response import EventStream
 
 MANY_SNAPSHOT = 200
@@ -22,7 +22,7 @@ MANY_ENDED_WITHIN = timedelta(seconds=60)
 async def jobs_stream(request: web.Request) -> web.StreamResponse:
     """`GET /jobs/progress`: one stream for many jobs."""
     wanted = query(request, ManyQuery)
-    refuse_when_stopping(request)
+    parts(request).service.admission.check_running()
     stream = new_stream(request)
     if request.method == hdrs.METH_HEAD:
         return stream
@@ -39,10 +39,10 @@ class _JobsStream:
     __slots__ = ("_audiences", "_encoder", "_filter", "_hub", "_owner", "_store", "_stream")
 
     def __init__(self, request: web.Request, stream: EventStream, filter: JobFilter) -> None:
-        self._store = request.app[STORE]
-        self._hub = request.app[HUB]
-        self._encoder = request.app[ENCODER]
-        self._audiences = request.app[AUDIENCES]
+        self._store = parts(request).store
+        self._hub = parts(request).hub
+        self._encoder = parts(request).encoder
+        self._audiences = parts(request).audiences
         self._owner = caller(request).sees
         self._stream = stream
         self._filter = filter

@@ -15,8 +15,7 @@ from ...clock import utc_now
 from ...domain.jobs import Job, LogLine
 from ...errors import JobNotFoundError, StoreUnavailableError
 from ..identity.gate import client, keys_owner
-from ..keys import ENCODER, FAN_OUT, HUB, SETTINGS, STATE, STORE, STREAMS
-from ..problems import Problem
+from ..parts import parts
 from ..requests.path import find_job
 from ..requests.query import LastEventQuery, query
 from .events import gone_event, log_event, reset_event
@@ -34,7 +33,7 @@ async def job_stream(request: web.Request) -> web.StreamResponse:
     """`GET /jobs/{id}/progress`"""
     query(request, LastEventQuery)
     job = await find_job(request)
-    refuse_when_stopping(request)
+    parts(request).service.admission.check_running()
     given = _last_event_id(request)
     cursor = _placed(given, job)
     if job.terminal and cursor == job.last_seq:
@@ -58,14 +57,8 @@ def _placed(given: str | None, job: Job) -> int | None:
     return cursor if 1 <= cursor <= job.last_seq else None
 
 
-def refuse_when_stopping(request: web.Request) -> None:
-    """Raises `Problem` once the server takes no more work."""
-    if request.app[STATE].stopping:
-        raise Problem("stopping", "Try again when the server is back.", retry_after_s=2)
-
-
 def new_stream(request: web.Request) -> EventStream:
-    return EventStream(request.app[SETTINGS].stream_stall_timeout_s)
+    return EventStream(parts(request).settings.stream_stall_timeout_s)
 
 
 async def serve(request: web.Request, stream: EventStream, run: Callable[[], Awaitable[None]]) -> EventStream:
@@ -73,7 +66,7 @@ async def serve(request: web.Request, stream: EventStream, run: Callable[[], Awa
 
     Raises `TooManyStreamsError`.
     """
-    streams = request.app[STREAMS]
+    streams = parts(request).streams
     streams.enter(stream, client(request), keys_owner(request))
     try:
         await stream.prepare(request)
@@ -98,10 +91,10 @@ class _JobStream:
     __slots__ = ("_cursor", "_encoder", "_fan_out", "_hub", "_job_id", "_owner", "_resuming", "_store", "_stream")
 
     def __init__(self, request: web.Request, stream: EventStream, job: Job, resuming: bool, cursor: int | None) -> None:
-        self._store = request.app[STORE]
-        self._hub = request.app[HUB]
-        self._encoder = request.app[ENCODER]
-        self._fan_out = request.app[FAN_OUT]
+        self._store = parts(request).store
+        self._hub = parts(request).hub
+        self._encoder = parts(request).encoder
+        self._fan_out = parts(request).fan_out
         self._owner = job.owner
         self._stream = stream
         self._job_id = job.id

@@ -14,14 +14,13 @@ from pydantic_core import to_json
 
 from ....domain.jobs import Job, Status
 from ....links import Links
-from ....representation import instant
+from ....representation import instant, poll_after_s
 from ...links import LINKS
+from ...parts import parts
 from ...problems import Problem, also_saying
 from ...requests.path import find_job
 from ...requests.query import NoQuery, query
-from ...responses.headers import retry_after_s
 from ...responses.json import PRIVATE
-from ..results import inline_result
 
 STATUSES: Mapping[Status, str] = {
     Status.QUEUED: "NotStarted",
@@ -76,9 +75,9 @@ async def read_operation(request: web.Request) -> web.Response:
     job = await find_job(request)
     headers = dict(PRIVATE)
     if not job.terminal:
-        headers["Retry-After"] = str(retry_after_s(job))
+        headers["Retry-After"] = str(poll_after_s(job))
     fields = to_json(_monitor_fields(job, request.app[LINKS]))
-    body = b'%s,"result":%s}' % (fields[:-1], await inline_result(request, job))
+    body = b'%s,"result":%s}' % (fields[:-1], await parts(request).service.results.inline(job))
     return web.Response(body=body, headers=headers, content_type="application/json")
 
 

@@ -12,19 +12,18 @@ from aiohttp import web
 from pydantic import Field
 from pydantic_core import to_json
 
-from ....clock import utc_now
 from ....domain.filters import JobFilter
 from ....domain.ids import JOB_ID
 from ....domain.jobs import Job, JobError, Status
-from ....errors import JobStateError
+from ....errors import InvalidError, JobStateError
 from ....representation import Encoder
+from ....service.validation import Model
 from ...identity.gate import caller
-from ...keys import ENCODER, STORE
-from ...problems import Problem, also_saying
+from ...parts import parts
+from ...problems import Problem, also_saying, as_problem
 from ...requests.path import find_job
-from ...requests.query import Model, NoQuery, query
+from ...requests.query import NoQuery, query
 from ...responses.json import PRIVATE
-from ..results import inline_result
 
 STRUCT = "type.googleapis.com/google.protobuf.Struct"
 PAGE_SIZE = 50
@@ -74,7 +73,7 @@ async def read_operation(request: web.Request) -> web.Response:
     """`GET /v1/jobs/operations/{id}`"""
     _arguments(request, NoQuery)
     job = await find_job(request)
-    return _json(_operation(request.app[ENCODER], job, await inline_result(request, job)))
+    return _json(_operation(parts(request).encoder, job, await parts(request).service.results.inline(job)))
 
 
 @also_saying(_google_error)
@@ -82,12 +81,12 @@ async def list_operations(request: web.Request) -> web.Response:
     """`GET /v1/jobs/operations`: newest first. As in other lists the results are left out."""
     wanted = _arguments(request, OperationsQuery)
     size = min(wanted.pageSize or PAGE_SIZE, MAX_PAGE_SIZE)
+    reading = parts(request).service.reading
     try:
-        page = await request.app[STORE].page(caller(request).sees, JobFilter(), size, wanted.pageToken or None)
-    except ValueError:
-        errors = [("/pageToken", "is not a token of this list")]
-        raise Problem("malformed-request", "The page token is unknown.", errors=errors) from None
-    operations = b",".join(_operation(request.app[ENCODER], job, None) for job in page.jobs)
+        page = await reading.page(caller(request), JobFilter(), size, wanted.pageToken or None, parameter="pageToken")
+    except InvalidError as error:
+        raise Problem("malformed-request", "The page token is unknown.", errors=error.errors) from None
+    operations = b",".join(_operation(parts(request).encoder, job, None) for job in page.jobs)
     return _json(b'{"operations":[%s],"nextPageToken":%s}' % (operations, to_json(page.next_cursor or "")))
 
 
@@ -95,9 +94,10 @@ async def list_operations(request: web.Request) -> web.Response:
 async def cancel_operation(request: web.Request) -> web.Response:
     """`POST /v1/jobs/operations/{id}:cancel`: recorded durably; not awaited. What has ended stays as it is."""
     _arguments(request, NoQuery)
-    job = await find_job(request)
-    with suppress(JobStateError):  # success is not promised: who wants to know reads the operation
-        await request.app[STORE].cancel(job.owner, job.id, utc_now())
+    service, job_id = parts(request).service, request.match_info["id"]
+    await service.reading.job(caller(request), job_id)
+    with suppress(JobStateError):  # success is not promised: clients read the operation to learn the outcome
+        await service.cancelling.cancel(caller(request), job_id)
     return _json(b"{}")
 
 
@@ -105,10 +105,7 @@ async def cancel_operation(request: web.Request) -> web.Response:
 async def delete_operation(request: web.Request) -> web.Response:
     """`DELETE /v1/jobs/operations/{id}`: record, log and files go. It cancels nothing (google.aip.dev/151)."""
     _arguments(request, NoQuery)
-    job = await find_job(request)
-    if not job.terminal:
-        raise Problem("conflict", f"The job is {job.status}: cancel it first.")
-    await request.app[STORE].delete(job.owner, job.id, utc_now())
+    await parts(request).service.cancelling.delete_ended(caller(request), request.match_info["id"])
     return _json(b"{}")
 
 
@@ -116,7 +113,8 @@ def _arguments(request: web.Request, model: type[Model]) -> Model:
     """The query. To these clients an argument that is not valid is a 400."""
     try:
         return query(request, model)
-    except Problem as problem:
+    except (Problem, InvalidError) as error:
+        problem = as_problem(error)
         raise Problem("malformed-request", problem.text, errors=problem.errors) from None
 
 

@@ -1,0 +1,99 @@
+"""Accepting a job: its files first, then its row; with an idempotency key, once."""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from contextlib import closing
+from typing import Any, NamedTuple, TypeVar
+
+from ..clock import utc_now
+from ..domain.access import Caller
+from ..domain.idempotency import KEPT, FirstSubmission, IdempotencyKey
+from ..domain.jobs import Job, NewJob
+from ..errors import StoreUnavailableError
+from ..ports.files import Uploads
+from ..ports.jobs import Submissions
+from .idempotency import first_job
+from .reading import Reading
+
+Recorded = TypeVar("Recorded")
+
+
+class Prepared(NamedTuple):
+    """A job that is ready to be recorded. `place_files` puts its inputs where the job finds them; it blocks."""
+
+    new: NewJob
+    max_queued: int | None
+    place_files: Callable[[], None] | None
+
+
+class Accepted(NamedTuple):
+    """The job that a submission led to; `replayed`: an earlier submission with the same key had made it."""
+
+    job: Job
+    replayed: bool = False
+
+
+class Accepting:
+    """Records prepared jobs. An error leaves neither a row nor files behind."""
+
+    def __init__(self, store: Submissions, files: Uploads, reading: Reading) -> None:
+        self._store = store
+        self._files = files
+        self._reading = reading
+
+    async def accept(self, prepare: Callable[[], Awaitable[Prepared]]) -> Accepted:
+        """Prepare and record a job. Raises what `prepare` raises, `QueueFullError` and `StoreUnavailableError`."""
+        prepared = await prepare()
+        return Accepted(await self._with_files(prepared, self._store.insert(prepared.new, prepared.max_queued)))
+
+    async def accept_once(
+        self, caller: Caller, key: str, fingerprint: str, prepare: Callable[[], Awaitable[Prepared]]
+    ) -> Accepted:
+        """The same with an idempotency key: the first job, if there is one.
+
+        A repetition is answered even where a new job would be refused: queue or disk full, a type that can no longer
+        run. Raises `KeyReusedError` and `JobGoneError` as well.
+        """
+        first = await self.first_with(caller, key)
+        if first is None:
+            recorded = await self._record_once(caller, key, fingerprint, await prepare())
+            if isinstance(recorded, Job):
+                return Accepted(recorded)
+            first = recorded
+        return Accepted(await first_job(self._reading, caller, first, fingerprint, utc_now()), replayed=True)
+
+    async def first_with(self, caller: Caller, key: str) -> FirstSubmission | None:
+        """What the caller's key already stands for."""
+        return await self._store.first_with_key(caller.owner, key, utc_now())
+
+    async def _record_once(
+        self, caller: Caller, key: str, fingerprint: str, prepared: Prepared
+    ) -> Job | FirstSubmission:
+        recorded_key = IdempotencyKey(caller.owner, key, fingerprint, prepared.new.created_at + KEPT)
+        insert = self._store.insert(prepared.new, prepared.max_queued, recorded_key)
+        recorded = await self._with_files(prepared, insert)
+        if not isinstance(recorded, Job):  # another request with this key came first
+            await self._remove_files(prepared)
+        return recorded
+
+    async def _with_files(self, prepared: Prepared, insert: Coroutine[Any, Any, Recorded]) -> Recorded:
+        """Place the job's files, then await `insert`. If either raises, the files are removed."""
+        if prepared.place_files is None:
+            return await insert
+        try:
+            with closing(insert):
+                await self._place(prepared.place_files)
+                return await insert
+        except Exception:  # not if cancelled: the insert is carried out nevertheless
+            await self._remove_files(prepared)
+            raise
+
+    async def _place(self, place_files: Callable[[], None]) -> None:
+        try:
+            await asyncio.to_thread(place_files)
+        except OSError as error:
+            raise StoreUnavailableError(f"the files cannot be stored: {error.strerror}") from error
+
+    async def _remove_files(self, prepared: Prepared) -> None:
+        if prepared.place_files is not None:
+            await asyncio.to_thread(self._files.remove_job, prepared.new.id)

@@ -1,0 +1,42 @@
+"""Cancelling and deleting jobs: recorded durably first, carried out afterwards."""
+
+from ..clock import utc_now
+from ..domain.access import Caller
+from ..domain.ids import is_job_id
+from ..domain.jobs import Job
+from ..errors import JobNotFoundError, JobStateError
+from ..ports.jobs import Control
+from .reading import Reading
+
+
+class Cancelling:
+    """Two use cases: `cancel` ends a job and keeps its record, `delete` removes the record too."""
+
+    def __init__(self, store: Control, reading: Reading) -> None:
+        self._store = store
+        self._reading = reading
+
+    async def cancel(self, caller: Caller, job_id: str) -> Job:
+        """Record a cancel; the job as it then is. A running one is still running: it stops in a moment.
+
+        Raises `JobNotFoundError`, and `JobStateError` for a job that completed or failed.
+        """
+        if not is_job_id(job_id):
+            raise JobNotFoundError(job_id)
+        return await self._store.cancel(caller.sees, job_id, utc_now())
+
+    async def delete(self, caller: Caller, job_id: str) -> Job:
+        """Record a deletion of the job with its log and files; the job as it last was. A running job is stopped first.
+
+        Raises `JobNotFoundError`.
+        """
+        if not is_job_id(job_id):
+            raise JobNotFoundError(job_id)
+        return await self._store.delete(caller.sees, job_id, utc_now())
+
+    async def delete_ended(self, caller: Caller, job_id: str) -> None:
+        """Delete a job that has ended. Raises `JobNotFoundError`, and `JobStateError` before its end."""
+        job = await self._reading.job(caller, job_id)
+        if not job.terminal:  # one that has ended stays so: nothing can come between
+            raise JobStateError(f"The job is {job.status}: cancel it first.")
+        await self.delete(caller, job_id)

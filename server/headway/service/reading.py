@@ -1,0 +1,60 @@
+"""Reading jobs: one, a page of them, their logs, their counts. An expired job is an unknown one."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from ..clock import utc_now
+from ..domain.access import Caller
+from ..domain.filters import JobFilter
+from ..domain.ids import is_job_id
+from ..domain.jobs import Counts, Documents, Job, LogLine
+from ..errors import InvalidError, JobNotFoundError
+from ..ports.jobs import Page, Reader
+
+
+class Reading:
+    """What a caller may see of the record."""
+
+    def __init__(self, store: Reader) -> None:
+        self._store = store
+
+    async def job(self, caller: Caller, job_id: str, now: datetime | None = None) -> Job:
+        """The job now. Raises `JobNotFoundError`, from the instant at which the job expires."""
+        if not is_job_id(job_id):
+            raise JobNotFoundError(job_id)
+        job = await self._store.get(caller.sees, job_id)
+        if job.expires_at is not None and job.expires_at <= (now or utc_now()):
+            raise JobNotFoundError(job_id)
+        return job
+
+    async def job_of_type(self, caller: Caller, job_id: str, type_name: str) -> Job:
+        """The job, if it is of this type. Raises `JobNotFoundError`."""
+        job = await self.job(caller, job_id)
+        if job.type != type_name:
+            raise JobNotFoundError(job_id)
+        return job
+
+    async def documents(self, job: Job) -> Documents:
+        """The job's input and result. Raises `JobNotFoundError`."""
+        return await self._store.documents(job.owner, job.id)
+
+    async def page(
+        self, caller: Caller, filter: JobFilter, limit: int, cursor: str | None, *, parameter: str = "cursor"
+    ) -> Page:
+        """Jobs, newest first. Raises `InvalidError`, naming `parameter`, for a cursor that belongs to no list."""
+        try:
+            return await self._store.page(caller.sees, filter, limit, cursor)
+        except ValueError:
+            raise InvalidError([(f"/{parameter}", "is not a cursor of this list")]) from None
+
+    async def counts(self, caller: Caller) -> Counts:
+        """How many jobs there are, by type and status."""
+        return await self._store.counts(caller.sees)
+
+    async def logs(self, job: Job, after: int, limit: int) -> Sequence[LogLine]:
+        """At most `limit` log lines with a `seq` greater than `after`, oldest first."""
+        return await self._store.logs(job.id, after, job.last_seq, limit)
+
+    async def queue_position(self, job: Job, now: datetime) -> int | None:
+        """A 1-based estimate of the job's place in the queue; `None` beyond 1,000 and once it has left the queue."""
+        return await self._store.queue_position(job, now)

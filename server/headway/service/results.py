@@ -1,0 +1,78 @@
+"""Results and output files: reading them, deleting them."""
+
+import asyncio
+from pathlib import Path
+
+from ..clock import utc_now
+from ..domain.access import Caller
+from ..domain.jobs import Job, OutputFile, Status
+from ..errors import JobHasFailedError, NotFinishedError, OutputNotFoundError, ResultGoneError
+from ..ports.files import Outputs
+from ..ports.jobs import Control
+from ..representation import INLINE_RESULT_BYTES, error_fields, poll_after_s
+from .reading import Reading
+
+
+class Results:
+    """What jobs have made."""
+
+    def __init__(self, store: Control, reading: Reading, files: Outputs) -> None:
+        self._store = store
+        self._reading = reading
+        self._files = files
+
+    async def value(self, job: Job) -> bytes:
+        """What the handler returned, as JSON text. Raises like `check_completed`, and `ResultGoneError` if deleted."""
+        check_completed(job)
+        documents = await self._reading.documents(job)
+        if documents.result_json is None:
+            raise ResultGoneError("The result was deleted.")
+        return documents.result_json.encode()
+
+    async def inline(self, job: Job) -> bytes:
+        """What the handler returned, as JSON text, if it is at most 64 KiB; otherwise `null`."""
+        if job.result_bytes is None or job.result_bytes > INLINE_RESULT_BYTES:
+            return b"null"
+        documents = await self._reading.documents(job)
+        return (documents.result_json or "null").encode()
+
+    def output(self, job: Job, name: str) -> tuple[OutputFile, Path]:
+        """The output file of that name, and where it is. Raises `OutputNotFoundError`."""
+        file = next((file for file in job.files if file.name == name), None)
+        if file is None:
+            raise OutputNotFoundError("The job has no such file.")
+        return file, self._files.output_file(job.id, name)
+
+    def download_name(self, job: Job, name: str | None) -> str:
+        """Which file a download without a name means: the first by name. Raises like `check_completed`, too."""
+        check_completed(job)
+        if job.result_bytes is None:
+            raise ResultGoneError("The files were deleted.")
+        if not job.files:
+            raise OutputNotFoundError("The job made no file.")
+        return job.files[0].name if name is None else name
+
+    async def delete(self, caller: Caller, job_id: str) -> None:
+        """Delete result and output files, and keep the record. Raises `NotFinishedError` before the end."""
+        job = await self._reading.job(caller, job_id)
+        if not job.terminal:
+            raise not_finished(job)
+        await self._store.delete_result(job.owner, job.id, utc_now())
+        await asyncio.to_thread(self._files.discard_output, job)
+
+
+def check_completed(job: Job) -> None:
+    """Raises `NotFinishedError`, `JobHasFailedError` or `ResultGoneError` if the job has no result to show."""
+    if not job.terminal:
+        raise not_finished(job)
+    if job.status is Status.FAILED:
+        raise JobHasFailedError(
+            None if job.error is None else job.error.title, None if job.error is None else error_fields(job.error)
+        )
+    if job.status is Status.CANCELLED:
+        raise ResultGoneError("The job was cancelled.")
+
+
+def not_finished(job: Job) -> NotFinishedError:
+    """The error that says when to ask again."""
+    return NotFinishedError(f"The job is {job.status}.", poll_after_s(job))

@@ -1,0 +1,35 @@
+"""What somebody asks for when they submit a job: one object for every way in."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..domain.jobs import UploadedFile
+from .idempotency import fingerprint_of
+from .options import SubmitOptions
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job to be made: typed or enveloped, from JSON or a form, by HTTP, a command or an embedding program."""
+
+    type: str
+    fields: Mapping[str, Any]
+    """The input, without its uploads."""
+    options: SubmitOptions = field(default_factory=SubmitOptions)
+    uploads: Mapping[str, UploadedFile] = field(default_factory=dict)
+    """What is known of each uploaded file, by its field."""
+    incoming: Path | None = None
+    """The directory that holds the uploads until the job is accepted. The caller removes what is left of it."""
+    sums: Mapping[str, str] = field(default_factory=dict)
+    """The SHA-256 of each upload, in hexadecimal. Needed with an idempotency key alone."""
+    pointer: str = ""
+    """Where the input stands in what the client sent: the JSON pointers of errors begin with it."""
+
+    def fingerprint(self) -> str:
+        """The request as an idempotency key identifies it: files count by their sums, not by their names."""
+        options = self.options.model_dump(
+            mode="json", by_alias=False, include=set(SubmitOptions.model_fields), exclude_defaults=True
+        )
+        return fingerprint_of({"type": self.type, "input": self.fields, "options": options, "files": self.sums})

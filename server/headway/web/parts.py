@@ -1,0 +1,51 @@
+"""What endpoints work with: one typed object in the application, under one key."""
+
+from dataclasses import dataclass, field
+
+from aiohttp import StreamReader, web
+
+from ..authoring.job_types import Registry
+from ..metrics import Metrics
+from ..ports.events import EventHub
+from ..ports.jobs import JobStore
+from ..ports.keys import KeyStore
+from ..ports.record import RecordKeeper
+from ..representation import Encoder
+from ..service.service import Service
+from ..settings import Settings
+from .connections.lost_clients import LostClients
+from .responses.ready import ReadyAnswers
+from .streams.audiences import Audiences
+from .streams.fan_out import FanOut
+from .streams.open_streams import OpenStreams
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The rooms behind the HTTP side, and what the HTTP side keeps of its own."""
+
+    service: Service
+    store: JobStore
+    """For streams and polls, which read it at every bell."""
+    hub: EventHub
+    keeper: RecordKeeper
+    keys: KeyStore
+    registry: Registry
+    settings: Settings
+    metrics: Metrics
+    encoder: Encoder
+    streams: OpenStreams
+    fan_out: FanOut
+    audiences: Audiences
+    lost_clients: LostClients = field(default_factory=LostClients)
+    ready: ReadyAnswers = field(default_factory=ReadyAnswers)
+    arriving: set[StreamReader] = field(default_factory=set)
+    """The bodies of submissions that are still being received."""
+
+
+PARTS = web.AppKey("parts", Parts)
+
+
+def parts(request: web.Request) -> Parts:
+    """What the request's application works with."""
+    return request.app[PARTS]
