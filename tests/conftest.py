@@ -23,10 +23,8 @@ def serving() -> Iterator[Serving]:
     """Starts servers that know the test jobs; they are gone at the end of the test."""
     with ExitStack() as stack:
 
-        def serve(
-            data_dir: str | Path = ":memory:", *arguments: str, env: dict[str, str] | None = None
-        ) -> ServerProcess:
-            server = ServerProcess(data_dir, "--jobs", str(TEST_JOBS), *arguments, env=env)
+        def serve(data_dir: str | Path = ":memory:", *arguments: str, **options: Any) -> ServerProcess:
+            server = ServerProcess(data_dir, "--jobs", str(TEST_JOBS), *arguments, **options)
             return stack.enter_context(server)
 
         yield serve

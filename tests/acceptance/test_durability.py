@@ -41,7 +41,8 @@ def test_the_records_sync_precedes_each_202(folder_on_a_disk: Path) -> None:
     if shutil.which("strace") is None:
         _without_strace("it is not installed")
     log = folder_on_a_disk / "strace.log"
-    with ServerProcess(folder_on_a_disk / "data", "--jobs", str(TEST_JOBS), "--max-running", "1") as server:
+    arguments = ("--jobs", str(TEST_JOBS), "--max-running", "1")
+    with ServerProcess(folder_on_a_disk / "data", *arguments, from_scratch=True) as server:
         server.submit("noop")
         tracer = _attached(server.process.pid, log)
         ids = [server.submit("noop", query="?runAt=2099-01-01T00:00:00Z") for _ in range(SUBMISSIONS)]

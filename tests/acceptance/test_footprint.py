@@ -15,7 +15,7 @@ LIMIT_BYTES = 200 * 1024 * 1024
 
 
 def test_a_200_mb_csv_stays_under_200_mib(serving: Serving, tmp_path: Path) -> None:
-    server = serving(tmp_path)
+    server = serving(tmp_path, from_scratch=True)
     rows, chunks = _orders()
     most = [0]
 

@@ -20,7 +20,8 @@ SUBMITTED_MS = 1_772_366_400_000
 
 def test_100_000_queued_jobs_and_a_restart(tmp_path: Path) -> None:
     arguments = ("--jobs", str(TEST_JOBS), "--max-running", "1")
-    with ServerProcess(tmp_path, *arguments, env={"HEADWAY_MAX_QUEUED": str(2 * QUEUED)}) as server:
+    room = {"HEADWAY_MAX_QUEUED": str(2 * QUEUED)}
+    with ServerProcess(tmp_path, *arguments, env=room, from_scratch=True) as server:
         assert server.stop() == 0
         expected = _queue_many(tmp_path / "headway.db")
         started_s = calm_s()

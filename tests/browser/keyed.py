@@ -1,14 +1,12 @@
 """A server that lets nobody in without a key, and the commands that make and revoke keys."""
 
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from tests.browser.conftest import JOBS
 from tests.browser.tab import PageServer
-from tests.support.process import PATIENCE_S, Event, Reply
+from tests.support.process import Event, Reply, run_command
 
 PUBLIC_URL = "http://headway.test"
 """Not this machine's name, so keys are needed; the pages are opened at 127.0.0.1 all the same."""
@@ -31,8 +29,7 @@ class KeyedServer(PageServer):
         self._keys("revoke", name)
 
     def _keys(self, *arguments: str) -> str:
-        command = [sys.executable, str(self.script), "keys", *arguments, "--data-dir", str(self._data_dir)]
-        done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=PATIENCE_S)
+        done = run_command("keys", *arguments, "--data-dir", str(self._data_dir))
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 

@@ -33,7 +33,7 @@ def _refused(*arguments: str) -> str:
 
 
 def test_the_first_line_on_stdout_is_the_address_and_there_is_no_other(serving: Serving) -> None:
-    server = serving()
+    server = serving(from_scratch=True)
     assert server.request("GET", "/healthz").status == 200
     assert server.stop() == 0
     assert server.process.stdout is not None
@@ -49,7 +49,7 @@ def test_a_busy_port_is_one_line_that_says_what_to_do(tmp_path: Path) -> None:
 
 
 def test_a_second_server_on_one_directory_is_refused_with_the_first_ones_pid(serving: Serving, tmp_path: Path) -> None:
-    first = serving(tmp_path)
+    first = serving(tmp_path, from_scratch=True)
     said = _refused("--port", "0", "--data-dir", str(tmp_path))
     assert f"process {first.process.pid}" in said
     assert "--data-dir" in said
@@ -125,7 +125,7 @@ def test_jobs_are_loaded_by_name_from_the_working_directory(tmp_path: Path) -> N
     previous = Path.cwd()
     os.chdir(tmp_path)
     try:
-        with ServerProcess(tmp_path / "data", "--jobs", "own_jobs") as server:
+        with ServerProcess(tmp_path / "data", "--jobs", "own_jobs", from_scratch=True) as server:
             assert server.wait_for(server.submit("own-blocking"))["result"] == "mine"
     finally:
         os.chdir(previous)
@@ -161,7 +161,7 @@ def test_without_its_packages_it_says_how_to_set_it_up() -> None:
 
 
 def test_json_logs_are_one_object_a_line(serving: Serving) -> None:
-    server = serving(":memory:", "--log-format", "json")
+    server = serving(":memory:", "--log-format", "json", from_scratch=True)
     server.wait_for(server.submit("raises", {"text": "boom"}))
     assert server.stop() == 0
     lines = [json.loads(line) for line in server.log().splitlines()]

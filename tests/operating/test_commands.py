@@ -1,15 +1,13 @@
 """`purge`, `backup` and `doctor`, beside a live server and without one."""
 
 import sqlite3
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ROOT, ServerProcess
+from tests.support.process import ServerProcess, run_command
 from tests.support.serving import Serving
 
 PAGE_BYTES = 4096
@@ -29,19 +27,14 @@ def _prepared(serving: Serving, folder: Path, *, live: bool) -> Iterator[ServerP
     yield server
 
 
-def _run(*arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(ROOT / "run.py"), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
-
-
 @LIVE
 def test_purge_deletes_what_ended_long_enough_ago_like_this(serving: Serving, tmp_path: Path, live: bool) -> None:
     with _prepared(serving, tmp_path, live=live) as server:
         where = ("--data-dir", str(tmp_path))
-        assert _run("purge", "--older-than", "1h", *where).stdout == "0 jobs were deleted\n"
+        assert run_command("purge", "--older-than", "1h", *where).stdout == "0 jobs were deleted\n"
         completed = ("purge", "--older-than", "0s", "--status", "completed", *where)
-        assert _run(*completed, "--dry-run").stdout == "3 jobs would be deleted\n"
-        assert _run(*completed).stdout == "3 jobs were deleted\n"
+        assert run_command(*completed, "--dry-run").stdout == "3 jobs would be deleted\n"
+        assert run_command(*completed).stdout == "3 jobs were deleted\n"
         assert list((tmp_path / "jobs").iterdir()) == []
         if not live:
             server.restart()
@@ -52,7 +45,7 @@ def test_purge_deletes_what_ended_long_enough_ago_like_this(serving: Serving, tm
 def test_a_backup_is_a_whole_record_of_its_own(serving: Serving, tmp_path: Path, live: bool) -> None:
     with _prepared(serving, tmp_path / "data", live=live):
         target = tmp_path / "copy.db"
-        done = _run("backup", str(target), "--data-dir", str(tmp_path / "data"))
+        done = run_command("backup", str(target), "--data-dir", str(tmp_path / "data"))
         assert (done.returncode, done.stderr) == (0, "")
         assert f"{target.stat().st_size:,} bytes written" in done.stdout
         assert target.stat().st_mode & 0o777 == 0o600
@@ -60,16 +53,16 @@ def test_a_backup_is_a_whole_record_of_its_own(serving: Serving, tmp_path: Path,
         assert connection.execute("SELECT count(*) FROM jobs").fetchone() == (4,)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
         connection.close()
-        again = _run("backup", str(target), "--data-dir", str(tmp_path / "data"))
+        again = run_command("backup", str(target), "--data-dir", str(tmp_path / "data"))
         assert (again.returncode, "exists already" in again.stderr) == (2, True)
-        nowhere = _run("backup", str(tmp_path / "no" / "such.db"), "--data-dir", str(tmp_path / "data"))
+        nowhere = run_command("backup", str(tmp_path / "no" / "such.db"), "--data-dir", str(tmp_path / "data"))
         assert (nowhere.returncode, nowhere.stderr.count("\n")) == (2, 1)
 
 
 @LIVE
 def test_the_doctor_finds_a_sound_record_sound(serving: Serving, tmp_path: Path, live: bool) -> None:
     with _prepared(serving, tmp_path, live=live):
-        done = _run("doctor", "--data-dir", str(tmp_path))
+        done = run_command("doctor", "--data-dir", str(tmp_path))
         assert (done.returncode, done.stderr) == (0, "")
         assert "endedJobs  4" in done.stdout
         assert "integrity  ok" in done.stdout
@@ -82,14 +75,14 @@ def test_the_doctor_names_damage_and_exits_with_1(serving: Serving, tmp_path: Pa
         start = len(content) // 2 // PAGE_BYTES * PAGE_BYTES  # a page's head: what is behind it may be empty
         content[start : start + 2048] = b"\xa5" * 2048
         database.write_bytes(content)
-        done = _run("doctor", "--data-dir", str(tmp_path))
+        done = run_command("doctor", "--data-dir", str(tmp_path))
         assert done.returncode in (1, 2)
         assert "Traceback" not in done.stderr
         assert "integrity  damaged" in done.stdout or "damaged" in done.stderr or "cannot be read" in done.stderr
 
 
 def test_a_directory_without_a_record_is_one_line(tmp_path: Path) -> None:
-    done = _run("doctor", "--data-dir", str(tmp_path))
+    done = run_command("doctor", "--data-dir", str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "--data-dir" in done.stderr
 
@@ -97,11 +90,11 @@ def test_a_directory_without_a_record_is_one_line(tmp_path: Path) -> None:
 def test_the_socket_is_reached_below_a_long_path_too(serving: Serving, tmp_path: Path) -> None:
     folder = tmp_path / ("long" * 20) / ("path" * 20)
     with _prepared(serving, folder, live=True):
-        assert _run("doctor", "--data-dir", str(folder)).returncode == 0
+        assert run_command("doctor", "--data-dir", str(folder)).returncode == 0
         assert (folder / "headway.sock").stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize("wrong", [("--older-than", "soon"), ("--older-than", "1d", "--status", "running")])
 def test_a_purge_that_makes_no_sense_is_one_line(tmp_path: Path, wrong: tuple[str, ...]) -> None:
-    done = _run("purge", *wrong, "--data-dir", str(tmp_path))
+    done = run_command("purge", *wrong, "--data-dir", str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -1,17 +1,15 @@
 """API keys as an operator makes them, and requests in their name."""
 
-import subprocess
-import sys
 from collections.abc import Mapping
 from pathlib import Path
+from subprocess import CompletedProcess
 
-from tests.support.process import ROOT
+from tests.support.process import run_command
 
 
-def keys(data_dir: Path, *arguments: str) -> "subprocess.CompletedProcess[str]":
+def keys(data_dir: Path, *arguments: str) -> CompletedProcess[str]:
     """`run.py keys …`."""
-    command = [sys.executable, str(ROOT / "run.py"), "keys", *arguments, "--data-dir", str(data_dir)]
-    return subprocess.run(command, capture_output=True, text=True, check=False)
+    return run_command("keys", *arguments, "--data-dir", str(data_dir))
 
 
 def make_key(data_dir: Path, name: str, *flags: str) -> str:

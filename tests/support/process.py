@@ -1,4 +1,4 @@
-"""A real server process for tests: `run.py` started, spoken to, stopped or killed with real signals."""
+"""A real server process for tests: `run.py`, sent requests, stopped or killed with real signals."""
 
 import contextlib
 import http.client
@@ -15,9 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
 
+from tests.support import forking
+from tests.support.forking import ForkedProcess
 from tests.support.log_scan import check_log
 
 ROOT = Path(__file__).parents[2]
+RUN = ROOT / "run.py"
 PATIENCE_S = 45.0
 """Ends a wait that is in vain; no test is expected to come near."""
 
@@ -38,18 +41,29 @@ class Reply:
 class ServerProcess:
     """`run.py serve` on a free port. A context manager: at its end the process is gone."""
 
-    script = ROOT / "run.py"
+    script = RUN
 
-    def __init__(self, data_dir: str | Path = ":memory:", *arguments: str, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: str | Path = ":memory:",
+        *arguments: str,
+        env: dict[str, str] | None = None,
+        from_scratch: bool = False,
+    ) -> None:
+        """`from_scratch`: an interpreter of its own, where memory or the start itself is what is tested."""
         self._command = [sys.executable, str(self.script), "--port", "0", "--data-dir", str(data_dir), *arguments]
         self._env = {**os.environ, **(env or {})}
+        self._from_scratch = from_scratch
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
-        self.process: subprocess.Popen[bytes]
+        self.process: subprocess.Popen[bytes] | ForkedProcess
         self.port = 0
 
     def start(self) -> Self:
         """Start it and wait until it answers."""
-        self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=self._stderr, env=self._env)
+        if self._from_scratch or self._command[:2] != [sys.executable, str(RUN)]:
+            self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=self._stderr, env=self._env)
+        else:
+            self.process = ForkedProcess(self._command[1:], self._env, None, self._stderr.fileno())
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
         prefix = "Listening on http://127.0.0.1:"
@@ -156,6 +170,11 @@ class ServerProcess:
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S) as connection:
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
+
+
+def run_command(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+    """`run.py` with these arguments: a command that ends by itself, or a server that cannot start."""
+    return forking.run([str(RUN), *arguments], {**os.environ, **(env or {})}, PATIENCE_S)
 
 
 @dataclass(frozen=True)

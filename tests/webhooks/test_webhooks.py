@@ -2,8 +2,6 @@
 
 import random
 import re
-import subprocess
-import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -13,7 +11,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
-from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually, multipart
+from tests.support.process import ServerProcess, eventually, multipart, run_command
 from tests.support.receiver import Received, Receiver, answering, bombing, flooding, hanging
 from tests.support.record import snapshot
 from tests.support.representation import INSTANT, assert_representation
@@ -38,8 +36,7 @@ other = receiver
 
 def run(data_dir: Path, *arguments: str) -> str:
     """What an operator's command prints."""
-    command = [sys.executable, str(ROOT / "run.py"), *arguments, "--data-dir", str(data_dir)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = run_command(*arguments, "--data-dir", str(data_dir))
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -177,8 +174,7 @@ def test_a_job_type_can_have_a_webhook_of_its_own(serving: Serving, receiver: Re
     receiver.wait_for(1, path="/of-the-job")
     assert len(receiver.received) == 2
     server.stop()
-    command = [sys.executable, str(ROOT / "run.py"), "--data-dir", str(tmp_path / "data"), "--jobs", str(module)]
-    refused = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    refused = run_command("--data-dir", str(tmp_path / "data"), "--jobs", str(module))
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
     assert "the job type hooked: webhook_url: The URL's address is loopback" in refused.stderr
 
@@ -416,8 +412,7 @@ def test_during_a_rotation_old_and_new_secret_verify(
 )
 def test_an_order_that_makes_no_sense_is_one_line(serving: Serving, tmp_path: Path, wrong: tuple[str, ...]) -> None:
     serving(tmp_path)
-    command = [sys.executable, str(ROOT / "run.py"), "secrets", *wrong, "--data-dir", str(tmp_path)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = run_command("secrets", *wrong, "--data-dir", str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 

@@ -2,11 +2,8 @@
 
 import contextlib
 import http.client
-import os
 import re
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -16,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.keys import bearer, keys, make_key
-from tests.support.process import PATIENCE_S, ROOT, Reply, ServerProcess, eventually
+from tests.support.process import PATIENCE_S, Reply, ServerProcess, eventually, run_command
 from tests.support.serving import TEST_JOBS, Serving
 
 UNKNOWN_KEY = "hwk_" + "a" * 43
@@ -228,9 +225,7 @@ def test_keys_and_sessions_are_there_after_a_crash(tmp_path: Path) -> None:
 @pytest.mark.parametrize("flags", [["--host", "0.0.0.0"], ["--host", "::"], []])  # noqa: S104 - that is the point
 def test_a_server_that_others_reach_does_not_start_without_a_key(flags: list[str], tmp_path: Path) -> None:
     public = {} if flags else {"HEADWAY_PUBLIC_URL": "https://jobs.example.com"}
-    command = [sys.executable, str(ROOT / "run.py"), "--port", "0", "--data-dir", str(tmp_path), *flags]
-    env = {**os.environ, **public}
-    refused = subprocess.run(command, env=env, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    refused = run_command("--port", "0", "--data-dir", str(tmp_path), *flags, env=public)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert "there is no API key: make one with `python run.py keys create NAME`" in refused.stderr
     assert "Traceback" not in refused.stderr

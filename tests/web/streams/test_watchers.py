@@ -102,7 +102,9 @@ def started(server: ServerProcess, folder: Path, updates: int, burst: int) -> st
 def test_one_that_takes_nothing_among_a_thousand_is_cut_and_costs_the_others_nothing(
     serving: Serving, tmp_path: Path
 ) -> None:
-    server = serving(":memory:", "--jobs", WATCHED_JOBS, env={**ROOM, "HEADWAY_STREAM_STALL_TIMEOUT_S": "2"})
+    server = serving(
+        ":memory:", "--jobs", WATCHED_JOBS, from_scratch=True, env={**ROOM, "HEADWAY_STREAM_STALL_TIMEOUT_S": "2"}
+    )
     path = started(server, tmp_path, UPDATES, burst=100)
     with (
         RawStream(server, path, receive_buffer=4096) as stalled,
@@ -126,7 +128,7 @@ def test_one_that_takes_nothing_among_a_thousand_is_cut_and_costs_the_others_not
 def test_nothing_is_queued_for_one_that_takes_nothing_and_it_is_sent_the_newest_when_it_reads_on(
     serving: Serving, tmp_path: Path
 ) -> None:
-    server = serving(":memory:", "--jobs", WATCHED_JOBS, env={"HEADWAY_TICK_S": "0"})
+    server = serving(":memory:", "--jobs", WATCHED_JOBS, from_scratch=True, env={"HEADWAY_TICK_S": "0"})
     path = started(server, tmp_path, FRAMES, burst=1)
     with (
         RawStream(server, path, receive_buffer=4096) as stalled,
@@ -169,7 +171,7 @@ def inside(server: ServerProcess) -> dict[str, int]:
 
 
 def test_a_thousand_that_come_and_go_leave_nothing_behind(serving: Serving) -> None:
-    server = serving(":memory:", "--jobs", WATCHED_JOBS, env=ROOM)
+    server = serving(":memory:", "--jobs", WATCHED_JOBS, from_scratch=True, env=ROOM)
     waiting = server.submit("noop", query=LATER)
     running = server.submit("storms", {"steps": 1_000_000, "step_s": 0.01})
     paths = [f"/jobs/{waiting}/progress", f"/jobs/{running}/progress", "/jobs/progress", "/jobs/progress?status=queued"]
