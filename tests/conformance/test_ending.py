@@ -68,7 +68,7 @@ async def test_where_the_handler_says_that_its_result_is_stays_with_the_job(stor
 
 
 async def test_a_failed_job_says_why(store: JobStore) -> None:
-    ended = await finish(store, await running_job(store, retain_s=60.0), Failed(ERROR, retryable=False), 9, LAST)
+    ended = await finish(store, await running_job(store, retain_s=60.0), Failed(ERROR), 9, LAST)
     assert (ended.status, ended.error, ended.failures) == (Status.FAILED, ERROR, 1)
     assert (ended.completed_at, ended.expires_at) == (at(9), at(69))
     assert ended.progress == KEPT

@@ -1,9 +1,9 @@
-"""The executor's small tools: the wait that survives cancellation, and the pause before another attempt."""
+"""The executor's small tools: the wait that survives cancellation."""
 
 import asyncio
 
 import pytest
-from headway.running.executor import BACKOFF_CAP_S, backoff_s, uncancellable
+from headway.running.executor import uncancellable
 
 
 class Work:
@@ -81,13 +81,3 @@ async def test_an_error_is_told_to_a_cancelled_caller_too() -> None:
     work.may_end.set()
     with pytest.raises(RuntimeError, match="broken"):
         await caller
-
-
-def test_the_pause_doubles_and_is_capped() -> None:
-    assert [backoff_s(failures, 1.0) for failures in range(4)] == [2.0, 4.0, 8.0, 16.0]
-    assert backoff_s(20, 1.0) == backoff_s(1_000, 1.0) == BACKOFF_CAP_S
-
-
-def test_the_pause_is_anything_up_to_its_length() -> None:
-    assert backoff_s(3, 0.0) == 0.0
-    assert backoff_s(3, 0.5) == 8.0

@@ -52,6 +52,11 @@ class JobType:
         return self.input_type.model_validate_json(input_json, strict=True, extra=extra, context={UPLOADS: uploads})
 
     @property
+    def recovery_limit(self) -> int | None:
+        """How many crashes of the server a job survives; `None`: as many as the server's setting says."""
+        return 0 if self.on_interrupt == "fail" else self.max_recoveries
+
+    @property
     def _closed(self) -> bool:
         """Whether unknown fields are refused, in every part of the input: unless its model says it takes them."""
         return self.input_type is None or self.input_type.model_config.get("extra") not in ("allow", "ignore")

@@ -19,13 +19,27 @@ the recorded version lags by a few; a step this size never lets a client see it 
 
 
 class Status(StrEnum):
-    """A job's state. The one line says who moves it out of there."""
+    """A job's state. Each says what it means and which module moves a job out of it."""
 
-    QUEUED = "queued"  # the engine, by a claim once `run_at` has come; a client, by a cancel
-    RUNNING = "running"  # the attempt that holds the claim; recovery, after a crash
-    COMPLETED = "completed"  # nobody
-    FAILED = "failed"  # nobody: a retry by a client makes a new job
-    CANCELLED = "cancelled"  # nobody
+    QUEUED = "queued"
+    """Accepted, and waiting for `run_at` and a free slot: new, or between two attempts. `running.engine` claims it
+    (CLAIM). A client's cancel ends it at once (CANCEL_QUEUED).
+    """
+    RUNNING = "running"
+    """Claimed: attempt number `attempt` is its only writer. `running.executor` records the attempt's outcome (COMPLETE,
+    FAIL, CANCEL or REQUEUE). After a crash, `running.engine` has the store recover it at the next start. A client's
+    cancel does not change the state: it is a request that the attempt is told of.
+    """
+    COMPLETED = "completed"
+    """The handler returned; result and output files are there. Final: `operating.retention` deletes the job when
+    `expires_at` has passed.
+    """
+    FAILED = "failed"
+    """No attempt is left, or the handler said that a retry would not help; `error` says why. Final: a client's retry
+    is a new job, whose `retry_of` names this one.
+    """
+    CANCELLED = "cancelled"
+    """Ended by a client's request, before or during an attempt. Final, as for FAILED."""
 
 
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
@@ -33,7 +47,7 @@ ACTIVE = frozenset({Status.QUEUED, Status.RUNNING})
 
 
 class Transition(StrEnum):
-    """A change of state, named like the statement in `sqlite/queries` that performs it."""
+    """A change of state. A backend has one statement for each, of the same name."""
 
     CLAIM = "claim"
     REQUEUE = "requeue"
@@ -53,7 +67,7 @@ TRANSITIONS: Mapping[Transition, tuple[Status, Status]] = MappingProxyType(
         Transition.CANCEL_QUEUED: (Status.QUEUED, Status.CANCELLED),
     }
 )
-"""Every legal change of state: from, to. What is not here does not happen."""
+"""Every legal change of state: from, to."""
 
 EVENT_OF: Mapping[Status, WebhookEvent] = MappingProxyType(
     {
@@ -63,7 +77,7 @@ EVENT_OF: Mapping[Status, WebhookEvent] = MappingProxyType(
         Status.CANCELLED: WebhookEvent.CANCELLED,
     }
 )
-"""The event of entering a state; of going back into the queue nobody is told."""
+"""The event of entering a state. Returning to the queue has none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +91,8 @@ class JobError:
 
     @property
     def text(self) -> str:
-        """Both in one, for those who have one field for it."""
-        return self.title if self.detail is None else f"{self.title}: {self.detail}"
-
-
-INTERRUPTED = JobError(
-    type="interrupted",
-    title="The server stopped while the job ran",
-    detail="It was started as often as its type allows.",
-    status=500,
-)
+        """Title and detail as one line."""
+        return f"{self.title}: {self.detail}" if self.detail else self.title
 
 
 @dataclass(frozen=True, slots=True)

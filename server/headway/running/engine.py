@@ -73,9 +73,7 @@ class EmbeddedEngine:
 
     def _recoveries_by_type(self) -> dict[str, int]:
         """How many crashes a job may survive, for the types that say so."""
-        limits = {job_type.name: job_type.max_recoveries for job_type in self._registry}
-        limits |= {job_type.name: 0 for job_type in self._registry if job_type.on_interrupt == "fail"}
-        return {name: limit for name, limit in limits.items() if limit is not None}
+        return {job_type.name: limit for job_type in self._registry if (limit := job_type.recovery_limit) is not None}
 
     async def stop(self, grace_s: float) -> None:
         self._stopping = True

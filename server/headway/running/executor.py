@@ -10,7 +10,7 @@ import random
 import time
 import traceback
 from collections.abc import Awaitable
-from datetime import datetime, timedelta
+from datetime import datetime
 from functools import partial
 from typing import Any, TypeVar
 
@@ -21,8 +21,8 @@ from ..authoring.contexts import Context
 from ..authoring.job_types import JobType, Registry
 from ..authoring.uploads import Upload
 from ..clock import utc_now
-from ..domain.jobs import INTERRUPTED, Job, JobError, Status
-from ..domain.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Retry
+from ..domain.jobs import Job, JobError, Status
+from ..domain.outcomes import Cancelled, Completed, Failed, Outcome, Retry, after_failure, after_shutdown
 from ..errors import ClaimLostError, JobFailed, JobNotFoundError, StoreUnavailableError
 from ..metrics import JobMetrics
 from ..ports.files import AttemptFiles
@@ -34,8 +34,6 @@ from .limits import RunLimits
 from .processes.channel import Message
 from .processes.process import Child
 
-BACKOFF_BASE_S = 2.0
-BACKOFF_CAP_S = 300.0
 POLITE_CANCEL_S = 1.0
 """How long a `def` handler may look at `ctx.cancelled` by itself before it is interrupted."""
 MAX_START_S = 60.0
@@ -237,8 +235,8 @@ class Executor:
             case Returned():
                 return await self._completed(attempt, end)
             case Raised(error, final=True):
-                attempt.logs.add("error", _in_one_line(error))
-                return Failed(error, retryable=False)
+                attempt.logs.add("error", error.text)
+                return Failed(error)
             case _ if reason is StopReason.SHUTDOWN:
                 return self._interrupted(attempt)
             case _ if reason is StopReason.TIMEOUT or reason is StopReason.STALLED:
@@ -253,9 +251,7 @@ class Executor:
     def _interrupted(self, attempt: Attempt) -> Outcome:
         """The server stops: the job waits for the next one, unless its type says that it must not run twice."""
         job_type = self._registry.get(attempt.job.type)
-        if job_type is not None and job_type.on_interrupt == "fail":
-            return Failed(INTERRUPTED, retryable=False)
-        return Interrupted()
+        return after_shutdown(may_restart=job_type is None or job_type.on_interrupt == "requeue")
 
     async def _completed(self, attempt: Attempt, end: Returned) -> Outcome:
         if not self._files.has_output(attempt.job):
@@ -270,13 +266,13 @@ class Executor:
 
     def _failed(self, attempt: Attempt, error: JobError) -> Outcome:
         """A failure that another attempt may mend, if the job has one left."""
-        job = attempt.job
-        attempt.logs.add("error", _in_one_line(error))
-        if job.failures + 1 >= job.max_attempts:
-            return Failed(error)
-        delay_s = backoff_s(job.failures, random.random())  # noqa: S311 - jitter keeps no secret
-        attempt.logs.add("info", f"attempt {job.attempt} failed, the next one starts in {delay_s:.0f} s")
-        return Retry(error, _now() + timedelta(seconds=delay_s))
+        attempt.logs.add("error", error.text)
+        now = _now()
+        outcome = after_failure(attempt.job, error, now, random.random())  # noqa: S311 - jitter keeps no secret
+        if isinstance(outcome, Retry):
+            delay_s = (outcome.run_at - now).total_seconds()
+            attempt.logs.add("info", f"attempt {attempt.job.attempt} failed, the next one starts in {delay_s:.0f} s")
+        return outcome
 
     # Record
 
@@ -329,14 +325,6 @@ async def uncancellable(awaitable: Awaitable[T]) -> T:
     if cancelled and not task.cancelled() and task.exception() is None:
         raise asyncio.CancelledError
     return task.result()
-
-
-def backoff_s(failures: int, luck: float) -> float:
-    """Seconds until the next attempt: exponential with full jitter, capped. `luck` is between 0 and 1.
-
-    Source: "Exponential Backoff And Jitter", AWS Architecture Blog, 2015.
-    """
-    return luck * min(BACKOFF_CAP_S, BACKOFF_BASE_S * 2.0**failures)
 
 
 async def _stop_child(child: Child, task: asyncio.Task[Message], attempt: Attempt) -> None:
@@ -405,10 +393,6 @@ def _shown(failure: JobFailed) -> JobError:
 
 def _handler_error(detail: str) -> JobError:
     return _error("handler-error", "The job's handler raised an error", detail)
-
-
-def _in_one_line(error: JobError) -> str:
-    return ": ".join(part for part in (error.title, error.detail) if part)
 
 
 def _timed_out(attempt: Attempt) -> JobError:

@@ -14,8 +14,18 @@ from ...domain.access import EVERY_OWNER
 from ...domain.deliveries import WebhookEvent
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.instants import from_ms, to_ms
-from ...domain.jobs import INTERRUPTED, RECOVERY_VERSION_STEP, Claim, Job, NewJob, NewLogLine, Status, Transition
-from ...domain.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Retry
+from ...domain.jobs import RECOVERY_VERSION_STEP, TRANSITIONS, Claim, Job, NewJob, NewLogLine, Status, Transition
+from ...domain.outcomes import (
+    Cancelled,
+    Completed,
+    Failed,
+    Interrupted,
+    Outcome,
+    Retry,
+    after_crash,
+    counted,
+    transition_of,
+)
 from ...domain.progress import Progress
 from ...ports.jobs import Claims, LogBatch
 from .rows import COLUMN_COUNT, Parameters, error_json, files_json, new_job_values, progress_parameters, to_job
@@ -144,45 +154,43 @@ def finish(
     outcome's own statement refused to a current attempt.
     """
     number_lines(connection, LogBatch(job.id, job.attempt, lines))
-    transition, more = _end(outcome)
-    where = progress_parameters(progress) | more
+    where = progress_parameters(progress) | _ending(outcome)
     where |= {"id": job.id, "attempt": job.attempt, "version": version, "now": to_ms(now)}
+    changed = _move(connection, transition_of(outcome), where) or _move(connection, Transition.CANCEL, where)
+    if changed is not None and changed.job.terminal and changed.job.purge_requested:
+        _delete(connection, changed.job)
+        return replace(changed, deleted=True)
+    return changed
+
+
+def _move(connection: RecordConnection, transition: Transition, where: Parameters) -> Changed | None:
+    """Perform a transition of one job; `None` if the job has moved on."""
     row = connection.execute(SQL[transition], where).fetchone()
     if row is None:
-        row = connection.execute(SQL[Transition.CANCEL], where).fetchone()
-    if row is None:
         return None
-    ended = to_job(row)
-    connection.moved(Status.RUNNING, ended)
-    if ended.terminal and ended.purge_requested:
-        _delete(connection, ended)
-        return Changed(Status.RUNNING, ended, deleted=True)
-    return Changed(Status.RUNNING, ended)
+    job, before = to_job(row), TRANSITIONS[transition][0]
+    connection.moved(before, job)
+    return Changed(before, job)
 
 
-def _end(outcome: Outcome) -> tuple[Transition, Parameters]:
-    """The statement for an outcome and the parameters that only it has."""
+def _ending(outcome: Outcome) -> Parameters:
+    """The parameters that an outcome's statement takes beside those that all of them take."""
     match outcome:
         case Completed(result_json, files, result_url):
-            size = len(result_json.encode())
-            return Transition.COMPLETE, {
+            return {
                 "result": result_json,
-                "result_bytes": size,
+                "result_bytes": len(result_json.encode()),
                 "result_url": result_url,
                 "files": files_json(files),
             }
-        case Failed(error, _):
-            return Transition.FAIL, _counted(failed=1) | {"error": error_json(error)}
-        case Cancelled():
-            return Transition.CANCEL, {}
-        case Interrupted(crashed):
-            return Transition.REQUEUE, _counted(crashed=int(crashed), interrupted=1) | {"run_at": None}
+        case Failed(error):
+            return {"error": error_json(error), **counted(outcome)._asdict()}
+        case Interrupted():
+            return {"run_at": None, **counted(outcome)._asdict()}
         case Retry(_, run_at):
-            return Transition.REQUEUE, _counted(failed=1) | {"run_at": to_ms(run_at)}
-
-
-def _counted(*, failed: int = 0, crashed: int = 0, interrupted: int = 0) -> Parameters:
-    return {"failed": failed, "crashed": crashed, "interrupted": interrupted}
+            return {"run_at": to_ms(run_at), **counted(outcome)._asdict()}
+        case Cancelled():
+            return {}
 
 
 def cancel(
@@ -196,11 +204,9 @@ def cancel(
     found = connection.execute(getting(caller), where).fetchone()
     if found is None:
         return None
-    row = connection.execute(SQL[Transition.CANCEL_QUEUED], where).fetchone()
-    if row is not None:
-        job = to_job(row)
-        connection.moved(Status.QUEUED, job)
-        return Changed(Status.QUEUED, job)
+    cancelled = _move(connection, Transition.CANCEL_QUEUED, where)
+    if cancelled is not None:
+        return cancelled
     row = connection.execute(SQL["request_cancel"], where).fetchone()
     if row is not None:
         return Changed(Status.RUNNING, to_job(row))
@@ -239,33 +245,21 @@ def recover(
     latest_ms = to_ms(now) + NO_BACKOFF_IS_LONGER_MS
     connection.execute(SQL["due_again"], {"now": to_ms(now), "latest": latest_ms})
     rows = connection.execute(SQL["running"]).fetchall()
-    jobs = [to_job(row) for row in rows]
-    return [_recover_one(connection, job, now, by_type.get(job.type, max_recoveries), lines) for job in jobs]
+    return [_recover_one(connection, to_job(row), now, max_recoveries, by_type, lines) for row in rows]
 
 
 def _recover_one(
-    connection: RecordConnection, job: Job, now: datetime, max_recoveries: int, lines: Sequence[NewLogLine]
+    connection: RecordConnection,
+    job: Job,
+    now: datetime,
+    max_recoveries: int,
+    by_type: Mapping[str, int],
+    lines: Sequence[NewLogLine],
 ) -> Changed:
-    number_lines(connection, LogBatch(job.id, job.attempt, lines))
-    where = progress_parameters(job.progress) | {"id": job.id, "attempt": job.attempt, "now": to_ms(now)}
-    where |= {
-        "version": job.version + RECOVERY_VERSION_STEP,
-        "run_at": None,
-        "error": error_json(INTERRUPTED),
-    }
-    where |= _counted(crashed=1, interrupted=1)
-    if job.cancel_requested:
-        transition = Transition.CANCEL
-    elif job.recoveries >= max_recoveries:
-        transition = Transition.FAIL
-    else:
-        transition = Transition.REQUEUE
-    moved = to_job(connection.execute(SQL[transition], where).fetchone())
-    connection.moved(Status.RUNNING, moved)
-    if moved.terminal and moved.purge_requested:
-        _delete(connection, moved)
-        return Changed(Status.RUNNING, moved, deleted=True)
-    return Changed(Status.RUNNING, moved)
+    outcome = after_crash(job, by_type.get(job.type, max_recoveries))
+    changed = finish(connection, job, job.version + RECOVERY_VERSION_STEP, outcome, job.progress, lines, now)
+    assert changed is not None  # noqa: S101 - read in this transaction, so the attempt is current
+    return changed
 
 
 def number_lines(connection: RecordConnection, batch: LogBatch) -> int | None:

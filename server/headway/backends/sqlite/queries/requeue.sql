@@ -2,7 +2,7 @@ UPDATE jobs SET
     status = 'queued', updated_at = :now, run_at = coalesce(:run_at, run_at),
     percent = NULL, done = NULL, total = NULL, unit = NULL, message = :message, step = NULL,
     rate_per_second = NULL, eta_s = NULL,
-    failures = failures + :failed, recoveries = recoveries + :crashed, interruptions = interruptions + :interrupted,
+    failures = failures + :failures, recoveries = recoveries + :recoveries, interruptions = interruptions + :interruptions,
     last_seq = last_seq + 1, state_seq = last_seq + 1, version = max(version, :version) + 1
 WHERE id = :id AND status = 'running' AND attempt = :attempt AND cancel_requested = 0
 RETURNING {columns}
