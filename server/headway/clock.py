@@ -1,6 +1,6 @@
 """The server's clock: the system's wall clock, except that it never goes back.
 
-A wall clock that is set back would leave what was due a moment ago waiting for as long as the step was.
+If the wall clock is set back, jobs that were due a moment ago would otherwise wait for as long as the step was.
 """
 
 import time
@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 
 
 class SteadyClock:
-    """The monotonic clock plus the most that the wall clock was ever ahead of it: it follows steps forward only."""
+    """The monotonic clock plus the largest lead that the wall clock ever had: it follows steps forward only."""
 
     def __init__(
         self, wall_ns: Callable[[], int] = time.time_ns, steady_ns: Callable[[], int] = time.monotonic_ns
@@ -19,13 +19,13 @@ class SteadyClock:
         self._ahead_ns = wall_ns() - steady_ns()
 
     def __call__(self) -> datetime:
-        """The time now, in UTC."""
-        # The wall clock first: a thread that is held up in between finds it less far ahead, never further.
+        """The time now in UTC, rounded down to the millisecond: the precision of the record."""
+        # The wall clock first: a thread that is suspended in between sees a smaller lead, never a larger one.
         wall_ns = self._wall_ns()
         steady_ns = self._steady_ns()
         self._ahead_ns = max(self._ahead_ns, wall_ns - steady_ns)
-        # A float holds microseconds exactly until 2255; a sum with a timedelta would cost twice as much.
-        return datetime.fromtimestamp((steady_ns + self._ahead_ns) // 1000 / 1e6, UTC)
+        # A float is precise enough, and adding a timedelta would cost twice as much.
+        return datetime.fromtimestamp((steady_ns + self._ahead_ns) // 1_000_000 / 1e3, UTC)
 
 
 utc_now = SteadyClock()

@@ -357,8 +357,7 @@ class Point:
         (dict[str, int], {"a": True}, '{"a":1}'),
         (Point, Point(1, 2), '{"x":1,"y":2.0}'),
         (Width, {"width": "7"}, '{"width":7}'),
-        (float, math.nan, "null"),
-        (Any, {"x": math.inf}, '{"x":null}'),
+        (Any, {"x": None, "y": "NaN"}, '{"x":null,"y":"NaN"}'),
         (str, "Größe \U0001f600", '"Größe \U0001f600"'),
     ],
 )
@@ -369,6 +368,27 @@ def test_a_result_is_json(output: Any, value: Any, text: str) -> None:
 def test_a_result_that_is_not_what_was_declared_is_refused() -> None:
     with pytest.raises(ValidationError):
         the_type(Width, dict[str, int]).encode_output(["no"])
+
+
+class Measured(BaseModel):
+    value: float
+    note: str | None = None
+
+
+@pytest.mark.parametrize(
+    ("output", "value"),
+    [
+        (float, math.nan),
+        (Any, {"x": [1, {"y": math.inf}]}),
+        (Any, (1.0, -math.inf)),
+        (list[Measured], [Measured(value=1), Measured(value=math.nan)]),
+        (Any, Measured(value=math.inf)),
+        (Point, Point(1, math.nan)),
+    ],
+)
+def test_a_result_with_a_number_that_json_does_not_have_is_refused(output: Any, value: Any) -> None:
+    with pytest.raises(ValueError, match="JSON has no number like"):
+        the_type(Width, output).encode_output(value)
 
 
 # Loading

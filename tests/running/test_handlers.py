@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from headway.running.executor import MAX_START_S
+from headway.running.performing import MAX_START_S
 
 from tests.support.process import ServerProcess, alive, calm_s, descendants, eventually
 from tests.support.serving import Serving

@@ -97,6 +97,10 @@ class _JobContext:
         """Whether this attempt has been asked to stop."""
         return self._cancelled
 
+    def ask_to_stop(self) -> None:
+        """Set `cancelled`. Called by the server, not by handlers."""
+        self._cancelled = True
+
     @property
     def work_dir(self) -> Path:
         """A directory that all attempts of this job share; it goes with the job."""

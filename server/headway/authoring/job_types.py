@@ -1,5 +1,7 @@
 """Job types: what `@job` declared, and the registry of those that a server serves."""
 
+import math
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -73,9 +75,15 @@ class JobType:
         return self.output.json_schema(mode="serialization", by_alias=True)
 
     def encode_output(self, value: Any) -> str:
-        """The return value as JSON text. Raises `pydantic.ValidationError` if it is not what was declared."""
+        """The return value as JSON text.
+
+        Raises `pydantic.ValidationError` if it is not what was declared, another `ValueError` if JSON cannot hold it.
+        """
         validated = self.output.validate_python(value)
-        return self.output.dump_json(validated, by_alias=True).decode()
+        encoded = self.output.dump_json(validated, by_alias=True)
+        if b"null" in encoded or b"NaN" in encoded or b"Infinity" in encoded:  # what pydantic writes for them
+            check_finite(self.output.dump_python(validated))
+        return encoded.decode()
 
     def call(self, context: Any, parsed: BaseModel | None) -> Any:
         """Call the handler: its result, or for an `async def` the coroutine."""
@@ -97,6 +105,19 @@ class Registry:
 
     def __iter__(self) -> Iterator[JobType]:
         return iter(self._by_name.values())
+
+
+def check_finite(value: Any) -> None:
+    """Raise `ValueError` for a number in `value`, however deep, that JSON does not have: NaN or an infinity."""
+    parts = [value]
+    while parts:
+        part = parts.pop()
+        if isinstance(part, float) and not math.isfinite(part):
+            raise ValueError(f"JSON has no number like {part}")
+        if isinstance(part, Mapping):
+            parts.extend(part.values())
+        elif isinstance(part, list | tuple | set | frozenset | deque):
+            parts.extend(part)
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:

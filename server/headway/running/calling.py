@@ -1,48 +1,148 @@
-"""Calling a handler: how its input is parsed, its result encoded, its errors described."""
+"""Calling a handler, for both kinds of it: its input is parsed, its result encoded, and its end is a frozen value.
 
+Child processes import this module, so it loads neither asyncio nor logging.
+"""
+
+import traceback
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
+
+from ..authoring.contexts import BlockingContext, Context
+from ..authoring.job_types import JobType
+from ..authoring.uploads import Upload
+from ..domain.jobs import JobError
+from ..errors import JobCancelled, JobFailed
 
 MAX_RESULT_BYTES = 16 * 1024 * 1024
+MAX_DETAIL_CHARS = 500
 
 
-def invalid_input(error: ValidationError) -> dict[str, Any]:
-    """The stored input no longer fits the handler's model: the words for `JobFailed`."""
-    return {
-        "type": "invalid-input",
-        "title": "The stored input does not fit the job type any more",
-        "detail": _first(error),
-        "status": 422,
-    }
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """The handler returned. `result_url` is what it set in the context."""
+
+    result_json: str
+    result_url: str | None = None
 
 
-def invalid_output(error: ValidationError) -> dict[str, Any]:
-    """The handler returned something else than it declared: the words for `JobFailed`."""
-    return {
-        "type": "invalid-output",
-        "title": "The handler returned something else than it declares",
-        "detail": _first(error),
-        "status": 500,
-    }
+@dataclass(frozen=True, slots=True)
+class Raised:
+    """The handler raised, or its process died. `error` is what clients may see of it."""
+
+    error: JobError
+    final: bool = False
+    """Whether a retry is pointless: for a `JobFailed`, or for one of the type's `no_retry`."""
+    traceback: str | None = None
+    """For the log, where the author did not expect the exception."""
+    exception: BaseException | None = None
+    """What was raised, if that happened in this process."""
 
 
-def result_too_large() -> dict[str, Any]:
-    """The return value is over the limit: the words for `JobFailed`."""
-    return {
-        "type": "invalid-output",
-        "title": "The result is too large",
-        "detail": f"It is over {MAX_RESULT_BYTES:,} bytes: write a file into ctx.output_dir instead.",
-        "status": 500,
-    }
+@dataclass(frozen=True, slots=True)
+class Stopped:
+    """The handler was interrupted."""
 
 
-def _first(error: ValidationError) -> str:
-    first = error.errors(include_url=False, include_input=False)[0]
-    return f"{'/'.join(str(part) for part in first['loc'])}: {first['msg']}"
+End = Returned | Raised | Stopped
+
+
+def call_blocking(
+    job_type: JobType,
+    context: BlockingContext,
+    input_json: str,
+    uploads: Mapping[str, Upload],
+    on_begin: Callable[[], None],
+) -> End:
+    """Call a `def` handler. `on_begin` is called when its input has been parsed. Never raises."""
+    try:
+        parsed = _parse(job_type, input_json, uploads)
+        on_begin()
+        return _returned(job_type, job_type.call(context, parsed), context.result_url)
+    except BaseException as error:  # noqa: BLE001 - SystemExit too: the process is the handler's
+        return end_of(error, job_type)
+
+
+async def call_async(job_type: JobType, context: Context, input_json: str, uploads: Mapping[str, Upload]) -> End:
+    """Call an `async def` handler. Never raises: `SystemExit` in a task would end the event loop."""
+    from asyncio import CancelledError  # noqa: PLC0415 - child processes never need asyncio
+
+    try:
+        parsed = _parse(job_type, input_json, uploads)
+        return _returned(job_type, await job_type.call(context, parsed), context.result_url)
+    except CancelledError:
+        return Stopped()
+    except BaseException as error:  # noqa: BLE001 - as above
+        return end_of(error, job_type)
+
+
+def end_of(error: BaseException, job_type: JobType | None) -> Stopped | Raised:
+    """What an exception means. `job_type` is `None` if it could not even be loaded."""
+    if isinstance(error, JobCancelled):
+        return Stopped()
+    if isinstance(error, JobFailed):
+        return Raised(_as_stated(error), final=True, exception=error)
+    return Raised(
+        JobError("handler-error", "The job's handler raised an error", describe(error), 500),
+        final=job_type is not None and isinstance(error, job_type.no_retry),
+        traceback="".join(traceback.format_exception(error)),
+        exception=error,
+    )
+
+
+def _as_stated(failure: JobFailed) -> JobError:
+    """In the author's words, as text even if they passed an exception."""
+    detail = None if failure.detail is None else str(failure.detail)
+    return JobError(str(failure.type), str(failure.title), detail, failure.status)
 
 
 def describe(error: BaseException) -> str:
     """An exception in one line, for clients: its class and message, never a traceback."""
-    text = " ".join(str(error).split())
-    return f"{type(error).__name__}: {text}"[:500] if text else type(error).__name__
+    try:
+        text = " ".join(str(error).split())
+    except Exception:  # noqa: BLE001 - the author's `__str__` may be broken
+        text = ""
+    return f"{type(error).__name__}: {text}"[:MAX_DETAIL_CHARS] if text else type(error).__name__
+
+
+def _parse(job_type: JobType, input_json: str, uploads: Mapping[str, Upload]) -> BaseModel | None:
+    """The input as its model. It was valid when it was submitted; the model may have changed since."""
+    try:
+        return job_type.parse_input(input_json, uploads)
+    except ValidationError as error:
+        raise JobFailed(
+            "The stored input does not fit the job type any more",
+            detail=_first_of(error),
+            status=422,
+            type="invalid-input",
+        ) from error
+
+
+def _returned(job_type: JobType, value: Any, result_url: str | None) -> Returned:
+    try:
+        result_json = job_type.encode_output(value)
+    except ValidationError as error:
+        raise _invalid_output("The handler returned something else than it declares", _first_of(error)) from error
+    except Exception as error:
+        raise _invalid_output("The result cannot be written as JSON", describe(error)) from error
+    if _size_bytes(result_json) > MAX_RESULT_BYTES:
+        raise _invalid_output(
+            "The result is too large",
+            f"It is over {MAX_RESULT_BYTES:,} bytes: write a file into ctx.output_dir instead.",
+        )
+    return Returned(result_json, result_url)
+
+
+def _invalid_output(title: str, detail: str) -> JobFailed:
+    return JobFailed(title, detail=detail, status=500, type="invalid-output")
+
+
+def _size_bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode())
+
+
+def _first_of(error: ValidationError) -> str:
+    first = error.errors(include_url=False, include_input=False)[0]
+    return f"{'/'.join(str(part) for part in first['loc'])}: {first['msg']}"

@@ -1,51 +1,188 @@
-"""The socket between the server and a child: length-prefixed JSON messages."""
+"""The socket between the server and a child: messages as JSON, each behind its length. Both ends are here.
+
+Child processes import this module, so it loads no asyncio.
+"""
 
 import json
 import select
 import socket
 import struct
 import threading
-from typing import Any
+from collections.abc import Callable, Mapping
+from dataclasses import astuple
+from datetime import datetime
+from pathlib import Path
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ...authoring.uploads import Upload
+from ...domain.jobs import JobError, NewLogLine
+from ...ports.files import Directories
+from ..calling import Raised, Returned, Stopped
+from .messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOutcome, Message, Report, Start
+
+if TYPE_CHECKING:
+    from asyncio import StreamReader, StreamWriter
 
 LENGTH = struct.Struct("!I")
-
-Message = dict[str, Any]
-
-
-def encode_frame(message: Message) -> bytes:
-    """A message on the socket: its length in four bytes, then JSON."""
-    body = json.dumps(message).encode()
-    return LENGTH.pack(len(body)) + body
+MAX_MESSAGE_BYTES = 0x0FFF_FFFF
+"""Some 256 MiB. Text that strays onto the socket, read as a length, is always more."""
+_REPORTED_VALUES = 6
 
 
-class Channel:
-    """The child's end of the socket. Any thread may send; one receives."""
+class GarbledMessageError(Exception):
+    """The other end sent something that is not a message."""
+
+
+class BlockingChannel:
+    """The child's end. Any thread may send; one receives."""
 
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._sending = threading.Lock()
 
     def send(self, message: Message) -> None:
+        """Raises `OSError` if the server is gone, `ValueError` for a message that is too large."""
+        frame = encode(message)
         with self._sending:
-            self._socket.sendall(encode_frame(message))
+            self._socket.sendall(frame)
 
     def receive(self) -> Message | None:
-        """The next message, `None` when the server has closed its end or is gone."""
+        """The next message, `None` if the server has closed its end or is gone."""
         head = self._exactly(LENGTH.size)
-        body = head and self._exactly(LENGTH.unpack(head)[0])
-        return json.loads(body) if body else None
+        body = head and self._exactly(_length(head))
+        return decode(body) if body else None
 
     def readable(self, timeout_s: float) -> bool:
+        """Wait at most `timeout_s` seconds for something to receive, or for the other end to close."""
         return bool(select.select([self._socket], [], [], timeout_s)[0])
 
     def _exactly(self, count: int) -> bytes | None:
-        chunks = b""
-        while len(chunks) < count:
+        received = bytearray()
+        while len(received) < count:
             try:
-                chunk = self._socket.recv(count - len(chunks))
+                chunk = self._socket.recv(count - len(received))
             except ConnectionError:
                 return None
             if not chunk:
                 return None
-            chunks += chunk
-        return chunks
+            received += chunk
+        return bytes(received)
+
+
+class AsyncChannel:
+    """The server's end, in its event loop."""
+
+    def __init__(self, reader: "StreamReader", writer: "StreamWriter") -> None:
+        self._reader = reader
+        self._writer = writer
+
+    def send(self, message: Message) -> None:
+        """Send without waiting; nothing happens if the child is gone. Raises `ValueError` for a message too large."""
+        if not self._writer.is_closing():
+            self._writer.write(encode(message))
+
+    async def receive(self) -> Message | None:
+        """The next message, `None` if the child has closed its end or is gone. Raises `GarbledMessageError`."""
+        try:
+            head = await self._reader.readexactly(LENGTH.size)
+            body = await self._reader.readexactly(_length(head))
+        except (EOFError, ConnectionError):
+            return None
+        return decode(body)
+
+    def close(self) -> None:
+        """Close the socket; the child sees the end of it."""
+        self._writer.close()
+
+
+def encode(message: Message) -> bytes:
+    """A message as it is sent. Raises `ValueError` if it is over `MAX_MESSAGE_BYTES`."""
+    body = json.dumps([type(message).__name__, *_FIELDS[type(message)](message)]).encode()
+    if len(body) > MAX_MESSAGE_BYTES:
+        raise ValueError(f"it is over {MAX_MESSAGE_BYTES:,} bytes")
+    return LENGTH.pack(len(body)) + body
+
+
+def decode(body: bytes) -> Message:
+    """The message that `encode` was given, without its length. Raises `GarbledMessageError`."""
+    try:
+        kind, *fields = json.loads(body)
+        message: Message = _DECODERS[kind](*fields)
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise GarbledMessageError(f"{len(body):,} bytes that are not a message") from error
+    return message
+
+
+def _length(head: bytes) -> int:
+    (length,) = LENGTH.unpack(head)
+    if length > MAX_MESSAGE_BYTES:
+        raise GarbledMessageError("a message's length is out of range")
+    return int(length)
+
+
+def _start_fields(start: Start) -> list[Any]:
+    fields = {slot: getattr(start, slot) for slot in Start.__slots__}
+    uploads = {
+        field: [str(upload.path), upload.filename, upload.content_type, upload.size_bytes]
+        for field, upload in start.uploads.items()
+    }
+    return [fields | {"directories": astuple(start.directories), "uploads": uploads}]
+
+
+def _start(fields: dict[str, Any]) -> Start:
+    uploads = {field: Upload(Path(path), *described) for field, (path, *described) in fields["uploads"].items()}
+    return Start(**fields | {"directories": Directories(*fields["directories"]), "uploads": uploads})
+
+
+def _report_fields(report: Report) -> list[Any]:
+    return [report.progress, [[line.at.isoformat(), line.level, line.message] for line in report.lines]]
+
+
+def _report(progress: list[Any] | None, lines: list[list[str]]) -> Report:
+    if progress is not None and len(progress) != _REPORTED_VALUES:
+        raise ValueError("progress has another number of values")
+    return Report(
+        None if progress is None else tuple(progress),
+        tuple(NewLogLine(datetime.fromisoformat(at), level, message) for at, level, message in lines),
+    )
+
+
+def _raised_fields(raised: Raised) -> list[Any]:
+    return [astuple(raised.error), raised.final, raised.traceback]  # the exception stays in its process
+
+
+def _raised(error: list[Any], final: bool, traceback: str | None) -> Raised:
+    return Raised(JobError(*error), final, traceback)
+
+
+def _no_fields(_message: Message) -> list[Any]:
+    return []
+
+
+_FIELDS: Mapping[type[Message], Callable[[Any], list[Any]]] = MappingProxyType(
+    {
+        Start: _start_fields,
+        Cancel: _no_fields,
+        CheckpointAnswer: lambda answer: [answer.outcome.value],
+        Began: _no_fields,
+        Report: _report_fields,
+        Checkpoint: lambda checkpoint: [checkpoint.checkpoint_json],
+        Returned: lambda returned: [returned.result_json, returned.result_url],
+        Raised: _raised_fields,
+        Stopped: _no_fields,
+    }
+)
+_DECODERS: Mapping[str, Callable[..., Message]] = MappingProxyType(
+    {
+        "Start": _start,
+        "Cancel": Cancel,
+        "CheckpointAnswer": lambda outcome: CheckpointAnswer(CheckpointOutcome(outcome)),
+        "Began": Began,
+        "Report": _report,
+        "Checkpoint": Checkpoint,
+        "Returned": Returned,
+        "Raised": _raised,
+        "Stopped": Stopped,
+    }
+)

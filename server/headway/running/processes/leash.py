@@ -1,4 +1,8 @@
-"""The leash: kills a child's process group when the server is gone, from outside the child."""
+"""The leash: a shell that kills a child's process group when the server is gone, from outside the child.
+
+The child itself ends when its socket closes. But its handler may hold the interpreter in C code, or may have started
+processes of its own.
+"""
 
 import asyncio
 from contextlib import suppress
@@ -7,6 +11,7 @@ LEASH = 'read -r _ || kill -KILL "-$1"'  # without `--`, which dash's kill takes
 
 
 async def attach(group: int) -> asyncio.subprocess.Process:
+    """Start the leash of a process group. It waits for the server's end of its stdin to close."""
     return await asyncio.create_subprocess_exec(
         "/bin/sh", "-c", LEASH, "headway-leash", str(group),
         stdin=asyncio.subprocess.PIPE,
@@ -15,7 +20,7 @@ async def attach(group: int) -> asyncio.subprocess.Process:
 
 
 async def release(leash: asyncio.subprocess.Process) -> None:
-    """Let the leash go without pulling it."""
+    """End the leash without killing the group."""
     if leash.stdin is not None:
         with suppress(ConnectionError):
             leash.stdin.write(b"\n")

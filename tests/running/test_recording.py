@@ -1,9 +1,9 @@
-"""The executor's small tools: the wait that survives cancellation."""
+"""The wait that survives cancellation."""
 
 import asyncio
 
 import pytest
-from headway.running.executor import uncancellable
+from headway.running.recording import uncancellable
 
 
 class Work:

@@ -1,0 +1,151 @@
+"""Performing an attempt: its handler runs as a task in the server's loop or in a process of its own, and is stopped."""
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import structlog
+
+from ..authoring.contexts import Context
+from ..authoring.job_types import JobType
+from ..authoring.uploads import Upload
+from ..domain.jobs import Job
+from ..errors import ClaimLostError, StoreUnavailableError
+from ..ports.files import AttemptFiles
+from ..ports.jobs import Attempts
+from .attempt import Attempt
+from .calling import End, Stopped, call_async
+from .deadlines import until_stopped
+from .limits import RunLimits
+from .processes.conversation import Conversation
+from .processes.messages import CheckpointOutcome, Start
+
+POLITE_CANCEL_S = 1.0
+"""How long a `def` handler has to notice `ctx.cancelled` by itself before it is interrupted."""
+MAX_START_S = 60.0
+"""How long a process may take to begin on a busy machine; only then does silence count against it."""
+
+log = structlog.get_logger(__name__)
+
+
+class Performer:
+    """Runs handlers of both kinds. One for the server."""
+
+    def __init__(self, store: Attempts, files: AttemptFiles, limits: RunLimits) -> None:
+        self._store = store
+        self._files = files
+        self._limits = limits
+        self.abandoned: set[asyncio.Task[Any]] = set()
+        """Handlers that swallowed their cancellation: they lost their slot, but are still in the loop."""
+
+    async def perform(self, attempt: Attempt, job_type: JobType) -> End:
+        """Run the handler to its end, or until it has been stopped."""
+        return await (self._in_loop if job_type.is_async else self._in_process)(attempt, job_type)
+
+    # In the loop
+
+    async def _in_loop(self, attempt: Attempt, job_type: JobType) -> End:
+        job, context = attempt.job, self._context(attempt)
+        call = call_async(job_type, context, attempt.claim.input_json, self._uploads(job))
+        task = asyncio.create_task(call, name=f"job:{job.type}:{job.id}")
+        try:
+            await self._until_stopped(attempt, job_type, task)
+            if not task.done():
+                context.ask_to_stop()
+                task.cancel()
+                await asyncio.wait({task}, timeout=attempt.grace_s)
+        finally:
+            if not task.done():
+                self._abandon(attempt, task)
+        return task.result() if task.done() and not task.cancelled() else Stopped()
+
+    def _context(self, attempt: Attempt) -> Context:
+        job = attempt.job
+        return Context(
+            job_id=job.id,
+            attempt=job.attempt,
+            owner=job.owner,
+            directories=self._files.directories(job),
+            reported=attempt.reported,
+            logs=attempt.logs,
+            checkpoint_json=attempt.claim.checkpoint_json,
+            async_checkpoint=partial(self._store_checkpoint, attempt),
+        )
+
+    def _abandon(self, attempt: Attempt, task: asyncio.Task[End]) -> None:
+        """Give up on a handler that does not end: it loses its slot, and the store drops what it still writes."""
+        log.error("the handler swallowed its cancellation and was abandoned", type=attempt.job.type)
+        task.cancel()
+        self.abandoned.add(task)
+        task.add_done_callback(self.abandoned.discard)
+
+    # In a process
+
+    async def _in_process(self, attempt: Attempt, job_type: JobType) -> End:
+        attempt.last_sign_s += MAX_START_S
+        start = self._start(attempt, job_type)
+        conversation = Conversation(start, attempt, partial(self._checkpoint_of_child, attempt))
+        task = asyncio.create_task(conversation.run(), name=f"job:{attempt.job.type}:{attempt.job.id}")
+        try:
+            await self._until_stopped(attempt, job_type, task)
+            if not task.done():
+                await _stop(conversation, task, attempt)
+            return await task
+        finally:
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    def _start(self, attempt: Attempt, job_type: JobType) -> Start:
+        job = attempt.job
+        return Start(
+            source=job_type.source,
+            type=job.type,
+            job_id=job.id,
+            attempt=job.attempt,
+            owner=job.owner,
+            input_json=attempt.claim.input_json,
+            checkpoint_json=attempt.claim.checkpoint_json,
+            directories=self._files.directories(job),
+            lock_path=str(self._files.lock_file(job.id)),
+            uploads=self._uploads(job),
+        )
+
+    async def _checkpoint_of_child(self, attempt: Attempt, checkpoint_json: str) -> CheckpointOutcome:
+        try:
+            await self._store_checkpoint(attempt, checkpoint_json)
+        except ClaimLostError:
+            return CheckpointOutcome.LOST
+        except StoreUnavailableError as error:
+            log.warning("a checkpoint could not be stored", reason=str(error))
+            return CheckpointOutcome.FAILED
+        return CheckpointOutcome.STORED
+
+    # Both
+
+    async def _until_stopped(self, attempt: Attempt, job_type: JobType, task: asyncio.Task[End]) -> None:
+        grace_s = self._limits.cancel_grace_s
+        await until_stopped(attempt, task, stall_timeout_s=job_type.stall_timeout_s, grace_s=grace_s)
+
+    async def _store_checkpoint(self, attempt: Attempt, checkpoint_json: str) -> None:
+        attempt.began()
+        await self._store.checkpoint(attempt.job.id, attempt.job.attempt, checkpoint_json)
+
+    def _uploads(self, job: Job) -> dict[str, Upload]:
+        return {
+            file.field: Upload(self._files.input(job.id, file.field), file.filename, file.content_type, file.size_bytes)
+            for file in job.uploads
+        }
+
+
+async def _stop(conversation: Conversation, task: asyncio.Task[End], attempt: Attempt) -> None:
+    """Ask, interrupt, kill: each once the last has had its time."""
+    polite_s = min(POLITE_CANCEL_S, attempt.grace_s / 4)
+    conversation.cancel()
+    await asyncio.wait({task}, timeout=polite_s)
+    if not task.done():
+        conversation.terminate()
+        await asyncio.wait({task}, timeout=max(0.0, attempt.grace_s - polite_s))
+    if not task.done():
+        log.warning("the handler did not stop in time and was killed", type=attempt.job.type)
+        conversation.kill()

@@ -1,0 +1,79 @@
+"""What the server and a child tell each other: one frozen class per message. How an attempt ended is `calling.End`."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from ...authoring.uploads import Upload
+from ...domain.jobs import NewLogLine
+from ...ports.files import Directories
+from ..calling import End
+
+# From the server
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The first message: the attempt that the child is to run."""
+
+    source: str
+    """The module that declares the job type: its name or its path."""
+    type: str
+    job_id: str
+    attempt: int
+    owner: str
+    input_json: str
+    checkpoint_json: str | None
+    directories: Directories
+    lock_path: str
+    """The file to lock until the child ends, so that two attempts of one job never run at once."""
+    uploads: Mapping[str, Upload]
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """The handler is to stop: sets `ctx.cancelled`."""
+
+
+class CheckpointOutcome(StrEnum):
+    """What became of a checkpoint."""
+
+    STORED = "stored"
+    LOST = "lost"  # the attempt is no longer the job's current one
+    FAILED = "failed"  # the store cannot be written
+
+
+@dataclass(frozen=True, slots=True)
+class CheckpointAnswer:
+    """The answer to a `Checkpoint`, which the handler waits for."""
+
+    outcome: CheckpointOutcome
+
+
+# From the child
+
+
+@dataclass(frozen=True, slots=True)
+class Began:
+    """The handler runs from now on; until then its process was being made ready."""
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """New progress values (as `Reported.take` gives them), new log lines, or both."""
+
+    progress: tuple[Any, ...] | None
+    lines: tuple[NewLogLine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """JSON text to be stored durably."""
+
+    checkpoint_json: str
+
+
+ToChild = Start | Cancel | CheckpointAnswer
+FromChild = Began | Report | Checkpoint | End
+Message = ToChild | FromChild

@@ -1,0 +1,151 @@
+"""The child's side of the conversation: what the handler reports goes to the server, its orders to the handler."""
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from ...authoring.contexts import BlockingContext
+from ...authoring.reporting import LogBuffer, Reported
+from ...errors import ClaimLostError, JobCancelled, StoreUnavailableError
+from .channel import BlockingChannel, GarbledMessageError
+from .messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOutcome, Message, Report
+
+FLUSH_EVERY_S = 0.05
+"""Half the server's tick, so that no tick passes without a report."""
+QUIET_AFTER_S = 0.1
+"""When the handler has sent no report of its own for this long, the other thread sends what there is."""
+
+
+class Interruption:
+    """SIGTERM as an exception in the handler's thread, but never in the middle of a message to the server."""
+
+    def __init__(self) -> None:
+        self._held = False
+        self._pending = False
+
+    def on_signal(self, _signal: int, _frame: object) -> None:
+        """The signal handler."""
+        if self._held:
+            self._pending = True
+        else:
+            raise JobCancelled
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Postpone the exception to the end of the block. For the handler's thread while it sends."""
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+        if self._pending:
+            self._pending = False
+            raise JobCancelled
+
+
+class Reporter:
+    """Sends progress and log lines to the server, and passes on what the server says.
+
+    A thread of its own listens, and sends what a quiet handler has reported. A handler that reports often sends its
+    reports itself: if it reads files in small pieces, another thread would hardly ever get hold of the interpreter.
+    """
+
+    def __init__(self, channel: BlockingChannel) -> None:
+        self._channel = channel
+        self.interruption = Interruption()
+        self.reported = Reported()
+        self.logs = LogBuffer()
+        self._flushed_s = time.monotonic()
+        self._flushing = threading.Lock()
+        self._answers: list[CheckpointAnswer] = []
+        self._answered = threading.Condition()
+
+    def listen(self, context: BlockingContext) -> None:
+        """Start the thread that listens to the server for `context`'s handler."""
+        threading.Thread(target=self._listen, args=(context,), name="headway-reporter", daemon=True).start()
+
+    def nudge(self) -> None:
+        """Called by the handler's thread at every report."""
+        if time.monotonic() - self._flushed_s > FLUSH_EVERY_S:
+            with suppress(OSError), self.interruption.held():
+                self.flush()
+
+    def flush(self, *, final: bool = False) -> None:
+        """Send what has been reported. With `final` wait for another thread that is sending. Raises `OSError`."""
+        if not self._flushing.acquire(blocking=final):
+            return
+        try:
+            self._flushed_s = time.monotonic()
+            report = Report(_sendable(self.reported.take()), tuple(self.logs.take(final=final)))
+            if report.progress is not None or report.lines:
+                self._channel.send(report)
+        finally:
+            self._flushing.release()
+
+    def begin(self) -> None:
+        """Tell the server that the handler runs from now on."""
+        with self.interruption.held():
+            self._channel.send(Began())
+
+    def checkpoint(self, checkpoint_json: str) -> None:
+        """Hand a checkpoint over and wait until it is durable.
+
+        Raises `ClaimLostError` or `StoreUnavailableError` if it is not.
+        """
+        with self.interruption.held():
+            self._channel.send(Checkpoint(checkpoint_json))
+        with self._answered:
+            self._answered.wait_for(lambda: self._answers)
+            answer = self._answers.pop()
+        match answer.outcome:
+            case CheckpointOutcome.STORED:
+                return
+            case CheckpointOutcome.LOST:
+                raise ClaimLostError("this attempt is not the job's current one")
+            case CheckpointOutcome.FAILED:
+                raise StoreUnavailableError("the checkpoint could not be stored")
+
+    def _listen(self, context: BlockingContext) -> None:
+        """Until the server is gone: then the whole process group ends, whatever the handler does."""
+        while True:
+            if self._channel.readable(FLUSH_EVERY_S):
+                message = self._receive()
+                if message is None:
+                    os.killpg(os.getpgrp(), signal.SIGKILL)
+                    return
+                self._obey(message, context)
+            if time.monotonic() - self._flushed_s > QUIET_AFTER_S:
+                with suppress(OSError):  # the server is gone: the next receive notices
+                    self.flush()
+
+    def _receive(self) -> Message | None:
+        try:
+            return self._channel.receive()
+        except GarbledMessageError:
+            return None  # the handler has read from the socket: the conversation cannot go on
+
+    def _obey(self, message: Message, context: BlockingContext) -> None:
+        match message:
+            case CheckpointAnswer():
+                with self._answered:
+                    self._answers.append(message)
+                    self._answered.notify()
+            case Cancel():
+                context.ask_to_stop()
+
+
+def _sendable(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    """Reported values as JSON can hold them: numpy's numbers as Python's, any other object as text."""
+    return None if values is None else tuple(_plain(value) for value in values)
+
+
+def _plain(value: Any) -> Any:
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    with suppress(TypeError, ValueError, AttributeError):
+        return value.item()
+    return str(value)

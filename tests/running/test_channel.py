@@ -1,0 +1,168 @@
+"""The channel between the server and a child: every message arrives as it was sent, and garbage is recognised."""
+
+import asyncio
+import json
+import math
+import socket
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import get_args
+
+import pytest
+from headway.authoring.uploads import Upload
+from headway.domain.jobs import JobError, NewLogLine
+from headway.ports.files import Directories
+from headway.running.calling import Raised, Returned, Stopped
+from headway.running.processes.channel import (
+    LENGTH,
+    MAX_MESSAGE_BYTES,
+    AsyncChannel,
+    BlockingChannel,
+    GarbledMessageError,
+    decode,
+    encode,
+)
+from headway.running.processes.messages import (
+    Began,
+    Cancel,
+    Checkpoint,
+    CheckpointAnswer,
+    CheckpointOutcome,
+    Message,
+    Report,
+    Start,
+)
+
+NOON = datetime(2026, 3, 1, 12, 0, 0, 125_000, tzinfo=UTC)
+START = Start(
+    source="/jobs/mine.py",
+    type="resize",
+    job_id="0195",
+    attempt=2,
+    owner="local",
+    input_json='{"text":"Größe \U0001f600"}',
+    checkpoint_json=None,
+    directories=Directories("/w", "/o", "/d"),
+    lock_path="/lock",
+    uploads={"document": Upload(Path("/in/document"), "x.pdf", "application/pdf", 5)},
+)
+MESSAGES: list[Message] = [
+    START,
+    Cancel(),
+    *(CheckpointAnswer(outcome) for outcome in CheckpointOutcome),
+    Began(),
+    Report((1, 2.5, None, "rows", "half \ud800 way", True), (NewLogLine(NOON, "info", "a line"),)),
+    Report(None, ()),
+    Checkpoint('{"page": 5}'),
+    Returned('{"a":1}', "/reports/1"),
+    Returned("null"),
+    Raised(JobError("no-pictures", "No pictures", None, 422), final=True, traceback="Traceback…"),
+    Stopped(),
+]
+
+
+def test_each_kind_of_message_is_tried() -> None:
+    assert {type(message) for message in MESSAGES} == set(get_args(Message))
+
+
+@pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
+def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
+    frame = encode(message)
+    assert LENGTH.unpack(frame[: LENGTH.size]) == (len(frame) - LENGTH.size,)
+    assert decode(frame[LENGTH.size :]) == message
+
+
+def test_a_number_that_json_does_not_have_arrives_too() -> None:
+    report = decode(encode(Report((math.nan, math.inf, None, None, None, None), ()))[LENGTH.size :])
+    assert isinstance(report, Report)
+    assert report.progress is not None
+    assert math.isnan(report.progress[0])
+    assert report.progress[1] == math.inf
+
+
+def test_an_exception_stays_in_its_process() -> None:
+    raised = Raised(JobError("t", "T", None, 500), exception=ValueError("here"))
+    assert decode(encode(raised)[LENGTH.size :]) == Raised(raised.error)
+
+
+GARBAGE = [
+    b"hello, world",
+    b"",
+    b"\xff\xfe",
+    b"{}",
+    b"[]",
+    b"null",
+    b'"Cancel"',
+    b"[[]]",
+    b'["Nothing"]',
+    b'["Cancel", 1]',
+    b'["Start", {}]',
+    b'["Start", 5]',
+    b'["Returned"]',
+    b'["Raised", null, true, null]',
+    b'["Report", [1], []]',
+    b'["Report", null, [["yesterday", "info", "x"]]]',
+    b'["CheckpointAnswer", "perhaps"]',
+    b"[" * 100_000,
+]
+
+
+@pytest.mark.parametrize("body", GARBAGE, ids=lambda body: repr(body[:40]))
+def test_garbage_is_not_a_message(body: bytes) -> None:
+    with pytest.raises(GarbledMessageError):
+        decode(body)
+
+
+def test_a_message_that_is_too_large_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("headway.running.processes.channel.MAX_MESSAGE_BYTES", 100)
+    encode(Checkpoint("x" * 80))
+    with pytest.raises(ValueError, match="over 100 bytes"):
+        encode(Checkpoint("x" * 100))
+
+
+@pytest.fixture
+def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        yield ours, theirs
+
+
+async def test_both_ends_understand_each_other(ends: tuple[socket.socket, socket.socket]) -> None:
+    server = AsyncChannel(*await asyncio.open_connection(sock=ends[0]))
+    child = BlockingChannel(ends[1].detach())
+    server.send(START)
+    assert await asyncio.to_thread(child.receive) == START
+    child.send(Began())
+    child.send(Stopped())
+    assert [await server.receive(), await server.receive()] == [Began(), Stopped()]
+    assert not child.readable(0)
+    server.close()
+    assert await asyncio.to_thread(child.receive) is None
+    server.send(Cancel())  # to nobody
+    child._socket.close()
+
+
+async def test_a_message_that_breaks_off_is_the_end(ends: tuple[socket.socket, socket.socket]) -> None:
+    server = AsyncChannel(*await asyncio.open_connection(sock=ends[0]))
+    ends[1].sendall(encode(Began()) + encode(Checkpoint("{}"))[:-1])
+    ends[1].close()
+    assert [await server.receive(), await server.receive()] == [Began(), None]
+    server.close()
+
+
+@pytest.mark.parametrize(
+    "sent", [b"print to the wrong file\n", LENGTH.pack(MAX_MESSAGE_BYTES + 1), LENGTH.pack(5) + b"12345"]
+)
+async def test_what_a_child_scribbles_on_the_socket_is_recognised(
+    sent: bytes, ends: tuple[socket.socket, socket.socket]
+) -> None:
+    server = AsyncChannel(*await asyncio.open_connection(sock=ends[0]))
+    ends[1].sendall(sent)
+    with pytest.raises(GarbledMessageError):
+        await server.receive()
+    server.close()
+
+
+def test_messages_are_json_with_their_kind_first() -> None:
+    assert json.loads(encode(Checkpoint("{}"))[LENGTH.size :]) == ["Checkpoint", "{}"]
