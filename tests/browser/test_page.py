@@ -109,7 +109,7 @@ def test_errors_stand_at_their_fields_wherever_they_were_found(tab: Tab, server:
     assert server.job(job_id)["input"] == {"city": "Lisbon", "colour": "red", "size": {"width": 1}, "tags": [1, 2]}
 
 
-@pytest.mark.parametrize("title", ["Sales report", "Note a todo", "Ping"])
+@pytest.mark.parametrize("title", ["Sales report", "Add a todo", "Ping"])
 def test_a_type_with_a_sample_runs_from_its_form(tab: Tab, title: str) -> None:
     page = tab.open()
     tab.choose(title)

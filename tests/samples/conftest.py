@@ -1,4 +1,4 @@
-"""What the samples' tests share: the author's own context, over directories of the test."""
+"""Fixtures of the samples' tests: real contexts, with directories of the test."""
 
 from collections.abc import Callable
 from pathlib import Path

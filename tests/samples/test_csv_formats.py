@@ -1,4 +1,4 @@
-"""How values are written: formats, lengths, blanks at the ends."""
+"""Formats and lengths of values, and surrounding blanks."""
 
 from collections import Counter
 from random import Random
@@ -28,7 +28,7 @@ from headway.samples.tables.formats import Formats, Lengths, format_of
         ("é" * 500, "a+…"),
     ],
 )
-def test_letters_digits_and_signs_make_a_format(value: str, format: str) -> None:
+def test_a_format_shows_letters_digits_and_symbols(value: str, format: str) -> None:
     assert format_of(value) == format
 
 
@@ -40,19 +40,19 @@ def test_formats_are_counted_over_batches_with_their_first_example() -> None:
     assert formats.exact
 
 
-def test_values_that_contain_line_ends_are_not_taken_for_several() -> None:
+def test_a_value_with_line_ends_is_counted_as_one_value() -> None:
     formats = Formats(keep=10)
     formats.extend(["a\nb", "c", "d"])
     assert {format: count for format, count, _ in formats.most_common(9)} == {"a\na": 1, "a": 2}
 
 
-def test_counted_values_weigh_as_much_as_they_occurred() -> None:
+def test_counted_values_are_weighted_by_their_count() -> None:
     formats = Formats(keep=10)
     formats.extend_counted({"Porto": 5, "Faro": 2, "9": 3})
     assert [(format, count) for format, count, _ in formats.most_common(9)] == [("Aa+", 7), ("9", 3)]
 
 
-def test_a_frequent_format_is_found_among_endless_others_in_bounded_memory() -> None:
+def test_a_frequent_format_among_many_rare_ones_is_found_in_bounded_memory() -> None:
     chance = Random(2)
     formats = Formats(keep=8)
     truth: Counter[str] = Counter()
@@ -67,7 +67,7 @@ def test_a_frequent_format_is_found_among_endless_others_in_bounded_memory() -> 
     assert len(formats._examples) < 8 * 4 + 80
 
 
-def test_lengths_are_those_of_the_characters_and_blanks_at_the_ends_are_counted() -> None:
+def test_lengths_are_counted_in_characters_and_surrounding_blanks_are_counted() -> None:
     lengths = Lengths()
     lengths.extend(["é", " bc", "de\t", "f g h"])
     lengths.extend(["\u00a0x"])

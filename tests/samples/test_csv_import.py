@@ -1,4 +1,4 @@
-"""The CSV import: what becomes of the cells, and that every row arrives once, wherever an attempt ends."""
+"""The CSV import: cells are converted, and every row is imported once, wherever an attempt ends."""
 
 import csv
 import os
@@ -38,13 +38,13 @@ def rejected(context: BlockingContext) -> list[list[str]]:
         return list(csv.reader(file))[1:]
 
 
-def test_cells_become_what_their_column_is(context: BlockingContext, upload: MakeUpload) -> None:
+def test_cells_are_converted_to_the_type_of_their_column(context: BlockingContext, upload: MakeUpload) -> None:
     result = run(context, upload("id,price,code,note\n1,2.5,007,a\n-2,,010,\n"))
     assert result == Imported(rows=2, rejected=0)
     assert table(context) == [(1, 2.5, "007", "a"), (-2, None, "010", "")]
 
 
-def test_rows_that_do_not_fit_are_set_aside_with_line_and_reason(
+def test_rows_that_do_not_fit_are_rejected_with_line_and_reason(
     context: BlockingContext, upload: MakeUpload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importing, "_SAMPLE_ROWS", 2)
@@ -69,7 +69,7 @@ def test_only_the_first_rejections_are_logged(context: BlockingContext, upload: 
     assert said[-1] == "1 rows imported, 50 rejected"
 
 
-def test_nothing_but_the_data_is_left_in_the_file(context: BlockingContext, upload: MakeUpload) -> None:
+def test_the_published_file_contains_only_the_data(context: BlockingContext, upload: MakeUpload) -> None:
     run(context, upload("id\n1\n2,3\n"))
     with closing(sqlite3.connect(context.output_dir / "import.sqlite")) as database:
         assert database.execute("SELECT name FROM sqlite_schema").fetchall() == [("data",)]
@@ -77,7 +77,7 @@ def test_nothing_but_the_data_is_left_in_the_file(context: BlockingContext, uplo
     assert sorted(path.name for path in context.output_dir.iterdir()) == ["import.sqlite", "rejected.csv"]
 
 
-def test_column_names_are_cleaned_and_unique_as_sqlite_sees_them() -> None:
+def test_column_names_are_cleaned_and_unique_regardless_of_case() -> None:
     header = ["Id", "id", "", "net / gross", '"; DROP TABLE data', "Größe", "id_2"]
     names = [column.name for column in table_columns(header, [])]
     assert names == ["Id", "id_2", "column_3", "net_gross", "DROP_TABLE_data", "Größe", "id_2_2"]
@@ -104,7 +104,7 @@ def test_a_columns_type_comes_from_its_first_cells(cells: list[str], type_: str)
 
 
 @given(st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False))
-def test_what_python_writes_as_a_number_is_one(number: float) -> None:
+def test_a_number_written_by_python_is_recognised(number: float) -> None:
     (column,) = table_columns(["it"], [[str(number)]])
     assert column.type == ("INTEGER" if isinstance(number, int) else "REAL")
 
@@ -114,24 +114,24 @@ def test_an_empty_file_cannot_be_imported(context: BlockingContext, upload: Make
         run(context, upload(""))
 
 
-def test_a_header_alone_gives_an_empty_table(context: BlockingContext, upload: MakeUpload) -> None:
+def test_a_file_with_only_a_header_becomes_an_empty_table(context: BlockingContext, upload: MakeUpload) -> None:
     assert run(context, upload("a,b\n")) == Imported(rows=0, rejected=0)
     assert table(context) == []
 
 
-def test_a_cancelled_import_keeps_what_it_has(
+def test_a_cancelled_import_keeps_the_rows_imported_so_far(
     attempt: MakeAttempt, upload: MakeUpload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importing, "_BATCH_ROWS", 10)
     file = upload("id\n" + "".join(f"{number}\n" for number in range(100)))
     first = attempt(1)
-    log_refused = importing._log_refused
+    log_rejected = importing._log_rejected
 
     def cancel(*arguments: Any) -> None:
-        log_refused(*arguments)
+        log_rejected(*arguments)
         first._cancelled = True
 
-    monkeypatch.setattr(importing, "_log_refused", cancel)
+    monkeypatch.setattr(importing, "_log_rejected", cancel)
     with pytest.raises(JobCancelled):
         run(first, file)
     second = attempt(2)
@@ -140,7 +140,7 @@ def test_a_cancelled_import_keeps_what_it_has(
     assert table(second) == [(number,) for number in range(100)]
 
 
-# --- Crashes. The file has multi-line records, rejects and, in one case, two bytes to a character.
+# --- Crashes. The file has multi-line records, rejects and, in one case, two bytes per character.
 
 ROWS = "".join(f'{number},"a\n{number} é"\n' + ("bad\n" if number % 3 == 0 else "") for number in range(12))
 EXPECTED = [(number, f"a\n{number} é") for number in range(12)]
@@ -151,7 +151,7 @@ class Crash(BaseException):
 
 
 class Fuse:
-    """Blows before or after the n-th statement; from then on no statement reaches the database."""
+    """Fails before or after the n-th statement; from then on no statement reaches the database."""
 
     def __init__(self, statements: int, *, after: bool) -> None:
         self.left = statements
@@ -181,13 +181,13 @@ class Fuse:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
 @pytest.mark.parametrize("after", [False, True])
-def test_every_row_arrives_once_whatever_statement_an_attempt_ends_at(
+def test_every_row_is_imported_once_wherever_an_attempt_ends(
     after: bool, encoding: str, attempt: MakeAttempt, upload: MakeUpload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importing, "_BATCH_ROWS", 3)
     file = upload(("id,note\n" + ROWS).encode(encoding))
     for number in count(1):
-        # Every attempt of this job dies a statement later than the one before, until one comes through.
+        # Every attempt fails one statement later than the one before, until one succeeds.
         monkeypatch.setattr(sqlite3, "connect", Fuse(number, after=after).connect)
         context = attempt(number)
         if not crashes(context, file):
@@ -199,7 +199,7 @@ def test_every_row_arrives_once_whatever_statement_an_attempt_ends_at(
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_restart_ends_like_an_undisturbed_run_from_any_statement(
+def test_a_restart_at_any_statement_gives_the_result_of_an_uninterrupted_run(
     after: bool, tmp_path: Path, attempt: MakeAttempt, upload: MakeUpload, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(importing, "_BATCH_ROWS", 4)
@@ -221,7 +221,7 @@ def test_a_restart_ends_like_an_undisturbed_run_from_any_statement(
 
 
 def crashes(context: BlockingContext, file: Upload) -> bool:
-    """Run one attempt; when this returns, nothing holds on to its connection, as if the process were gone."""
+    """Run one attempt. Afterwards nothing holds its connection open, as if the process were gone."""
     try:
         run(context, file)
     except Crash:
@@ -262,7 +262,7 @@ with database.ImportDatabase(work / "import.sqlite", columns, start) as imported
 
 
 @pytest.mark.parametrize("statements", [3, 9, 10, 11, 12, 13])
-def test_a_killed_process_leaves_a_file_that_the_next_one_goes_on_with(
+def test_an_import_resumes_from_the_file_of_a_killed_process(
     statements: int, attempt: MakeAttempt, upload: MakeUpload
 ) -> None:
     file = upload("id,note\n" + "".join(f"{number},{'x' * 100}\n" for number in range(3_000)))

@@ -1,4 +1,4 @@
-"""What columns are taken for."""
+"""The kinds of columns."""
 
 import pytest
 from headway.samples.tables.kinds import Number, choose_kind
@@ -34,7 +34,7 @@ from headway.samples.tables.kinds import Number, choose_kind
         (["words", "more"], "text"),
     ],
 )
-def test_a_column_is_the_first_kind_that_reads_all_of_it(values: list[str], kind: str) -> None:
+def test_a_column_has_the_first_kind_that_reads_all_its_values(values: list[str], kind: str) -> None:
     assert choose_kind(values, ",").type == kind
 
 
@@ -47,15 +47,13 @@ def test_a_column_is_the_first_kind_that_reads_all_of_it(values: list[str], kind
         (["31-12-2025"], "DD-MM-YYYY", "2025-12-31"),
     ],
 )
-def test_the_order_of_day_and_month_is_the_one_that_fits_the_whole_column(
-    values: list[str], form: str, shown: str
-) -> None:
+def test_day_and_month_are_in_the_order_that_fits_the_whole_column(values: list[str], form: str, shown: str) -> None:
     kind = choose_kind(values, ",")
     assert kind.form == form
     assert kind.show(kind.read(values)[0]) == shown
 
 
-def test_a_comma_is_a_decimal_point_where_it_does_not_separate_cells() -> None:
+def test_a_comma_is_a_decimal_point_unless_it_is_the_delimiter() -> None:
     kind = choose_kind(["1.234,5", "0,25"], ";")
     assert kind.read(["1.234,5", "0,25"]) == [1234.5, 0.25]
 
@@ -66,7 +64,7 @@ def test_a_few_typing_errors_leave_a_column_numeric() -> None:
     assert choose_kind([*values, *(f"x{number}" for number in range(20))], ",").type == "text"
 
 
-def test_the_first_value_may_be_the_wrong_one() -> None:
+def test_a_misfit_may_be_the_first_value() -> None:
     assert choose_kind(["n.a.", *map(str, range(500))], ",").type == "integer"
 
 
@@ -78,7 +76,7 @@ def test_an_instant_is_shown_as_it_was_written(written: str) -> None:
     assert kind.show(kind.read([written])[0]) == written
 
 
-def test_an_integer_beyond_what_a_float_holds_is_not_shown_as_an_exact_one() -> None:
+def test_an_integer_too_large_for_a_float_is_not_shown_as_exact() -> None:
     kind = Number()
     (value,) = kind.read(["12345678901234567890"])
     assert isinstance(kind.show(value), float)

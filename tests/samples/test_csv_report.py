@@ -1,4 +1,4 @@
-"""The CSV report as a whole: what it says of a file, and the page that it draws."""
+"""The CSV report as a whole: its findings and its page."""
 
 import csv
 import html.parser
@@ -83,19 +83,17 @@ def test_a_file_without_rows_is_reported_too(
     assert "0 rows" in (context.output_dir / "report.html").read_text(encoding="utf-8")
 
 
-def test_blank_and_repeated_names_become_different_ones() -> None:
+def test_blank_and_repeated_column_names_are_made_unique() -> None:
     assert column_names(["a", "", "a", " ", "a (2)"]) == ["a", "column 2", "a (2)", "column 4", "a (2) (2)"]
 
 
-def test_ragged_rows_are_counted_and_their_cells_taken_as_far_as_they_go(
-    context: BlockingContext, upload: MakeUpload
-) -> None:
+def test_ragged_rows_are_counted_and_their_cells_used(context: BlockingContext, upload: MakeUpload) -> None:
     report = report_on(context, upload("a,b\n1,2\n3\n4,5,6\n\n"))
     assert (report.rows, report.ragged_rows) == (3, 2)
     assert [(column.missing, column.max) for column in report.columns] == [(0, 4), (1, 5)]
 
 
-def test_a_column_of_too_many_values_is_estimated_and_says_so(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_column_with_too_many_distinct_values_is_marked_as_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Budget, "for_columns", lambda _columns: Budget(100, 16, 2048, 10, 1024, 16))
     chance = Random(3)
     values = [chance.gauss(100, 15) for _ in range(50_000)]
@@ -127,7 +125,7 @@ def test_a_column_of_numbers_that_turns_into_words_is_text() -> None:
     assert column.distinct == 40_000
 
 
-def test_a_column_of_many_values_is_exact_after_the_second_pass() -> None:
+def test_a_column_with_many_distinct_values_is_exact_after_the_second_pass() -> None:
     chance = Random(3)
     values = [chance.lognormvariate(3, 1) for _ in range(50_000)]
     column = column_of(*(f"{value:.9f}" for value in values))
@@ -154,7 +152,7 @@ def test_the_most_frequent_of_many_values_have_exact_counts(countable: int, monk
     assert (column.top_exact, column.top_rest) == (True, 1_001)
 
 
-def test_values_that_are_not_surely_the_most_frequent_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_values_that_may_not_be_the_most_frequent_are_not_listed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_profile, "_COUNTABLE", 0)
     values = [f"value {number % 20_000}" for number in range(60_000)]
     column = column_of(*values, batch=100)
@@ -165,7 +163,7 @@ def test_values_that_are_not_surely_the_most_frequent_are_not_listed(monkeypatch
     assert (column.top[0].value, column.top[0].count, column.top_rest, column.top_exact) == ("value 7", 4, 3, True)
 
 
-def test_of_values_that_are_all_different_none_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_value_of_a_column_of_distinct_values_is_reported_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_profile, "_COUNTABLE", 0)
     assert column_of(*(f"value {number}" for number in range(40_000)), batch=1_000).top_rest == 1
 
@@ -178,21 +176,21 @@ def test_a_frequent_misfit_that_comes_first_does_not_make_numbers_text() -> None
 
 
 @pytest.mark.parametrize("count", [50, 20_000])
-def test_texts_that_differ_in_case_or_blanks_alone_are_told(count: int) -> None:
+def test_values_that_differ_only_in_case_or_blanks_are_reported(count: int) -> None:
     column = column_of(*(f"Value {number}" for number in range(count)), *(f"value {n} " for n in range(0, count, 2)))
     assert (column.distinct, column.distinct_folded, column.padded) == (count * 3 // 2, count, count // 2)
     assert (column.shortest, column.longest) == (7, len(f"value {count - 2} "))
 
 
 @pytest.mark.parametrize("count", [50, 20_000])
-def test_every_column_tells_how_it_is_written(count: int) -> None:
+def test_every_column_reports_its_formats(count: int) -> None:
     column = column_of(*(f"AB-{number:05}" for number in range(count)), "n.a.")
     assert [(format.format, format.count) for format in column.formats] == [("AA-9+", count), ("a.a.", 1)]
     assert column.formats[0].example.startswith("AB-0")
     assert column.formats_exact
 
 
-def test_long_values_are_kept_apart_by_their_hashes() -> None:
+def test_long_values_are_distinguished_by_their_hashes() -> None:
     column = column_of("x" * 5_000 + "a", "x" * 5_000 + "b", "x" * 5_000 + "b")
     assert (column.distinct, column.longest) == (2, 5_001)
     assert max(len(top.value) for top in column.top) < 200
@@ -254,19 +252,19 @@ def test_a_cancelled_report_stops_at_the_next_batch(context: BlockingContext, up
         report_on(context, upload("a\n1\n"))
 
 
-def test_too_many_columns_are_refused(context: BlockingContext, upload: MakeUpload) -> None:
+def test_too_many_columns_are_rejected(context: BlockingContext, upload: MakeUpload) -> None:
     with pytest.raises(JobFailed, match="Too many columns"):
         report_on(context, upload(",".join("c" * 20_000) + "\n"))
 
 
-def test_a_thousand_columns_are_not_too_many(context: BlockingContext, upload: MakeUpload) -> None:
+def test_a_thousand_columns_are_accepted(context: BlockingContext, upload: MakeUpload) -> None:
     rows = "\n".join(",".join(str(row * column) for column in range(1000)) for row in range(300))
     report = report_on(context, upload(rows))
     assert (report.rows, len(report.columns)) == (299, 1000)
 
 
 class Tags(html.parser.HTMLParser):
-    """Collects what a page consists of."""
+    """Collects the elements and the text of a page."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -282,7 +280,7 @@ class Tags(html.parser.HTMLParser):
         self.text += data
 
 
-def test_the_page_is_self_contained_and_escapes_what_the_file_says(
+def test_the_page_is_self_contained_and_escapes_the_files_contents(
     context: BlockingContext, upload: MakeUpload
 ) -> None:
     evil = "</title></style><script>alert(1)</script><img src=x onerror=alert(1)>"
@@ -296,14 +294,14 @@ def test_the_page_is_self_contained_and_escapes_what_the_file_says(
     assert "alert(1)" in page.text
 
 
-def test_the_page_says_how_many_rows_there_are(context: BlockingContext, upload: MakeUpload) -> None:
+def test_the_page_shows_the_number_of_rows(context: BlockingContext, upload: MakeUpload) -> None:
     report_on(context, upload("n\n" + "".join(f"{number}\n" for number in range(12_345))))
     page = (context.output_dir / "report.html").read_text(encoding="utf-8")
     assert "<b>12,345 rows</b>" in page
     assert "<svg" in page
 
 
-def test_a_column_takes_a_batch_of_any_cells() -> None:
+def test_a_column_accepts_any_cells() -> None:
     column = Column("it", Profile(["it"], ",").budget, ",")
     column.add(["\0", "\ud800".encode("utf-8", "replace").decode(), "x" * 1000])
     column.turn(100)
@@ -321,7 +319,7 @@ odd_cells = st.sampled_from([*odd_numbers, *odd_days, *odd_texts])
     table=st.lists(st.lists(odd_cells, max_size=4), max_size=12),
     exact_values=st.sampled_from([2, 1000]),
 )
-def test_whatever_the_cells_the_report_is_proper_json(
+def test_the_report_of_any_cells_is_valid_json(
     table: list[list[str]], exact_values: int, context: BlockingContext, upload: MakeUpload
 ) -> None:
     text = io.StringIO(newline="")
@@ -333,15 +331,13 @@ def test_whatever_the_cells_the_report_is_proper_json(
     assert encoded["rows"] == sum(1 for row in table if row)
 
 
-def test_the_page_shows_formats_duplicates_and_what_moves_together(
-    context: BlockingContext, upload: MakeUpload
-) -> None:
+def test_the_page_shows_formats_duplicates_and_correlations(context: BlockingContext, upload: MakeUpload) -> None:
     rows = [f"{number},Porto {number % 7},{number * 2},{number * 4}" for number in range(100)]
     report_on(context, upload("\n".join(["id,city,x,y", *rows, rows[3], rows[4].replace("4,", "999,", 1)])))
     page = Tags()
     page.feed((context.output_dir / "report.html").read_text(encoding="utf-8"))
     assert "1 row (1.0 %) repeats an earlier one" in page.text
-    assert "repeats an earlier one in everything but “id”" in page.text
+    assert "repeats an earlier one, apart from “id”" in page.text
     assert "Aa+ 9" in page.text
     assert "5, 102" in page.text
     assert "Pearson" in page.text

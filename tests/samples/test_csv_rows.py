@@ -1,4 +1,4 @@
-"""Rows as wholes: which ones repeat others, and which columns move together."""
+"""Duplicate rows and correlated columns."""
 
 import statistics
 from random import Random
@@ -40,11 +40,11 @@ def test_duplicate_rows_are_counted_and_shown_with_their_lines() -> None:
     ]
 
 
-def test_rows_with_the_same_text_in_other_cells_are_no_duplicates() -> None:
+def test_rows_with_the_same_text_in_different_cells_are_not_duplicates() -> None:
     assert profile_of([["ab", "c", ""], ["a", "bc", ""], ["a", "b", "c"]]).duplicates().rows == 0
 
 
-def test_many_different_rows_are_estimated_and_said_to_be(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_duplicates_among_many_distinct_rows_are_marked_as_estimated(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(csv_rows, "_DIFFERENT_ROWS", 1_000)
     rows = numbered(10_000)
     rows += rows[:5_000]
@@ -54,17 +54,17 @@ def test_many_different_rows_are_estimated_and_said_to_be(monkeypatch: pytest.Mo
     assert profile_of(numbered(10_000)).duplicates().rows == 0
 
 
-def test_a_number_of_too_many_rows_to_count_is_still_seen_as_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_of_too_many_rows_to_count_is_still_recognised(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Budget, "for_columns", lambda _columns: Budget(100, 16, 256, 10, 1_000, 16))
     found = profile_of(numbered(5_000)).near_duplicates()
     assert found is not None
     assert (found.rows, found.exact) == (0, True)
 
 
-def test_rows_that_differ_in_nothing_but_their_number_are_found() -> None:
+def test_rows_that_differ_only_in_their_key_are_found() -> None:
     rows = numbered(2_000)
     rows[1_500] = ["id 1500", " NAME 3", rows[3][2]]  # case and blanks make no difference
-    rows[1_800] = rows[4]  # a whole duplicate is none of these
+    rows[1_800] = rows[4]  # an exact duplicate is not counted among these
     profile = profile_of(rows)
     found = profile.near_duplicates()
     assert found is not None
@@ -76,13 +76,13 @@ def test_rows_that_differ_in_nothing_but_their_number_are_found() -> None:
 @pytest.mark.parametrize(
     "first", [lambda number: f"{number}.5", lambda number: str(number % 1_999)], ids=["measured", "repeated"]
 )
-def test_a_first_column_that_does_not_number_the_rows_is_compared_like_any_other(first: object) -> None:
+def test_a_first_column_that_is_not_a_key_is_compared_like_any_other(first: object) -> None:
     assert callable(first)
     rows = [[first(number), f"name {number % 999}", "same"] for number in range(2_000)]
     assert profile_of(rows).near_duplicates() is None
 
 
-def test_correlations_are_those_of_the_rows_with_both_numbers() -> None:
+def test_correlations_use_the_rows_that_have_both_numbers() -> None:
     chance = Random(5)
     xs = [chance.gauss(1e6, 1) for _ in range(3_000)]
     ys = [x + chance.gauss(0, 2) for x in xs]
@@ -97,14 +97,14 @@ def test_correlations_are_those_of_the_rows_with_both_numbers() -> None:
 
 
 @pytest.mark.parametrize("count", [500, 20_000])
-def test_ranks_see_what_no_straight_line_shows(count: int) -> None:
+def test_rank_correlation_detects_a_relation_that_is_not_linear(count: int) -> None:
     rows = [[str(number), f"{(number / count) ** -9:.6e}"] for number in range(1, count)]
     (found,) = profile_of(rows).correlations()
     assert found.pearson > -0.3
     assert found.spearman == pytest.approx(-1, abs=1e-3)
 
 
-def test_a_column_that_is_always_the_same_moves_with_no_other() -> None:
+def test_a_constant_column_correlates_with_no_other() -> None:
     assert profile_of([["1", str(number)] for number in range(100)]).correlations() == []
 
 

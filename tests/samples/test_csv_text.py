@@ -1,4 +1,4 @@
-"""How CSV files are read: encodings, delimiters, records and their byte offsets."""
+"""Reading CSV files: encodings, delimiters, records and their byte offsets."""
 
 import csv
 import io
@@ -37,13 +37,13 @@ TEXT = "name;city\nÅsa;Zürich\n"
         (TEXT.encode("cp1252"), "cp1252"),
     ],
 )
-def test_the_encoding_is_found_out(content: bytes, encoding: str, upload: MakeUpload, tmp_path: Path) -> None:
+def test_the_encoding_is_detected(content: bytes, encoding: str, upload: MakeUpload, tmp_path: Path) -> None:
     path = upload(content).path
     assert open_csv(path, tmp_path).encoding == encoding
     assert records_of(path, tmp_path) == [["name", "city"], ["Åsa", "Zürich"]]
 
 
-def test_a_line_that_is_no_utf_8_is_read_as_windows_1252_and_counted(upload: MakeUpload, tmp_path: Path) -> None:
+def test_a_line_that_is_not_utf_8_is_read_as_windows_1252_and_counted(upload: MakeUpload, tmp_path: Path) -> None:
     path = upload(b"name\n" + b"plain\n" * 20_000 + "Zürich\n".encode() + "Zürich\n".encode("cp1252")).path
     source = open_csv(path, tmp_path)
     with path.open("rb") as file:
@@ -53,7 +53,7 @@ def test_a_line_that_is_no_utf_8_is_read_as_windows_1252_and_counted(upload: Mak
 
 
 @pytest.mark.parametrize("delimiter", [",", ";", "\t", "|"])
-def test_the_delimiter_is_found_out(delimiter: str, upload: MakeUpload, tmp_path: Path) -> None:
+def test_the_delimiter_is_detected(delimiter: str, upload: MakeUpload, tmp_path: Path) -> None:
     rows = [["id", "price", "note"], ["1", "2.50", "a, b; c"], ["2", "3.00", "d"]]
     text = io.StringIO()
     csv.writer(text, delimiter=delimiter).writerows(rows)
@@ -67,7 +67,7 @@ def test_decimal_commas_do_not_make_a_comma_the_delimiter(upload: MakeUpload, tm
     assert open_csv(path, tmp_path).delimiter == ";"
 
 
-def test_a_single_column_has_some_delimiter_that_its_header_lacks(upload: MakeUpload, tmp_path: Path) -> None:
+def test_a_single_column_gets_a_delimiter_that_is_not_in_its_header(upload: MakeUpload, tmp_path: Path) -> None:
     path = upload("note\none; two\nthree; four\n").path
     assert records_of(path, tmp_path) == [["note"], ["one; two"], ["three; four"]]
 
@@ -87,7 +87,7 @@ def test_excels_own_first_line_names_the_delimiter(mark: bytes, upload: MakeUplo
         (b"a\x01\x02\x03\x04" * 30, "control characters"),
     ],
 )
-def test_what_is_no_text_is_refused_with_the_reason(
+def test_a_file_that_is_not_text_is_rejected_with_the_reason(
     content: bytes, why: str, upload: MakeUpload, tmp_path: Path
 ) -> None:
     with pytest.raises(JobFailed, match="Not a CSV file") as failure:
@@ -95,18 +95,18 @@ def test_what_is_no_text_is_refused_with_the_reason(
     assert why in str(failure.value.detail)
 
 
-def test_a_line_without_end_is_refused_before_it_fills_the_memory(upload: MakeUpload, tmp_path: Path) -> None:
+def test_an_endless_line_is_rejected_before_it_fills_the_memory(upload: MakeUpload, tmp_path: Path) -> None:
     with pytest.raises(JobFailed, match="A record is too long"):
         records_of(upload(b"a,b\n" + b"x" * (csv_text.LINE_LIMIT_BYTES + 100_000)).path, tmp_path)
 
 
-def test_a_quotation_mark_that_is_never_closed_is_found_out(upload: MakeUpload, tmp_path: Path) -> None:
+def test_a_quotation_mark_that_is_never_closed_is_detected(upload: MakeUpload, tmp_path: Path) -> None:
     with pytest.raises(JobFailed, match="A record is too long") as failure:
         records_of(upload('a,b\n"' + "x,y\n" * 400_000).path, tmp_path)
     assert "quotation mark" in str(failure.value.detail)
 
 
-def test_a_record_of_many_small_fields_over_many_lines_is_bounded_too(upload: MakeUpload, tmp_path: Path) -> None:
+def test_a_record_of_many_small_fields_over_many_lines_is_limited_too(upload: MakeUpload, tmp_path: Path) -> None:
     cell = '"' + "x\n" * 1000 + '",'
     with pytest.raises(JobFailed, match="A record is too long"):
         records_of(upload("a,b\n" + cell * 4000).path, tmp_path)
@@ -120,7 +120,7 @@ def test_an_empty_file_has_no_header_and_no_records(upload: MakeUpload, tmp_path
         assert list(batches(lines, source.delimiter, max_rows=1)) == []
 
 
-def test_each_record_knows_the_line_it_begins_on(upload: MakeUpload, tmp_path: Path) -> None:
+def test_each_record_has_the_number_of_the_line_it_begins_on(upload: MakeUpload, tmp_path: Path) -> None:
     source = open_csv(upload('a,b\n1,"x\ny"\n\n2,z\n').path, tmp_path)
     with source.path.open("rb") as file:
         read = batches(Lines(file, source), ",", max_rows=2)
@@ -140,7 +140,7 @@ cells = st.text(
     terminator=st.sampled_from(["\n", "\r\n", "\r"]),
     block_bytes=st.integers(1, 40),
 )
-def test_reading_gives_what_the_csv_module_wrote_whatever_the_blocks(
+def test_records_written_by_the_csv_module_are_read_back_with_any_block_size(
     rows: list[list[str]], terminator: str, block_bytes: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "written.csv"
@@ -157,7 +157,7 @@ def test_reading_gives_what_the_csv_module_wrote_whatever_the_blocks(
     rows=st.lists(st.lists(cells, min_size=2, max_size=2), min_size=1, max_size=12),
     block_bytes=st.integers(1, 40),
 )
-def test_reading_can_go_on_at_the_offset_after_any_batch(
+def test_reading_can_continue_at_the_offset_after_any_batch(
     rows: list[list[str]], block_bytes: int, tmp_path: Path
 ) -> None:
     path = tmp_path / "written.csv"

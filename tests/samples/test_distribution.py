@@ -1,4 +1,4 @@
-"""The second look at numbers: what a sketch left open, counted exactly."""
+"""The second pass over numbers, which makes a sketch's estimates exact."""
 
 from itertools import pairwise
 from math import ceil
@@ -12,7 +12,7 @@ SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 
 def refined(values: list[float], *, room: int = 10_000, error: float = 0.03) -> tuple[Refinement, list[float]]:
-    """Sketch the values roughly, then look at them again: the second look, and the histogram's edges."""
+    """Sketch the values, then make a second pass; return its refinement and the histogram's edges."""
     sketch, moments = QuantileSketch(256), Moments()
     for start in range(0, len(values), 1_000):
         sketch.extend(values[start : start + 1_000])
@@ -26,7 +26,7 @@ def refined(values: list[float], *, room: int = 10_000, error: float = 0.03) -> 
 
 
 @pytest.mark.parametrize("shape", ["normal", "sorted", "few", "heavy"])
-def test_the_second_look_gives_exact_quantiles(shape: str) -> None:
+def test_the_second_pass_gives_exact_quantiles(shape: str) -> None:
     chance = Random(1)
     values = {
         "normal": lambda: [chance.gauss(0, 1) for _ in range(40_000)],
@@ -39,7 +39,7 @@ def test_the_second_look_gives_exact_quantiles(shape: str) -> None:
     assert refinement.quantiles() == [ordered[ceil(share * len(values)) - 1] for share in SHARES]
 
 
-def test_the_second_look_counts_a_histograms_bars_exactly() -> None:
+def test_the_second_pass_counts_the_bars_of_a_histogram_exactly() -> None:
     chance = Random(2)
     values = [chance.lognormvariate(0, 1) for _ in range(30_000)]
     refinement, edges = refined(values)
@@ -53,13 +53,13 @@ def test_zeros_and_numbers_below_zero_are_counted() -> None:
     assert (refinement.negative, refinement.zeros) == (1_500, 500)
 
 
-def test_windows_that_do_not_fit_into_memory_are_given_up() -> None:
+def test_windows_that_would_take_too_much_memory_are_abandoned() -> None:
     refinement, _ = refined([float(number) for number in range(40_000)], room=100)
     assert refinement.quantiles() is None
     assert refinement._windows == []
 
 
-def test_a_quantile_outside_its_window_is_not_claimed() -> None:
+def test_a_quantile_outside_its_window_is_not_reported_as_exact() -> None:
     moments = Moments()
     moments.extend([float(number) for number in range(1_000)])
     wrong = Distribution([(float(number), 1) for number in range(500, 1_000)])
@@ -72,7 +72,7 @@ def test_a_quantile_outside_its_window_is_not_claimed() -> None:
     ("numbers", "order"),
     [([1, 2, 2, 3], "ascending"), ([3, 1, 0], "descending"), ([1, 3, 2], None), ([5, 5], None), ([1], None)],
 )
-def test_the_order_of_numbers_is_seen_over_batches(numbers: list[float], order: str | None) -> None:
+def test_the_order_of_numbers_is_detected_across_batches(numbers: list[float], order: str | None) -> None:
     moments = Moments()
     moments.extend(numbers)
     shape = Shape(moments)

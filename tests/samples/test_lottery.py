@@ -1,4 +1,4 @@
-"""The lottery: its arithmetic against published figures, its draw against its own check."""
+"""The lottery: its statistics against published figures, and its draw against its own check."""
 
 from collections import Counter
 from random import Random
@@ -33,11 +33,11 @@ def test_two_degrees_of_freedom_are_an_exponential_distribution() -> None:
         assert chi_square_tail(tenths / 10, 2) == pytest.approx(2.718281828459045 ** (-tenths / 20), rel=1e-11)
 
 
-def test_a_perfectly_even_draw_has_nothing_against_it() -> None:
+def test_perfectly_even_counts_have_a_p_value_of_one() -> None:
     assert chi_square_tail(chi_square([6] * NUMBERS, NUMBERS), NUMBERS - 1) == 1.0
 
 
-def test_a_draw_is_six_different_balls_and_leaves_all_of_them() -> None:
+def test_a_draw_is_six_distinct_balls_and_loses_none() -> None:
     chance, balls = Random(1), list(range(1, NUMBERS + 1))
     for _ in range(1000):
         assert len(set(draw(balls, chance))) == 6
@@ -45,7 +45,7 @@ def test_a_draw_is_six_different_balls_and_leaves_all_of_them() -> None:
 
 
 def test_the_statistic_of_fair_draws_is_chi_square_distributed() -> None:
-    """Its mean is the degrees of freedom, which it would miss by an eighth without the correction."""
+    """Its mean is the degrees of freedom; without the correction it would be off by an eighth."""
     chance, balls = Random(2), list(range(1, NUMBERS + 1))
     statistics = []
     for _ in range(300):
@@ -54,19 +54,19 @@ def test_the_statistic_of_fair_draws_is_chi_square_distributed() -> None:
     assert sum(statistics) / 300 == pytest.approx(48, abs=4 * (2 * 48 / 300) ** 0.5)
 
 
-def test_a_loaded_ball_is_noticed() -> None:
+def test_a_biased_draw_is_detected() -> None:
     counts = [1200] * NUMBERS
     counts[0] += 600
     assert chi_square_tail(chi_square(counts, 9900), NUMBERS - 1) < 1e-6
 
 
-def test_the_same_seed_draws_the_same(context: BlockingContext) -> None:
+def test_the_same_seed_draws_the_same_numbers(context: BlockingContext) -> None:
     first = lottery(context, Lottery(draws=5_000, seed=7))
     assert lottery(context, Lottery(draws=5_000, seed=7)) == first
     assert lottery(context, Lottery(draws=5_000, seed=8)) != first
 
 
-def test_without_a_seed_the_result_names_the_one_that_draws_it_again(context: BlockingContext) -> None:
+def test_without_a_seed_the_result_contains_one_that_reproduces_the_draw(context: BlockingContext) -> None:
     result = lottery(context, Lottery(draws=100))
     assert lottery(context, Lottery(draws=100, seed=result.seed)) == result
 
@@ -81,7 +81,7 @@ def test_the_result_says_whether_the_draw_was_fair(context: BlockingContext) -> 
 
 
 @pytest.mark.parametrize("bad", [{"draws": 0}, {"draws": 10**12}, {"seed": -1}, {"draws": 1.5}])
-def test_numbers_out_of_range_are_refused(bad: dict[str, float]) -> None:
+def test_numbers_out_of_range_are_rejected(bad: dict[str, float]) -> None:
     with pytest.raises(ValidationError):
         Lottery.model_validate(bad)
 

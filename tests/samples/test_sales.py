@@ -1,4 +1,4 @@
-"""The sales report: its ledger, created once and whole, and its sums, held against a second way to add up."""
+"""The sales report: its ledger is created once and completely, and its sums agree with the orders."""
 
 import csv
 import hashlib
@@ -26,7 +26,7 @@ YEAR = '{"reportType": "yearly-sales", "parameters": {"year": "2025"}}'
 
 
 def parsed(text: str) -> SalesReport:
-    """What the server makes of a request's body."""
+    """Parse a request's body as the server does."""
     return SalesReport.model_validate_json(text, strict=True, extra="forbid")
 
 
@@ -45,7 +45,7 @@ def context_over(data: Path, job: Path) -> BlockingContext:
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A type's directory with a whole ledger."""
+    """A type's data directory with a complete ledger."""
     folder = tmp_path_factory.mktemp("data")
     open_ledger(context_over(folder, folder / "job"))
     return folder
@@ -58,7 +58,7 @@ def ctx(data: Path, tmp_path: Path) -> BlockingContext:
 
 @pytest.fixture
 def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A ledger that is quickly made."""
+    """A ledger that is created quickly."""
     monkeypatch.setattr(sales_ledger, "ORDERS", 720)
 
 
@@ -76,7 +76,7 @@ def test_the_ledger_is_the_same_on_every_machine(data: Path) -> None:
     assert hashlib.sha256(content).hexdigest() == LEDGER_SHA256
 
 
-def test_the_ledger_holds_half_a_million_orders_in_the_order_of_their_days(data: Path) -> None:
+def test_the_ledger_has_half_a_million_orders_sorted_by_day(data: Path) -> None:
     found = list(orders(data / "ledger-1"))
     assert [int(order[0]) for order in found] == list(range(1, 500_001))
     days = [order[1] for order in found]
@@ -86,14 +86,14 @@ def test_the_ledger_holds_half_a_million_orders_in_the_order_of_their_days(data:
 
 
 @pytest.mark.usefixtures("small")
-def test_a_ledger_that_is_there_is_left_alone(tmp_path: Path) -> None:
+def test_an_existing_ledger_is_not_changed(tmp_path: Path) -> None:
     ledger = open_ledger(context_over(tmp_path, tmp_path / "first"))
     (ledger / "2024-01.csv").write_text("mine")
     assert open_ledger(context_over(tmp_path, tmp_path / "second")) == ledger
     assert (ledger / "2024-01.csv").read_text() == "mine"
 
 
-def test_a_creation_that_is_killed_leaves_no_ledger_and_the_next_one_is_whole(tmp_path: Path) -> None:
+def test_a_killed_creation_leaves_no_ledger_and_the_next_one_is_complete(tmp_path: Path) -> None:
     killed = multiprocessing.get_context("spawn").Process(target=_create_until_killed, args=(tmp_path,))
     killed.start()
     killed.join()
@@ -143,7 +143,7 @@ def test_a_cancelled_creation_stops(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_the_sums_are_those_of_the_orders(ctx: BlockingContext, input: str, title: str, first: str, last: str) -> None:
+def test_the_sums_agree_with_the_orders(ctx: BlockingContext, input: str, title: str, first: str, last: str) -> None:
     summary = sales_report(ctx, parsed(input))
     sold = [order for order in orders(ctx.data_dir / "ledger-1") if first <= order[1] <= last]
     assert (summary.title, str(summary.from_), str(summary.to)) == (title, first, last)
@@ -161,13 +161,13 @@ def test_the_sums_are_those_of_the_orders(ctx: BlockingContext, input: str, titl
     )
 
 
-def test_a_month_is_a_step_of_the_bar(ctx: BlockingContext) -> None:
+def test_progress_is_in_months(ctx: BlockingContext) -> None:
     sales_report(ctx, parsed(YEAR))
     reported = ctx._reported
     assert (reported.done, reported.total, reported.unit) == (12, 12, "months")
 
 
-def test_the_files_say_the_same_as_the_result(ctx: BlockingContext) -> None:
+def test_the_files_agree_with_the_result(ctx: BlockingContext) -> None:
     summary = sales_report(ctx, parsed(QUARTER))
     assert sorted(path.name for path in ctx.output_dir.iterdir()) == ["sales.csv", "sales.html"]
     with (ctx.output_dir / "sales.csv").open(newline="") as file:
@@ -192,7 +192,7 @@ def test_the_files_say_the_same_as_the_result(ctx: BlockingContext) -> None:
         ('{"from": "2025-07-01", "parameters": {"year": "2025"}}', ("2025-07-01", "2025-12-31")),
     ],
 )
-def test_what_is_left_out_reaches_as_far_as_the_ledger(input: str, days: tuple[str, str]) -> None:
+def test_an_open_end_of_the_period_extends_to_the_end_of_the_ledger(input: str, days: tuple[str, str]) -> None:
     assert tuple(str(day) for day in period(parsed(input))) == days
 
 
@@ -200,7 +200,7 @@ def test_what_is_left_out_reaches_as_far_as_the_ledger(input: str, days: tuple[s
     "input",
     ['{"from": "2027-01-01"}', '{"from": "2025-02-02", "to": "2025-02-01"}', '{"parameters": {"year": "1999"}}'],
 )
-def test_a_period_without_orders_is_no_report(ctx: BlockingContext, input: str) -> None:
+def test_a_period_without_orders_fails(ctx: BlockingContext, input: str) -> None:
     with pytest.raises(JobFailed, match="no orders in this period") as raised:
         sales_report(ctx, parsed(input))
     assert (raised.value.type, raised.value.status) == ("empty-period", 422)
@@ -213,6 +213,6 @@ def test_a_period_without_orders_is_no_report(ctx: BlockingContext, input: str) 
         '{"parameters": {"year": 2025}}', '{"parameters": {"year": "0000"}}', '{"year": "2025"}',
     ],
 )  # fmt: skip
-def test_another_input_is_refused(input: str) -> None:
+def test_invalid_input_is_rejected(input: str) -> None:
     with pytest.raises(ValidationError):
         parsed(input)

@@ -1,4 +1,4 @@
-"""The sales report's ledger in a real server: however many reports start together, one of them creates it."""
+"""The sales report's ledger in a real server: of many reports that start together, one creates it."""
 
 import fcntl
 from pathlib import Path
@@ -24,7 +24,7 @@ def test_reports_that_start_together_create_one_ledger(tmp_path: Path) -> None:
             ids = [server.submit("sales-report", input) for input in ({}, JANUARY, JANUARY, JANUARY)]
             for job_id in ids:
                 assert any(state["step"] == "waiting for the ledger" for state in server.states(job_id))
-            # All four saw that there is none, and stand before the lock.
+            # All four have seen that there is no ledger, and wait for the lock.
         ended = [server.wait_for(job_id) for job_id in ids]
         assert [job["status"] for job in ended] == ["completed"] * 4
         whole, *januaries = [job["result"]["orders"] for job in ended]

@@ -1,4 +1,4 @@
-"""The sketches against what they estimate, counted exactly."""
+"""The sketches' estimates against exact counts."""
 
 from collections import Counter
 from itertools import pairwise
@@ -19,7 +19,7 @@ def sketch_of(values: list[float], k: int = 2048, batch: int = 4000) -> Quantile
 
 
 def ranks_off(values: list[float], sketch: QuantileSketch) -> float:
-    """Return by what share of all values the worst of 99 quantiles is off."""
+    """Return the largest rank error of 99 quantiles, as a share of all values."""
     ordered = sorted(values)
     found = Distribution(sketch.weighted())
     worst = 0.0
@@ -55,7 +55,7 @@ def test_a_quantile_sketch_stays_small() -> None:
 
 @settings(deadline=None)
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.integers(1, 10_000)), max_size=200))
-def test_the_weights_of_a_quantile_sketch_add_up_to_what_went_in(weighted: list[tuple[float, int]]) -> None:
+def test_the_weights_of_a_quantile_sketch_add_up_to_the_number_of_values(weighted: list[tuple[float, int]]) -> None:
     sketch = QuantileSketch(k=64)
     for value, weight in weighted:
         sketch.add_weighted(value, weight)
@@ -78,7 +78,7 @@ def test_the_number_of_distinct_values_is_within_four_standard_errors(distinct: 
     assert abs(sketch.estimate() - distinct) <= (0 if exact else 4 * sketch.relative_error * distinct)
 
 
-def test_repetitions_are_counted_exactly_up_to_the_limit_and_their_hashes_named() -> None:
+def test_repetitions_are_counted_exactly_up_to_the_limit_and_their_hashes_remembered() -> None:
     sketch = DistinctSketch(limit=1000, name_repeated=2)
     for start in range(0, 900, 100):
         sketch.extend(range(start, start + 100))
@@ -87,7 +87,7 @@ def test_repetitions_are_counted_exactly_up_to_the_limit_and_their_hashes_named(
     assert sketch.repeated == {5, 17}
 
 
-def test_repetitions_beyond_the_limit_are_estimated_and_none_is_made_up() -> None:
+def test_repetitions_beyond_the_limit_are_estimated_and_none_is_invented() -> None:
     sketch, fresh = DistinctSketch(limit=1000), DistinctSketch(limit=1000)
     for start in range(0, 100_000, 1000):
         values = [f"value {number}" for number in range(start, start + 1000)]
@@ -97,7 +97,7 @@ def test_repetitions_beyond_the_limit_are_estimated_and_none_is_made_up() -> Non
     assert sketch.repeats() == pytest.approx(25_000, rel=0.3)
 
 
-def test_a_distinct_sketch_stays_small_however_many_values_come() -> None:
+def test_a_distinct_sketch_stays_small_with_any_number_of_values() -> None:
     sketch = DistinctSketch(limit=128)
     for start in range(0, 1_000_000, 5_000):
         sketch.extend([f"value {number}" for number in range(start, start + 5_000)])
@@ -105,7 +105,7 @@ def test_a_distinct_sketch_stays_small_however_many_values_come() -> None:
     assert abs(sketch.estimate() - 1_000_000) <= 4 * sketch.relative_error * 1_000_000
 
 
-def test_counts_are_exact_while_there_are_few_different_values() -> None:
+def test_counts_are_exact_with_few_distinct_values() -> None:
     top = TopValues(exact_limit=3, keep=2)
     top.extend(["a", "b", "a"])
     top.extend(["c", "a"])
@@ -144,13 +144,13 @@ def test_moments_do_not_depend_on_the_batches(batches: list[list[float]]) -> Non
         assert merged.deviation == pytest.approx(one.deviation, abs=1e-4)
 
 
-def test_moments_beyond_a_float_are_left_out_instead_of_raising() -> None:
+def test_moments_beyond_the_range_of_a_float_are_omitted() -> None:
     moments = Moments()
     moments.extend([1e308, -1e308, 1e308])
     assert moments.deviation is None
 
 
-def test_a_histogram_counts_everything_and_folds_outliers_into_its_outer_bars() -> None:
+def test_a_histogram_counts_outliers_in_its_outer_bars() -> None:
     values = [float(number % 100) for number in range(10_000)] + [1e9, -1e9]
     edges, counts = Distribution(sorted((value, 1) for value in values)).histogram(20, -1e9, 1e9)
     assert sum(counts) == len(values)

@@ -1,4 +1,4 @@
-"""Todos and ping: what the handlers keep and say, each with the context that its author has."""
+"""Todos and ping: what the handlers store and return, with real contexts."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from headway.authoring.declaring import declared
 from headway.authoring.reporting import LogBuffer, Reported
 from headway.ports.files import Directories
 from headway.samples.ping import Ping, ping
-from headway.samples.todo import NewTodo, Wanted, list_todos, read_todo, todo
+from headway.samples.todo import NewTodo, TodoQuery, list_todos, read_todo, todo
 from pydantic import ValidationError
 
 Making = Callable[..., Context]
@@ -18,7 +18,7 @@ Making = Callable[..., Context]
 
 @pytest.fixture
 def making(tmp_path: Path) -> Making:
-    """Makes the context of a job: each with the same `data_dir`."""
+    """Makes contexts of jobs that share one `data_dir`."""
 
     async def store(_json: str) -> None: ...
 
@@ -41,7 +41,7 @@ def asking(tmp_path: Path, caller: str = "somebody") -> ResourceContext:
     return ResourceContext(caller, tmp_path / "data")
 
 
-async def test_a_todo_is_kept_under_its_jobs_id(making: Making, tmp_path: Path) -> None:
+async def test_a_todo_is_stored_under_its_jobs_id(making: Making, tmp_path: Path) -> None:
     ctx = making()
     kept = await todo(ctx, NewTodo.model_validate_json('{"title": " Buy milk ", "dueDate": "2026-12-24"}'))
     assert (kept.id, kept.title, str(kept.due_date)) == (ctx.job_id, "Buy milk", "2026-12-24")
@@ -50,28 +50,28 @@ async def test_a_todo_is_kept_under_its_jobs_id(making: Making, tmp_path: Path) 
     assert json.loads(declared("todo").encode_output(kept)).keys() == {"id", "title", "dueDate", "createdAt"}
 
 
-async def test_a_job_that_runs_twice_makes_one_todo(making: Making, tmp_path: Path) -> None:
+async def test_a_job_that_runs_twice_creates_one_todo(making: Making, tmp_path: Path) -> None:
     first = await todo(making(), NewTodo(title="first"))
     assert await todo(making(), NewTodo(title="again")) == first
-    assert list_todos(asking(tmp_path), Wanted()) == [first]
+    assert list_todos(asking(tmp_path), TodoQuery()) == [first]
 
 
-async def test_a_list_is_newest_first_and_ones_own(making: Making, tmp_path: Path) -> None:
+async def test_the_list_is_newest_first_and_contains_only_the_callers_todos(making: Making, tmp_path: Path) -> None:
     kept = [await todo(making(number), NewTodo(title=f"todo {number}")) for number in range(1, 4)]
     await todo(making(9, owner="somebody else"), NewTodo(title="not yours"))
-    assert list_todos(asking(tmp_path), Wanted()) == kept[::-1]
-    assert list_todos(asking(tmp_path), Wanted(limit=1)) == kept[:1:-1]
+    assert list_todos(asking(tmp_path), TodoQuery()) == kept[::-1]
+    assert list_todos(asking(tmp_path), TodoQuery(limit=1)) == kept[:1:-1]
     assert read_todo(asking(tmp_path), making(9).job_id) is None
     assert read_todo(asking(tmp_path, "somebody else"), making(9).job_id) is not None
 
 
-def test_before_the_first_todo_there_are_none(tmp_path: Path) -> None:
-    assert list_todos(asking(tmp_path), Wanted()) == []
+def test_the_list_is_empty_before_the_first_todo(tmp_path: Path) -> None:
+    assert list_todos(asking(tmp_path), TodoQuery()) == []
     assert read_todo(asking(tmp_path), "01890000") is None
 
 
 @pytest.mark.parametrize("title", ["", "  ", "x" * 201])
-def test_a_todo_has_a_title(title: str) -> None:
+def test_a_todo_must_have_a_title(title: str) -> None:
     with pytest.raises(ValidationError):
         NewTodo(title=title)
 

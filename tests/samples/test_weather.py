@@ -1,4 +1,4 @@
-"""The weather: the same each time, and physically sober."""
+"""The weather: reproducible and physically plausible."""
 
 import datetime as dt
 import json
@@ -27,13 +27,13 @@ def test_the_same_city_and_day_have_the_same_weather(context: BlockingContext) -
     assert weather(context, Weather(city="Oslo", date=DAY)).temperature_c != first.temperature_c
 
 
-def test_the_result_is_a_city_a_day_a_temperature_and_words(context: BlockingContext) -> None:
+def test_the_result_has_a_city_a_day_a_temperature_and_a_summary(context: BlockingContext) -> None:
     result = json.loads(declared("weather").encode_output(weather(context, Weather(city="Bern", date=DAY))))
     assert list(result) == ["city", "date", "temperatureC", "summary"]
     assert (result["city"], result["date"]) == ("Bern", "2026-07-01")
 
 
-def test_the_log_tells_how_sure_the_forecast_is(context: BlockingContext) -> None:
+def test_the_log_states_how_certain_the_forecast_is(context: BlockingContext) -> None:
     forecast = weather(context, Weather(city="Bern", date=DAY))
     (line,) = context._logs.take()
     found = re.fullmatch(r"(-?[\d.]+) to (-?[\d.]+) °C in 8 of 10 paths, chance of rain \d+%", line.message)
@@ -47,14 +47,14 @@ def test_progress_is_in_simulated_paths(context: BlockingContext) -> None:
     assert (said.done, said.total, said.unit, said.step) == (200, 200, "paths", "summing up")
 
 
-def test_the_climate_is_warmest_where_it_says() -> None:
+def test_the_climate_is_warmest_at_its_warmest_day() -> None:
     climate = Climate(mean=10, amplitude=8, warmest=0.55, humidity=0.5)
     year = [climate.seasonal(dt.date(2026, 1, 1) + dt.timedelta(days=day)) for day in range(365)]
     assert max(year) == pytest.approx(18, abs=0.01)
     assert year.index(max(year)) == pytest.approx(0.55 * 365, abs=2)
 
 
-def test_a_paths_end_has_the_spread_of_the_process() -> None:
+def test_the_ends_of_paths_have_the_standard_deviation_of_the_process() -> None:
     """Stationary Ornstein-Uhlenbeck: sigma / sqrt(2 theta), about 3 °C, around no anomaly."""
     gauss = Random(4).gauss
     anomalies = [simulate(0.5, gauss)[0] for _ in range(1500)]
@@ -71,7 +71,7 @@ def test_a_paths_end_has_the_spread_of_the_process() -> None:
         (35, 0.15, "hot, partly cloudy"),
     ],
 )
-def test_the_summary_says_it_in_a_few_words(temperature: float, rain: float, words: str) -> None:
+def test_the_summary_describes_temperature_and_sky(temperature: float, rain: float, words: str) -> None:
     assert summarise(temperature, rain) == words
 
 
@@ -86,7 +86,7 @@ def test_a_city_must_have_a_name_and_a_day_must_exist(bad: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize("day", [dt.date.min, dt.date.max])
-def test_any_day_has_a_weather(day: dt.date, context: BlockingContext) -> None:
+def test_every_day_has_a_forecast(day: dt.date, context: BlockingContext) -> None:
     assert weather(context, Weather(city="Bern", date=day)).date == day
 
 

@@ -1,4 +1,4 @@
-"""The bundled job types, each about a page long: what to read before writing one's own."""
+"""The bundled job types, each about a page long. Read one before you write your own; they import `headway` only."""
 
 from typing import Final
 
@@ -12,4 +12,4 @@ MODULES: Final = (
     "headway.samples.todo",
     "headway.samples.ping",
 )
-"""The modules that register a job type. Names, so that nothing is loaded before it is wanted."""
+"""The modules that register a job type, by name, so that none is loaded before it is needed."""

@@ -1,4 +1,4 @@
-"""`csv-import`: a CSV file into an SQLite table, where a restart goes on behind the last row that arrived."""
+"""`csv-import`: imports a CSV file into an SQLite table. After a restart it resumes after the last stored row."""
 
 from itertools import islice
 from typing import Final
@@ -17,20 +17,20 @@ _LOGGED: Final = 5
 
 
 class CsvImport(BaseModel):
-    """A CSV file whose rows are wanted in a database."""
+    """A CSV file to import into a database."""
 
     file: Upload = Field(
         title="CSV file",
         description=(
-            "A table of any size, in UTF-8, UTF-16 or Windows-1252. Its first line names the columns; their types "
-            "(INTEGER, REAL or TEXT) come from the first 1,000 rows."
+            "A table of any size, in UTF-8, UTF-16 or Windows-1252. The first line names the columns; their types "
+            "(INTEGER, REAL or TEXT) are inferred from the first 1,000 rows."
         ),
         json_schema_extra={"contentMediaType": "text/csv"},
     )
 
 
 class Imported(BaseModel):
-    """How many rows are in the table, and how many did not fit."""
+    """How many rows were imported, and how many were rejected."""
 
     rows: int
     rejected: int
@@ -38,7 +38,7 @@ class Imported(BaseModel):
 
 @job("csv-import", title="Import a CSV file", max_attempts=3)
 def csv_import(ctx: BlockingContext, input: CsvImport) -> Imported:
-    """An SQLite file with a table `data` out of a CSV file; rows that do not fit go to `rejected.csv`."""
+    """Imports a CSV file into the table `data` of an SQLite file. Rows that do not fit go to `rejected.csv`."""
     ctx.progress(step="opening")
     source = open_csv(input.file.path, ctx.work_dir)
     ctx.progress(0, max(1, source.size_bytes), unit="bytes", step="importing")
@@ -55,7 +55,7 @@ def csv_import(ctx: BlockingContext, input: CsvImport) -> Imported:
 
 
 def _layout(source: CsvFile) -> tuple[list[TableColumn], Position]:
-    """Return the columns and where their rows begin; the same in each attempt."""
+    """Return the columns and where their rows begin: the same in each attempt."""
     with source.path.open("rb") as file:
         lines = Lines(file, source)
         header = read_header(lines, source.delimiter)
@@ -75,11 +75,11 @@ def _copy_rows(ctx: BlockingContext, source: CsvFile, database: ImportDatabase) 
         for rows, numbers in batches(lines, source.delimiter, max_rows=_BATCH_ROWS):
             ctx.raise_if_cancelled()
             logged = database.position.rejected
-            refused = database.add(zip(numbers, rows, strict=True), lines.offset, lines.number)
-            _log_refused(ctx, refused[: max(0, _LOGGED - logged)])
+            rejected = database.add(zip(numbers, rows, strict=True), lines.offset, lines.number)
+            _log_rejected(ctx, rejected[: max(0, _LOGGED - logged)])
             ctx.progress(lines.offset, message=f"{database.position.rows:,} rows")
 
 
-def _log_refused(ctx: BlockingContext, refused: list[Rejected]) -> None:
-    for entry in refused:
+def _log_rejected(ctx: BlockingContext, rejected: list[Rejected]) -> None:
+    for entry in rejected:
         ctx.log(f"line {entry.line:,} rejected: {entry.reason}", level="warning")

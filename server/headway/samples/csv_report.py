@@ -1,7 +1,7 @@
-"""`csv-report`: what is in a CSV file of any size, column by column, as JSON and as a page with charts.
+"""`csv-report`: profiles a CSV file of any size, column by column, as JSON and as a page with charts.
 
-The file is read twice. The first pass finds out what the columns are, in estimates where a column has too
-many different values to count them all; the second one counts what these estimates point to.
+The file is read twice. The first pass determines what the columns are, and estimates where a column has too many
+distinct values to count them all. The second pass makes most of these estimates exact.
 """
 
 from collections.abc import Callable
@@ -21,13 +21,13 @@ _BATCH_CELLS: Final = 64_000
 
 
 class CsvReport(BaseModel):
-    """A CSV file to be looked at, for instance an export whose contents nobody has described."""
+    """A CSV file to profile, for instance an undocumented export."""
 
     file: Upload = Field(
         title="CSV file",
         description=(
-            "A table of any size. The first line names the columns; delimiter (comma, semicolon, tab or "
-            "vertical bar) and encoding (UTF-8, UTF-16, Windows-1252) are found out."
+            "A table of any size. The first line names the columns. The delimiter (comma, semicolon, tab or "
+            "vertical bar) and the encoding (UTF-8, UTF-16 or Windows-1252) are detected."
         ),
         json_schema_extra={"contentMediaType": "text/csv"},
     )
@@ -35,13 +35,13 @@ class CsvReport(BaseModel):
 
 @job("csv-report", title="Report on a CSV file")
 def csv_report(ctx: BlockingContext, input: CsvReport) -> Report:
-    """Profiles a CSV file: types, missing values, formats, duplicates, quantiles and charts, as a page too."""
+    """Profiles a CSV file: types, missing values, formats, duplicates, quantiles and charts, as JSON and as a page."""
     ctx.progress(step="opening")
     source = open_csv(input.file.path, ctx.work_dir)
     ctx.progress(0, max(1, source.size_bytes), percent=0, unit="bytes", step="reading, 1 of 2")
     profile, repaired = _read(ctx, source)
     to_count = profile.turn()
-    ctx.log(f"{profile.rows:,} rows read, {to_count:,} of their columns have too many values to count in one pass")
+    ctx.log(f"{profile.rows:,} rows read; {to_count:,} columns have too many distinct values to count in one pass")
     ctx.progress(0, percent=50, step="counting, 2 of 2", message="0 rows")
     _count(ctx, source, profile)
     ctx.progress(message=f"{profile.rows:,} rows", step="writing the report")
@@ -67,7 +67,7 @@ def csv_report(ctx: BlockingContext, input: CsvReport) -> Report:
 
 
 def _read(ctx: BlockingContext, source: CsvFile) -> tuple[Profile, int]:
-    """Make the first pass; return what it found and how many lines had to be repaired."""
+    """Make the first pass; return its profile and how many lines had to be repaired."""
     with source.path.open("rb") as file:
         lines = Lines(file, source)
         header = read_header(lines, source.delimiter)
@@ -95,7 +95,7 @@ def _each_batch(
     *,
     percent: int,
 ) -> None:
-    """Hand the rows on and report, from `percent` on over half of the bar."""
+    """Pass on the rows of each batch and report progress, over the half of the bar that begins at `percent`."""
     count = 0
     for rows, numbers in batches(lines, source.delimiter, max_rows=max(1, _BATCH_CELLS // max(1, width))):
         ctx.raise_if_cancelled()

@@ -1,4 +1,4 @@
-"""ffmpeg and ffprobe as child processes that report how far they are and do not outlive the job."""
+"""ffmpeg and ffprobe as child processes that report their progress and never outlive the job."""
 
 import json
 import shutil
@@ -16,14 +16,14 @@ from headway import JobFailed
 _STDERR_LINES: Final = 20
 _PROBE_TIMEOUT_S: Final = 60
 _KILL_TIMEOUT_S: Final = 10
-# An upload is one file and no more. A playlist (HLS, concat, DASH) would make ffmpeg fetch addresses, or put
-# another file of this machine into the video: no network protocol, and no format that names other files.
+# An uploaded playlist (HLS, concat, DASH) would make ffmpeg fetch URLs, or copy another file of this machine into the
+# video. So network protocols, and formats that refer to other files, are not allowed.
 _CONTAINERS: Final = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,ogg,asf,gif,m4v,h264,hevc,ivf,mxf"
 _ONE_FILE: Final = ("-protocol_whitelist", "file,pipe", "-format_whitelist", _CONTAINERS)
 
 
 def unavailable() -> str | None:
-    """Return why there is no transcoding on this machine, or None."""
+    """Return why videos cannot be converted on this machine, or None."""
     if shutil.which("ffmpeg") and shutil.which("ffprobe"):
         return None
     return "ffmpeg is not installed (Debian: apt-get install ffmpeg)"
@@ -31,7 +31,7 @@ def unavailable() -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class Probe:
-    """What ffprobe says of a video file; the duration is None where the container does not know it."""
+    """What ffprobe reports about a video file; the duration is None if the container does not state it."""
 
     duration_s: float | None
     width: int
@@ -49,7 +49,7 @@ class Advance:
 
 
 def probe(path: Path) -> Probe:
-    """Look at a file. Raises JobFailed if it holds no video that ffmpeg can read."""
+    """Inspect a file. Raises JobFailed if it contains no video that ffmpeg can read."""
     wanted = "format=duration:stream=codec_type,codec_name,width,height,duration:stream_disposition=attached_pic"
     command = ["ffprobe", "-v", "error", *_ONE_FILE, "-show_entries", wanted, "-of", "json", f"file:{path}"]
     try:
@@ -60,13 +60,13 @@ def probe(path: Path) -> Probe:
         detail = error.stderr.decode(errors="replace").replace(f"file:{path}", "the file").strip()
         raise JobFailed("Not a video that ffmpeg can read", detail=detail[-1000:]) from None
     except subprocess.TimeoutExpired:
-        raise JobFailed("Not a video that ffmpeg can read", detail="Looking at it took too long.") from None
+        raise JobFailed("Not a video that ffmpeg can read", detail="Inspecting it took too long.") from None
     return _read_probe(json.loads(found.stdout))
 
 
 def _read_probe(found: dict[str, Any]) -> Probe:
     streams = found.get("streams", [])
-    # A song's cover is a video stream too.
+    # The cover of a music file is a video stream too.
     video = next(
         (
             stream
@@ -76,7 +76,7 @@ def _read_probe(found: dict[str, Any]) -> Probe:
         None,
     )
     if video is None:
-        raise JobFailed("There is no video in the file")
+        raise JobFailed("The file contains no video")
     audio = next((stream for stream in streams if stream.get("codec_type") == "audio"), None)
     duration = found.get("format", {}).get("duration") or video.get("duration")
     return Probe(
@@ -89,10 +89,10 @@ def _read_probe(found: dict[str, Any]) -> Probe:
 
 
 def run(source: Path, arguments: Sequence[str], target: Path) -> Generator[Advance]:
-    """Convert `source` to `target`, giving a report four times a second.
+    """Convert `source` to `target`, yielding progress four times a second.
 
-    ffmpeg is killed when the iteration is left, in whatever way: close the generator (`contextlib.closing`).
-    Raises JobFailed with the end of ffmpeg's messages if it does not succeed.
+    ffmpeg is killed when the iteration ends for whatever reason: close the generator (`contextlib.closing`).
+    Raises JobFailed with the last of ffmpeg's messages if it does not succeed.
     """
     command = ["ffmpeg", "-hide_banner", "-nostdin", "-v", "error", "-y", "-progress", "pipe:1"]
     command += ["-stats_period", "0.25"]
@@ -116,7 +116,7 @@ def _process(command: Sequence[str]) -> "Iterator[tuple[subprocess.Popen[str], T
         encoding="utf-8",
         errors="replace",
     )
-    # Read beside the reports: a full pipe would stop ffmpeg.
+    # Read concurrently with the progress reports: a full pipe would block ffmpeg.
     reader = Thread(target=_collect, args=(process.stderr, messages), daemon=True)
     reader.start()
     try:
@@ -144,7 +144,7 @@ def _advances(pipe: IO[str] | None) -> Iterator[Advance]:
         if key == "progress":
             done_us = values.get("out_time_us", "0")
             speed = values.get("speed", "").strip()
-            # Before the first frame ffmpeg says N/A.
+            # Before the first frame ffmpeg reports N/A.
             yield Advance(
                 done_s=max(0, int(done_us)) / 1e6 if done_us.lstrip("-").isdecimal() else 0.0,
                 speed="" if speed == "N/A" else speed,

@@ -1,4 +1,4 @@
-"""`lottery`: draws six of 49 a great many times, and checks with a chi-square test that the draw is fair."""
+"""`lottery`: draws six of 49 balls many times, and checks with a chi-square test that the draw is fair."""
 
 import math
 import secrets
@@ -15,23 +15,27 @@ NUMBERS: Final = 49
 DRAWN: Final = 6
 _BATCH: Final = 2_000
 _SUSPICIOUS: Final = 0.001
-_SEEDS: Final = 2**53  # what a browser can read from JSON and send back
+_SEEDS: Final = 2**53  # the integers that JavaScript represents exactly
 
 
 class Lottery(BaseModel):
-    """How many times to draw six balls of 49, and from which seed."""
+    """How many times to draw six of 49 balls, and from which seed."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"draws": 2_000_000, "seed": 42}]})
 
     draws: int = Field(
-        default=2_000_000, ge=100, le=50_000_000, title="Draws", description="The last one counts, all are checked."
+        default=2_000_000,
+        ge=100,
+        le=50_000_000,
+        title="Draws",
+        description="The last draw is the result; all are checked for fairness.",
     )
     seed: int | None = Field(
         default=None,
         ge=0,
         lt=_SEEDS,
         title="Seed",
-        description="The same seed draws the same; without one it is chance.",
+        description="The same seed draws the same numbers. Random if omitted.",
     )
 
 
@@ -42,20 +46,20 @@ class Draw(BaseModel):
 
     numbers: list[int] = Field(description="Ascending")
     draws: int
-    seed: int = Field(description="Draws the same again")
+    seed: int = Field(description="Reproduces this draw")
     most_drawn: int
     least_drawn: int
     chi_square: float
     degrees_of_freedom: int
-    p_value: float = Field(description="How often a fair draw would look at least as uneven")
+    p_value: float = Field(description="Probability that fair draws are at least as uneven")
     fair: bool
 
 
 @job("lottery", title="Draw the lottery")
 def lottery(ctx: BlockingContext, input: Lottery) -> Draw:
-    """Shuffles 49 balls and draws six, again and again; tests whether each comes up as often as it should."""
+    """Draws six of 49 balls, again and again, and tests whether each comes up as often as it should."""
     seed = secrets.randbelow(_SEEDS) if input.seed is None else input.seed
-    chance = Random(seed)  # noqa: S311 - nobody can win anything
+    chance = Random(seed)  # noqa: S311 - nothing can be won
     balls = list(range(1, NUMBERS + 1))
     counts: Counter[int] = Counter()
     drawn: list[int] = []
@@ -84,7 +88,7 @@ def lottery(ctx: BlockingContext, input: Lottery) -> Draw:
 
 
 def draw(balls: list[int], chance: Random) -> list[int]:
-    """Shuffle the first six places (Fisher and Yates) and return what lies there. `balls` stays mixed."""
+    """Shuffle the first six places (Fisher-Yates) and return their balls. `balls` stays shuffled."""
     for place in range(DRAWN):
         other = place + int(chance.random() * (NUMBERS - place))
         balls[place], balls[other] = balls[other], balls[place]
@@ -94,9 +98,8 @@ def draw(balls: list[int], chance: Random) -> list[int]:
 def chi_square(counts: list[int], draws: int) -> float:
     """Return how unevenly the balls came up: chi-square with 48 degrees of freedom if the draw is fair.
 
-    Six balls of one draw are never the same, which makes the counts more even than independent ones would
-    be: Pearson's sum is therefore scaled by (n - 1) / (n - k). Joe, Tests of uniformity for sets of lotto
-    numbers, 1993.
+    The six balls of a draw are distinct, which makes the counts more even than independent ones would be.
+    Pearson's sum is therefore scaled by (n - 1) / (n - k): Joe, Tests of uniformity for sets of lotto numbers, 1993.
     """
     expected = draws * DRAWN / NUMBERS
     pearson = sum((count - expected) ** 2 for count in counts) / expected
@@ -104,9 +107,9 @@ def chi_square(counts: list[int], draws: int) -> float:
 
 
 def chi_square_tail(statistic: float, degrees: int) -> float:
-    """Return the chance of at least this statistic: Q(degrees/2, statistic/2), the upper incomplete gamma.
+    """Return the probability of at least this statistic: Q(degrees/2, statistic/2), the upper incomplete gamma.
 
-    Series below the mean, Lentz's continued fraction above it: Numerical Recipes, section 6.2.
+    By series below the mean and by Lentz's continued fraction above it: Numerical Recipes, section 6.2.
     """
     a, x = degrees / 2, statistic / 2
     if x <= 0:
@@ -133,7 +136,7 @@ def _upper_fraction(a: float, x: float) -> float:
     c, d = 1 / tiny, 1 / b
     fraction, step = d, 0.0
     i = 0
-    while abs(step - 1) > 1e-15:  # noqa: PLR2004 - a float's last digit
+    while abs(step - 1) > 1e-15:  # noqa: PLR2004 - the precision of a float
         i += 1
         factor = -i * (i - a)
         b += 2

@@ -1,4 +1,4 @@
-"""`ping`: the smallest whole job there is: a typed request, a typed response, a file."""
+"""`ping`: the smallest complete job type: a typed request, a typed response and a file."""
 
 import asyncio
 import datetime as dt
@@ -18,7 +18,7 @@ class Ping(BaseModel):
 
 
 class Pong(BaseModel):
-    """The answer, and what it answers."""
+    """The reply, and the message that it replies to."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
 
@@ -29,7 +29,7 @@ class Pong(BaseModel):
 
 @job("ping", title="Ping")
 async def ping(ctx: Context, input: Ping) -> Pong:
-    """Answers, and writes its answer into a file too."""
+    """Returns the message with a reply, and writes both to a file."""
     pong = Pong(reply="pong", message=input.message, answered_at=dt.datetime.now(dt.UTC))
     await asyncio.to_thread((ctx.output_dir / "pong.json").write_text, pong.model_dump_json(by_alias=True), "utf-8")
     return pong

@@ -1,4 +1,4 @@
-"""The ledger that `sales-report` reads: 500,000 invented orders, the same on every machine, a CSV file a month."""
+"""The ledger that `sales-report` reads: 500,000 made-up orders, the same on every machine, one CSV file a month."""
 
 import calendar
 import fcntl
@@ -19,20 +19,20 @@ MONTHS: Final = tuple(f"{year}-{month:02}" for year in (2024, 2025, 2026) for mo
 COLUMNS: Final = ("order", "date", "region", "product", "units", "cents")
 
 _REGIONS: Final = {"North": 22, "South": 16, "East": 12, "West": 26, "Overseas": 9, "Online": 34}
-_PRODUCTS: Final = {  # the price of one in cents, and how often it is bought
+_PRODUCTS: Final = {  # unit price in cents, and how often it is bought
     "Anvil": (18_900, 3), "Bellows": (7_450, 4), "Compass": (3_295, 11), "Drill": (12_900, 8), "Easel": (5_990, 6),
     "Funnel": (495, 19), "Gauge": (2_150, 12), "Hammer": (1_890, 17), "Iron": (4_400, 7), "Jack": (8_800, 5),
     "Kettle": (3_950, 14), "Lantern": (2_690, 15),
 }  # fmt: skip
 _SEASON: Final = (0.8, 0.78, 0.95, 1.0, 1.05, 1.02, 0.9, 0.88, 1.0, 1.1, 1.35, 1.5)
-"""How a month compares to the year's mean; each year is a tenth better than the last."""
+"""A month's sales relative to the year's mean; each year adds a tenth of the first."""
 
 
 def open_ledger(ctx: BlockingContext) -> Path:
-    """Return the ledger's directory, which the first job that wants one creates; the others wait for it.
+    """Return the ledger's directory. The first job that needs it creates it; others wait.
 
-    It gets its name when it is complete and on disk: a crash on the way leaves no ledger, and the next job begins
-    again. The name counts what it holds: other orders would be another ledger.
+    It gets its name once it is complete and on disk: after a crash there is no ledger, and the next job starts
+    over. The name carries a version: a ledger with different orders would be `ledger-2`.
     """
     ledger = ctx.data_dir / "ledger-1"
     if not ledger.exists():
@@ -45,7 +45,7 @@ def open_ledger(ctx: BlockingContext) -> Path:
 
 @contextmanager
 def _locked(path: Path) -> Iterator[None]:
-    """Wait for the lock and hold it. The kernel lets go of it, however this process ends (flock(2))."""
+    """Wait for the lock and hold it. The kernel releases it however this process ends (flock(2))."""
     with path.open("a") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -53,14 +53,16 @@ def _locked(path: Path) -> Iterator[None]:
 
 def _create(ctx: BlockingContext, ledger: Path) -> None:
     unfinished = ledger.with_name("unfinished")
-    shutil.rmtree(unfinished, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
     unfinished.mkdir()
     chance = Random("Headway's ledger")  # noqa: S311 - reproducible, not secret
     weights = [season * (1 + 0.1 * year) for year in range(3) for season in _SEASON]
     ends = [round(ORDERS * share) for share in _shares(weights)]
     for month, first, end in zip(MONTHS, [0, *ends], ends, strict=False):
         ctx.raise_if_cancelled()
-        ctx.progress(step="creating the ledger", message=f"{first:,} of {ORDERS:,} orders")  # the bar is the report's
+        ctx.progress(
+            step="creating the ledger", message=f"{first:,} of {ORDERS:,} orders"
+        )  # no bar: it belongs to the report
         with (unfinished / f"{month}.csv").open("w", encoding="utf-8", newline="\n") as file:
             file.write(",".join(COLUMNS) + "\n")
             file.writelines(_orders(chance, month, range(first, end)))
@@ -73,7 +75,7 @@ def _create(ctx: BlockingContext, ledger: Path) -> None:
 
 
 def _orders(chance: Random, month: str, numbers: range) -> Iterator[str]:
-    """Invent a month's orders, by day. `random()` alone draws the same in every version of Python."""
+    """Make up a month's orders, sorted by day. Only `random()` draws the same in every version of Python."""
     days = calendar.monthrange(int(month[:4]), int(month[5:]))[1]
     regions, region_shares = list(_REGIONS), _shares(list(_REGIONS.values()))
     products, product_shares = list(_PRODUCTS), _shares([often for _, often in _PRODUCTS.values()])
@@ -86,7 +88,7 @@ def _orders(chance: Random, month: str, numbers: range) -> Iterator[str]:
 
 
 def _shares(weights: Sequence[float]) -> list[float]:
-    """Return where each one's part of 1 ends."""
+    """Return the cumulative shares, the last of which is 1."""
     total = sum(weights)
     return [*(so_far / total for so_far in list(accumulate(weights))[:-1]), 1.0]
 

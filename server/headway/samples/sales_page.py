@@ -1,4 +1,4 @@
-"""The sales report as one HTML file: no script, no request, for light and dark screens."""
+"""The sales report as one self-contained HTML file without scripts, for light and dark screens."""
 
 from collections.abc import Mapping, Sequence
 from html import escape
@@ -39,10 +39,10 @@ def write_page(summary: Mapping[str, Any], path: Path) -> None:
     path.write_text(page, "utf-8")
 
 
-def _table(heading: str, of_what: str, rows: Sequence[Mapping[str, Any]]) -> str:
+def _table(heading: str, first_column: str, rows: Sequence[Mapping[str, Any]]) -> str:
     most = max((row["revenue"] for row in rows), default=0) or 1
     lines = "".join(_line(row, row["revenue"] / most) for row in rows)
-    head = f"<tr><th>{of_what}</th><th>Orders</th><th>Units</th><th>Revenue</th><th></th></tr>"
+    head = f"<tr><th>{first_column}</th><th>Orders</th><th>Units</th><th>Revenue</th><th></th></tr>"
     return f"<h2>{heading}</h2>\n<table>{head}\n{lines}</table>\n"
 
 

@@ -1,4 +1,4 @@
-"""`sales-report`: what was sold in a period, month by month, as JSON, CSV and a page; at `/api/reports`."""
+"""`sales-report`: the sales of a period, month by month, as JSON, CSV and a page; served at `/api/reports`."""
 
 import csv
 import datetime as dt
@@ -22,13 +22,13 @@ Cells = dict[tuple[str, str, str], list[int]]
 
 
 class Parameters(BaseModel):
-    """What a yearly report is about."""
+    """The year of a yearly report."""
 
     year: str = Field(pattern=r"^[12][0-9]{3}$", title="Year", description="2024, 2025 or 2026")
 
 
 class SalesReport(BaseModel):
-    """A period: by its first and last day, or as a year. What is left out reaches as far as the ledger."""
+    """A period, by its first and last day or as a year. An open end extends to the end of the ledger."""
 
     model_config = ConfigDict(
         alias_generator=to_camel,
@@ -44,11 +44,11 @@ class SalesReport(BaseModel):
     from_: dt.date | None = Field(default=None, alias="from", title="First day")
     to: dt.date | None = Field(default=None, title="Last day")
     report_type: Literal["sales", "yearly-sales"] = Field(default="sales", title="Kind of report")
-    parameters: Parameters | None = Field(default=None, title="Of one year")
+    parameters: Parameters | None = Field(default=None, title="Yearly report")
 
 
 class Sales(BaseModel):
-    """What was sold in a month, in a region or of a product."""
+    """The sales of a month, a region or a product."""
 
     name: str
     orders: int
@@ -57,7 +57,7 @@ class Sales(BaseModel):
 
 
 class Summary(BaseModel):
-    """What was sold in the period."""
+    """The sales of the period."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
 
@@ -74,7 +74,7 @@ class Summary(BaseModel):
 
 @job("sales-report", title="Sales report", path="/api/reports")
 def sales_report(ctx: BlockingContext, input: SalesReport) -> Summary:
-    """Adds up the orders of a ledger by month, region and product; the first report creates the ledger."""
+    """Sums up orders by month, region and product. The first report creates the ledger of made-up orders."""
     first, last = period(input)
     cells = _aggregate(ctx, open_ledger(ctx), first, last)
     summary = _summary(input, first, last, cells)
@@ -85,13 +85,13 @@ def sales_report(ctx: BlockingContext, input: SalesReport) -> Summary:
 
 
 def period(input: SalesReport) -> tuple[dt.date, dt.date]:
-    """Return the first and the last day that all parts of the input allow. Raises `JobFailed` if there is none."""
+    """Return the first and last day that satisfy every part of the input. Raises `JobFailed` if there are none."""
     first, last = max(FIRST, input.from_ or FIRST), min(LAST, input.to or LAST)
     if input.parameters is not None:
         year = int(input.parameters.year)
         first, last = max(first, dt.date(year, 1, 1)), min(last, dt.date(year, 12, 31))
     if first > last:
-        detail = f"The ledger covers {FIRST} to {LAST}, and a period begins before it ends."
+        detail = f"The ledger covers {FIRST} to {LAST}, and the first day must not be after the last."
         raise JobFailed("There are no orders in this period", detail=detail, type="empty-period")
     return first, last
 
@@ -99,7 +99,7 @@ def period(input: SalesReport) -> tuple[dt.date, dt.date]:
 def _aggregate(ctx: BlockingContext, ledger: Path, first: dt.date, last: dt.date) -> Cells:
     """Read the months of the period."""
     cells: Cells = defaultdict(lambda: [0, 0, 0])
-    first_day, last_day = first.isoformat(), last.isoformat()  # as text they are in order too
+    first_day, last_day = first.isoformat(), last.isoformat()  # ISO dates sort as text
     months = [month for month in MONTHS if first_day[:7] <= month <= last_day[:7]]
     for month in ctx.track(months, unit="months", step="aggregating"):
         ctx.progress(message=f"aggregating {dt.date.fromisoformat(f'{month}-01'):%B %Y}")
@@ -136,7 +136,7 @@ def _summary(input: SalesReport, first: dt.date, last: dt.date, cells: Cells) ->
 
 
 def _by(cells: Cells, part: int) -> list[Sales]:
-    """Add up over all but one part of the key: 0 the month, 1 the region, 2 the product."""
+    """Sum by one part of the key: 0 is the month, 1 the region, 2 the product."""
     sums: dict[str, list[int]] = defaultdict(lambda: [0, 0, 0])
     for key, cell in cells.items():
         sums[key[part]] = [left + right for left, right in zip(sums[key[part]], cell, strict=True)]

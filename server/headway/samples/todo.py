@@ -1,4 +1,4 @@
-"""`todo`: things to do, created by jobs and read at `/api/todos`, where they stay when the jobs are gone."""
+"""`todo`: todos that jobs create and `/api/todos` serves. They remain when their jobs are deleted."""
 
 import asyncio
 import datetime as dt
@@ -16,7 +16,7 @@ _TABLE = "CREATE TABLE IF NOT EXISTS todos (id TEXT PRIMARY KEY, owner TEXT NOT 
 
 
 class NewTodo(BaseModel):
-    """Something that is to be done."""
+    """A todo to create."""
 
     model_config = ConfigDict(
         alias_generator=to_camel, json_schema_extra={"examples": [{"title": "Buy milk", "dueDate": "2026-12-24"}]}
@@ -27,7 +27,7 @@ class NewTodo(BaseModel):
 
 
 class Todo(BaseModel):
-    """A todo as it is kept."""
+    """A stored todo."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
 
@@ -37,8 +37,8 @@ class Todo(BaseModel):
     created_at: dt.datetime
 
 
-class Wanted(BaseModel):
-    """How many todos a list shows."""
+class TodoQuery(BaseModel):
+    """How many todos to list."""
 
     limit: int = Field(default=50, ge=1, le=200)
 
@@ -50,26 +50,26 @@ def read_todo(ctx: ResourceContext, id: str) -> Todo | None:
     return None if row is None else Todo.model_validate_json(row[0])
 
 
-def list_todos(ctx: ResourceContext, query: Wanted) -> list[Todo]:
-    """`GET /api/todos`: newest first, since a job's id begins with its time."""
+def list_todos(ctx: ResourceContext, query: TodoQuery) -> list[Todo]:
+    """`GET /api/todos`: newest first, because job ids begin with their creation time."""
     newest = "SELECT todo FROM todos WHERE ? IN (owner, '*') ORDER BY id DESC LIMIT ?"
     with _database(ctx.data_dir) as database:
         rows = database.execute(newest, (ctx.caller, query.limit)).fetchall()
     return [Todo.model_validate_json(row[0]) for row in rows]
 
 
-@job("todo", title="Note a todo", path="/api/todos", get=read_todo, list=list_todos, on_complete="redirect")
+@job("todo", title="Add a todo", path="/api/todos", get=read_todo, list=list_todos, on_complete="redirect")
 async def todo(ctx: Context, input: NewTodo) -> Todo:
-    """Keeps a todo; the finished job leads to it."""
+    """Stores a todo; the completed job redirects to it."""
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
     new = Todo(id=ctx.job_id, title=input.title.strip(), due_date=input.due_date, created_at=now)
-    kept = await asyncio.to_thread(_keep, ctx.data_dir, ctx.owner, new)
-    ctx.result_url = f"/api/todos/{kept.id}"
-    return kept
+    stored = await asyncio.to_thread(_store, ctx.data_dir, ctx.owner, new)
+    ctx.result_url = f"/api/todos/{stored.id}"
+    return stored
 
 
-def _keep(data_dir: Path, owner: str, new: Todo) -> Todo:
-    """Store a todo, once: if its job runs again, the first one stands."""
+def _store(data_dir: Path, owner: str, new: Todo) -> Todo:
+    """Store a todo once: if its job runs again, the first one is kept."""
     with _database(data_dir) as database, database:
         row = (new.id, owner, new.model_dump_json(by_alias=True))
         database.execute("INSERT INTO todos VALUES (?, ?, ?) ON CONFLICT DO NOTHING", row)

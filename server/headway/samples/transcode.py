@@ -1,4 +1,4 @@
-"""`transcode`: an uploaded video in another size and format, through ffmpeg, with its real progress."""
+"""`transcode`: converts an uploaded video to another size and format with ffmpeg, and reports ffmpeg's progress."""
 
 from contextlib import closing
 from typing import Final, Literal
@@ -17,7 +17,7 @@ _CODECS: Final = {
 
 
 class Transcode(BaseModel):
-    """A video, and the format and height in which it is wanted."""
+    """A video, and the format and height to convert it to."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"format": "mp4", "height": 480}]})
 
@@ -28,7 +28,7 @@ class Transcode(BaseModel):
     )
     format: Literal["mp4", "webm"] = Field(default="mp4", title="Format", description="mp4: H.264; webm: VP9.")
     height: Literal[240, 360, 480, 720, 1080] | None = Field(
-        default=None, title="Height in pixels", description="The width follows. As it is if left out; never enlarged."
+        default=None, title="Height in pixels", description="The width follows. Unchanged if omitted; never enlarged."
     )
 
 
@@ -47,7 +47,7 @@ class Video(BaseModel):
 
 @job("transcode", title="Convert a video", unavailable=ffmpeg.unavailable)
 def transcode(ctx: BlockingContext, input: Transcode) -> Video:
-    """Another size and format of a video, playable in every browser."""
+    """Converts a video to another size and format that every browser can play."""
     source = ffmpeg.probe(input.file.path)
     ctx.log(f"{source.width}x{source.height}, {source.video_codec}, audio: {source.audio_codec or 'none'}")
     ctx.progress(0, source.duration_s, unit="seconds", step="converting")
@@ -69,9 +69,9 @@ def transcode(ctx: BlockingContext, input: Transcode) -> Video:
 
 
 def _arguments(wanted: Transcode) -> list[str]:
-    # The first video and, if there is one, the first audio stream; no subtitles, no data.
+    # The first video stream and the first audio stream, if there is one; no subtitles, no data.
     streams = ("-map", "0:V:0", "-map", "0:a:0?", "-sn", "-dn")
-    # H.264 wants even sides; a comma in an expression must be escaped.
+    # H.264 requires even dimensions; a comma in an expression must be escaped.
     height = f"min({wanted.height}\\,ih)" if wanted.height else "ih"
     scale = f"scale=-2:2*trunc({height}/2),format=yuv420p"
     return [*streams, "-vf", scale, *_CODECS[wanted.format].split()]

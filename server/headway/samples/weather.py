@@ -1,4 +1,4 @@
-"""`weather`: a city's temperature by simulation, some seconds of work with the same outcome each time."""
+"""`weather`: simulates a city's temperature: a few seconds of work with a reproducible result."""
 
 import datetime as dt
 import hashlib
@@ -21,7 +21,7 @@ _WET: Final = 0.8
 
 
 class Weather(BaseModel):
-    """A place and a day to forecast, each with the same weather whenever it is asked for."""
+    """A city and a day. The forecast for both is always the same."""
 
     model_config = ConfigDict(json_schema_extra={"examples": [{"city": "Zürich", "date": "2026-07-01"}]})
 
@@ -30,20 +30,20 @@ class Weather(BaseModel):
         max_length=100,
         pattern=r"\S",
         title="City",
-        description="Any name: the climate is invented.",
+        description="Any name: the climate is made up.",
     )
-    date: dt.date | None = Field(default=None, title="Day", description="Today (UTC) if it is left out.")
+    date: dt.date | None = Field(default=None, title="Day", description="Today (UTC) if omitted.")
 
 
 class Forecast(BaseModel):
-    """What the simulated weather says."""
+    """The simulated forecast."""
 
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, serialize_by_alias=True)
 
     city: str
     date: dt.date
     temperature_c: float = Field(description="Mean over all paths")
-    summary: str = Field(description="Warmth and sky in a few words")
+    summary: str = Field(description="Temperature and sky in a few words")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,14 +56,14 @@ class Climate:
     humidity: float
 
     def seasonal(self, day: dt.date) -> float:
-        """Return the temperature to be expected on a day of the year."""
+        """Return the expected temperature on a day of the year."""
         share = day.timetuple().tm_yday / 365.25
         return self.mean + self.amplitude * math.cos(2 * math.pi * (share - self.warmest))
 
 
 @job("weather", title="Forecast the weather")
 def weather(ctx: BlockingContext, input: Weather) -> Forecast:
-    """Thousands of possible weathers, hour by hour, in an invented climate; the same for a city and a day."""
+    """Simulates thousands of possible weather paths, hour by hour, in a made-up climate. Reproducible."""
     day = input.date or dt.datetime.now(dt.UTC).date()
     city = input.city.strip()
     ctx.progress(0, PATHS, unit="paths", step="reading the climate")
@@ -94,22 +94,22 @@ def weather(ctx: BlockingContext, input: Weather) -> Forecast:
 
 
 def climate_of(city: str) -> Climate:
-    """Invent a climate from the city's name, always the same one."""
+    """Derive a climate from the city's name: always the same one."""
     digest = hashlib.sha256(city.casefold().encode()).digest()
     mean, amplitude, hemisphere, humidity = (byte / 255 for byte in digest[:4])
     return Climate(
         mean=4 + 20 * mean,
         amplitude=3 + 9 * amplitude,
-        warmest=0.55 if hemisphere < 0.75 else 0.05,  # noqa: PLR2004 - three cities in four are northern
+        warmest=0.55 if hemisphere < 0.75 else 0.05,  # noqa: PLR2004 - three quarters of all cities are northern
         humidity=0.35 + 0.3 * humidity,
     )
 
 
 def simulate(humidity_mean: float, gauss: Callable[[float, float], float]) -> tuple[float, float]:
-    """Follow one path of ten days; return the anomaly in °C and the humidity (0 to 1) at its end.
+    """Simulate one path of ten days; return the anomaly in °C and the humidity (0 to 1) at its end.
 
-    Both are Ornstein-Uhlenbeck processes (Euler-Maruyama, steps of an hour) that return to their means
-    within two days; humid air is cooler.
+    Both are Ornstein-Uhlenbeck processes (Euler-Maruyama, one-hour steps) that revert to their means within two
+    days. Humid air is cooler.
     """
     anomaly, humidity = 0.0, humidity_mean
     for _ in range(_HOURS):
@@ -119,7 +119,7 @@ def simulate(humidity_mean: float, gauss: Callable[[float, float], float]) -> tu
 
 
 def summarise(temperature_c: float, rain_chance: float) -> str:
-    """Say it in two words."""
+    """Describe the weather in a few words."""
     warmth = next(word for limit, word in _WARMTH if temperature_c < limit)
     frost = 0.0
     falling = "snow" if temperature_c < frost else "rain"

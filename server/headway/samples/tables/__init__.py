@@ -1,1 +1,1 @@
-"""What the CSV samples share: reading tables, telling kinds of columns, statistics, and the report's page."""
+"""What the CSV samples share: reading tables, recognising kinds of columns, statistics, and the report's page."""

@@ -1,4 +1,4 @@
-"""The pictures and figures of a CSV report's page: charts as SVG, numbers as people write them."""
+"""The charts of a CSV report's page as SVG, and its numbers formatted for readers."""
 
 from collections.abc import Sequence
 from html import escape
@@ -11,17 +11,17 @@ from .kinds import Shown
 _WIDTH: Final = 320
 _HEIGHT: Final = 96
 _DIGITS: Final = 6
-_PLAIN: Final = (1e-4, 1e15)  # outside an exponent is easier to read
+_PLAIN: Final = (1e-4, 1e15)  # outside this range an exponent is easier to read
 _MINUTES: Final = len("2026-03-31T12:00")
 
 
 def histogram_svg(histogram: Histogram) -> str:
-    """Draw the bars, with what each counts as its tooltip."""
+    """Draw the bars, each with its range and count as a tooltip."""
     step = _WIDTH / len(histogram.counts)
     tallest = max(histogram.counts)
     bars = []
     for position, count in enumerate(histogram.counts):
-        # A bar that is not empty can be seen, however small.
+        # Every bar that is not empty is visible, however small.
         height = max(1.5, count / tallest * _HEIGHT) if count else 0.0
         low, high = histogram.edges[position : position + 2]
         bars.append(
@@ -37,7 +37,7 @@ def histogram_svg(histogram: Histogram) -> str:
 
 
 def bars_svg(top: Sequence[TopValue], rows: int) -> str:
-    """Draw the most frequent values, each as long as it is frequent."""
+    """Draw the most frequent values as bars, as long as they are frequent."""
     line_height, label_chars = 20, 34
     most = max(value.count for value in top)
     parts = []
@@ -56,7 +56,7 @@ def bars_svg(top: Sequence[TopValue], rows: int) -> str:
 
 
 def shown(value: Shown | None) -> str:
-    """Return a value in about six digits, escaped; an instant without its seconds."""
+    """Return a value with about six digits, escaped; an instant without its seconds."""
     if value is None:
         return ""
     if isinstance(value, str):
@@ -76,13 +76,13 @@ def counted(number: int, noun: str) -> str:
 
 
 def percentage(part: int, whole: int) -> str:
-    """Return a share in per cent."""
+    """Return a share as a percentage."""
     share = part / whole if whole else 0.0
     return "< 0.1 %" if 0 < share < 0.001 else f"{share * 100:.1f} %"  # noqa: PLR2004
 
 
 def size_of(size_bytes: int) -> str:
-    """Return a size in the greatest decimal unit that fits."""
+    """Return a size in the largest decimal unit that fits."""
     size = float(size_bytes)
     for unit in ("bytes", "KB", "MB"):
         if size < 1000:  # noqa: PLR2004

@@ -1,8 +1,8 @@
-"""One column of a CSV file, in two passes and bounded memory.
+"""One column of a CSV file, profiled in two passes and bounded memory.
 
-A column is first counted value by value. While it has few different values that is all there is to do, and
-everything said about it in the end is exact. A column with more goes over to sketches in the first pass;
-they tell the second one where to look, so that it can count what they left open.
+A column is first counted value by value. If it has few distinct values, that is enough, and everything reported about
+it is exact. A column with more switches to sketches during the first pass. They narrow down what the second pass has
+to count to make the estimates exact.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,13 +17,13 @@ from .settled import Counted, Recounted, Sketched, fitting
 from .sketches import DistinctSketch, QuantileSketch, TopValues
 
 _LONGEST_KEY_CHARS: Final = 120
-# After this many values a column that reads badly is text for good.
-_PATIENCE: Final = 1000
+# After this many values, a column with too many misfits is text for good.
+_UNDECIDED: Final = 1000
 
 
 @dataclass(frozen=True, slots=True)
 class Budget:
-    """What may be remembered of each column, so that a wide file takes no more memory than a narrow one."""
+    """How much to remember of each column, so that a wide file takes no more memory than a narrow one."""
 
     exact_values: int
     top_values: int
@@ -34,7 +34,7 @@ class Budget:
 
     @classmethod
     def for_columns(cls, columns: int) -> "Budget":
-        """Share out about 25 MiB."""
+        """Divide about 25 MiB among the columns."""
         columns = max(1, columns)
         return cls(
             exact_values=max(64, min(10_000, 60_000 // columns)),
@@ -47,12 +47,12 @@ class Budget:
 
     @property
     def quantile_rank_error(self) -> float:
-        """Of an estimated quantile."""
+        """The error of an estimated quantile, as a share of all ranks."""
         return QuantileSketch(self.quantile_sketch).rank_error
 
     @property
     def distinct_relative_error(self) -> float:
-        """Of an estimated number of different values."""
+        """The error of an estimated number of distinct values, as a share of it."""
         return DistinctSketch(self.distinct_values).relative_error
 
 
@@ -87,11 +87,11 @@ class Column:
 
     @property
     def open(self) -> bool:
-        """Whether a second pass can find out more."""
+        """Whether the second pass has something to count."""
         return self._sketches is not None or isinstance(self._settled, Recounted)
 
     def turn(self, countable: int) -> None:
-        """End the first pass. In the second one that many different values can be counted."""
+        """End the first pass. The second pass can count this many distinct values."""
         if self._sketches is not None:
             self._settled = Recounted(self._sketches.found(self._top), countable, self._budget.formats)
             self._sketches = None
@@ -102,16 +102,16 @@ class Column:
 
     @property
     def mean(self) -> float | None:
-        """Of numbers and dates, after `turn`."""
+        """The mean of numbers or dates, after `turn`."""
         return self._settled.moments.mean if self._settled is not None and self._settled.measured else None
 
     @property
     def middle_rank(self) -> float:
-        """Half of the numbers are below it."""
+        """The rank below which half of the numbers are."""
         return self._settled.moments.count / 2 if self._settled is not None else 0.0
 
     def ranks(self, numbers: Sequence[float | None]) -> list[float | None]:
-        """Return the rank of each number among all in the column, as well as the first pass knows it."""
+        """Return the rank of each number in the column, as estimated by the first pass."""
         rough = self._settled.rough if self._settled is not None else None
         if rough is None:
             return [None] * len(numbers)
@@ -121,8 +121,8 @@ class Column:
         following = iter(ranks)
         return [None if number is None else next(following) for number in numbers]
 
-    def numbers_rows(self, rows: int) -> bool:
-        """Say after `turn` whether the column tells all rows apart, as far as is known, and measures nothing."""
+    def is_key(self, rows: int) -> bool:
+        """Whether the column is a key, after `turn`: distinct in each row as far as is known, and not a measurement."""
         settled = self._settled
         return (
             settled is not None
@@ -131,7 +131,7 @@ class Column:
         )
 
     def count(self, cells: Sequence[str]) -> list[float | None]:
-        """Take the cells of one batch again; return them as numbers, if they are, None for each that is not."""
+        """Take the cells of one batch again; return them as numbers if the column has any, None for each other cell."""
         if self._settled is None or not (self.open or self._settled.measured):
             return []
         values = _present(cells)
@@ -144,7 +144,7 @@ class Column:
         return [None if cell in MISSING else next(following) for cell in cells]
 
     def report(self) -> ColumnReport:
-        """Say what was found, after both passes."""
+        """Return the findings, after both passes."""
         report = ColumnReport(name=self.name, type="empty", missing=self._missing, distinct=0, distinct_exact=True)
         if self._settled is not None:
             report.shortest, report.longest = int(self._lengths.shortest), self._lengths.longest
@@ -164,14 +164,14 @@ def _present(cells: Sequence[str]) -> Sequence[str]:
 
 
 def _shortened(value: str) -> str:
-    """Keep a long value's beginning for people and its hash, so that different values stay different."""
+    """Keep the beginning of a long value for readers, and its hash, so that distinct values stay distinct."""
     if len(value) <= _LONGEST_KEY_CHARS:
         return value
     return f"{value[: _LONGEST_KEY_CHARS - 20]}… ({hash(value) & (1 << 64) - 1:016x})"
 
 
 class _Sketches:
-    """What the first pass knows of a column with too many different values to count."""
+    """What the first pass learns about a column with too many distinct values to count."""
 
     def __init__(self, kind: Kind, budget: Budget) -> None:
         self._kind = kind
@@ -200,11 +200,11 @@ class _Sketches:
             else:
                 self._moments.add_weighted(number, count)
                 self._quantiles.add_weighted(number, count)
-        # Not one by one: a frequent misfit may stand first, before the numbers that outweigh it.
+        # All at once: a frequent misfit may come first, before the numbers that outweigh it.
         self._misfit(misfits)
 
     def found(self, top: TopValues) -> Sketched:
-        """Hand over what the second pass needs to know."""
+        """Return what the second pass needs to know."""
         distinct = self._distinct.estimate()
         kind = self._kind if tolerable(self._misfits, self._moments.count) else Words()
         return Sketched(
@@ -223,5 +223,5 @@ class _Sketches:
     def _misfit(self, count: int) -> None:
         self._misfits += count
         total = self._moments.count + self._misfits
-        if count and total > _PATIENCE and not tolerable(self._misfits, total):
+        if count and total > _UNDECIDED and not tolerable(self._misfits, total):
             self._kind = Words()

@@ -1,8 +1,8 @@
-"""A CSV file's rows on their way into an SQLite file that knows how far it has come.
+"""The SQLite file that a CSV file is imported into, which also records how far the import has got.
 
-The rows, those that were refused and the position behind them are written in one transaction. Killed at any
-moment, the file is as it was after some batch, and reading goes on at the byte that follows it: every row
-arrives exactly once.
+The rows of a batch, the rejected ones and the position after them are written in one transaction. If the process is
+killed at any moment, the file is as it was after some batch, and the import resumes at the byte after it: every row
+is imported exactly once.
 """
 
 import csv
@@ -34,7 +34,7 @@ class TableColumn:
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """How far a file has been read: the lines and bytes behind us, and what became of their records."""
+    """How far a file has been read, in bytes and lines, and how many records were imported and rejected."""
 
     offset: int
     lines: int
@@ -44,7 +44,7 @@ class Position:
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
-    """A record that did not fit, with the line that it begins on."""
+    """A record that did not fit, and the line that it begins on."""
 
     line: int
     reason: str
@@ -52,9 +52,9 @@ class Rejected:
 
 
 def table_columns(header: Sequence[str], sample: Iterable[Sequence[str]]) -> list[TableColumn]:
-    """Name and type the columns. SQLite folds case in names, so `Id` and `id` are the same there.
+    """Return names and types of the columns. Names are unique regardless of case, as SQLite requires.
 
-    A column is INTEGER or REAL when everything in the sample is; empty cells say nothing.
+    A column is INTEGER or REAL if everything in the sample is; empty cells do not count.
     """
     fitting = [row for row in sample if len(row) == len(header)]
     columns: list[TableColumn] = []
@@ -112,7 +112,7 @@ def _quoted(cell: str) -> str:
 
 
 class ImportDatabase:
-    """The file that the rows go into. Use it as a context manager; one at a time."""
+    """The file that the rows are imported into. Use it as a context manager, by one process at a time."""
 
     def __init__(self, path: Path, columns: Sequence[TableColumn], start: Position) -> None:
         self._columns = columns
@@ -132,22 +132,22 @@ class ImportDatabase:
         self._database.close()
 
     def add(self, records: Iterable[tuple[int, Sequence[str]]], offset: int, lines: int) -> list[Rejected]:
-        """Write a batch and the position behind it in one transaction; return what was refused."""
+        """Write a batch and the position after it in one transaction; return the rejected records."""
         rows: list[list[Cell]] = []
-        refused: list[Rejected] = []
+        rejected: list[Rejected] = []
         for number, fields in records:
             try:
                 rows.append(self._row(fields))
             except ValueError as error:
-                refused.append(Rejected(number, str(error), fields))
+                rejected.append(Rejected(number, str(error), fields))
         before = self.position
-        position = Position(offset, lines, before.rows + len(rows), before.rejected + len(refused))
+        position = Position(offset, lines, before.rows + len(rows), before.rejected + len(rejected))
         self._database.execute("BEGIN IMMEDIATE")
         try:
             self._database.executemany(self._insert, rows)
             self._database.executemany(
                 "INSERT INTO headway_rejected VALUES (?, ?, ?)",
-                ((entry.line, entry.reason, json.dumps(entry.fields)) for entry in refused),
+                ((entry.line, entry.reason, json.dumps(entry.fields)) for entry in rejected),
             )
             self._database.execute(
                 "UPDATE headway_position SET offset = ?, lines = ?, rows = ?, rejected = ?",
@@ -159,12 +159,12 @@ class ImportDatabase:
                 self._database.execute("ROLLBACK")
             raise
         self.position = position
-        return refused
+        return rejected
 
     def publish(self, database: Path, rejected: Path) -> None:
-        """Write the finished files: a copy without the bookkeeping, and the refused records as CSV.
+        """Write the finished files: a copy without the bookkeeping, and the rejected records as CSV.
 
-        This file stays as it is, so that a restart can do the same again.
+        This file is not changed, so that a restart can do the same again.
         """
         with rejected.open("w", encoding="utf-8", newline="") as file:
             writer = csv.writer(file)
@@ -182,7 +182,7 @@ class ImportDatabase:
             copy.close()
 
     def _create(self, start: Position) -> None:
-        """Make the tables, all or none of them, unless an earlier attempt did."""
+        """Create the tables, all or none of them, unless an earlier attempt did."""
         columns = ", ".join(f'"{column.name}" {column.type}' for column in self._columns)
         self._database.execute("BEGIN IMMEDIATE")
         if not self._database.execute("SELECT 1 FROM sqlite_schema WHERE name = 'headway_position'").fetchone():
@@ -197,7 +197,7 @@ class ImportDatabase:
         return Position(*row)
 
     def _row(self, fields: Sequence[str]) -> list[Cell]:
-        """Return the record's cells converted; raises ValueError with the reason if one does not fit."""
+        """Return the record's converted cells. Raises ValueError with the reason if one does not fit."""
         if len(fields) != len(self._columns):
             raise ValueError(f"{len(fields)} fields instead of {len(self._columns)}")
         try:

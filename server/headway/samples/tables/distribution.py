@@ -1,4 +1,4 @@
-"""How numbers are distributed: moments of a stream, quantiles and a histogram, estimated and then exact."""
+"""The distribution of numbers: moments of a stream, quantiles and a histogram, first estimated and then exact."""
 
 from array import array
 from bisect import bisect_left, bisect_right
@@ -18,7 +18,7 @@ class Moments:
         self.count = 0
         self.minimum, self.maximum = inf, -inf
         self._mean = 0.0
-        self._squares = 0.0  # of the distances from the mean
+        self._squares = 0.0  # of the deviations from the mean
 
     def extend(self, values: Sequence[float]) -> None:
         """Add a batch, which must not be empty."""
@@ -35,12 +35,12 @@ class Moments:
 
     @property
     def mean(self) -> float | None:
-        """None when it is beyond what a float can hold."""
+        """The mean; None if it is beyond the range of a float."""
         return self._mean if self.count and isfinite(self._mean) else None
 
     @property
     def deviation(self) -> float | None:
-        """Sample standard deviation; None for fewer than two values."""
+        """The sample standard deviation; None for fewer than two values."""
         if self.count < 2 or not isfinite(self._squares):  # noqa: PLR2004
             return None
         return sqrt(self._squares / (self.count - 1))
@@ -54,7 +54,7 @@ class Moments:
 
 
 class Shape:
-    """What needs a known mean, or the numbers in their order: skewness, and whether they rise or fall."""
+    """Skewness, which needs a known mean, and whether the numbers are sorted."""
 
     def __init__(self, moments: Moments) -> None:
         self._moments = moments
@@ -63,7 +63,7 @@ class Shape:
         self._rising = self._falling = True
 
     def extend(self, numbers: Sequence[float]) -> None:
-        """Take the next numbers; there must be some, and a mean."""
+        """Take the next numbers, at least one; the moments must have a mean."""
         mean = self._moments.mean or 0.0
         distances = [number - mean for number in numbers]
         self._cubes += sum([distance * distance * distance for distance in distances])
@@ -75,14 +75,14 @@ class Shape:
 
     @property
     def order(self) -> str | None:
-        """`ascending` or `descending`; None for neither, and for both."""
+        """`ascending` or `descending`; None for neither, and for constant numbers."""
         if self._rising == self._falling:
             return None
         return "ascending" if self._rising else "descending"
 
     @property
     def skewness(self) -> float | None:
-        """Third standardised moment; None where it is not defined, or beyond a float."""
+        """The third standardised moment; None if it is not defined or beyond the range of a float."""
         moments = self._moments
         if not moments.deviation:
             return None
@@ -92,7 +92,7 @@ class Shape:
 
 
 class Distribution:
-    """Values in ascending order, each with the number of times it stands for."""
+    """Values in ascending order, each with its weight."""
 
     def __init__(self, weighted: Sequence[tuple[float, int]]) -> None:
         self._values = [value for value, _ in weighted]
@@ -100,27 +100,27 @@ class Distribution:
         self._by_value: tuple[list[float], list[float]] | None = None
 
     def quantile(self, share: float) -> float:
-        """Return the smallest value that at least this share of all is not above; there must be values."""
+        """Return the smallest value that at least this share of all values do not exceed. There must be values."""
         rank = share * self._ranks[-1]
         return self._values[min(bisect_left(self._ranks, rank), len(self._values) - 1)]
 
     def ranks(self, numbers: Iterable[float]) -> list[float]:
-        """Return the rank of each number; of equal ones, of which there is no first, the middle one."""
+        """Return the rank of each number. Equal numbers share the middle one of their ranks."""
         values, middles = self._middles()
         return [middles[bisect_left(values, number)] for number in numbers]
 
     def _middles(self) -> tuple[list[float], list[float]]:
         if self._by_value is None:
-            upto = dict(zip(self._values, self._ranks, strict=True))  # of equal values the last
+            upto = dict(zip(self._values, self._ranks, strict=True))  # the last rank of equal values
             middles = [(below + rank) / 2 for below, rank in pairwise([0, *upto.values()])]
             self._by_value = [*upto], [*middles, float(self._ranks[-1])]
         return self._by_value
 
     def histogram(self, bins: int, minimum: float, maximum: float) -> tuple[list[float], list[int]]:
-        """Return the edges and the counts between them; the first and last bar take in the outliers.
+        """Return the edges and the counts between them. The first and last bar include the outliers.
 
-        One stray value in a million would otherwise leave nothing but one bar to see. The extremes are
-        passed in because a sketch may have dropped them.
+        Otherwise a single outlier among a million values would leave only one visible bar. The extremes are passed in
+        because a sketch may have dropped them.
         """
         low, high = self._bulk(minimum, maximum)
         if low == high or not isfinite(high - low):
@@ -142,16 +142,16 @@ class Distribution:
 
 
 class Refinement:
-    """A second look at numbers whose distribution is known roughly: exact bins and exact quantiles.
+    """Exact bins and quantiles in a second pass over numbers whose distribution is roughly known.
 
-    What a sketch says of a quantile narrows it down to a window of ranks. Only the numbers in these windows
-    are kept, and those below are counted: then the quantile is the one with the right rank.
+    A sketch narrows each quantile down to a window. Only the numbers in these windows are kept, and those below are
+    counted: the quantile is then the number with the right rank.
     """
 
     def __init__(
         self, rough: Distribution, moments: Moments, shares: Sequence[float], error: float, edges: Sequence[float]
     ) -> None:
-        """`error`: how far off a rank of `rough` may be, as a share of all. The outer bins have no end."""
+        """`error`: how far off a rank of `rough` may be, as a share of all ranks. The outer bins are open."""
         self._count = moments.count
         self._shares = shares
         self._edges = edges[1:-1]
@@ -168,11 +168,11 @@ class Refinement:
 
     @property
     def bins(self) -> list[int]:
-        """How many numbers lie between the edges."""
+        """How many numbers are between the edges."""
         return self._bins
 
     def extend(self, numbers: Sequence[float], room: int) -> None:
-        """Look at some numbers again. Windows that together want to keep more than `room` are given up."""
+        """Take some numbers again. Windows that together hold more than `room` numbers are abandoned."""
         ordered = sorted(numbers)
         cuts = [0, *[bisect_left(ordered, edge) for edge in self._edges], len(ordered)]
         self._bins = [count + right - left for count, (left, right) in zip(self._bins, pairwise(cuts), strict=True)]
@@ -185,7 +185,7 @@ class Refinement:
             self._windows = []
 
     def quantiles(self) -> list[float] | None:
-        """Return the exact quantiles; None where a window was given up, or was the wrong one."""
+        """Return the exact quantiles; None if a window was abandoned or missed its quantile."""
         ranks = (max(1, ceil(share * self._count)) for share in self._shares)
         found = [window.value_at(rank) for window, rank in zip(self._windows, ranks, strict=False)]
         exact = [value for value in found if value is not None]
@@ -193,7 +193,7 @@ class Refinement:
 
 
 class _Window:
-    """The numbers strictly between two bounds, and how many lie below and on them."""
+    """The numbers strictly between two bounds, and how many are below and on them."""
 
     def __init__(self, low: float, high: float) -> None:
         self._low, self._high = low, high
@@ -210,7 +210,7 @@ class _Window:
         self._at_high += bisect_right(ordered, self._high, high) - high
 
     def value_at(self, rank: int) -> float | None:
-        """Return the number of this rank (from 1), None if it lies outside."""
+        """Return the number with this rank (from 1), None if it is outside the window."""
         rank -= self._below
         if rank < 1:
             return None

@@ -1,4 +1,4 @@
-"""How the values of a CSV column are written: their shapes, their lengths, and blanks that nobody sees."""
+"""How the values of a CSV column are written: their formats, lengths, and leading or trailing blanks."""
 
 import re
 from collections import Counter
@@ -13,13 +13,13 @@ from .sketches import TopValues
 _LOOKED_AT: Final = 100
 _REMEMBERED_LETTERS: Final = 4096
 
-# Capitals, digits and signs are often codes, whose length matters up to a point; that of words does not.
+# Capitals, digits and symbols are often codes, so the length of short runs matters; that of words does not.
 _LONG_RUN: Final = re.compile(r"([^a])\1{4,}", re.DOTALL)
 _WORD: Final = re.compile(r"a{2,}")
 
 
 class _Shapes(dict[int, int]):
-    """What `str.translate` puts for a character: `A` or `a` for a letter, `9` for a digit."""
+    """A table for `str.translate`: `A` or `a` for a letter, `9` for a digit."""
 
     def __missing__(self, code: int) -> int:
         char = chr(code)
@@ -37,20 +37,20 @@ _SHAPES: Final = _Shapes()
 
 
 def format_of(value: str) -> str:
-    """Return how a value is written: `Aa+ 9999` for `Lisboa 2026`.
+    """Return the format of a value: `Aa+ 9999` for `Lisboa 2026`.
 
-    Letters become `A` or `a`, digits `9`, anything else stays. Two small letters or more become `a+`, five or
-    more of anything else, like `00000`, become `9+`. Only the first 100 characters count.
+    Letters become `A` or `a`, digits `9`, anything else stays. Two or more lower-case letters become `a+`; a run of
+    five or more of anything else is shortened too, `00000` to `9+`. Only the first 100 characters count.
     """
     return _compressed(_shapes_of((value,))[0])
 
 
 def _shapes_of(values: Sequence[str]) -> list[str]:
-    """Do all at once, which is quick: `translate` costs more to call than to run."""
+    """Translate all values at once, which is fast: `translate` costs more to call than to run."""
     if max(map(len, values)) > _LOOKED_AT:
         values = [value if len(value) <= _LOOKED_AT else value[:_LOOKED_AT] + "…" for value in values]
     shapes = "\n".join(values).translate(_SHAPES).split("\n")
-    if len(shapes) != len(values):  # there are line ends within values
+    if len(shapes) != len(values):  # some values contain line ends
         shapes = [value.translate(_SHAPES) for value in values]
     return shapes
 
@@ -61,12 +61,12 @@ def _compressed(shape: str) -> str:
 
 
 def folded(value: str) -> str:
-    """Return the value without what people do not see as a difference: case, and blanks at the ends."""
+    """Return the value without differences that readers ignore: case, and surrounding blanks."""
     return value.strip().casefold()
 
 
 class Formats:
-    """How often each format occurred, with an example; bounded as `TopValues` is."""
+    """How often each format occurred, with an example. Bounded like `TopValues`."""
 
     def __init__(self, keep: int) -> None:
         self._top = TopValues(exact_limit=2 * keep, keep=keep)
@@ -74,7 +74,7 @@ class Formats:
 
     @property
     def exact(self) -> bool:
-        """Whether every format has been counted from its first value on."""
+        """Whether every occurrence of every format has been counted."""
         return self._top.exact
 
     def extend(self, values: Sequence[str]) -> None:
@@ -84,7 +84,7 @@ class Formats:
             self._add(Counter(shapes), dict(zip(shapes, values, strict=True)))
 
     def extend_counted(self, counts: Mapping[str, int]) -> None:
-        """Count the formats of values of which it is known how often they occurred."""
+        """Count the formats of values, given how often each occurred."""
         if counts:
             shapes = _shapes_of([*counts])
             tally: Counter[str] = Counter()
@@ -93,7 +93,7 @@ class Formats:
             self._add(tally, dict(zip(shapes, counts, strict=True)))
 
     def most_common(self, limit: int) -> list[tuple[str, int, str]]:
-        """Return format, count and an example of the most frequent ones."""
+        """Return the most frequent formats, each with its count and an example."""
         return [(format, count, self._examples[format]) for format, count in self._top.most_common(limit)]
 
     def _add(self, tally: Mapping[str, int], examples: Mapping[str, str]) -> None:
@@ -109,7 +109,7 @@ class Formats:
 
 
 class Lengths:
-    """How long values are in characters, and how many begin or end with a blank."""
+    """The lengths of values in characters, and how many begin or end with a blank."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -119,7 +119,7 @@ class Lengths:
         self._total = 0
 
     def extend(self, values: Sequence[str]) -> None:
-        """Add values; there must be some."""
+        """Add values, at least one."""
         lengths = list(map(len, values))
         self.count += len(lengths)
         self.shortest = min(self.shortest, *lengths)
@@ -129,5 +129,5 @@ class Lengths:
 
     @property
     def mean(self) -> float:
-        """There must have been values."""
+        """The mean length of at least one value."""
         return self._total / self.count

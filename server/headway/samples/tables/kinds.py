@@ -1,4 +1,4 @@
-"""What the cells of a CSV column mean: numbers, dates or just text, by what all of them can be read as."""
+"""The kind of a CSV column: numbers, dates or just text, whichever all of its cells can be read as."""
 
 import re
 from abc import ABC, abstractmethod
@@ -11,30 +11,30 @@ from typing import Final
 MISSING: Final = frozenset(
     ("", "NA", "N/A", "n/a", "#N/A", "NULL", "Null", "null", "None", "NaN", "nan", "NAN"),
 )
-"""How tables write that there is no value."""
+"""The ways in which tables mark a missing value."""
 
 Shown = int | float | str
 
 _TRUTHS: Final = tuple(map(frozenset, (("true", "false"), ("yes", "no"), ("y", "n"), ("t", "f"))))
-# An integer this big would not come back as it was written.
+# Integers from here on do not survive the conversion to a float.
 _EXACT_INTEGER: Final = 2**53
 _SAMPLE: Final = 200
 _TOLERANCE: Final = 0.01
 
 
 class Kind(ABC):
-    """One way to read a column: values become floats that can be compared and counted, and back."""
+    """A way to read a column: converts values to floats, which can be compared and counted, and back."""
 
     type: str = "text"
     form: str | None = None
-    """How a date that is not ISO 8601 is written."""
+    """The format of dates that are not in ISO 8601."""
 
     @abstractmethod
     def read(self, values: Sequence[str]) -> list[float]:
-        """Read them all in one go, which is quick; ValueError if there is one that does not fit."""
+        """Read all values at once, which is fast. Raises ValueError if one does not fit."""
 
     def read_each(self, values: Sequence[str]) -> list[float | None]:
-        """Read one by one if need be: None for a value that does not fit."""
+        """Read the values, one by one if necessary: None for each that does not fit."""
         try:
             return [*self.read(values)]
         except ValueError:
@@ -43,7 +43,7 @@ class Kind(ABC):
 
     @abstractmethod
     def show(self, value: float) -> Shown:
-        """Turn a float of `read` into what stands in a report."""
+        """Convert a float from `read` to what a report shows."""
 
     def _read_one(self, value: str) -> float | None:
         try:
@@ -53,17 +53,17 @@ class Kind(ABC):
 
 
 class Number(Kind):
-    """Integers and decimal numbers. `007` is a code and no number, nor is what only Python takes for one."""
+    """Integers and decimal numbers. Codes such as `007` are not numbers, nor is what only Python accepts as one."""
 
     _LEADING_ZERO = re.compile(r"\n *[+-]?0[0-9]")
 
     def __init__(self) -> None:
-        self.type = "integer"  # until there is a fraction
+        self.type = "integer"  # until a fraction or an exponent occurs
 
     def read(self, values: Sequence[str]) -> list[float]:
         numbers = list(map(float, values))
         text = "\n" + "\n".join(values)
-        # Not numbers to anybody but Python: 1_000, nan, inf, Arabic digits.
+        # Numbers in Python only: 1_000, nan, inf, Arabic digits.
         if "_" in text or "n" in text or "N" in text or not text.isascii() or self._LEADING_ZERO.search(text):
             raise ValueError(values)
         if not isfinite(sum(numbers)):  # 1e999
@@ -124,7 +124,7 @@ class Day(Kind):
 
 
 class LocalDay(Day):
-    """A day in one of the forms that people write, the same one in the whole column."""
+    """A date in a local format, the same in the whole column."""
 
     def __init__(self, form: str) -> None:
         self.form = form
@@ -147,12 +147,12 @@ class LocalDay(Day):
 
 
 class Instant(Kind):
-    """ISO 8601 date and time, as seconds from 1970: all with an offset, or all without, as the first one."""
+    """ISO 8601 date and time, as seconds since 1970. Like the first value, all have an offset or none has."""
 
     type = "datetime"
     _EPOCH = datetime(1970, 1, 1)  # noqa: DTZ001 - for values without an offset
     _EPOCH_UTC = datetime(1970, 1, 1, tzinfo=UTC)
-    # In UTC an instant with an offset may lie in the year 0 or 10000, which cannot be shown.
+    # In UTC, an instant with an offset may be in the year 0 or 10000, which cannot be represented.
     _FIRST_S = (datetime(1, 1, 1) - _EPOCH).total_seconds()  # noqa: DTZ001
     _LAST_S = (datetime(9999, 12, 31, 23, 59, 59) - _EPOCH).total_seconds()  # noqa: DTZ001
     _SHORTEST = len("2026-03-31")
@@ -161,7 +161,7 @@ class Instant(Kind):
         self._aware: bool | None = None
 
     def read(self, values: Sequence[str]) -> list[float]:
-        if min(map(len, values)) < self._SHORTEST:  # fromisoformat would take 20260331
+        if min(map(len, values)) < self._SHORTEST:  # fromisoformat would accept 20260331
             raise ValueError(values)
         instants = list(map(datetime.fromisoformat, values))
         if self._aware is None:
@@ -176,7 +176,7 @@ class Instant(Kind):
         return seconds
 
     def show(self, value: float) -> Shown:
-        # Not datetime.fromtimestamp, which refuses years that C's time functions do not know.
+        # datetime.fromtimestamp rejects years that C's time functions do not support.
         text = (self._EPOCH + timedelta(seconds=value)).isoformat(timespec="seconds")
         return text + "Z" if self._aware else text
 
@@ -192,10 +192,9 @@ class Words(Kind):
 
 
 def choose_kind(values: Sequence[str], delimiter: str) -> Kind:
-    """Return the first kind that reads all of these distinct values, or all but one in a hundred.
+    """Return the first kind that can read all of these distinct values, or all but one in a hundred.
 
-    `values` must not be empty. Where a date can be read day first and month first, day first wins with a
-    dot between, month first with a slash.
+    `values` must not be empty. If dates are ambiguous, they are day first with dots and month first with slashes.
     """
     kinds: list[Kind] = [Truth(), Number(), Day(), Instant(), GroupedNumber(",", ".")]
     if delimiter != ",":
@@ -203,7 +202,7 @@ def choose_kind(values: Sequence[str], delimiter: str) -> Kind:
     kinds += map(LocalDay, ("DD.MM.YYYY", "MM/DD/YYYY", "DD/MM/YYYY", "YYYY/MM/DD", "DD-MM-YYYY"))
     for kind in kinds:
         if kind.read_each(values[:1]) == [None]:
-            continue  # most kinds are out after one look
+            continue  # the first value rules out most kinds
         try:
             kind.read(values)
         except ValueError:
@@ -213,7 +212,7 @@ def choose_kind(values: Sequence[str], delimiter: str) -> Kind:
 
 
 def _forgiving(kinds: list[Kind], values: Sequence[str]) -> Kind:
-    """A few typing errors do not make a column of numbers text, as long as the report counts them."""
+    """Choose a kind in spite of a few typing errors, which the report counts as misfits."""
     sample = list(islice(values, _SAMPLE))
     for kind in kinds[1:]:
         if kind.read_each(sample).count(None) <= 2 * _TOLERANCE * _SAMPLE and tolerable(
@@ -224,5 +223,5 @@ def _forgiving(kinds: list[Kind], values: Sequence[str]) -> Kind:
 
 
 def tolerable(misfits: int, values: int) -> bool:
-    """Say whether so few values do not fit that the rest still decides."""
+    """Whether so few values do not fit that the others determine the kind."""
     return misfits <= _TOLERANCE * values

@@ -1,4 +1,4 @@
-"""The CSV report as one HTML file: no script, no request, everything escaped, for light and dark screens."""
+"""The CSV report as one self-contained HTML file without scripts, everything escaped, for light and dark screens."""
 
 from collections.abc import Iterator
 from html import escape
@@ -11,7 +11,7 @@ from .findings import ColumnReport, Duplicates, Format, Report
 _FORMATS: Final = 6
 _CELL_CHARS: Final = 60
 _EXAMPLE_CHARS: Final = 24
-_WORTH_TELLING: Final = 0.1
+_WORTH_SHOWING: Final = 0.1
 _CORRELATIONS: Final = 10
 _DELIMITER_NAMES: Final = {",": "comma", ";": "semicolon", "\t": "tab", "|": "vertical bar"}
 
@@ -62,7 +62,7 @@ footer { margin-top: 32px; color: var(--soft); font-size: 13px; max-width: 75ch;
 
 
 def write_page(report: Report, path: Path) -> None:
-    """Write the page piece by piece: a thousand columns are a few megabytes."""
+    """Write the page piece by piece: with a thousand columns it has a few megabytes."""
     with path.open("w", encoding="utf-8", errors="replace", newline="\n") as file:
         file.writelines(_page(report))
 
@@ -84,7 +84,7 @@ def _page(report: Report) -> Iterator[str]:
         yield _correlations(report)
         yield _repeated(report.duplicates, "Duplicate rows")
         if report.near_duplicates is not None:
-            yield _repeated(report.near_duplicates, f"Alike but for “{report.near_duplicates.key}”")
+            yield _repeated(report.near_duplicates, f"Rows that differ only in “{report.near_duplicates.key}”")
     yield _method(report) + "</main></body></html>\n"
 
 
@@ -111,7 +111,7 @@ def _duplicates_in_words(found: Duplicates, rows: int) -> str:
     if not found.rows:
         return ""
     repeat = "repeats" if found.rows == 1 else "repeat"
-    but = f" in everything but “{escape(found.key)}”, case and blanks" if found.key else ""
+    but = f", apart from “{escape(found.key)}”, case and blanks" if found.key else ""
     about = "" if found.exact else "≈ "
     return f"{about}{counted(found.rows, 'row')} ({percentage(found.rows, rows)}) {repeat} an earlier one{but}"
 
@@ -168,7 +168,7 @@ def _lines(column: ColumnReport, rows: int) -> Iterator[str]:
     if column.type == "text":
         yield f"{column.shortest:,} to {column.longest:,} characters, {column.mean_length or 0:.1f} on average"
         if column.top_rest > 1 or not column.top_exact:
-            yield f"no value that is not listed comes more than {column.top_rest:,} times"
+            yield f"no other value occurs more than {column.top_rest:,} times"
 
 
 def _notes(column: ColumnReport) -> Iterator[str]:
@@ -176,10 +176,10 @@ def _notes(column: ColumnReport) -> Iterator[str]:
         examples = ", ".join(_code(_cut(example)) for example in column.misfit_examples)
         yield f"{counted(column.misfits, 'value')} not of this type: {examples}"
     if column.padded:
-        yield f"{counted(column.padded, 'value')} with blanks at an end"
+        yield f"{counted(column.padded, 'value')} with surrounding blanks"
     folded = column.distinct_folded
     if folded is not None and column.distinct_exact and folded < column.distinct:
-        yield f"only {folded:,} distinct if case and blanks at the ends do not count"
+        yield f"only {folded:,} distinct, ignoring case and surrounding blanks"
 
 
 def _formats(formats: list[Format], values: int) -> str:
@@ -196,17 +196,19 @@ def _formats(formats: list[Format], values: int) -> str:
 
 
 def _correlations(report: Report) -> str:
-    told = [pair for pair in report.correlations if max(abs(pair.pearson), abs(pair.spearman or 0)) >= _WORTH_TELLING]
-    if not told:
+    shown_pairs = [
+        pair for pair in report.correlations if max(abs(pair.pearson), abs(pair.spearman or 0)) >= _WORTH_SHOWING
+    ]
+    if not shown_pairs:
         return ""
     rows = "".join(
         f'<tr><td class="wrap">{escape(pair.columns[0])} <span class="soft">and</span> {escape(pair.columns[1])}'
         f'</td><td class="n">{_signed(pair.pearson)}</td><td class="n">{_signed(pair.spearman)}</td>'
         f'<td class="n">{pair.rows:,}</td></tr>'
-        for pair in told[:_CORRELATIONS]
+        for pair in shown_pairs[:_CORRELATIONS]
     )
     return (
-        '<h2 class="part">Columns that move together</h2><div class="scroll"><table><thead><tr><th>Columns</th>'
+        '<h2 class="part">Correlated columns</h2><div class="scroll"><table><thead><tr><th>Columns</th>'
         '<th class="n">Pearson</th><th class="n">Spearman</th><th class="n">Rows</th></tr></thead>'
         f"<tbody>{rows}</tbody></table></div>\n"
     )
@@ -230,12 +232,12 @@ def _repeated(found: Duplicates, title: str) -> str:
 def _method(report: Report) -> str:
     return (
         "<footer><p>Missing: an empty cell, NA, N/A, NULL, None, NaN. Distinct: different as written. "
-        "Written as: A and a are letters, 9 a digit, + more of the same. "
-        "“≈” is an estimate: of distinct values and duplicate rows from a sample of their hashes, with a "
-        f"standard error of {report.distinct_relative_error:.2%}; of quantiles from a KLL sketch, whose ranks "
-        f"are within {report.quantile_rank_error:.2%} (at 99 %). Spearman coefficients take such ranks. "
-        "All other counts are exact; rows and values beyond a few thousand are told apart by hashes of 64 bits. "
-        "The outer bars of a histogram take in the outliers.</p></footer>\n"
+        "Written as: A and a are letters, 9 is a digit, + means more of the same. "
+        "“≈” marks an estimate: distinct values and duplicate rows are estimated from a sample of hashes, with a "
+        f"standard error of {report.distinct_relative_error:.2%}; quantiles from a KLL sketch, whose ranks "
+        f"are within {report.quantile_rank_error:.2%} (at 99 % confidence). Spearman coefficients use these ranks. "
+        "All other counts are exact; beyond a few thousand, rows and values are told apart by 64-bit hashes. "
+        "The outer bars of a histogram include the outliers.</p></footer>\n"
     )
 
 

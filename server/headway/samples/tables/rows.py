@@ -1,4 +1,4 @@
-"""What the rows of a CSV file say as wholes: which ones repeat others, and which columns move together."""
+"""Whole rows of a CSV file: duplicates, and correlations between columns."""
 
 from collections.abc import Iterable, Sequence
 from itertools import combinations
@@ -15,16 +15,16 @@ _EXAMPLES: Final = 5
 _LINES: Final = 5
 _SHOWN_CHARS: Final = 100
 _SHOWN_CELLS: Final = 30
-_FEWEST: Final = 3  # two points always lie on a line
+_FEWEST: Final = 3  # two points are always on a line
 
 Row = tuple[str, ...]
 Numbers = Sequence[float | None]
 
 
 class Repetitions:
-    """How many rows repeat an earlier one, exact up to 400,000 different rows; then some of them, with lines.
+    """How many rows repeat an earlier one, with examples. Exact up to 400,000 distinct rows.
 
-    The first pass finds hashes that come twice, the second one the rows that have them.
+    The first pass finds hashes that occur twice, the second pass the rows with these hashes.
     """
 
     def __init__(self) -> None:
@@ -35,7 +35,7 @@ class Repetitions:
         self._found: dict[int, Repeated] = {}
 
     def add(self, rows: Iterable[Row]) -> None:
-        """Take rows in the first pass. They are compared cell by cell, as they were written."""
+        """Take rows in the first pass. They are compared cell by cell, as written."""
         self._seen.extend(rows)
 
     def turn(self) -> None:
@@ -44,8 +44,8 @@ class Repetitions:
         self._hashes = self._seen.repeated
         self._seen = DistinctSketch()
 
-    def look(self, rows: Iterable[Row], written: Iterable[Sequence[str]], numbers: Iterable[int]) -> None:
-        """Take rows again: as they are compared, as they are to be shown, and the lines that they begin on."""
+    def count(self, rows: Iterable[Row], written: Iterable[Sequence[str]], numbers: Iterable[int]) -> None:
+        """Take rows again: as compared, as written, and the lines that they begin on."""
         if self._hashes:
             known = self._hashes.__contains__
             for row, cells, number in zip(rows, written, numbers, strict=True):
@@ -53,11 +53,11 @@ class Repetitions:
                     self._note(hash(row), cells, number)
 
     def knows(self, row: Row) -> bool:
-        """Say after `turn` whether the row is among the repeated ones that are remembered."""
+        """Whether the row is one of the repeated rows that are remembered, after `turn`."""
         return hash(row) in self._hashes
 
     def examples(self) -> list[Repeated]:
-        """Return some, those that come most often first."""
+        """Return some of them, most frequent first."""
         found = [row for row in self._found.values() if row.count > 1]
         return sorted(found, key=lambda row: -row.count)[:_EXAMPLES]
 
@@ -74,7 +74,7 @@ class Repetitions:
 class Correlations:
     """Pearson's r of each pair of columns, over the rows in which both have a number.
 
-    Distances from means that are known beforehand are summed up, which loses no digits.
+    The means are known beforehand and deviations from them are summed, so that no digits are lost.
     """
 
     def __init__(self, names: Sequence[str], means: Sequence[float]) -> None:
@@ -84,7 +84,7 @@ class Correlations:
         }
 
     def extend(self, columns: Sequence[Numbers]) -> None:
-        """Take a batch: as many numbers (None for a missing one) of each column."""
+        """Take a batch: the numbers of each column, None where one is missing."""
         distances = [
             [None if number is None else number - mean for number in column]
             for column, mean in zip(columns, self._means, strict=True)
@@ -99,12 +99,12 @@ class Correlations:
                 pair.extend(left, right, own[first], own[second])
 
     def found(self) -> dict[tuple[str, str], tuple[float, int]]:
-        """Return r and the number of rows with both, for each pair that has an r."""
+        """Return r and the number of rows, for each pair for which r is defined."""
         return {pair.names: result for pair in self._pairs.values() if (result := pair.result()) is not None}
 
 
 def strongest(linear: Correlations, ranked: Correlations, limit: int) -> list[Correlation]:
-    """Return the pairs that move together most, by values or by ranks, in either direction."""
+    """Return the most closely correlated pairs, by values or by ranks, positive or negative."""
     ranks = ranked.found()
     pairs = [
         Correlation(columns=names, pearson=r, spearman=ranks[names][0] if names in ranks else None, rows=rows)
@@ -114,7 +114,7 @@ def strongest(linear: Correlations, ranked: Correlations, limit: int) -> list[Co
 
 
 class _Pair:
-    """Two columns' sums, squares and products, over the rows that have both."""
+    """The sums, squares and products of two columns, over the rows with a number in both."""
 
     def __init__(self, first: str, second: str) -> None:
         self.names = (first, second)
@@ -137,7 +137,7 @@ class _Pair:
         self.extend(xs, ys, _own_sums(xs), _own_sums(ys))
 
     def result(self) -> tuple[float, int] | None:
-        """None where r is not defined: too few rows, always the same number, or beyond a float."""
+        """Return None where r is not defined: too few rows, a constant column, or beyond the range of a float."""
         if self._count < _FEWEST:
             return None
         spread = [square - total * total / self._count for square, total in zip(self._squares, self._sums, strict=True)]

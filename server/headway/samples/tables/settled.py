@@ -1,4 +1,4 @@
-"""A column of a CSV file whose kind is settled: what is known, what the second pass counts, what is said."""
+"""A column of a CSV file whose kind is settled: counted in the first pass, or recounted in the second."""
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
@@ -17,12 +17,12 @@ _FORMATS: Final = 10
 _BINS: Final = 24
 _SHARES: Final = (0.05, 0.25, 0.5, 0.75, 0.95)
 _EXAMPLES: Final = 3
-# A rank is off by more than the sketch's error in one case of a hundred, by more than this in 10,000.
+# A rank is off by more than the sketch's error once in 100 cases, and by more than 1.5 times as much once in 10,000.
 _MARGIN: Final = 1.5
 
 
 class Counted:
-    """A column of which every value is known with its count."""
+    """A column whose distinct values have all been counted in the first pass."""
 
     def __init__(self, counts: Counter[str], delimiter: str) -> None:
         self.kind = choose_kind(list(counts), delimiter)
@@ -34,7 +34,7 @@ class Counted:
         read = ((number, counts[value]) for value, number in self._numbers.items() if number is not None)
         self._weighted = sorted(read)
         self.rough = Distribution(self._weighted) if self._weighted else None
-        """How the numbers are distributed, if there are some; here it is exact."""
+        """The distribution of the numbers, if there are any. Here it is exact."""
         for number, count in self._weighted:
             self.moments.add_weighted(number, count)
         self._misfits = sum(counts.values()) - self.moments.count
@@ -43,15 +43,15 @@ class Counted:
 
     @property
     def measured(self) -> bool:
-        """Whether values are numbers or dates."""
+        """Whether the values are numbers or dates."""
         return _is_measured(self.kind)
 
     def extend(self, values: Sequence[str]) -> list[float | None]:
-        """Read values again: there is nothing left to count."""
+        """Read values again; there is nothing left to count."""
         return list(map(self._numbers.get, values))
 
     def describe(self, report: ColumnReport) -> None:
-        """Write down what was found."""
+        """Add the findings to the report."""
         report.type, report.form = self.kind.type, self.kind.form
         report.distinct = self.distinct
         _describe_top(self._counts, sum(self._counts.values()), 0, report)
@@ -72,29 +72,29 @@ class Counted:
 
 @dataclass(frozen=True, slots=True)
 class Sketched:
-    """What the first pass found out about a column with too many different values to count."""
+    """What the first pass learned about a column with too many distinct values to count."""
 
     kind: Kind
     moments: Moments
     rough: Distribution | None
-    """How the numbers are distributed, if they are some: within `rank_error`."""
+    """The distribution of the numbers, if there are any, within `rank_error`."""
     rank_error: float
     window: int
-    """How many numbers may be kept to find exact quantiles."""
+    """How many numbers may be kept to determine exact quantiles."""
     distinct: int
     distinct_exact: bool
     distinct_error: float
-    """By what share `distinct` may be off, practically always."""
+    """How far `distinct` may be off, as a share of it: three standard errors."""
     top: TopValues
     folded: int
-    """How many different values may be remembered in lower case."""
+    """How many case-folded distinct values may be remembered."""
 
 
 class Recounted:
-    """Such a column in the second pass, which counts what the first one pointed to."""
+    """A column in the second pass, which counts what the first pass only estimated."""
 
     def __init__(self, found: Sketched, countable: int, formats: int) -> None:
-        """Count all different values if they are `countable`; keep about that many `formats`."""
+        """Count all distinct values if there are at most `countable`; keep about that many `formats`."""
         self.kind = found.kind
         self.distinct = found.distinct
         self.distinct_error = found.distinct_error
@@ -103,7 +103,7 @@ class Recounted:
         self._found = found
         self._whole = found.distinct_exact and found.distinct <= countable
         self._counts: Counter[str] = Counter()
-        # Of the others none was frequent enough.
+        # No other value was frequent enough.
         self._candidates = frozenset(() if self._whole else found.top.counts)
         self._formats = Formats(formats)
         self._values = 0
@@ -119,11 +119,11 @@ class Recounted:
 
     @property
     def measured(self) -> bool:
-        """Whether values are numbers or dates."""
+        """Whether the values are numbers or dates."""
         return _is_measured(self.kind)
 
     def extend(self, values: Sequence[str]) -> list[float | None]:
-        """Count values again, and return them as numbers if they are."""
+        """Count values again; return them as numbers if the column has any."""
         self._values += len(values)
         self._counts.update(values if self._whole else filter(self._candidates.__contains__, values))
         self._formats.extend(values)
@@ -143,7 +143,7 @@ class Recounted:
         return [*numbers]
 
     def describe(self, report: ColumnReport) -> None:
-        """Write down what was found."""
+        """Add the findings to the report."""
         found = self._found
         report.type, report.form = self.kind.type, self.kind.form
         report.distinct, report.distinct_exact = found.distinct, found.distinct_exact
@@ -161,7 +161,7 @@ class Recounted:
 
 
 def fitting(kind: Kind, values: Sequence[str]) -> list[float]:
-    """Return what can be read."""
+    """Return the values that can be read as numbers."""
     try:
         return kind.read(values)
     except ValueError:
@@ -173,7 +173,7 @@ def _is_measured(kind: Kind) -> bool:
 
 
 def _describe_top(counts: Counter[str], values: int, shortfall: int, report: ColumnReport) -> None:
-    """List those of all `values` that are ahead of any whose count is not known, `shortfall` at most."""
+    """List the most frequent of all `values`: only those that occur more often than `shortfall`, the uncertainty."""
     ranked = counts.most_common(_TOP + 1)
     sure = [TopValue(value=value, count=count) for value, count in ranked[:_TOP] if count > shortfall]
     following = ranked[len(sure)][1] if len(sure) < len(ranked) else 0
@@ -201,14 +201,14 @@ def _describe_numbers(
     shown = kind.show
     report.min, report.max = shown(moments.minimum), shown(moments.maximum)
     if moments.mean is not None:
-        # The mean of integers is none; of days it is a day.
+        # The mean of integers need not be one; the mean of days is shown as a day.
         report.mean = moments.mean if kind.type == "integer" else shown(moments.mean)
     if kind.type in ("integer", "number"):
         report.deviation = moments.deviation
     p05, p25, p50, p75, p95 = map(shown, quantiles)
     report.quantiles = Quantiles(p05=p05, p25=p25, p50=p50, p75=p75, p95=p95)
     edges, counts = histogram
-    # Edges of integers fall between them.
+    # The edges of integers need not be integers.
     report.histogram = Histogram(
         edges=[edge if kind.type == "integer" else shown(edge) for edge in edges], counts=counts
     )

@@ -1,4 +1,4 @@
-"""Summaries of a stream in bounded memory, with known errors: quantiles, distinct values, top values."""
+"""Summaries of a stream in bounded memory with known errors: quantiles, distinct values, most frequent values."""
 
 import random
 from array import array
@@ -14,29 +14,29 @@ _HASHES: Final = 1 << 64
 
 
 class QuantileSketch:
-    """The KLL sketch: a quantile's rank is within `rank_error` of the asked one, at 99 % confidence.
+    """The KLL sketch: a quantile's rank is within `rank_error` of the requested one, at 99 % confidence.
 
-    Level h holds values that stand for 2**h each. A full level is sorted and every second value moves up.
+    Level h holds values with a weight of 2**h. A full level is sorted and every second value moves up a level.
     Karnin, Lang, Liberty: Optimal Quantile Approximation in Streams, 2016.
     """
 
     def __init__(self, k: int = 2048, seed: int = 0) -> None:
         self.k = k
-        self._random = random.Random(seed)  # noqa: S311 - a coin, seeded so that a report is reproducible
+        self._random = random.Random(seed)  # noqa: S311 - seeded so that a report is reproducible
         self._levels = [array("d")]
 
     @property
     def rank_error(self) -> float:
-        """As measured by the authors of Apache DataSketches, for a single quantile."""
+        """The error of a single quantile, as measured by the authors of Apache DataSketches."""
         return float(2.296 / self.k**0.9021)
 
     def extend(self, values: Iterable[float]) -> None:
-        """Add values that stand for themselves."""
+        """Add values, each with a weight of 1."""
         self._levels[0].extend(values)
         self._compress()
 
     def add_weighted(self, value: float, weight: int) -> None:
-        """Add a value that occurred `weight` times: once to each level whose bit is set."""
+        """Add a value that occurred `weight` times: once to each level whose bit is set in it."""
         for level in range(weight.bit_length()):
             if weight >> level & 1:
                 self._level(level).append(value)
@@ -59,7 +59,7 @@ class QuantileSketch:
             height += 1
 
     def _capacity(self, height: int) -> int:
-        # Lower levels may be smaller: their errors weigh less. Below 64 sorting would not pay.
+        # Lower levels may be smaller because their errors weigh less. Below 64 values sorting does not pay.
         return max(64, int(self.k * (2 / 3) ** (len(self._levels) - 1 - height)))
 
     def _halve(self, height: int) -> None:
@@ -70,22 +70,22 @@ class QuantileSketch:
 
 
 class DistinctSketch:
-    """How many different values there are: counted by their hashes up to `limit`, estimated beyond.
+    """How many distinct values there are: counted by their hashes up to `limit`, estimated beyond.
 
-    The range of the hashes is cut into slots. When there are too many hashes the highest slots are given
-    up: what is left is a fair sample of the different values, in which repetitions can be counted too.
-    Flajolet: On Adaptive Sampling, 1990 (Wegman's idea).
+    The range of hashes is divided into slots. When there are too many hashes, the highest slots are dropped. The rest
+    is a fair sample of the distinct values, in which repetitions can be counted too. Flajolet: On Adaptive Sampling,
+    1990 (Wegman's idea).
 
-    Uses Python's string hash, which is keyed afresh in each process: nobody can prepare a file that
-    deceives it, and two runs differ within the error. Two of a million values collide once in 10**7 runs.
+    Uses Python's string hash, which has a new key in each process: no file can be prepared to deceive it, and two
+    runs differ within the error. Among a million values, two collide in one of 10**7 runs.
     """
 
     def __init__(self, limit: int = 2048, *, name_repeated: int = 0) -> None:
-        """`name_repeated`: how many hashes that came more than once to remember by themselves."""
+        """`name_repeated`: how many of the hashes that occur more than once to remember in `repeated`."""
         self.limit = limit
         self.repeated: set[int] = set()
         self._name_repeated = name_repeated
-        self._share = 1.0  # of all hashes, those that are looked at
+        self._share = 1.0  # the share of all hashes that is sampled
         self._end = _HASHES // 2
         self._held = 0
         self._repeats: list[int] = []
@@ -95,12 +95,12 @@ class DistinctSketch:
 
     @property
     def exact(self) -> bool:
-        """Whether every value has been counted; ask after `estimate`."""
+        """Whether every value has been counted, after `estimate`."""
         return self._share == 1.0
 
     @property
     def relative_error(self) -> float:
-        """One standard error of an estimate, as a share of it, at worst."""
+        """At most one standard error of an estimate, as a share of it."""
         return sqrt(2 / self.limit)
 
     def extend(self, values: Iterable[Hashable]) -> None:
@@ -117,17 +117,17 @@ class DistinctSketch:
             self._settle()
 
     def estimate(self) -> int:
-        """Return the number of different values."""
+        """Return the number of distinct values."""
         self._settle()
         return round(self._held / self._share)
 
     def repeats(self) -> int:
-        """Return how many values were equal to an earlier one."""
+        """Return how many values repeat an earlier one."""
         self._settle()
         return round(sum(self._repeats) / self._share)
 
     def _settle(self) -> None:
-        """Keep each hash once, and no more of them than `limit`."""
+        """Keep each hash once, and at most `limit` of them."""
         for place, slot in enumerate(self._slots):
             once = array("q", set(slot))
             if len(once) < len(slot) and len(self.repeated) < self._name_repeated:
@@ -147,7 +147,7 @@ class DistinctSketch:
             self._share *= (slots - 1) / slots
 
     def _lay_out(self, hashes: "array[int]", repeats: int) -> None:
-        """Cut the range into slots of a few thousand hashes: then sorting one takes little memory."""
+        """Divide the range into slots of a few thousand hashes, so that sorting a slot takes little memory."""
         start, slots = -_HASHES // 2, max(2, min(128, self.limit // 64))
         self._starts = [start + (self._end - start) * place // slots for place in range(slots)]
         ordered = array("q", sorted(hashes))
@@ -157,11 +157,11 @@ class DistinctSketch:
 
 
 class TopValues:
-    """How often each value occurred: exact up to `exact_limit` different ones, then the frequent ones.
+    """How often each value occurred: exact up to `exact_limit` distinct values, beyond that only frequent ones.
 
-    From there on it is Misra and Gries' summary in the mergeable form of Agarwal et al. (2012): a true
-    count lies between the stated one and that plus `shortfall`, and no value that is missing from it
-    occurred more often than `shortfall`.
+    Beyond the limit it is the summary of Misra and Gries in the mergeable form of Agarwal et al. (2012): a true count
+    is between the stated count and that plus `shortfall`, and no value that is absent occurred more often than
+    `shortfall`.
     """
 
     def __init__(self, exact_limit: int, keep: int) -> None:
@@ -172,7 +172,7 @@ class TopValues:
         self._keep = keep
 
     def extend(self, values: Iterable[str] | Mapping[str, int]) -> None:
-        """Count values, or add counts. `exact` turns false when there are too many different ones."""
+        """Count values, or add counts. `exact` becomes false when there are too many distinct ones."""
         self.counts.update(values)
         if self.exact:
             self.exact = len(self.counts) <= self._exact_limit
@@ -180,7 +180,7 @@ class TopValues:
             self._prune()
 
     def most_common(self, limit: int) -> Iterator[tuple[str, int]]:
-        """Give those that are certainly more frequent than any value not given, most frequent first."""
+        """Yield the values that are certainly more frequent than any other, most frequent first."""
         for value, count in self.counts.most_common(limit):
             if count > self.shortfall:
                 yield value, count

@@ -1,6 +1,6 @@
-"""How a CSV file is written: its encoding and delimiter, its lines by byte offset, its records in batches.
+"""Reading CSV files: their encoding and delimiter, lines by byte offset, records in batches.
 
-Nothing here holds more than a block of lines and one batch of records, however large the file is.
+Memory holds at most a block of lines and one batch of records, however large the file is.
 """
 
 import codecs
@@ -41,24 +41,24 @@ _CONTROLS: Final = bytes(code for code in range(32) if code not in b"\t\n\v\f\r\
 
 @dataclass(frozen=True, slots=True)
 class CsvFile:
-    """A file whose bytes can be read as lines: `codec` is what to decode, `encoding` what it was found in."""
+    """A file that can be read line by line. `encoding` is that of the upload, `codec` that of the file at `path`."""
 
     path: Path
     encoding: str
     codec: str
     delimiter: str
     start: int
-    """Byte offset of the header, behind a byte order mark or Excel's `sep=` line."""
+    """Byte offset of the header: after a byte order mark or Excel's `sep=` line."""
     size_bytes: int
 
 
 def open_csv(path: Path, work_dir: Path) -> CsvFile:
-    """Find out how `path` is written.
+    """Detect the encoding and delimiter of `path`.
 
-    UTF-16 is rewritten as UTF-8 in `work_dir` first: then a line end is one byte wherever it stands, and
-    a byte offset is a place where reading can start. The same file always gives the same answer.
+    UTF-16 is first converted to UTF-8 in `work_dir`, so that every line end is one byte and reading can start at any
+    byte offset. The same file always gives the same result.
 
-    Raises JobFailed when the bytes are no text.
+    Raises JobFailed if the file is not text.
     """
     with path.open("rb") as file:
         sample = file.read(SAMPLE_BYTES)
@@ -103,7 +103,7 @@ def _detect_encoding(sample: bytes) -> tuple[str, int]:
 
 
 def _utf16_without_mark(sample: bytes) -> str:  # noqa: RET503 - _not_csv does not return
-    """Latin text in UTF-16 has a zero in (nearly) every second byte, and none in the others."""
+    """Latin text in UTF-16 has a zero in nearly every second byte, and hardly any in the others."""
     pairs = max(1, len(sample) // 2)
     high, low = sample[1::2].count(0) / pairs, sample[0::2].count(0) / pairs
     mostly, hardly = 0.5, 0.05
@@ -120,7 +120,7 @@ def _not_csv(detail: str) -> NoReturn:
 
 def _as_utf8(path: Path, encoding: str, start: int, target: Path) -> Path:
     if not target.exists():
-        # Under its final name only when it is whole: an attempt may be killed anywhere.
+        # It gets its final name only when it is complete: an attempt may be killed at any time.
         partial = target.with_suffix(".partial")
         decoder = codecs.getincrementaldecoder(encoding)("replace")
         with path.open("rb") as source, partial.open("wb") as out:
@@ -133,16 +133,16 @@ def _as_utf8(path: Path, encoding: str, start: int, target: Path) -> Path:
 
 
 def _declared_delimiter(text: str) -> str | None:
-    """Excel's own first line, `sep=;`."""
+    """Return the delimiter of Excel's own first line, `sep=;`."""
     first = text.split("\n", 1)[0].rstrip("\r")
     return first[4] if len(first) == len("sep=?") and first.startswith("sep=") else None
 
 
 def _sniff_delimiter(text: str, *, cut: bool) -> str:
-    """Return the delimiter under which most records are as wide as the header.
+    """Return the delimiter with which most records are as wide as the header.
 
-    One that does not occur in the header is no candidate. `csv.Sniffer` is not used: it is slow on wide
-    samples and takes letters for delimiters.
+    A delimiter that does not occur in the header is not considered. `csv.Sniffer` is not used: it is slow on wide
+    samples and mistakes letters for delimiters.
     """
     lines = text.splitlines(keepends=True)
     if cut and len(lines) > 1:
@@ -161,20 +161,20 @@ def _sniff_delimiter(text: str, *, cut: bool) -> str:
 
 
 class Lines:
-    """The decoded lines of a CSV file, from a byte offset on; iterate it once.
+    """The decoded lines of a CSV file from a byte offset on. Iterate it once.
 
-    `offset` stands behind the last line given: whenever csv.reader has returned a record, that is a
-    record's end. (A text file's own `tell` is switched off while it is iterated.)
+    `offset` is the end of the last line yielded, which is a record's end whenever csv.reader has just returned one.
+    (A text file's own `tell` is disabled while it is iterated.)
     """
 
     def __init__(self, file: BinaryIO, source: CsvFile, offset: int | None = None, number: int = 0) -> None:
         self.offset = source.start if offset is None else offset
         self.number = number
-        """Lines before `offset`."""
+        """The number of lines before `offset`."""
         self.repaired = 0
         """Lines that were not valid UTF-8 and were read as Windows-1252."""
         self.record_start = self.offset
-        """Moved by whoever reads records, so that one that never ends is found out."""
+        """Moved on by the reader of records, so that a record that never ends is detected."""
         self._file = file
         self._codec = source.codec
 
@@ -182,9 +182,9 @@ class Lines:
         self._file.seek(self.offset)
         tail = b""
         while block := self._file.read(BLOCK_BYTES):
-            # bytes.splitlines knows LF, CR and CRLF and nothing else, exactly as csv.reader does.
+            # Like csv.reader, bytes.splitlines splits at LF, CR and CRLF only.
             lines = (tail + block).splitlines(keepends=True)
-            tail = lines.pop()  # may be cut short, or be a CR whose LF is in the next block
+            tail = lines.pop()  # may be incomplete, or end in a CR whose LF is in the next block
             yield from self._decode(lines)
             if len(tail) > LINE_LIMIT_BYTES or self.offset - self.record_start > RECORD_LIMIT_BYTES:
                 raise self.too_long()
@@ -203,7 +203,7 @@ class Lines:
                 yield line.decode("cp1252", "replace")
 
     def too_long(self) -> JobFailed:
-        """Return the failure for a field, line or record that does not end."""
+        """Return the failure for a field, line or record over its limit."""
         return JobFailed(
             "A record is too long",
             detail=f"Near line {self.number + 1:,}: a field of more than {FIELD_LIMIT_CHARS:,} characters "
@@ -212,9 +212,9 @@ class Lines:
 
 
 def batches(lines: Lines, delimiter: str, *, max_rows: int) -> Iterator[tuple[list[list[str]], list[int]]]:
-    """Give the records and the line that each begins on, in batches of about BATCH_BYTES.
+    """Yield the records, and the line that each begins on, in batches of about BATCH_BYTES.
 
-    Between two batches `lines.offset` is the end of the last record given. Blank lines are no records.
+    Between two batches `lines.offset` is the end of the last record yielded. Blank lines are skipped.
     Raises JobFailed for a record over the limits.
     """
     csv.field_size_limit(FIELD_LIMIT_CHARS)
@@ -240,6 +240,6 @@ def batches(lines: Lines, delimiter: str, *, max_rows: int) -> Iterator[tuple[li
 
 
 def read_header(lines: Lines, delimiter: str) -> list[str]:
-    """Take the first record; empty for an empty file. Reading goes on behind it with `batches`."""
+    """Read the first record; empty for an empty file. `batches` continues after it."""
     rows, _ = next(batches(lines, delimiter, max_rows=1), ([[]], []))
     return rows[0]
