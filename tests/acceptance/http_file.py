@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 import httpx
 
+from tests.support.process import PATIENCE_S, ServerProcess
+
 _VARIABLE = re.compile(r"@(\w+)\s*=\s*(\S+)")
 _REQUEST = re.compile(r"(GET|POST|DELETE) (\S+)")
 _HEADER = re.compile(r"([A-Za-z-]+): (.+)")
@@ -149,3 +151,7 @@ class Run:
         for name, index in _STEP.findall(matched[3]):
             value = value[name] if name else value[int(index)]
         return str(value)
+
+
+def client_of(server: ServerProcess) -> httpx.Client:
+    return httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=2 * PATIENCE_S)

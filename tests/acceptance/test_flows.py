@@ -12,13 +12,10 @@ import httpx
 import pytest
 from httpx_sse import connect_sse
 
-from tests.support.process import PATIENCE_S, ServerProcess, eventually
+from tests.acceptance.http_file import client_of
+from tests.support.process import ServerProcess, eventually
 
 LATER = "2099-01-01T00:00:00Z"
-
-
-def client_of(server: ServerProcess) -> httpx.Client:
-    return httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=2 * PATIENCE_S)
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,7 @@ from collections.abc import Iterator
 import httpx
 import pytest
 
-from tests.acceptance.http_file import HttpFile, Run
-from tests.acceptance.test_flows import client_of
+from tests.acceptance.http_file import HttpFile, Run, client_of
 from tests.support.process import ROOT, ServerProcess
 
 FILE = ROOT / "tests" / "requests.http"

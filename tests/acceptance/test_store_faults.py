@@ -18,10 +18,9 @@ import pytest
 
 from tests.support.process import PATIENCE_S, ROOT, ServerProcess, calm_s, eventually
 from tests.support.record import sound_record
-from tests.support.serving import TEST_JOBS
+from tests.support.serving import LATER, TEST_JOBS
 
 GATED_JOBS = str(ROOT / "tests" / "support" / "gated_jobs.py")
-LATER = "?runAt=2099-01-01T00:00:00Z"
 BALLAST = b"\0" * 65536
 TEXT = {"text": "x" * 20_000}
 DISK_BYTES = 16 * 1024 * 1024

@@ -30,7 +30,7 @@ from tests.conformance.records import (
     running_job,
     tick,
 )
-from tests.conformance.test_random_walk import Walk
+from tests.conformance.walk import Walk
 
 
 @pytest.fixture

@@ -30,6 +30,18 @@ document.addEventListener('securitypolicyviolation', (event) => {
 """
 """Records every value that a bar shows."""
 
+WATCH_PAGE = """<!doctype html><title>Theirs</title><script type="module">
+import { watchJob } from '/static/watch-job.js';
+window.states = [];
+window.controller = new AbortController();
+const outcome = watchJob(URL_OF_JOB, {
+  onProgress: (job) => window.states.push([job.version, job.status]),
+  signal: window.controller.signal,
+}).then((job) => ({ job }), (error) => ({ error: error.name, status: error.status }));
+window.watched = Promise.race([outcome, new Promise((go) => setTimeout(go, 45_000, { error: 'in vain' }))]);
+</script>"""
+"""A page of somebody else's that follows a job with `watchJob`; `URL_OF_JOB` is to be replaced."""
+
 HOLDS_UP_MS = 50
 """A task that takes longer is one that people notice (W3C Long Tasks)."""
 
@@ -146,3 +158,7 @@ class Tab:
 
     def unexpected(self) -> list[str]:
         return [text for text in self.complaints if not any(re.search(p, text) for p in self.expected)]
+
+
+def scrolls_sideways(page: Page) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth > innerWidth"))

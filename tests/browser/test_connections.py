@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, Request, Response, expect
 
-from tests.browser.tab import PageServer, Tab
+from tests.browser.tab import WATCH_PAGE, PageServer, Tab
 from tests.support.process import PATIENCE_S, eventually
 
 NETWORK = "Failed to load resource"
@@ -22,17 +22,6 @@ s.onmessage = e => {
   bar.value = progress; window.values.push(progress); if (status === 'completed') CLOSE;
 };
 window.source = s;
-</script>"""
-
-WATCH_PAGE = """<!doctype html><title>Theirs</title><script type="module">
-import { watchJob } from '/static/watch-job.js';
-window.states = [];
-window.controller = new AbortController();
-const outcome = watchJob(URL_OF_JOB, {
-  onProgress: (job) => window.states.push([job.version, job.status]),
-  signal: window.controller.signal,
-}).then((job) => ({ job }), (error) => ({ error: error.name, status: error.status }));
-window.watched = Promise.race([outcome, new Promise((go) => setTimeout(go, 45_000, { error: 'in vain' }))]);
 </script>"""
 
 

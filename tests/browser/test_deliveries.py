@@ -9,8 +9,7 @@ from playwright.sync_api import Locator, Page, Request, expect
 
 from tests.browser.conftest import JOBS
 from tests.browser.keyed import KeyedServer
-from tests.browser.tab import PageServer, Tab
-from tests.browser.test_page import scrolls_sideways
+from tests.browser.tab import PageServer, Tab, scrolls_sideways
 from tests.support.receiver import Receiver, answering
 
 HOOK = "/hook"

@@ -7,14 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Page, Route, expect
+from playwright.sync_api import Route, expect
 
-from tests.browser.tab import HOLDS_UP_MS, PageServer, Tab
+from tests.browser.tab import HOLDS_UP_MS, PageServer, Tab, scrolls_sideways
 from tests.support.process import eventually
-
-
-def scrolls_sideways(page: Page) -> bool:
-    return bool(page.evaluate("document.documentElement.scrollWidth > innerWidth"))
 
 
 def test_a_job_can_be_started_and_looked_at_with_the_keyboard_alone(tab: Tab) -> None:

@@ -8,8 +8,7 @@ import pytest
 from playwright.sync_api import Request, expect
 
 from tests.browser.conftest import JOBS
-from tests.browser.tab import PageServer, Tab
-from tests.browser.test_connections import WATCH_PAGE
+from tests.browser.tab import WATCH_PAGE, PageServer, Tab
 from tests.support.raw import RawStream
 
 REFUSED = "429"

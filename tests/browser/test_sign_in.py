@@ -8,8 +8,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.browser.keyed import KeyedServer
-from tests.browser.tab import PageServer, Tab
-from tests.browser.test_page import scrolls_sideways
+from tests.browser.tab import PageServer, Tab, scrolls_sideways
 from tests.support.process import eventually
 
 UNAUTHORIZED = "401"

@@ -16,7 +16,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from tests.conformance.backends import SqliteBackend
 from tests.conformance.records import forget_ids
-from tests.conformance.test_random_walk import Walk
+from tests.conformance.walk import Walk
 
 EXAMPLES = 80
 STEPS = 30

@@ -2,9 +2,23 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from tests.support.process import ServerProcess
 
 TEST_JOBS = Path(__file__).with_name("jobs_for_tests.py")
 
 Serving = Callable[..., ServerProcess]
+
+LATER = "?runAt=2099-01-01T00:00:00Z"
+"""The query of a submission whose job stays in the queue."""
+
+UNKNOWN = "01900000-0000-7000-8000-000000000000"
+"""A well-formed id that no job has."""
+
+
+def ended(server: ServerProcess, job_type: str, input: Any = None, query: str = "") -> str:
+    """A job that has ended; its id."""
+    job_id = server.submit(job_type, input, query)
+    server.wait_for(job_id)
+    return job_id

@@ -11,12 +11,12 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from tests.support.metrics import metric
 from tests.support.process import ServerProcess, eventually, multipart, run_command
 from tests.support.receiver import Received, Receiver, answering, bombing, flooding, hanging
 from tests.support.record import snapshot
 from tests.support.representation import INSTANT, assert_representation
 from tests.support.serving import Serving
-from tests.web.endpoints.test_metrics import metric
 
 ALLOW = {"HEADWAY_WEBHOOK_ALLOW": "127.0.0.0/8"}
 ALL_EVENTS = ["job.started", "job.progress", "job.completed", "job.failed", "job.cancelled"]

@@ -10,9 +10,8 @@ import pytest
 
 from tests.support.process import PATIENCE_S, ServerProcess, eventually
 from tests.support.raw import FORM, RawStream, assert_problem, form, parse, part, read_to_end, request_bytes, send
-from tests.support.serving import Serving
+from tests.support.serving import LATER, Serving
 
-LATER = "?runAt=2099-01-01T00:00:00Z"
 GET = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 HALF = b"GET /healthz HTTP/1.1\r\nHost: 127"
 

@@ -20,9 +20,7 @@ from tests.support.raw import (
     read_to_end,
     request_bytes,
 )
-from tests.support.serving import Serving
-
-LATER = "?runAt=2099-01-01T00:00:00Z"
+from tests.support.serving import LATER, Serving
 
 
 def exit_code(server: ServerProcess) -> int:

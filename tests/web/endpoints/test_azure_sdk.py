@@ -16,7 +16,7 @@ from azure.core.rest import HttpRequest
 from tests.support.process import PATIENCE_S, ServerProcess
 from tests.support.proxy import PrefixProxy
 from tests.support.raw import assert_problem, send
-from tests.web.endpoints.test_jobs import LATER, UNKNOWN, ended
+from tests.support.serving import LATER, UNKNOWN, ended
 
 BIG = 70_000
 

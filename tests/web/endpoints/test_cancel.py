@@ -7,9 +7,8 @@ import pytest
 from tests.support.process import ServerProcess, calm_s, eventually
 from tests.support.raw import assert_problem
 from tests.support.representation import assert_representation
-from tests.support.serving import Serving
+from tests.support.serving import LATER, Serving
 
-LATER = "?runAt=2099-01-01T00:00:00Z"
 EVERYWHERE = ("", "/logs", "/result", "/progress", "/files/data.csv")
 
 

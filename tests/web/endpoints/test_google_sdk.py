@@ -13,7 +13,7 @@ from google.protobuf import json_format, struct_pb2  # type: ignore[import-untyp
 from tests.support.process import PATIENCE_S, ServerProcess
 from tests.support.proxy import PrefixProxy
 from tests.support.raw import assert_problem, send
-from tests.web.endpoints.test_jobs import LATER, UNKNOWN, ended
+from tests.support.serving import LATER, UNKNOWN, ended
 
 CANCELLED = 1
 

@@ -1,24 +1,13 @@
 """Reading jobs: polls, lists, counts, logs, results, and what holds for every endpoint."""
 
 import itertools
-from typing import Any
 
 import pytest
 
 from tests.support.process import ServerProcess
 from tests.support.raw import assert_problem, send
 from tests.support.representation import assert_representation
-from tests.support.serving import Serving
-
-LATER = "?runAt=2099-01-01T00:00:00Z"
-UNKNOWN = "01900000-0000-7000-8000-000000000000"
-
-
-def ended(server: ServerProcess, job_type: str, input: Any = None, query: str = "") -> str:
-    """A job that has ended; its id."""
-    job_id = server.submit(job_type, input, query)
-    server.wait_for(job_id)
-    return job_id
+from tests.support.serving import LATER, UNKNOWN, Serving, ended
 
 
 def running(server: ServerProcess) -> str:

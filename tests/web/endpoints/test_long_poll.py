@@ -18,10 +18,7 @@ from headway.settings import Settings
 from tests.support.process import PATIENCE_S, Reply, ServerProcess, calm_s
 from tests.support.raw import assert_problem, request_bytes, send
 from tests.support.representation import assert_representation
-from tests.support.serving import TEST_JOBS, Serving
-
-LATER = "?runAt=2099-01-01T00:00:00Z"
-UNKNOWN = "01900000-0000-7000-8000-000000000000"
+from tests.support.serving import LATER, TEST_JOBS, UNKNOWN, Serving
 
 # PATIENCE_S ends a request that waits in vain: an answer to `wait=60` came because there was something to say.
 

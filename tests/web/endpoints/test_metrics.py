@@ -1,38 +1,15 @@
 """`/metrics`: what a real server counts, as Prometheus' own parser reads it."""
 
 import sqlite3
-from collections.abc import Callable, Mapping
 from contextlib import closing
 from pathlib import Path
 
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
-from prometheus_client.parser import text_string_to_metric_families
 
+from tests.support.metrics import metric, scrape, value
 from tests.support.process import ServerProcess, eventually
 from tests.support.raw import RawStream
 from tests.support.serving import Serving
-
-Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
-
-
-def scrape(server: ServerProcess) -> Samples:
-    reply = server.request("GET", "/metrics")
-    assert reply.status == 200
-    assert reply.headers["Content-Type"].startswith("text/plain; version=")
-    families = text_string_to_metric_families(reply.body.decode())
-    return {
-        (sample.name, frozenset(sample.labels.items())): sample.value
-        for family in families
-        for sample in family.samples
-    }
-
-
-def value(samples: Samples, name: str, **labels: str) -> float:
-    return samples.get((name, frozenset(labels.items())), 0.0)
-
-
-def metric(server: ServerProcess, name: str, **labels: str) -> Callable[[], float]:
-    return lambda: value(scrape(server), name, **labels)
 
 
 def test_jobs_are_counted_by_type_and_state(serving: Serving) -> None:

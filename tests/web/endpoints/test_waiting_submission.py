@@ -8,8 +8,7 @@ import pytest
 from tests.support.process import PATIENCE_S, Reply, ServerProcess, eventually
 from tests.support.raw import FORM, JSON, form, part, send
 from tests.support.representation import assert_representation
-from tests.support.serving import Serving
-from tests.web.endpoints.test_jobs import LATER
+from tests.support.serving import LATER, Serving
 
 DOCUMENT = part("document", b"hello", "a.txt", "Content-Type: text/plain")
 

@@ -12,12 +12,11 @@ from headway.settings import Settings
 
 from tests.support.process import Reply, ServerProcess, eventually
 from tests.support.raw import JSON, RawReply, RawStream, assert_problem, send
-from tests.support.serving import Serving
+from tests.support.serving import LATER, Serving
 
 EXPOSED = {"HEADWAY_PUBLIC_URL": "http://jobs.example", "HEADWAY_TRUSTED_PROXIES": "127.0.0.1"}
 """As behind a proxy on this machine, so that these tests can come from any address."""
 
-LATER = "?runAt=2099-01-01T00:00:00Z"
 HERE, THERE = "192.0.2.1", "198.51.100.1"
 WRONG_KEY = "hwk_" + "0" * 43
 

@@ -17,8 +17,9 @@ from headway.settings import Settings
 from headway.web.identity.rates import RATES, Rate
 from headway.web.openapi import Description
 
+from tests.support.serving import UNKNOWN
+
 JOBS = Path(__file__).parents[2] / "fuzz" / "jobs_to_fuzz.py"
-UNKNOWN = "01900000-0000-7000-8000-000000000000"
 LATER = {"runAt": "2099-01-01T00:00:00Z"}
 LETTER = {"text": "Dear reader"}
 INPUTS: Mapping[str, Any] = {

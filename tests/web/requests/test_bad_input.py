@@ -13,9 +13,8 @@ import pytest
 
 from tests.support.process import ServerProcess, eventually
 from tests.support.raw import FORM, JSON, RawReply, assert_problem, exchange, form, part, request_bytes, send
-from tests.support.serving import Serving
+from tests.support.serving import LATER, Serving
 
-LATER = "?runAt=2099-01-01T00:00:00Z"
 DOCUMENT = part("document", b"hello", "a.txt")
 MIB = 1024 * 1024
 

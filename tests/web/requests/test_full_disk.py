@@ -12,9 +12,8 @@ import pytest
 
 from tests.support.process import ServerProcess, eventually
 from tests.support.raw import FORM, JSON, assert_problem, form, part, send
-from tests.support.serving import Serving
+from tests.support.serving import LATER, Serving
 
-LATER = "?runAt=2099-01-01T00:00:00Z"
 MIB = 1024 * 1024
 
 

@@ -23,9 +23,8 @@ from tests.support.raw import (
     request_bytes,
     send,
 )
-from tests.support.serving import Serving
+from tests.support.serving import UNKNOWN, Serving
 
-UNKNOWN = "01900000-0000-7000-8000-000000000000"
 SMUGGLED = b"GET /jobs/smuggled HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
 INJECTED = "a\r\nX-Injected: yes\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"
 ODD_TEXT = f"{INJECTED}\n\ndata: {{}}\n\nevent: log\rid: 9\u2028\u2029\x00\x1b[31m<script>alert(1)</script>"

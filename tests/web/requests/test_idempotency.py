@@ -10,8 +10,7 @@ import pytest
 from tests.support.process import ServerProcess
 from tests.support.raw import FORM, JSON, RawReply, assert_problem, form, part, send
 from tests.support.representation import assert_representation
-from tests.support.serving import Serving
-from tests.web.endpoints.test_jobs import LATER, ended
+from tests.support.serving import LATER, Serving, ended
 
 DOCUMENT = part("document", b"hello", "a.txt", "Content-Type: text/plain")
 INPUT = part("input", b'{"copies": 2}', None, "Content-Type: application/json")

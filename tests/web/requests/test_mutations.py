@@ -6,11 +6,11 @@ import pytest
 
 from tests.support.process import ServerProcess
 from tests.support.raw import FORM, JSON, Headers, exchange, form, part, request_bytes
+from tests.support.serving import UNKNOWN
 
 DOCUMENT = part("document", b"hello", "a.txt", "Content-Type: text/plain")
 INPUT = part("input", b'{"copies": 2}', None, "Content-Type: application/json")
 ENVELOPE = b'{"type": "noop", "label": "a", "priority": 1, "runAt": "2026-01-01T00:00:00Z", "timeoutSeconds": 1.5}'
-UNKNOWN = "01900000-0000-7000-8000-000000000000"
 DATE = "Mon, 01 Jan 2001 00:00:00 GMT"
 CONDITIONS = (
     *(("Range", "bytes=0-1"), ("If-Range", DATE), ("If-Match", '"a", W/"b"'), ("If-None-Match", 'W/"1"')),

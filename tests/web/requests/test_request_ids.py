@@ -10,10 +10,9 @@ import pytest
 
 from tests.support.process import PATIENCE_S, ServerProcess, eventually
 from tests.support.raw import JSON, exchange, form, part, read_to_end, request_bytes, send
-from tests.support.serving import Serving
+from tests.support.serving import UNKNOWN, Serving
 
 MADE = r"[0-9a-f]{8}-[0-9a-f]+"
-UNKNOWN = "01900000-0000-7000-8000-000000000000"
 
 
 def lines(server: ServerProcess) -> Iterator[Any]:

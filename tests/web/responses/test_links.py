@@ -4,8 +4,7 @@ import pytest
 
 from tests.support.process import ServerProcess
 from tests.support.raw import RawStream, assert_problem, data_of, send
-from tests.support.serving import Serving
-from tests.web.endpoints.test_jobs import LATER, UNKNOWN, ended
+from tests.support.serving import LATER, UNKNOWN, Serving, ended
 
 PUBLIC_URL = "https://jobs.example.com/some/prefix"
 

@@ -10,9 +10,8 @@ import pytest
 
 from tests.support.process import PATIENCE_S, ServerProcess, eventually
 from tests.support.raw import RawReply, parse
-from tests.support.serving import Serving
+from tests.support.serving import LATER, Serving
 
-LATER = "?runAt=2099-01-01T00:00:00Z"
 DATE = re.compile(r"(Mon|Tue|Wed|Thu|Fri|Sat|Sun), \d\d \w{3} \d{4} \d\d:\d\d:\d\d GMT")
 
 

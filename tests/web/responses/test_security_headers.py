@@ -13,9 +13,9 @@ from headway.settings import Settings
 
 from tests.support.process import PATIENCE_S, ServerProcess
 from tests.support.raw import JSON, RawReply, RawStream, exchange, parse, request_bytes, send
+from tests.support.serving import UNKNOWN
 
 JOBS = Path(__file__).parents[2] / "fuzz" / "jobs_to_fuzz.py"
-UNKNOWN = "01900000-0000-7000-8000-000000000000"
 DATA = "default-src 'none'; frame-ancestors 'none'"
 
 

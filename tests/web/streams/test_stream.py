@@ -17,9 +17,8 @@ import pytest
 from tests.support.process import Event, ServerProcess, calm_s, eventually
 from tests.support.raw import RawStream, assert_problem, data_of, id_of, is_state, send
 from tests.support.representation import assert_representation
-from tests.support.serving import Serving
+from tests.support.serving import LATER, Serving
 
-LATER = "?runAt=2099-01-01T00:00:00Z"
 HEADERS = {
     "Content-Type": "text/event-stream",
     "Cache-Control": "no-store, no-transform",

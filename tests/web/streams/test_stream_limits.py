@@ -10,9 +10,7 @@ import pytest
 
 from tests.support.process import ServerProcess, eventually
 from tests.support.raw import RawStream, assert_problem, data_of, is_state, send
-from tests.support.serving import Serving
-
-LATER = "?runAt=2099-01-01T00:00:00Z"
+from tests.support.serving import LATER, Serving
 
 
 def assert_refused(server: ServerProcess, path: str) -> None:

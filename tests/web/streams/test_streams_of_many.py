@@ -8,9 +8,8 @@ import pytest
 from tests.support.process import ServerProcess
 from tests.support.raw import RawStream, assert_problem, data_of, id_of, is_state
 from tests.support.representation import assert_representation
-from tests.support.serving import Serving
+from tests.support.serving import LATER, Serving
 
-LATER = "?runAt=2099-01-01T00:00:00Z"
 HOLD = {"steps": 1, "step_s": 60}
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually
 from tests.support.raw import RawStream, data_of, is_state
-from tests.support.serving import Serving
+from tests.support.serving import LATER, Serving
 
 WATCHED_JOBS = str(ROOT / "tests" / "support" / "watched_jobs.py")
 WATCHERS = 1_000
@@ -24,7 +24,6 @@ LONG_S = 240.0
 """Ends a wait that is in vain, also where a thousand readers share a core with much else."""
 CYCLES = 1_000
 MIB = 1024 * 1024
-LATER = "?runAt=2099-01-01T00:00:00Z"
 VERSION = re.compile(rb'"version":(\d+)\}\n\n')
 ROOM = {"HEADWAY_MAX_STREAMS_PER_CLIENT": "5000"}
 
