@@ -1,8 +1,9 @@
 """Long-running work behind an HTTP API, with live progress.
 
-This module is what a job's author imports, and nothing more:
+This module holds what authors of jobs import, what a program needs to embed a server, and nothing more:
 
     from headway import BlockingContext, Context, JobFailed, Upload, job
+    from headway import Headway, Settings
 
 Its names are loaded when they are first used (PEP 562), so `import headway` costs next to nothing.
 """
@@ -11,20 +12,41 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .app import Headway
     from .authoring.contexts import BlockingContext, Context
     from .authoring.declaring import job
     from .authoring.resources import ResourceContext
     from .authoring.uploads import Upload
-    from .errors import JobCancelled, JobFailed
+    from .domain.jobs import Job, Status
+    from .errors import HeadwayError, JobCancelled, JobFailed
+    from .settings import Settings
 
-__all__ = ["BlockingContext", "Context", "JobCancelled", "JobFailed", "ResourceContext", "Upload", "job"]
+__all__ = [
+    "BlockingContext",
+    "Context",
+    "Headway",
+    "HeadwayError",
+    "Job",
+    "JobCancelled",
+    "JobFailed",
+    "ResourceContext",
+    "Settings",
+    "Status",
+    "Upload",
+    "job",
+]
 
 _HOMES = {
     "BlockingContext": ".authoring.contexts",
     "Context": ".authoring.contexts",
+    "Headway": ".app",
+    "HeadwayError": ".errors",
+    "Job": ".domain.jobs",
     "JobCancelled": ".errors",
     "JobFailed": ".errors",
     "ResourceContext": ".authoring.resources",
+    "Settings": ".settings",
+    "Status": ".domain.jobs",
     "Upload": ".authoring.uploads",
     "job": ".authoring.declaring",
 }

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from headway.domain.ids import JobIds
 from headway.domain.jobs import Job, NewJob, OutputFile
+from headway.domain.media_types import content_type_of
 from headway.errors import SetupError
 from headway.files.data_directory import MEMORY, DataDirectory
-from headway.files.outputs import content_type_of
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 

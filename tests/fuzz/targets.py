@@ -19,10 +19,10 @@ from headway.domain.access import digest, is_name, is_token
 from headway.domain.addresses import AllowList, refusal
 from headway.domain.ids import is_job_id
 from headway.domain.jobs import LogLine
+from headway.domain.media_types import content_type_of
 from headway.domain.text import clean_text
 from headway.domain.urls import check_url
 from headway.errors import HeadwayError, SetupError, UrlRefusedError
-from headway.files.outputs import content_type_of
 from headway.links import Links
 from headway.service.options import SubmitOptions
 from headway.service.validation import validate

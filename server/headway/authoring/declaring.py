@@ -3,10 +3,12 @@
 import inspect
 import math
 import re
+import sys
 import time
 import typing
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, PydanticUserError, RootModel
@@ -107,7 +109,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
             on_complete=on_complete,
             webhook_url=webhook_url,
             unavailable=_always if unavailable is None else _looked_up(unavailable),
-            source=_current_source or handler.__module__,
+            source=_current_source or _source_of(handler),
         )
         earlier = _declared.get(name)
         if earlier is not None and _place(earlier.handler) != _place(handler):
@@ -124,6 +126,22 @@ def declared(name: str) -> JobType:
         return _declared[name]
     except KeyError:
         raise JobTypeError(f"no loaded module declares the job type {name!r}") from None
+
+
+def declared_as(handler: Callable[..., Any]) -> JobType:
+    """The type that a decorated function is the handler of. Raises `JobTypeError` if it was not decorated."""
+    for job_type in _declared.values():
+        if job_type.handler is handler:
+            return job_type
+    raise JobTypeError(f"{getattr(handler, '__qualname__', handler)!r} is not decorated with @job")
+
+
+def _source_of(handler: Callable[..., Any]) -> str:
+    """The module to load to get at the handler; of a script that is its file, since a child has another `__main__`."""
+    module = sys.modules.get(handler.__module__)
+    if handler.__module__ == "__main__" and (file := getattr(module, "__file__", None)) is not None:
+        return str(Path(file).resolve())
+    return handler.__module__
 
 
 def _place(handler: Callable[..., Any]) -> tuple[str, str]:

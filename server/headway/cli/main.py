@@ -204,13 +204,13 @@ def _settings(**given: Any) -> Settings:
 
 
 def _run(settings: Settings) -> None:
-    from ..app import serve as serve_until_stopped  # noqa: PLC0415
+    from ..app import Headway  # noqa: PLC0415
     from ..logs import configure_logging  # noqa: PLC0415 - see the module's first line
     from ..web.request_ids import add_request_id  # noqa: PLC0415
 
     configure_logging(settings.log_format, [add_request_id])
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(serve_until_stopped(settings, _announce))
+        runner.run(Headway(settings).serve(_announce))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

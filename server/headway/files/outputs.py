@@ -1,15 +1,12 @@
 """Which files of an output directory may be published, and as what."""
 
-import mimetypes
 import os
 import stat
 from collections import Counter
 from pathlib import Path
 
 from ..domain.jobs import OutputFile
-
-_SAFE_TYPES = {".md": "text/markdown", ".log": "text/plain", ".sqlite": "application/vnd.sqlite3"}
-_COMPRESSED = {"gzip": "application/gzip", "bzip2": "application/x-bzip2", "xz": "application/x-xz"}
+from ..domain.media_types import content_type_of
 
 
 def plain_files(output: Path) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
@@ -31,14 +28,6 @@ def plain_files(output: Path) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
             os.fsync(file.fileno())
         files.append(OutputFile(entry.name, status.st_size, content_type_of(entry.name)))
     return tuple(files), tuple(left_out)
-
-
-def content_type_of(name: str) -> str:
-    """The media type that a file's name suggests; `application/octet-stream` if it suggests none."""
-    guessed, encoding = mimetypes.guess_type(f"./{name}")  # "./": a name that begins with "data:" is not a URL
-    if encoding is not None:
-        return _COMPRESSED.get(encoding, "application/octet-stream")  # data.csv.gz is not a CSV
-    return _SAFE_TYPES.get(Path(name).suffix.lower()) or guessed or "application/octet-stream"
 
 
 def _is_text(name: str) -> bool:

@@ -24,6 +24,8 @@ def _printable(text: str) -> str:
 
 def _rfc3339(value: Any) -> Any:
     """Stricter than pydantic, which also accepts Unix timestamps, shorter forms and 400 digits of fraction."""
+    if isinstance(value, datetime):  # from a caller in Python
+        return value
     if isinstance(value, str) and len(value) <= 64 and _INSTANT.fullmatch(value):  # noqa: PLR2004
         return value
     raise ValueError("must be an instant like 2026-01-31T12:00:00Z (RFC 3339)")

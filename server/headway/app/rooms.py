@@ -1,0 +1,143 @@
+"""The parts of a running server, opened in order and closed in reverse."""
+
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+
+from aiohttp import web
+
+from ..authoring.job_types import Registry
+from ..backends.bells import LocalHub
+from ..backends.sqlite.key_store import SqliteKeyStore
+from ..backends.sqlite.store import SqliteStore
+from ..domain.addresses import AllowList
+from ..domain.urls import check_url
+from ..errors import SetupError, UrlRefusedError
+from ..files.data_directory import DataDirectory
+from ..metrics import Metrics
+from ..operating.commands import Upkeep
+from ..operating.retention import Retention
+from ..operating.socket import Door
+from ..running.engine import EmbeddedEngine
+from ..running.executor import Executor
+from ..running.failure_hook import FailureHook, OnFailure
+from ..running.limits import RunLimits
+from ..service.service import Limits, Service
+from ..settings import Settings
+from ..web.application import make_app
+from ..webhooks.outgoing import Outgoing
+from ..webhooks.sender import WebhookSender
+from .record import Record, open_record
+
+NO_KEYS = (
+    "{where} can be reached from other machines, and there is no API key: create one with "
+    "`headway keys create NAME`, or serve without keys with --insecure"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """The parts of a running server."""
+
+    app: web.Application
+    service: Service
+    store: SqliteStore
+    keys: SqliteKeyStore
+    hub: LocalHub
+    engine: EmbeddedEngine
+    executor: Executor
+    files: DataDirectory
+    metrics: Metrics
+
+
+@asynccontextmanager
+async def opened(settings: Settings, registry: Registry, on_failure: OnFailure | None = None) -> AsyncIterator[Rooms]:
+    """Everything but the listening socket. Raises `SetupError`; whatever was opened is closed again.
+
+    The order carries weight. Retention listens for deletions before the engine's recovery can delete anything; the
+    sender is there before the first event; commands are taken last, once everything answers.
+    """
+    allowed = AllowList(settings.webhook_allow)
+    _check_webhooks(registry, allowed)
+    async with AsyncExitStack() as stack:
+        files = DataDirectory.open(settings.data_dir)
+        stack.callback(files.close)
+        hub = LocalHub()
+        metrics = Metrics()
+        record = await open_record(stack, settings, files, hub, metrics)
+        if settings.key_needed and not await record.keys.any_in_force():
+            raise SetupError(NO_KEYS.format(where=settings.public_url or settings.host))
+        retention = Retention(record.store, record.keys, record.outbox, hub, files)
+        await retention.start()
+        stack.push_async_callback(retention.stop)
+        await _start_sender(stack, settings, record, hub, metrics, allowed)
+        engine, executor = _running(settings, registry, record, hub, files, metrics, on_failure)
+        await engine.start()
+        stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
+        door = Door(files.root, Upkeep(record.keeper, record.keys, record.outbox, files).carry_out)
+        await door.open()
+        stack.push_async_callback(door.close)
+        service = _service(settings, registry, record, hub, files, allowed)
+        app = make_app(
+            service,
+            store=record.store,
+            hub=hub,
+            keeper=record.keeper,
+            keys=record.keys,
+            registry=registry,
+            settings=settings,
+            metrics=metrics,
+        )
+        yield Rooms(app, service, record.store, record.keys, hub, engine, executor, files, metrics)
+
+
+def _check_webhooks(registry: Registry, allowed: AllowList) -> None:
+    """Raises `SetupError` for a job type whose webhook nothing can be sent to."""
+    for job_type in registry:
+        if job_type.webhook_url is not None:
+            try:
+                check_url(job_type.webhook_url, allowed)
+            except UrlRefusedError as error:
+                raise SetupError(f"the job type {job_type.name}: webhook_url: {error}") from error
+
+
+async def _start_sender(
+    stack: AsyncExitStack, settings: Settings, record: Record, hub: LocalHub, metrics: Metrics, allowed: AllowList
+) -> None:
+    outgoing = Outgoing(allowed)
+    stack.push_async_callback(outgoing.close)
+    sender = WebhookSender(record.outbox, hub, outgoing, metrics.deliveries)
+    await sender.start()
+    stack.push_async_callback(sender.stop, settings.shutdown_grace_s)
+
+
+def _running(
+    settings: Settings,
+    registry: Registry,
+    record: Record,
+    hub: LocalHub,
+    files: DataDirectory,
+    metrics: Metrics,
+    on_failure: OnFailure | None,
+) -> tuple[EmbeddedEngine, Executor]:
+    failures = FailureHook(on_failure)
+    limits = RunLimits(
+        max_running=settings.max_running,
+        max_recoveries=settings.max_recoveries,
+        cancel_grace_s=settings.cancel_grace_s,
+        tick_s=settings.tick_s,
+    )
+    executor = Executor(record.store, registry, files, limits, metrics=metrics.jobs, failures=failures)
+    return EmbeddedEngine(record.store, hub, registry, executor, limits, failures), executor
+
+
+def _service(
+    settings: Settings, registry: Registry, record: Record, hub: LocalHub, files: DataDirectory, allowed: AllowList
+) -> Service:
+    limits = Limits(
+        retain_s=settings.retain_s,
+        min_free_bytes=settings.min_free_bytes,
+        max_waits=settings.max_waits,
+        max_waits_per_client=settings.max_waits_per_client,
+    )
+    return Service.over(record.store, hub, record.outbox, files, registry, limits=limits, allowed=allowed)

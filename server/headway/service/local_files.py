@@ -1,0 +1,39 @@
+"""Uploads from files on this machine, for callers that submit without HTTP."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from ..domain.jobs import UploadedFile
+from ..domain.media_types import content_type_of
+
+COPY_BYTES = 1024 * 1024
+
+
+class Copied(NamedTuple):
+    """Uploads by field: what is known of each, and its SHA-256 in hexadecimal."""
+
+    uploads: dict[str, UploadedFile]
+    sums: dict[str, str]
+
+
+def copy_into(incoming: Path, files: Mapping[str, Path]) -> Copied:
+    """Copy each file durably into a submission's directory, under its field's name. Blocks. Raises `OSError`."""
+    copied = Copied({}, {})
+    for field, source in files.items():
+        size_bytes, copied.sums[field] = _copy(source, incoming / field)
+        copied.uploads[field] = UploadedFile(field, source.name, content_type_of(source.name), size_bytes)
+    return copied
+
+
+def _copy(source: Path, target: Path) -> tuple[int, str]:
+    size_bytes, sha256 = 0, hashlib.sha256()
+    with source.open("rb") as reading, target.open("xb") as writing:
+        while chunk := reading.read(COPY_BYTES):
+            size_bytes += writing.write(chunk)
+            sha256.update(chunk)
+        writing.flush()
+        os.fsync(writing.fileno())
+    return size_bytes, sha256.hexdigest()
