@@ -116,6 +116,10 @@ class TooManyWaitsError(RetryLaterError):
     """A limit on waiting requests is reached: the server's, or one client's."""
 
 
+class NotReadyError(RetryLaterError):
+    """A part of the server does not do its work. The message says which one, and why."""
+
+
 class KeyNameTakenError(HeadwayError):
     """An API key that is in force has this name."""
 

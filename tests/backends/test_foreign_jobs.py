@@ -14,6 +14,7 @@ from headway.domain.access import EVERY_OWNER
 from headway.domain.filters import JobFilter
 from headway.errors import JobNotFoundError
 from headway.links import Links
+from headway.loops import Loops
 from headway.ports.events import Bell
 from headway.representation import Encoder
 from headway.web.streams.audiences import Audiences, Member
@@ -76,7 +77,7 @@ async def test_listeners_know_foreign_jobs_without_a_look(store: SqliteStore, as
 async def test_streams_of_many_jobs_look_at_no_foreign_ones(store: SqliteStore, asked: Asked) -> None:
     hub = LocalHub()
     audiences = Audiences(store, hub, Encoder(Links("")), tick_s=0)
-    audiences.start()
+    audiences.start(Loops())
     theirs = await store.insert(new_job(0, owner=STRANGER))
     own = await store.insert(new_job(1, owner=OWNER))
     frames: asyncio.Queue[bytes] = asyncio.Queue()

@@ -19,6 +19,7 @@ from headway.domain.jobs import Job, NewJob
 from headway.domain.outcomes import Completed
 from headway.domain.progress import Progress
 from headway.files.data_directory import DataDirectory
+from headway.loops import Loops
 from headway.operating.retention import EXPIRE_BATCH, Retention
 from headway.ports.events import Bell
 from headway.ports.outbox import Limits
@@ -80,7 +81,7 @@ async def gone(path: Path) -> None:
 
 async def test_an_expired_jobs_record_and_files_go(rooms: Rooms) -> None:
     expired, kept = await rooms.ended_job(0), await rooms.ended_job(1_000)
-    await rooms.retention.start()
+    await rooms.retention.start(Loops())
     await gone(rooms.files.job(expired.id))
     assert await rooms.store.existing([expired.id, kept.id]) == {kept.id}
     assert rooms.files.job(kept.id).exists()
@@ -98,7 +99,7 @@ async def test_keys_that_have_expired_are_forgotten(rooms: Rooms) -> None:
         )
     kept = NewJob(ids.new(now)[0], "local", "report", "{}", now, now, 1_000)
     await rooms.store.insert(kept, key=IdempotencyKey(kept.owner, "kept", "f", now + timedelta(hours=1)))
-    await rooms.retention.start()
+    await rooms.retention.start(Loops())
     async with asyncio.timeout(10):
         while await rooms.store.first_with_key("local", "0", now - timedelta(hours=1)):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -117,7 +118,7 @@ async def test_deliveries_that_ended_a_week_ago_are_forgotten(rooms: Rooms) -> N
     await rooms.store.cancel("local", job_id, long_ago)
     (message,) = (await outbox.take(long_ago, Limits(10, 10, 10), 60)).messages
     await outbox.record(message.delivery, Delivered(200), long_ago)
-    await rooms.retention.start()
+    await rooms.retention.start(Loops())
     async with asyncio.timeout(10):
         while await outbox.of_job(job_id, 10):  # noqa: ASYNC110
             await asyncio.sleep(0.005)
@@ -125,7 +126,7 @@ async def test_deliveries_that_ended_a_week_ago_are_forgotten(rooms: Rooms) -> N
 
 async def test_a_purged_jobs_files_go(rooms: Rooms) -> None:
     job = await rooms.ended_job(1_000)
-    await rooms.retention.start()
+    await rooms.retention.start(Loops())
     await rooms.store.delete("local", job.id, datetime.now(UTC))
     await gone(rooms.files.job(job.id))
 
@@ -133,7 +134,7 @@ async def test_a_purged_jobs_files_go(rooms: Rooms) -> None:
 async def test_a_deletion_right_after_the_start_is_heard(rooms: Rooms) -> None:
     """Recovery comes right then, before the loops have had a turn."""
     job = await rooms.ended_job(1_000)
-    await rooms.retention.start()
+    await rooms.retention.start(Loops())
     rooms.hub.ring(Bell.DELETED, job.id)
     await gone(rooms.files.job(job.id))
 
@@ -144,7 +145,7 @@ async def test_what_a_crash_left_goes_at_start(rooms: Rooms) -> None:
     orphan.mkdir()
     (orphan / "file").write_text("x")
     upload = rooms.files.new_incoming()
-    await rooms.retention.start()
+    await rooms.retention.start(Loops())
     assert not orphan.exists()
     assert not upload.exists()
     assert rooms.files.job(job.id).exists()

@@ -1,10 +1,12 @@
-"""`Readiness`: however many ask, the store is written to once in a while."""
+"""`Readiness`: the store is tried once a second at most, and a failing background loop makes the server not ready."""
 
 import asyncio
+import gc
 from typing import Any, cast
 
 import pytest
-from headway.errors import StoreUnavailableError
+from headway.errors import NotReadyError, StoreUnavailableError
+from headway.loops import FailingLoop, Loops
 from headway.service.readiness import MAX_AGE_S, Readiness
 
 
@@ -29,7 +31,7 @@ def disk() -> Disk:
 
 @pytest.fixture
 def readiness(disk: Disk) -> Readiness:
-    return Readiness(cast("Any", disk))
+    return Readiness(cast("Any", disk), Loops())
 
 
 async def test_many_who_ask_at_once_cost_one_write(disk: Disk, readiness: Readiness) -> None:
@@ -62,3 +64,28 @@ async def test_who_stops_waiting_takes_the_answer_from_nobody(disk: Disk, readin
     first.cancel()
     await second
     assert disk.writes == 1
+
+
+async def test_a_failure_that_every_client_left_before_is_not_logged_as_lost(disk: Disk, readiness: Readiness) -> None:
+    disk.full = True
+    lost: list[dict[str, Any]] = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: lost.append(context))
+    asking = asyncio.create_task(readiness.check())
+    await asyncio.sleep(0)
+    asking.cancel()
+    for _ in range(5):
+        await asyncio.sleep(0)
+    readiness._attempt = None
+    gc.collect()
+    assert disk.writes == 1
+    assert lost == []
+
+
+async def test_a_failing_loop_makes_the_server_not_ready_and_says_why(disk: Disk) -> None:
+    class Failing(Loops):
+        @property
+        def failing(self) -> list[FailingLoop]:
+            return [FailingLoop("retention", "The background loop 'retention' has ended; restart the server.")]
+
+    with pytest.raises(NotReadyError, match="retention"):
+        await Readiness(cast("Any", disk), Failing()).check()

@@ -21,6 +21,7 @@ from headway.domain.deliveries import DEFAULT_EVENTS, Delivery, Schedule, Verdic
 from headway.domain.ids import JobIds
 from headway.domain.jobs import NewJob
 from headway.errors import StoreUnavailableError
+from headway.loops import Loops
 from headway.ports.outbox import Due, Limits
 from headway.webhooks.outgoing import Answer, Outgoing
 from headway.webhooks.sender import MOST_AT_ONCE, MOST_AT_ONCE_PER_HOST, MOST_AT_ONCE_PER_OWNER, WebhookSender
@@ -70,7 +71,7 @@ async def opened(
         outgoing = Outgoing(AllowList(["127.0.0.1"]))
         stack.push_async_callback(outgoing.close)
         sender = WebhookSender(outbox(store, hub), hub, outgoing, schedule=schedule, luck=lambda: 0.0)
-        await sender.start()
+        await sender.start(Loops())
         stack.push_async_callback(sender.stop, 0.2)
         yield Rooms(store, hub, sender)
 

@@ -14,10 +14,12 @@ from ..domain.addresses import AllowList
 from ..domain.urls import check_url
 from ..errors import SetupError, UrlRefusedError
 from ..files.data_directory import DataDirectory
+from ..loops import Loops
 from ..metrics import Metrics
 from ..operating.commands import Upkeep
 from ..operating.retention import Retention
 from ..operating.socket import Door
+from ..ports.backend import Backend
 from ..running.engine import EmbeddedEngine
 from ..running.executor import Executor
 from ..running.failure_hook import FailureHook, OnFailure
@@ -48,6 +50,7 @@ class Rooms:
     executor: Executor
     files: DataDirectory
     metrics: Metrics
+    loops: Loops
 
 
 @asynccontextmanager
@@ -64,31 +67,33 @@ async def opened(settings: Settings, registry: Registry, on_failure: OnFailure |
         stack.callback(files.close)
         hub = LocalHub()
         metrics = Metrics()
+        loops = Loops()
+        stack.push_async_callback(loops.stop)  # each room stops its own before; this is for what is left
         record = await open_record(stack, settings, files, hub, metrics)
         if settings.key_needed and not await record.keys.any_in_force():
             raise SetupError(NO_KEYS.format(where=settings.public_url or settings.host))
         retention = Retention(record.store, record.keys, record.outbox, hub, files)
-        await retention.start()
+        await retention.start(loops)
         stack.push_async_callback(retention.stop)
-        await _start_sender(stack, settings, record, hub, metrics, allowed)
+        sender = await _start_sender(record, hub, loops, metrics, stack, allowed)
+        stack.push_async_callback(sender.stop, settings.shutdown_grace_s)
         engine, executor = _running(settings, registry, record, hub, files, metrics, on_failure)
         await engine.start()
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
         door = Door(files.root, Upkeep(record.keeper, record.keys, record.outbox, files).carry_out)
         await door.open()
         stack.push_async_callback(door.close)
-        service = _service(settings, registry, record, hub, files, allowed)
+        backend = Backend(store=record.store, hub=hub, keys=record.keys, outbox=record.outbox, keeper=record.keeper)
+        service = _service(settings, registry, backend, files, loops, allowed)
         app = make_app(
             service,
-            store=record.store,
-            hub=hub,
-            keeper=record.keeper,
-            keys=record.keys,
+            backend=backend,
             registry=registry,
             settings=settings,
             metrics=metrics,
+            loops=loops,
         )
-        yield Rooms(app, service, record.store, record.keys, hub, engine, executor, files, metrics)
+        yield Rooms(app, service, record.store, record.keys, hub, engine, executor, files, metrics, loops)
 
 
 def _check_webhooks(registry: Registry, allowed: AllowList) -> None:
@@ -102,13 +107,13 @@ def _check_webhooks(registry: Registry, allowed: AllowList) -> None:
 
 
 async def _start_sender(
-    stack: AsyncExitStack, settings: Settings, record: Record, hub: LocalHub, metrics: Metrics, allowed: AllowList
-) -> None:
+    record: Record, hub: LocalHub, loops: Loops, metrics: Metrics, stack: AsyncExitStack, allowed: AllowList
+) -> WebhookSender:
     outgoing = Outgoing(allowed)
     stack.push_async_callback(outgoing.close)
     sender = WebhookSender(record.outbox, hub, outgoing, metrics.deliveries)
-    await sender.start()
-    stack.push_async_callback(sender.stop, settings.shutdown_grace_s)
+    await sender.start(loops)
+    return sender
 
 
 def _running(
@@ -132,7 +137,7 @@ def _running(
 
 
 def _service(
-    settings: Settings, registry: Registry, record: Record, hub: LocalHub, files: DataDirectory, allowed: AllowList
+    settings: Settings, registry: Registry, backend: Backend, files: DataDirectory, loops: Loops, allowed: AllowList
 ) -> Service:
     limits = Limits(
         retain_s=settings.retain_s,
@@ -140,4 +145,4 @@ def _service(
         max_waits=settings.max_waits,
         max_waits_per_client=settings.max_waits_per_client,
     )
-    return Service.over(record.store, hub, record.outbox, files, registry, limits=limits, allowed=allowed)
+    return Service.over(backend, files, registry, limits=limits, allowed=allowed, loops=loops)

@@ -2,11 +2,12 @@
 
 import asyncio
 import itertools
+from functools import partial
 
 import structlog
 
 from ..clock import utc_now
-from ..errors import HeadwayError
+from ..loops import Loop, Loops
 from ..ports.events import Bell, EventHub, Listener
 from ..ports.files import Orphans
 from ..ports.jobs import Housekeeping
@@ -14,9 +15,10 @@ from ..ports.keys import KeyStore
 from ..ports.outbox import Outbox
 
 EXPIRE_EVERY_S = 5.0
+NEXT_BATCH_S = 0.05
 EXPIRE_BATCH = 200
 SWEEP_BATCH = 500
-HEAR_EVERY_S = 5.0
+LISTEN_S = 5.0
 
 log = structlog.get_logger(__name__)
 
@@ -30,48 +32,34 @@ class Retention:
         self._outbox = outbox
         self._hub = hub
         self._files = files
-        self._main: asyncio.Task[None] | None = None
+        self._running: list[Loop] = []
 
-    async def start(self) -> None:
-        """Sweep what a crash left between a record and its files, then keep at it."""
+    async def start(self, loops: Loops) -> None:
+        """Sweep what a crash left between a record and its files, then keep deleting what expires."""
         await asyncio.to_thread(self._files.clear_incoming)
-        listener = self._hub.listen(Bell.DELETED)  # before anything else can delete: recovery comes right after
+        deleted = self._hub.listen(Bell.DELETED)  # before anything else can delete: recovery comes right after
         await self._sweep()
-        self._main = asyncio.create_task(self._run(listener), name="retention")
+        self._running = [
+            loops.start("retention-expire", self._expire),
+            loops.start("retention-files", partial(self._remove_deleted, deleted), until=lambda: self._hub.closed),
+        ]
 
     async def stop(self) -> None:
-        if self._main is not None:
-            self._main.cancel()
-            await asyncio.wait({self._main})
+        for loop in self._running:
+            await loop.stop()
 
-    async def _run(self, deleted: Listener) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._expire_loop(), name="retention-expire")
-            tasks.create_task(self._files_loop(deleted), name="retention-files")
+    async def _expire(self) -> float:
+        expired = max(
+            await self._store.expire(utc_now(), EXPIRE_BATCH),
+            await self._store.forget_keys(utc_now(), EXPIRE_BATCH),
+            await self._outbox.expire(utc_now(), EXPIRE_BATCH),
+            await self._keys.forget_sessions(utc_now(), EXPIRE_BATCH),
+        )
+        return NEXT_BATCH_S if expired == EXPIRE_BATCH else EXPIRE_EVERY_S
 
-    async def _expire_loop(self) -> None:
-        while True:
-            try:
-                expired = max(
-                    await self._store.expire(utc_now(), EXPIRE_BATCH),
-                    await self._store.forget_keys(utc_now(), EXPIRE_BATCH),
-                    await self._outbox.expire(utc_now(), EXPIRE_BATCH),
-                    await self._keys.forget_sessions(utc_now(), EXPIRE_BATCH),
-                )
-            except HeadwayError as error:
-                log.warning("what has expired could not be deleted", reason=str(error))
-                expired = 0
-            except Exception:
-                log.exception("expiring failed")
-                expired = 0
-            await asyncio.sleep(0.05 if expired == EXPIRE_BATCH else EXPIRE_EVERY_S)
-
-    async def _files_loop(self, deleted: Listener) -> None:
-        while True:
-            for job_id in await deleted.wait(HEAR_EVERY_S):
-                await self._remove_files(job_id)
-            if self._hub.closed:
-                return
+    async def _remove_deleted(self, deleted: Listener) -> None:
+        for job_id in await deleted.wait(LISTEN_S):
+            await self._remove_files(job_id)
 
     async def _remove_files(self, job_id: str) -> None:
         """What cannot be deleted now is an orphan that the next start sweeps."""

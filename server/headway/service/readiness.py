@@ -1,24 +1,37 @@
-"""`/readyz`: whether the store can write is found out by writing, once a second at most, however many ask: all may."""
+"""Whether the server can do its work: the store can be written, and every background loop gets on."""
 
 import asyncio
 import time
 
-from ..ports.jobs import Probe
+from ..errors import NotReadyError
+from ..loops import Loops
+from ..ports.jobs import JobStore
 
 MAX_AGE_S = 1.0
+RETRY_AFTER_S = 5
 
 
 class Readiness:
-    """What the latest look came to."""
+    """The latest result. The store is tried by writing, at most once a second however many clients ask: all may."""
 
-    def __init__(self, store: Probe) -> None:
+    def __init__(self, store: JobStore, loops: Loops) -> None:
         self._store = store
-        self._look: asyncio.Task[None] | None = None
+        self._loops = loops
+        self._attempt: asyncio.Task[None] | None = None
         self._began_s = 0.0
 
     async def check(self) -> None:
-        """Raises `StoreUnavailableError`. Who asks while a look waits for the disk waits with it."""
-        if self._look is None or (self._look.done() and time.monotonic() - self._began_s >= MAX_AGE_S):
+        """Raises `StoreUnavailableError`, or `NotReadyError` with the reason. Callers share an attempt in progress."""
+        if self._attempt is None or (self._attempt.done() and time.monotonic() - self._began_s >= MAX_AGE_S):
             self._began_s = time.monotonic()
-            self._look = asyncio.create_task(self._store.check_writable(), name="readiness")
-        await asyncio.shield(self._look)
+            self._attempt = asyncio.create_task(self._store.check_writable(), name="readiness")
+            self._attempt.add_done_callback(_retrieve)
+        await asyncio.shield(self._attempt)
+        for failing in self._loops.failing:
+            raise NotReadyError(failing.reason, RETRY_AFTER_S)
+
+
+def _retrieve(attempt: asyncio.Task[None]) -> None:
+    """Mark its exception as retrieved: if the client has gone, nobody else does, and asyncio logs it as lost."""
+    if not attempt.cancelled():
+        attempt.exception()

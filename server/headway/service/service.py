@@ -6,10 +6,9 @@ from typing import Self
 from ..authoring.job_types import Registry
 from ..domain.addresses import AllowList
 from ..domain.ids import JobIds
-from ..ports.events import EventHub
+from ..loops import Loops
+from ..ports.backend import Backend
 from ..ports.files import FileStore
-from ..ports.jobs import JobStore
-from ..ports.outbox import Outbox
 from .accepting import Accepting
 from .admission import Admission
 from .cancelling import Cancelling
@@ -52,16 +51,16 @@ class Service:
     @classmethod
     def over(
         cls,
-        store: JobStore,
-        hub: EventHub,
-        outbox: Outbox,
+        backend: Backend,
         files: FileStore,
         registry: Registry,
         *,
         limits: Limits,
         allowed: AllowList,
+        loops: Loops,
     ) -> Self:
         """The use cases over one record. `allowed`: otherwise forbidden addresses that webhooks may go to."""
+        store = backend.store
         ids = JobIds()
         reading = Reading(store)
         admission = Admission(store, files, registry, min_free_bytes=limits.min_free_bytes)
@@ -71,7 +70,7 @@ class Service:
             submitting=Submitting(admission, accepting, files, ids, allowed=allowed, retain_s=limits.retain_s),
             repeating=Repeating(admission, accepting, reading, files, ids),
             reading=reading,
-            waiting=Waiting(store, hub, most=limits.max_waits, most_per_client=limits.max_waits_per_client),
+            waiting=Waiting(store, backend.hub, most=limits.max_waits, most_per_client=limits.max_waits_per_client),
             cancelling=Cancelling(store, reading),
             results=Results(store, reading, files),
             resources={
@@ -79,6 +78,6 @@ class Service:
                 for job_type in registry
                 if job_type.resource is not None and job_type.resource.readers is not None
             },
-            deliveries=Deliveries(outbox, reading),
-            readiness=Readiness(store),
+            deliveries=Deliveries(backend.outbox, reading),
+            readiness=Readiness(store, loops),
         )

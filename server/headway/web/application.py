@@ -7,16 +7,14 @@ from aiohttp.log import server_logger
 
 from ..authoring.job_types import Registry
 from ..links import Links
+from ..loops import Loops
 from ..metrics import Metrics
-from ..ports.events import EventHub
-from ..ports.jobs import JobStore
-from ..ports.keys import KeyStore
-from ..ports.record import RecordKeeper
+from ..ports.backend import Backend
 from ..representation import Encoder
 from ..service.service import Service
 from ..settings import Settings
 from .connections.limits import CONNECTIONS, Connections
-from .connections.stalled_bodies import patience
+from .connections.stalled_bodies import StalledBodies
 from .identity.clients import CLIENTS, Clients
 from .identity.gate import GATE, Gate
 from .identity.rates import RATES, Rates
@@ -42,17 +40,15 @@ MAX_LINE_BYTES = 32 * 1024
 def make_app(
     service: Service,
     *,
-    store: JobStore,
-    hub: EventHub,
-    keeper: RecordKeeper,
-    keys: KeyStore,
+    backend: Backend,
     registry: Registry,
     settings: Settings,
     metrics: Metrics,
+    loops: Loops,
 ) -> web.Application:
     """The HTTP side of one server. It closes nothing that it was given."""
-    tickets = Tickets(keys)
-    gate = Gate(settings, keys, tickets)
+    tickets = Tickets(backend.keys)
+    gate = Gate(settings, backend.keys, tickets)
     app = web.Application(middlewares=[middleware(gate, metrics.requests, lines=settings.access_log)])
     links = Links(settings.public_url)
     encoder = Encoder(links)
@@ -63,21 +59,22 @@ def make_app(
     app[RATES] = Rates(settings)
     app[CONNECTIONS] = Connections(settings)
     app[DESCRIPTION] = Description(registry, settings)
-    app[PARTS] = parts = Parts(
+    app[PARTS] = Parts(
         service=service,
-        store=store,
-        hub=hub,
-        keeper=keeper,
-        keys=keys,
+        store=backend.store,
+        hub=backend.hub,
+        keeper=backend.keeper,
+        keys=backend.keys,
         registry=registry,
         settings=settings,
         metrics=metrics,
+        loops=loops,
         encoder=encoder,
         streams=OpenStreams(settings),
-        fan_out=FanOut(store, hub, encoder),
-        audiences=Audiences(store, hub, encoder, settings.tick_s),
+        fan_out=FanOut(backend.store, backend.hub, encoder),
+        audiences=Audiences(backend.store, backend.hub, encoder, settings.tick_s),
     )
-    app.cleanup_ctx.extend([_streams, parts.lost_clients.run, app[CONNECTIONS].run, Revocations(hub).run, patience])
+    app.cleanup_ctx.extend([_streams, _checks])
     app.on_shutdown.extend([refuse_unread, _end_streams])
     app.on_response_prepare.append(_harden)
     add_routes(app)
@@ -95,12 +92,31 @@ async def _harden(request: web.Request, response: web.StreamResponse) -> None:
 
 async def _streams(app: web.Application) -> AsyncIterator[None]:
     parts = app[PARTS]
-    parts.streams.start()
-    parts.fan_out.start()
-    parts.audiences.start()
+    parts.streams.start(parts.loops)
+    parts.fan_out.start(parts.loops)
+    parts.audiences.start(parts.loops)
     yield
     await parts.audiences.stop()
     await parts.fan_out.stop()
+
+
+async def _checks(app: web.Application) -> AsyncIterator[None]:
+    """The loops that end connections: of clients that are gone or too slow, and of keys that are revoked."""
+    parts = app[PARTS]
+    stalled_bodies = StalledBodies(
+        parts.arriving,
+        timeout_s=parts.settings.body_timeout_s,
+        min_bytes_per_s=parts.settings.body_min_bytes_per_s,
+    )
+    running = [
+        parts.lost_clients.start(parts.loops),
+        app[CONNECTIONS].start(parts.loops),
+        Revocations(parts.hub, app[CONNECTIONS]).start(parts.loops),
+        stalled_bodies.start(parts.loops),
+    ]
+    yield
+    for loop in running:
+        await loop.stop()
 
 
 async def _end_streams(app: web.Application) -> None:

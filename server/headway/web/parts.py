@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from aiohttp import StreamReader, web
 
 from ..authoring.job_types import Registry
+from ..loops import Loops
 from ..metrics import Metrics
 from ..ports.events import EventHub
 from ..ports.jobs import JobStore
@@ -33,6 +34,7 @@ class Parts:
     registry: Registry
     settings: Settings
     metrics: Metrics
+    loops: Loops
     encoder: Encoder
     streams: OpenStreams
     fan_out: FanOut

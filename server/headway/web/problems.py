@@ -43,6 +43,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "queue-full": (503, "The queue is full"),
     "disk-full": (503, "The disk is full"),
     "store-unavailable": (503, "The store cannot be written"),
+    "not-ready": (503, "The server is not ready"),
     "stopping": (503, "The server is stopping"),
     "resource-timeout": (503, "The resource could not be read in time"),
     "job-type-unavailable": (503, "The job type cannot run on this server"),
@@ -79,6 +80,7 @@ KIND_BY_ERROR: Mapping[type[HeadwayError], str] = {
     errors.TooManyStreamsError: "too-many-streams",
     errors.TooManyWaitsError: "too-many-waits",
     errors.StoreUnavailableError: "store-unavailable",
+    errors.NotReadyError: "not-ready",
 }
 """The problem that each error of the other rooms is to a client. Of a class and its base, the class."""
 

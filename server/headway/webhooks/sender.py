@@ -1,14 +1,15 @@
 """Webhooks: takes what is due from the outbox, signs it, sends it, records what came of it. Standard Webhooks 1.0.
 
-Each attempt is a task of its own in one TaskGroup: what a receiver does, or does not, holds up neither jobs nor what is
-sent to others.
+Each attempt is a task of its own, so a slow receiver holds up neither jobs nor deliveries to others.
 """
 
 import asyncio
 import random
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import structlog
@@ -27,6 +28,7 @@ from ..domain.deliveries import (
     judge_silence,
 )
 from ..errors import HeadwayError, StoreUnavailableError
+from ..loops import Loop, Loops
 from ..metrics import DeliveryMetrics
 from ..ports.events import Bell, EventHub, Listener
 from ..ports.outbox import Due, Limits, Outbox
@@ -39,7 +41,6 @@ LEASE_S = 60.0
 """Longer than an attempt can take, so that only what a dead process had taken is ever taken from it."""
 LOOK_AT_LEAST_EVERY_S = 30.0
 RECORD_AGAIN_AFTER_S = 0.5
-CALM_DOWN_S = 1.0
 
 log = structlog.get_logger(__name__)
 
@@ -71,15 +72,19 @@ class WebhookSender:
         self._luck = luck
         self._sending: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._main: asyncio.Task[None] | None = None
+        self._deliver: Loop | None = None
+        self._listen: Loop | None = None
         self._stopping = False
 
-    async def start(self) -> None:
+    async def start(self, loops: Loops) -> None:
         """Take up what an earlier server left, and begin to send."""
         left = await self._outbox.recover(utc_now())
         if left:
             log.warning("deliveries that were under way are sent again", deliveries=left)
-        self._main = asyncio.create_task(self._run(), name="webhooks")
+        listener = self._hub.listen(Bell.OUTBOX)
+        self._deliver = loops.start("webhooks", self._turn, until=lambda: self._stopping)
+        wake = partial(self._wake_when_due, listener)
+        self._listen = loops.start("webhooks-wake", wake, until=lambda: self._hub.closed)
 
     async def stop(self, grace_s: float) -> None:
         """Begin nothing more; what is under way has `grace_s` seconds, and is sent again by the next server if that
@@ -88,35 +93,28 @@ class WebhookSender:
         self._stopping = True
         if self._sending:
             await asyncio.wait(self._sending, timeout=grace_s)
-        if self._main is not None:
-            self._main.cancel()
-            await asyncio.wait({self._main})
+        for loop in (self._deliver, self._listen):
+            if loop is not None:
+                await loop.stop()
 
-    async def _run(self) -> None:
-        listener = self._hub.listen(Bell.OUTBOX)
-        async with asyncio.TaskGroup() as tasks:
-            tasks.create_task(self._hear(listener), name="webhooks-wake")
-            while not self._stopping:
-                self._wake.clear()
-                wait_s = await self._send_due(tasks)
-                try:
-                    async with asyncio.timeout(wait_s):
-                        await self._wake.wait()
-                except TimeoutError:
-                    continue
+    async def _turn(self) -> None:
+        self._wake.clear()
+        wait_s = await self._send_due()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(wait_s):
+                await self._wake.wait()
 
-    async def _hear(self, listener: Listener) -> None:
-        while not self._hub.closed:
-            if await listener.wait(LOOK_AT_LEAST_EVERY_S):
-                self._wake.set()
+    async def _wake_when_due(self, listener: Listener) -> None:
+        if await listener.wait(LOOK_AT_LEAST_EVERY_S):
+            self._wake.set()
 
-    async def _send_due(self, tasks: asyncio.TaskGroup) -> float:
+    async def _send_due(self) -> float:
         """Begin as many attempts as there is room for; seconds until it is worth another look without being woken."""
         due = await self._take()
-        if due is None or self._stopping:
-            return CALM_DOWN_S
+        if self._stopping or self._deliver is None:
+            return 0.0  # what was taken is sent by the next server, once its lease has ended
         for message in due.messages:
-            task = tasks.create_task(self._attempt(message), name=f"delivery:{message.delivery.id}")
+            task = self._deliver.spawn(f"delivery:{message.delivery.id}", self._attempt(message))
             self._sending.add(task)
             task.add_done_callback(self._ended)
         if due.next_at is None:
@@ -124,18 +122,11 @@ class WebhookSender:
         due_s = (due.next_at - utc_now()).total_seconds()
         return min(max(due_s, 0.001), LOOK_AT_LEAST_EVERY_S)
 
-    async def _take(self) -> Due | None:
-        """What is to be sent now; `None` if the record cannot say."""
+    async def _take(self) -> Due:
         limits = Limits(MOST_AT_ONCE - len(self._sending), MOST_AT_ONCE_PER_OWNER, MOST_AT_ONCE_PER_HOST)
         if limits.at_once < 1:
             return Due([], None)
-        try:
-            return await self._outbox.take(utc_now(), limits, LEASE_S)
-        except HeadwayError as error:
-            log.warning("deliveries could not be taken", reason=str(error))
-        except Exception:
-            log.exception("deliveries could not be taken")
-        return None
+        return await self._outbox.take(utc_now(), limits, LEASE_S)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         self._sending.discard(task)

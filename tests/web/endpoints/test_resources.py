@@ -9,7 +9,9 @@ import pytest
 from headway.authoring.job_types import Registry
 from headway.authoring.resources import BUILT_IN, Reader
 from headway.errors import ResourceTimeoutError
+from headway.loops import Loops
 from headway.metrics import Metrics
+from headway.ports.backend import Backend
 from headway.service.resources import AuthorCalls
 from headway.settings import Settings
 from headway.web.application import make_app
@@ -277,13 +279,11 @@ def test_the_servers_own_paths_are_all_reserved() -> None:
     nothing: Any = None
     app = make_app(
         nothing,
-        store=nothing,
-        hub=nothing,
-        keeper=nothing,
-        keys=nothing,
+        backend=Backend(store=nothing, hub=nothing, keys=nothing, outbox=nothing, keeper=nothing),
         registry=Registry([]),
         settings=Settings(),
         metrics=Metrics(),
+        loops=Loops(),
     )
     for resource in app.router.resources():
         path = resource.canonical

@@ -6,7 +6,9 @@ from typing import Any
 
 import pytest
 from headway.authoring.loading import load_job_types
+from headway.loops import Loops
 from headway.metrics import Metrics
+from headway.ports.backend import Backend
 from headway.samples import MODULES
 from headway.settings import Settings
 from headway.web.application import make_app
@@ -54,13 +56,11 @@ def test_exactly_the_routes_are_described(document: Any) -> None:
     nothing: Any = None
     app = make_app(
         nothing,
-        store=nothing,
-        hub=nothing,
-        keeper=nothing,
-        keys=nothing,
+        backend=Backend(store=nothing, hub=nothing, keys=nothing, outbox=nothing, keeper=nothing),
         registry=registry,
         settings=Settings(),
         metrics=Metrics(),
+        loops=Loops(),
     )
     routes = {(route.method.lower(), route.resource.canonical) for route in app.router.routes() if route.resource}
     routes = {(method, path) for method, path in routes if method not in ("head", "*")}  # HEAD is where GET is

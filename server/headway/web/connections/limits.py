@@ -10,13 +10,14 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import AsyncIterator, Collection, Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import structlog
 from aiohttp import StreamReader, web
 from aiohttp.streams import EMPTY_PAYLOAD
 
+from ...loops import Loop, Loops
 from ...settings import Settings
 from ..problems import KINDS
 from ..request_ids import REQUEST_ID, request_id
@@ -182,24 +183,19 @@ class Connections:
             self._said_s = now_s
             log.warning("all connections are in use", connections=self._most, idle=len(idle), closed=len(chosen))
 
-    async def run(self, _app: web.Application) -> AsyncIterator[None]:
-        """A part of the application's clean-up context: gives up heads that do not come, while it runs."""
-        watch = asyncio.create_task(self._give_up_heads(), name="unfinished-heads")
-        yield
-        watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
+    def start(self, loops: Loops) -> Loop:
+        """Close connections whose request's head is overdue, until the loop is stopped."""
+        return loops.start("unfinished-heads", self._close_overdue)
 
-    async def _give_up_heads(self) -> None:
-        while True:
-            await asyncio.sleep(min(LONGEST_LOOK_S, self._head_timeout_s / LOOKS_PER_LIMIT))
-            latest_s = time.monotonic() - self._head_timeout_s
-            late = [each for each, began_s in self._heads.items() if began_s <= latest_s and each.idle]
-            for connection in late:
-                self.leave(connection)
-                connection.refuse(_last_answer("head-timeout", {}))
-            if late:
-                log.info("connections were closed, their requests did not come in time", connections=len(late))
+    async def _close_overdue(self) -> float:
+        latest_s = time.monotonic() - self._head_timeout_s
+        late = [each for each, began_s in self._heads.items() if began_s <= latest_s and each.idle]
+        for connection in late:
+            self.leave(connection)
+            connection.refuse(_last_answer("head-timeout", {}))
+        if late:
+            log.info("connections were closed, their requests did not come in time", connections=len(late))
+        return min(LONGEST_LOOK_S, self._head_timeout_s / LOOKS_PER_LIMIT)
 
 
 CONNECTIONS = web.AppKey("connections", Connections)

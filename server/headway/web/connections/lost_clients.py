@@ -5,9 +5,11 @@ aiohttp does not tell an endpoint that its client is gone unless the endpoint wr
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 
 from aiohttp import web
+
+from ...loops import Loop, Loops
 
 CHECK_EVERY_S = 1.0
 
@@ -29,17 +31,12 @@ class LostClients:
         finally:
             del self._waiting[task]
 
-    async def run(self, _app: web.Application) -> AsyncIterator[None]:
-        """A part of the application's clean-up context: checks for lost clients while the application runs."""
-        watch = asyncio.create_task(self._check(), name="lost-clients")
-        yield
-        watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
+    def start(self, loops: Loops) -> Loop:
+        """Check for lost clients until the loop is stopped."""
+        return loops.start("lost-clients", self._check)
 
-    async def _check(self) -> None:
-        while True:
-            await asyncio.sleep(CHECK_EVERY_S)
-            for task, request in list(self._waiting.items()):
-                if request.transport is None or request.transport.is_closing():
-                    task.cancel()
+    async def _check(self) -> float:
+        for task, request in list(self._waiting.items()):
+            if request.transport is None or request.transport.is_closing():
+                task.cancel()
+        return CHECK_EVERY_S

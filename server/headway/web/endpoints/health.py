@@ -12,7 +12,7 @@ async def healthz(_request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """`GET /readyz`: the store can write and the server takes work."""
+    """`GET /readyz`: the server takes work, the store can be written, and no background loop is failing."""
     service = parts(request).service
     service.admission.check_running()
     await service.readiness.check()

@@ -1,38 +1,28 @@
-"""What is under way in the name of an API key ends when the key is revoked: a stream or a download may take days, and a
-body that is still coming would become a job.
+"""Whatever is in progress under an API key ends when the key is revoked: a stream or a download may last for days, and
+a body that is still being sent would become a job.
 """
 
-import asyncio
-import contextlib
-from collections.abc import AsyncIterator
-
-from aiohttp import web
-
-from ...ports.events import Bell, EventHub, Listener
-from ..connections.limits import CONNECTIONS, Connections
+from ...loops import Loop, Loops
+from ...ports.events import Bell, EventHub
+from ..connections.limits import Connections
 
 LISTEN_S = 60.0
 
 
 class Revocations:
-    """Hears of keys that are revoked and cuts the connections on which they were used last.
+    """Cuts the connections on which a revoked key was last used.
 
-    By the connection, not by the request: so nothing is missed that began an instant ago, and polls pay nothing.
+    By connection, not by request: nothing that began an instant ago is missed, and polls pay nothing.
     """
 
-    def __init__(self, hub: EventHub) -> None:
+    def __init__(self, hub: EventHub, connections: Connections) -> None:
         self._hub = hub
+        self._connections = connections
+        self._listener = hub.listen(Bell.REVOKED)
 
-    async def run(self, app: web.Application) -> AsyncIterator[None]:
-        """A part of the application's clean-up context."""
-        listener = self._hub.listen(Bell.REVOKED)
-        watch = asyncio.create_task(self._hear(listener, app[CONNECTIONS]), name="revocations")
-        yield
-        listener.close()
-        watch.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await watch
+    def start(self, loops: Loops) -> Loop:
+        """Cut until the loop is stopped."""
+        return loops.start("revocations", self._cut, until=lambda: self._hub.closed)
 
-    async def _hear(self, listener: Listener, connections: Connections) -> None:
-        while not self._hub.closed:
-            connections.cut(await listener.wait(LISTEN_S))
+    async def _cut(self) -> None:
+        self._connections.cut(await self._listener.wait(LISTEN_S))

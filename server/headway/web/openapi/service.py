@@ -57,7 +57,7 @@ OPERATIONS: Operations = {
                 description="The server takes work", content=json_content(closed_object(status={"const": "ready"}))
             )
         },
-        problems=("stopping", "store-unavailable"),
+        problems=("stopping", "store-unavailable", "not-ready"),
         problem_headers={503: ("Retry-After",)},
     ),
     ("GET", "/metrics"): Operation(

@@ -10,6 +10,7 @@ import structlog
 from ...clock import utc_now
 from ...domain.filters import JobFilter
 from ...errors import HeadwayError, JobNotFoundError
+from ...loops import Loop, Loops
 from ...ports.events import Bell, EventHub, Listener
 from ...ports.jobs import Reader
 from ...representation import Encoder
@@ -166,15 +167,14 @@ class Audiences:
         self._listener: Listener | None = None
         self._wanted = asyncio.Event()
         self._round = 0
-        self._main: asyncio.Task[None] | None = None
+        self._loop: Loop | None = None
 
-    def start(self) -> None:
-        self._main = asyncio.create_task(self._run(), name="audiences")
+    def start(self, loops: Loops) -> None:
+        self._loop = loops.start("audiences", self._turn, until=lambda: self._hub.closed)
 
     async def stop(self) -> None:
-        if self._main is not None:
-            self._main.cancel()
-            await asyncio.wait({self._main})
+        if self._loop is not None:
+            await self._loop.stop()
 
     def enter(self, owner: str, filter: JobFilter, member: Member) -> Audience:
         """The audience of the owner's jobs that match, with the member in it. `leave` it in the end."""
@@ -218,22 +218,21 @@ class Audiences:
         state = state_event(self._encoder.job(last, None)) if last is not None and last.version > held else b""
         return Event(job_id, NEVER, state + gone_event(job_id), stays=False)
 
-    async def _run(self) -> None:
-        while not self._hub.closed:
-            if self._listener is None:
-                self._wanted.clear()
-                await self._wanted.wait()
-                continue
-            rung = await self._listener.wait(LISTEN_S)
-            self._round += 1
-            audiences = list(self._audiences.values())
-            seen = {owner: self._seen_by(owner, rung) for owner in {audience.owner for audience in audiences}}
-            for audience in audiences:
-                await self._tell(audience, seen[audience.owner])
-            if not self._audiences:
-                self._listener.close()
-                self._listener = None
-            await asyncio.sleep(self._tick_s)
+    async def _turn(self) -> float | None:
+        if self._listener is None:
+            self._wanted.clear()
+            await self._wanted.wait()
+            return None
+        rung = await self._listener.wait(LISTEN_S)
+        self._round += 1
+        audiences = list(self._audiences.values())
+        seen = {owner: self._seen_by(owner, rung) for owner in {audience.owner for audience in audiences}}
+        for audience in audiences:
+            await self._tell(audience, seen[audience.owner])
+        if not self._audiences:
+            self._listener.close()
+            self._listener = None
+        return self._tick_s
 
     def _seen_by(self, owner: str, rung: frozenset[str]) -> frozenset[str]:
         """To look for others' jobs on the disk, again and again for each audience, would hold up everybody."""

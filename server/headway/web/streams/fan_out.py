@@ -6,14 +6,15 @@ reader fell behind. Nothing is queued for anybody.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Coroutine, Sequence
+from typing import Any, Protocol
 
 import structlog
 
 from ...clock import utc_now
 from ...domain.jobs import Job, Status
 from ...errors import HeadwayError, JobNotFoundError
+from ...loops import Loop, Loops
 from ...ports.events import Bell, EventHub, Listener
 from ...ports.jobs import Reader
 from ...representation import Encoder
@@ -185,15 +186,14 @@ class FanOut:
         self._channels: dict[str, Channel] = {}
         self._listener: Listener | None = None
         self._wanted = asyncio.Event()
-        self._main: asyncio.Task[None] | None = None
+        self._loop: Loop | None = None
 
-    def start(self) -> None:
-        self._main = asyncio.create_task(self._run(), name="fan-out")
+    def start(self, loops: Loops) -> None:
+        self._loop = loops.start("fan-out", self._turn, until=lambda: self._hub.closed)
 
     async def stop(self) -> None:
-        if self._main is not None:
-            self._main.cancel()
-            await asyncio.wait({self._main})
+        if self._loop is not None:
+            await self._loop.stop()
 
     def enter(self, job_id: str, owner: str) -> Channel:
         """The job's channel, which hears of every change from now on. `leave` it in the end."""
@@ -212,17 +212,14 @@ class FanOut:
         if not channel.open:
             del self._channels[channel.job_id]
 
-    async def _run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            while not self._hub.closed:
-                if self._listener is None:
-                    self._wanted.clear()
-                    await self._wanted.wait()
-                else:
-                    await self._hear(self._listener, tasks)
+    async def _turn(self) -> None:
+        if self._listener is None:
+            self._wanted.clear()
+            await self._wanted.wait()
+        else:
+            await self._publish_rung(self._listener)
 
-    async def _hear(self, listener: Listener, tasks: asyncio.TaskGroup) -> None:
-        """Publish what has rung."""
+    async def _publish_rung(self, listener: Listener) -> None:
         began_s = time.monotonic()
         for job_id in await listener.wait(LISTEN_S):
             channel = self._channels.get(job_id)
@@ -232,13 +229,17 @@ class FanOut:
                 channel.again = True
             elif await self._advance(channel):
                 channel.busy = True
-                tasks.create_task(self._read_on(channel), name=f"history:{job_id}")
+                self._spawn(f"history:{job_id}", self._read_on(channel))
             if time.monotonic() - began_s > BREATHE_AFTER_S:
                 await asyncio.sleep(0)
                 began_s = time.monotonic()
         if not self._channels:
             listener.close()
             self._listener = None
+
+    def _spawn(self, name: str, work: Coroutine[Any, Any, None]) -> None:
+        assert self._loop is not None  # noqa: S101 - called by a turn of the loop
+        self._loop.spawn(name, work)
 
     async def _advance(self, channel: Channel) -> bool:
         """Publish a job from memory; true if more than that must be read."""

@@ -9,6 +9,7 @@ from typing import Any
 import structlog
 
 from ...errors import TooManyStreamsError
+from ...loops import Loop, Loops
 from ...settings import LONGEST_SILENCE_S, Settings
 from .response import EventStream, Frame
 
@@ -41,7 +42,7 @@ class OpenStreams:
         self._sent_before = 0
         self._skipped_before = 0
         self._everybody_left = asyncio.Event()
-        self._watch: asyncio.Task[None] | None = None
+        self._loop: Loop | None = None
 
     def __len__(self) -> int:
         return len(self._open)
@@ -56,8 +57,8 @@ class OpenStreams:
         """What readers that were behind have not been sent."""
         return self._skipped_before + sum(stream.frames_skipped for stream in self._open)
 
-    def start(self) -> None:
-        self._watch = asyncio.create_task(self._look_after(), name="streams-watch")
+    def start(self, loops: Loops) -> None:
+        self._loop = loops.start("open-streams", self._look_after)
 
     async def stop(self) -> None:
         """Let every stream write its end; cut those whose reader takes nothing."""
@@ -71,9 +72,8 @@ class OpenStreams:
             except TimeoutError:
                 for stream in list(self._open):
                     stream.cut()
-        if self._watch is not None:
-            self._watch.cancel()
-            await asyncio.wait({self._watch})
+        if self._loop is not None:
+            await self._loop.stop()
 
     def enter(self, stream: EventStream, client: str, owner: str | None) -> None:
         """Count it for an address, and for an owner if there is one. Raises `TooManyStreamsError` if there are as many
@@ -100,15 +100,14 @@ class OpenStreams:
 
     async def _look_after(self) -> None:
         """All streams, a part of them at a time: ten thousand heartbeats are not said in one go."""
-        while True:
-            everybody = list(self._open)
-            size = len(everybody) // PARTS + 1
-            for first in range(0, PARTS * size, size):
-                await asyncio.sleep(self._every_s / PARTS)
-                now_s = time.monotonic()
-                heartbeat = Frame(KEEP_ALIVE)
-                for stream in everybody[first : first + size]:
-                    self._look_at(stream, heartbeat, now_s)
+        everybody = list(self._open)
+        size = len(everybody) // PARTS + 1
+        for first in range(0, PARTS * size, size):
+            await asyncio.sleep(self._every_s / PARTS)
+            now_s = time.monotonic()
+            heartbeat = Frame(KEEP_ALIVE)
+            for stream in everybody[first : first + size]:
+                self._look_at(stream, heartbeat, now_s)
 
     def _look_at(self, stream: EventStream, heartbeat: Frame, now_s: float) -> None:
         if stream.lost:
