@@ -17,6 +17,8 @@ from tests.support.serving import TEST_JOBS, Serving
 settings.register_profile("headway", deadline=None, derandomize=True)
 settings.load_profile("headway")
 
+HERE = Path(__file__).parent
+
 
 @pytest.fixture
 def serving() -> Iterator[Serving]:
@@ -35,6 +37,29 @@ def shared_server() -> Iterator[ServerProcess]:
     """One server for a module's tests that do not stop it."""
     with ServerProcess(":memory:", "--jobs", str(TEST_JOBS)) as server:
         yield server
+
+
+# The longest first
+
+LONG_FOLDERS = ("acceptance", "browser", "fuzz", "running", "webhooks", "web", "samples", "cli", "operating")
+"""Folders whose tests take longest, because servers, browsers or large inputs are in them; all others come after."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let workers take files in the order below; xdist's own is by the number of tests, which puts the longest last."""
+    config.option.loadscopereorder = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files with slow tests first, then folders from slow to quick: no worker is left with a long file at the end."""
+    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    rank = {folder: number for number, folder in enumerate(LONG_FOLDERS)}
+
+    def place(item: pytest.Item) -> tuple[bool, int]:
+        folder = item.path.relative_to(HERE).parts[0] if item.path.is_relative_to(HERE) else ""
+        return item.path not in slow, rank.get(folder, len(rank))
+
+    items.sort(key=place)
 
 
 # No secret in any log (tests/support/log_scan.py)
