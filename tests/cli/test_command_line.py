@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -167,3 +168,8 @@ def test_json_logs_are_one_object_a_line(serving: Serving) -> None:
     lines = [json.loads(line) for line in server.log().splitlines()]
     assert {"serving", "attempt ended", "stopping"} <= {line["event"] for line in lines}
     assert any(line.get("job_id") for line in lines)
+
+
+def test_it_prints_its_version() -> None:
+    done = _run("--version")
+    assert (done.returncode, done.stdout) == (0, f"headway {version('headway')}\n")

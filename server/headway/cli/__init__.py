@@ -1,1 +1,4 @@
-"""The command line. aiohttp and the adapters are imported by the command that needs them, so that `--help` is quick."""
+"""The command line, a command a module. Each command imports aiohttp and the adapters when it runs, not before.
+
+What a command does is the service's or `operating`'s; here arguments are read and answers are printed.
+"""

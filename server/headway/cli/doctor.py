@@ -1,0 +1,16 @@
+"""`headway doctor`"""
+
+from .operator import operate
+from .options import DataDir
+
+
+def doctor(data_dir: DataDir = None) -> None:
+    """Check the record, the versions, the limits and the disk. Exit code 1 if something is wrong."""
+    found = operate(data_dir, "doctor", {})
+    faults = found.pop("faults")
+    for name, value in found.items():
+        print(f"{name:>15}  {value:,}" if isinstance(value, int) else f"{name:>15}  {value}")  # noqa: T201
+    print(f"{'integrity':>15}  {'damaged' if faults else 'ok'}")  # noqa: T201
+    for fault in faults:
+        print(f"{'':>15}  {fault}")  # noqa: T201
+    raise SystemExit(1 if faults else 0)

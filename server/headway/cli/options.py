@@ -1,0 +1,35 @@
+"""What several commands take, and how a wrong value is refused: one line on stderr and exit code 2."""
+
+import re
+import sys
+from typing import Annotated, Any, NoReturn
+
+import typer
+from pydantic import ValidationError
+
+from ..settings import Settings
+
+DataDir = Annotated[str | None, typer.Option(help="The server's data directory. [default: headway-data]")]
+
+
+def make_settings(**given: Any) -> Settings:
+    """The settings, with the flags that were given. Exits if one is out of range."""
+    try:
+        return Settings(**{name: value for name, value in given.items() if value is not None})
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+
+
+def seconds(text: str, option: str) -> float:
+    """Seconds of '90s', '15m', '12h' or '30d'. Exits if `text` is none of these."""
+    found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
+    if found is None:
+        fail(f"{option}: write a number and a unit, like 90s, 15m, 12h or 30d")
+    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+
+
+def fail(message: str) -> NoReturn:
+    """End the process with a line for the operator."""
+    print(f"headway: {message}", file=sys.stderr)  # noqa: T201
+    raise SystemExit(2)

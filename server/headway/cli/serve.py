@@ -1,0 +1,66 @@
+"""`headway serve`"""
+
+import asyncio
+from collections.abc import Callable
+from typing import Annotated
+
+import typer
+
+from ..errors import HeadwayError
+from ..settings import Settings
+from .options import fail, make_settings
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
+    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: 8080]")] = None,
+    data_dir: Annotated[
+        str | None,
+        typer.Option(help="Where jobs are kept; ':memory:' keeps nothing. [default: headway-data]"),
+    ] = None,
+    jobs: Annotated[
+        list[str] | None,
+        typer.Option(help="A module with your job types, by name or path. Repeatable."),
+    ] = None,
+    max_running: Annotated[int | None, typer.Option(help="How many jobs may run at once.")] = None,
+    insecure: Annotated[bool, typer.Option("--insecure", help="Serve without API keys.")] = False,
+    log_format: Annotated[str | None, typer.Option(help="'console' or 'json'. [default: console]")] = None,
+) -> None:
+    """Serve jobs over HTTP until SIGTERM or Ctrl-C."""
+    settings = make_settings(
+        host=host,
+        port=port,
+        data_dir=data_dir,
+        jobs=tuple(jobs) if jobs else None,
+        max_running=max_running,
+        insecure=insecure or None,
+        log_format=log_format,
+    )
+    try:
+        _run(settings)
+    except HeadwayError as error:  # a store that cannot be written at the start, say
+        fail(str(error))
+
+
+def _run(settings: Settings) -> None:
+    from ..app import Headway  # noqa: PLC0415 - aiohttp and the adapters: `--help` is quick without them
+    from ..logs import configure_logging  # noqa: PLC0415
+    from ..web.request_ids import add_request_id  # noqa: PLC0415
+
+    configure_logging(settings.log_format, [add_request_id])
+    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
+        runner.run(Headway(settings).serve(_announce))
+
+
+def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """Prefer uvloop where it is installed."""
+    try:
+        import uvloop  # noqa: PLC0415
+    except ImportError:
+        return None
+    return uvloop.new_event_loop
+
+
+def _announce(address: str) -> None:
+    """The first line on stdout, for people and for programs that start a server."""
+    print(f"Listening on {address}", flush=True)  # noqa: T201
