@@ -76,6 +76,7 @@ class Settings(BaseSettings):
     cors_origins: Annotated[CommaSeparated, AfterValidator(_origins)] = ()
     data_dir: str = "headway-data"
     jobs: tuple[str, ...] = ()
+    samples: bool | None = None
     access_log: bool = False
     log_format: Annotated[str, Field(pattern="^(console|json)$")] = "console"
 

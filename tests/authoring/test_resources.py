@@ -7,7 +7,6 @@ import pytest
 from headway import BlockingContext, ResourceContext, job
 from headway.authoring import declaring
 from headway.authoring.declaring import declared
-from headway.authoring.resources import BUILT_IN
 from headway.errors import JobTypeError
 from pydantic import BaseModel, ValidationError
 
@@ -68,12 +67,6 @@ def test_functions_are_read_from_their_signatures() -> None:
 )
 def test_a_path_that_is_none_is_refused(path: str) -> None:
     with pytest.raises(JobTypeError, match="cannot be a path"):
-        job("report", path=path)(handler)
-
-
-@pytest.mark.parametrize("path", [*BUILT_IN, "/jobs/x", "/v1", "/static/reports", "/v1/jobs/operations"])
-def test_the_servers_own_paths_are_taken(path: str) -> None:
-    with pytest.raises(JobTypeError, match="the server's own"):
         job("report", path=path)(handler)
 
 

@@ -73,7 +73,7 @@ def test_a_damaged_file_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
         ("x = 1", "declares no job"),
         ("def f(:", "SyntaxError"),
         ("from headway import job\n@job('BAD NAME')\ndef f(ctx): ...", "cannot name a job type"),
-        ("from headway import job\n@job('mine', path='/api/reports')\ndef f(ctx): ...", "'sales-report'"),
+        ("from headway import job\n@job('mine', path='/jobs/mine')\ndef f(ctx): ...", "server's own"),
     ],
 )
 def test_a_job_module_that_does_not_load_is_one_line(tmp_path: Path, text: str | None, expected: str) -> None:
@@ -132,10 +132,37 @@ def test_jobs_are_loaded_by_name_from_the_working_directory(tmp_path: Path) -> N
         os.chdir(previous)
 
 
+@pytest.mark.parametrize(
+    ("flags", "own", "samples"),
+    [((), False, True), ((), True, False), (("--samples",), True, True), (("--no-samples",), False, False)],
+)
+def test_samples_are_served_where_nothing_else_is_or_on_request(
+    tmp_path: Path, flags: tuple[str, ...], own: bool, samples: bool
+) -> None:
+    module = tmp_path / "mine.py"
+    module.write_text(
+        "from headway import BlockingContext, job\n"
+        "@job('ping', path='/api/todos')\n"
+        "def ping(ctx: BlockingContext) -> str:\n"
+        "    return 'mine'\n"
+    )
+    server = ServerProcess(tmp_path / "data", *(("--jobs", str(module)) if own else ()), *flags)
+    del server._env["HEADWAY_SAMPLES"]
+    with server:
+        types = {
+            job_type["name"]: job_type["title"] for job_type in server.request("GET", "/job-types").json["jobTypes"]
+        }
+        assert ("weather" in types) is samples
+        assert ("todo" in types) is (samples and not own)
+        if own:
+            assert server.wait_for(server.submit("ping"))["result"] == "mine"
+        assert ("a sample is left out" in server.log()) is (samples and own)
+
+
 def test_help_names_the_commands_and_flags() -> None:
     assert "serve" in _run("--help").stdout
     flags = _run("serve", "--help").stdout
-    for flag in ("--host", "--port", "--data-dir", "--jobs", "--max-running", "--log-format"):
+    for flag in ("--host", "--port", "--data-dir", "--jobs", "--samples", "--max-running", "--log-format"):
         assert flag in flags
 
 

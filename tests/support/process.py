@@ -52,7 +52,7 @@ class ServerProcess:
     ) -> None:
         """`from_scratch`: an interpreter of its own, where memory or the start itself is what is tested."""
         self._command = [sys.executable, str(self.script), "--port", "0", "--data-dir", str(data_dir), *arguments]
-        self._env = {**os.environ, **(env or {})}
+        self._env = {**os.environ, "HEADWAY_SAMPLES": "true", **(env or {})}
         self._from_scratch = from_scratch
         self._stderr: IO[bytes] = tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the process
         self.process: subprocess.Popen[bytes] | ForkedProcess

@@ -18,9 +18,8 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel
 
-from ..authoring.declaring import declared_as
-from ..authoring.job_types import JobType, Registry
-from ..authoring.loading import load_job_types
+from ..authoring.job_types import Registry
+from ..authoring.loading import JobTypeSource, load_job_types
 from ..domain.access import EVERY_OWNER, LOCAL_OWNER, Caller
 from ..domain.jobs import Job
 from ..logs import configure_logging
@@ -38,9 +37,6 @@ from .rooms import Rooms, opened
 EMBEDDING_PROGRAM = Caller(LOCAL_OWNER, EVERY_OWNER)
 """The program that has the server in its hands sees the jobs of all owners."""
 LONGEST_WAIT_S = 3600.0
-
-JobTypeSource = str | Callable[..., Any]
-"""A module with job types, by name or path; or a function that `@job` has decorated."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +64,8 @@ class Headway:
         *,
         on_failure: OnFailure | None = None,
     ) -> None:
-        """`job_types`: modules by name or path, or functions decorated with `@job`; by default `settings.jobs`.
+        """`job_types`: modules by name or path, or functions decorated with `@job`; by default `settings.jobs`, and the
+        samples if there are none.
 
         `on_failure(job, exception)` is called once for every job that fails, apart from the job's slot; it may be
         `async`. Raises `SetupError` if the job types cannot be loaded.
@@ -233,13 +230,7 @@ class Headway:
 
 
 def _registry(settings: Settings, sources: Iterable[JobTypeSource] | None) -> Registry:
-    """Raises `SetupError`."""
-    if sources is None:
-        return load_job_types([*MODULES, *settings.jobs])
-    modules, functions = [], list[JobType]()
-    for source in sources:
-        if isinstance(source, str):
-            modules.append(source)
-        else:
-            functions.append(declared_as(source))
-    return Registry([*load_job_types(modules), *functions])
+    """The job types to serve, with the samples only where none are named or they are asked for. Raises `SetupError`."""
+    own = list(settings.jobs if sources is None else sources)
+    with_samples = not own and sources is None if settings.samples is None else settings.samples
+    return load_job_types(own, MODULES if with_samples else ())

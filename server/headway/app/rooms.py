@@ -27,6 +27,7 @@ from ..running.limits import RunLimits
 from ..service.service import Limits, Service
 from ..settings import Settings
 from ..web.application import make_app
+from ..web.routes import check_paths
 from ..webhooks.outgoing import Outgoing
 from ..webhooks.sender import WebhookSender
 from .record import Record, open_record
@@ -60,6 +61,7 @@ async def opened(settings: Settings, registry: Registry, on_failure: OnFailure |
     The order carries weight. Retention listens for deletions before the engine's recovery can delete anything; the
     sender is there before the first event; commands are taken last, once everything answers.
     """
+    check_paths(registry)
     allowed = AllowList(settings.webhook_allow)
     _check_webhooks(registry, allowed)
     async with AsyncExitStack() as stack:

@@ -15,7 +15,7 @@ from pydantic import BaseModel, PydanticUserError, RootModel
 
 from ..errors import JobTypeError
 from .job_types import JobType
-from .resources import Resource, check_apart, declared_resource, output_adapter
+from .resources import check_apart, declared_resource, output_adapter
 from .uploads import upload_fields
 
 _NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
@@ -84,7 +84,9 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
         if on_complete not in (None, "redirect"):
             raise JobTypeError(f"{name}: on_complete is 'redirect', or None")
         _check_webhook_url(name, webhook_url)
-        resource = _resource(name, path, get, list)
+        resource = declared_resource(name, path, get, list)
+        if resource is not None:
+            check_apart(name, resource.path, _paths_beside(handler))
         input_type, returns = _signature(name, handler)
         doc = inspect.getdoc(handler) or ""
         job_type = JobType(
@@ -111,10 +113,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
             unavailable=_always if unavailable is None else _looked_up(unavailable),
             source=_current_source or _source_of(handler),
         )
-        earlier = _declared.get(name)
-        if earlier is not None and _place(earlier.handler) != _place(handler):
-            raise JobTypeError(f"the job type {name!r} is declared twice: {earlier.source}, {job_type.source}")
-        _declared[name] = job_type
+        _declare(job_type)
         return handler
 
     return declare
@@ -123,7 +122,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
 def declared(name: str) -> JobType:
     """The type that a loaded module declared as `name`. Raises `JobTypeError` if none did."""
     try:
-        return _declared[name]
+        return _declared.get((name, False)) or _declared[name, True]
     except KeyError:
         raise JobTypeError(f"no loaded module declares the job type {name!r}") from None
 
@@ -134,6 +133,11 @@ def declared_as(handler: Callable[..., Any]) -> JobType:
         if job_type.handler is handler:
             return job_type
     raise JobTypeError(f"{getattr(handler, '__qualname__', handler)!r} is not decorated with @job")
+
+
+def is_sample(handler: Callable[..., Any]) -> bool:
+    """Whether it is the handler of a bundled sample, which never collides with an author's type."""
+    return f"{handler.__module__}.".startswith(_SAMPLES)
 
 
 def _source_of(handler: Callable[..., Any]) -> str:
@@ -149,7 +153,18 @@ def _place(handler: Callable[..., Any]) -> tuple[str, str]:
     return handler.__module__, handler.__qualname__
 
 
-_declared: dict[str, JobType] = {}
+def _declare(job_type: JobType) -> None:
+    """Remember a type. Samples and others are kept apart: which are served is decided when they are loaded."""
+    key = (job_type.name, is_sample(job_type.handler))
+    earlier = _declared.get(key)
+    if earlier is not None and _place(earlier.handler) != _place(job_type.handler):
+        raise JobTypeError(f"the job type {job_type.name!r} is declared twice: {earlier.source}, {job_type.source}")
+    _declared[key] = job_type
+
+
+_SAMPLES = f"{__name__.split('.', maxsplit=1)[0]}.samples."
+_declared: dict[tuple[str, bool], JobType] = {}
+"""By name, and by whether it is a sample."""
 _current_source: str | None = None
 
 
@@ -216,14 +231,11 @@ def _check_webhook_url(name: str, url: object) -> None:
         raise JobTypeError(f"{name}: webhook_url is an http(s) URL, or None")
 
 
-def _resource(
-    name: str, path: str | None, get: Callable[..., Any] | None, list: Callable[..., Any] | None
-) -> Resource | None:
-    resource = declared_resource(name, path, get, list)
-    if resource is not None:
-        taken = [(other.name, other.resource.path) for other in _declared.values() if other.resource is not None]
-        check_apart(name, resource.path, taken)
-    return resource
+def _paths_beside(handler: Callable[..., Any]) -> Iterator[tuple[str, str]]:
+    """The names and paths of the resources that were declared before; for a sample those of samples."""
+    for (name, sample), other in _declared.items():
+        if other.resource is not None and sample == is_sample(handler):
+            yield name, other.resource.path
 
 
 def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] | None, Any]:

@@ -1,39 +1,76 @@
-"""Loading the author's modules, by name or path, and collecting the job types they declare."""
+"""Loading the author's modules, by name or path, and collecting the job types that they declare."""
 
 import importlib.util
 import sys
 import types
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 from ..errors import JobTypeError, SetupError
-from .declaring import declared_by, source_being_loaded
+from .declaring import declared_as, declared_by, is_sample, source_being_loaded
 from .job_types import JobType, Registry
+from .resources import overlap
+
+JobTypeSource = str | Callable[..., Any]
+"""A module with job types, by name or path; or a function that `@job` has decorated."""
 
 
-def load_job_types(sources: Iterable[str]) -> Registry:
-    """Import each module (a name or a path) and collect the job types that they declare.
+def load_job_types(sources: Iterable[JobTypeSource], samples: Iterable[str] = ()) -> Registry:
+    """Import the modules among `sources`, and collect all job types.
 
-    Raises `SetupError` for a module that cannot be found or imported, or that declares no job type.
+    `samples` are modules of bundled samples. A sample with the name or the path of another type is left out, with a
+    line in the log. Raises `SetupError` for a module that cannot be found or imported, or that declares no job type,
+    and `JobTypeError` for a function that is not decorated.
     """
-    found: dict[str, JobType] = {}
-    for source in sources:
-        declared = _load_source(source)
-        if not declared:
-            raise SetupError(f"{source} declares no job: decorate a function in it with @job(...)")
-        found.update((job_type.name, job_type) for job_type in declared)
-    return Registry(found.values())
+    found = [job_type for source in sources for job_type in _job_types_of(source)]
+    bundled = [job_type for source in samples for job_type in _job_types_of(source)]
+    own = {job_type.name: job_type for job_type in found if not is_sample(job_type.handler)}
+    imported = [job_type for job_type in found if is_sample(job_type.handler)]  # by a module of the author's
+    return Registry([*own.values(), *_beside(own, [*imported, *bundled])])
 
 
-def _load_source(source: str) -> list[JobType]:
+def _beside(own: Mapping[str, JobType], samples: Iterable[JobType]) -> Iterator[JobType]:
+    """The samples that can be served beside the author's own types."""
+    for sample in samples:
+        rival = next((job_type for job_type in own.values() if _collide(job_type, sample)), None)
+        if rival is None:
+            yield sample
+        else:
+            _log_left_out(sample, rival)
+
+
+def _collide(one: JobType, other: JobType) -> bool:
+    if one.name == other.name:
+        return True
+    return one.resource is not None and other.resource is not None and overlap(one.resource.path, other.resource.path)
+
+
+def _log_left_out(sample: JobType, rival: JobType) -> None:
+    import structlog  # noqa: PLC0415 - child processes import this module and log nothing
+
+    structlog.get_logger(__name__).warning(
+        "a sample is left out: its name or path is that of another job type", sample=sample.name, job_type=rival.name
+    )
+
+
+def _job_types_of(source: JobTypeSource) -> list[JobType]:
+    if not isinstance(source, str):
+        return [declared_as(source)]
+    declared = declared_by(source, _load(source).__name__)
+    if not declared:
+        raise SetupError(f"{source} declares no job: decorate a function in it with @job(...)")
+    return declared
+
+
+def _load(source: str) -> types.ModuleType:
     try:
         with source_being_loaded(source):
-            module = load_module(source)
+            return load_module(source)
     except (SetupError, JobTypeError) as error:
         raise SetupError(str(error)) from error
     except (Exception, SystemExit) as error:  # a script without a main guard may call sys.exit()
         raise SetupError(f"{source} could not be imported: {type(error).__name__}: {error}") from error
-    return declared_by(source, module.__name__)
 
 
 def load_module(source: str) -> types.ModuleType:

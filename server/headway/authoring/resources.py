@@ -15,12 +15,6 @@ from pydantic import BaseModel, PydanticUserError, TypeAdapter
 
 from ..errors import JobTypeError
 
-BUILT_IN = (
-    *("/jobs", "/job-types", "/operations", "/v1/jobs", "/problems", "/session"),
-    *("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/static"),
-)
-"""The paths that are the server's own; what lies within them too."""
-
 _PATH = re.compile(r"(/[A-Za-z0-9][A-Za-z0-9._~-]*)+")
 _MAX_PATH_CHARS = 200
 
@@ -99,7 +93,7 @@ def declared_resource(
 def check_apart(name: str, path: str, others: Iterable[tuple[str, str]]) -> None:
     """Raises `JobTypeError` if `path` overlaps one of the pairs of type and path: one URL would mean two things."""
     for other, other_path in others:
-        if other != name and _overlap(path, other_path):
+        if other != name and overlap(path, other_path):
             raise JobTypeError(f"{name}: the path {path} overlaps {other_path} of the job type {other!r}")
 
 
@@ -119,13 +113,10 @@ def _check_path(name: str, path: str) -> None:
             f"{name}: {path!r} cannot be a path: write it like /api/reports, in letters, digits and . _ ~ -, "
             "without a parameter and without a slash at the end"
         )
-    for own in BUILT_IN:
-        if _overlap(path, own):
-            raise JobTypeError(f"{name}: the path {path} is taken: {own} is the server's own")
 
 
-def _overlap(one: str, other: str) -> bool:
-    """Whether they are the same, or one lies within the other, where an id stands."""
+def overlap(one: str, other: str) -> bool:
+    """Whether two paths are the same, or one lies within the other, where an id stands."""
     return f"{one}/".startswith(f"{other}/") or f"{other}/".startswith(f"{one}/")
 
 

@@ -22,6 +22,10 @@ def serve(
         list[str] | None,
         typer.Option(help="A module with your job types, by name or path. Repeatable."),
     ] = None,
+    samples: Annotated[
+        bool | None,
+        typer.Option("--samples/--no-samples", help="Serve the sample job types. [default: only without --jobs]"),
+    ] = None,
     max_running: Annotated[int | None, typer.Option(help="How many jobs may run at once.")] = None,
     insecure: Annotated[bool, typer.Option("--insecure", help="Serve without API keys.")] = False,
     log_format: Annotated[str | None, typer.Option(help="'console' or 'json'. [default: console]")] = None,
@@ -32,6 +36,7 @@ def serve(
         port=port,
         data_dir=data_dir,
         jobs=tuple(jobs) if jobs else None,
+        samples=samples,
         max_running=max_running,
         insecure=insecure or None,
         log_format=log_format,

@@ -6,7 +6,9 @@ from functools import partial
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from ..authoring.job_types import JobType
+from ..authoring.job_types import JobType, Registry
+from ..authoring.resources import overlap
+from ..errors import SetupError
 from .endpoints import (
     deliveries,
     files,
@@ -30,6 +32,22 @@ from .openapi import openapi
 from .parts import PARTS
 from .problems import Problem
 from .streams import many, one
+
+BUILT_IN = (
+    *("/jobs", "/job-types", "/operations", "/v1/jobs", "/problems", "/session"),
+    *("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/static"),
+)
+"""The server's own paths, and everything below them. No job type's resource may overlap them."""
+
+
+def check_paths(registry: Registry) -> None:
+    """Raise `SetupError` for a job type whose path is the server's own."""
+    for job_type in registry:
+        for path in BUILT_IN:
+            if job_type.resource is not None and overlap(job_type.resource.path, path):
+                raise SetupError(
+                    f"{job_type.name}: the path {job_type.resource.path} is taken: {path} is the server's own"
+                )
 
 
 def add_routes(app: web.Application) -> None:

@@ -6,15 +6,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from headway import BlockingContext, job
+from headway.authoring import declaring
 from headway.authoring.job_types import Registry
-from headway.authoring.resources import BUILT_IN, Reader
-from headway.errors import ResourceTimeoutError
+from headway.authoring.loading import load_job_types
+from headway.authoring.resources import Reader
+from headway.errors import ResourceTimeoutError, SetupError
 from headway.loops import Loops
 from headway.metrics import Metrics
 from headway.ports.backend import Backend
 from headway.service.resources import AuthorCalls
 from headway.settings import Settings
 from headway.web.application import make_app
+from headway.web.routes import BUILT_IN, check_paths
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
@@ -273,6 +277,17 @@ async def test_a_function_that_hangs_is_given_up_and_the_next_one_still_runs() -
     may_end.set()
     calls._limit_s = 30.0
     assert await calls.read(answers) == b"true"
+
+
+@pytest.mark.parametrize("path", [*BUILT_IN, "/jobs/x", "/v1", "/static/reports", "/v1/jobs/operations"])
+def test_no_resource_may_have_one_of_the_servers_own_paths(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(declaring, "_declared", {})
+
+    @job("report", path=path)
+    def report(ctx: BlockingContext) -> None: ...
+
+    with pytest.raises(SetupError, match=f"report: the path {path} is taken: .* the server's own"):
+        check_paths(load_job_types([report]))
 
 
 def test_the_servers_own_paths_are_all_reserved() -> None:

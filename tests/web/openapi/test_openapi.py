@@ -52,7 +52,7 @@ def test_every_reference_points_at_something(document: Any) -> None:
 
 
 def test_exactly_the_routes_are_described(document: Any) -> None:
-    registry = load_job_types([*MODULES, str(TEST_JOBS)])
+    registry = load_job_types([str(TEST_JOBS)], MODULES)
     nothing: Any = None
     app = make_app(
         nothing,
