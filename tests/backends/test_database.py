@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 from headway.backends.bells import LocalHub
-from headway.backends.sqlite import database
-from headway.backends.sqlite.database import APPLICATION_ID, open_writer
-from headway.backends.sqlite.store import SqliteStore
+from headway.backends.sqlite import connection as opening
+from headway.backends.sqlite.connection import APPLICATION_ID, open_writer
+from headway.backends.sqlite.record import SqliteRecord
 from headway.errors import SetupError
 
 from tests.conformance.backends import BODY_OF
@@ -58,12 +58,12 @@ def truncated(path: Path) -> None:
 @pytest.mark.parametrize(
     ("made", "words"),
     [
-        (garbage, "is damaged or no SQLite file.*restore a backup or choose another --data-dir"),
+        (garbage, "is damaged or not an SQLite file.*restore a backup or choose another --data-dir"),
         (foreign, "of another program: choose another --data-dir"),
         (foreign_without_tables, "of another program: choose another --data-dir"),
         (foreign_with_a_wal, "of another program: choose another --data-dir"),
         (newer, r"newer Headway \(schema 99\): upgrade"),
-        (truncated, "is damaged or no SQLite file.*restore a backup"),
+        (truncated, "is damaged or not an SQLite file.*restore a backup"),
     ],
 )
 def test_a_file_that_is_not_ours_is_refused_and_left_as_it_was(
@@ -80,7 +80,7 @@ def test_a_file_that_is_not_ours_is_refused_and_left_as_it_was(
 
 
 def test_a_locked_file_is_refused_and_left_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_MS", 1)
+    monkeypatch.setattr(opening, "BUSY_TIMEOUT_MS", 1)
     path = tmp_path / "headway.db"
     open_writer(path).close()
     with closing(sqlite3.connect(path, isolation_level=None)) as other:
@@ -110,22 +110,22 @@ async def test_damage_beyond_the_first_page_is_told_like_any_other(tmp_path: Pat
     for start in range(2 * page, len(whole), page):
         path.write_bytes(whole[:start] + b"\xff" * page + whole[start + page :])
         try:
-            store = await SqliteStore.open(path, LocalHub(), max_queued=10, body_of=BODY_OF)
+            record = await SqliteRecord.open(path, LocalHub(), max_queued=10, body_of=BODY_OF)
         except SetupError as error:
             assert "restore a backup" in str(error)  # noqa: PT017 - some pages are not read at start
         else:
-            await store.close()
+            await record.close()
 
 
 @pytest.mark.parametrize("name", ["headway.db", "odd %3f?#name'.db", "Grüße.db"])
 async def test_a_new_file_is_ours_from_then_on(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     for _ in range(2):
-        await (await SqliteStore.open(path, LocalHub(), max_queued=10, body_of=BODY_OF)).close()
+        await (await SqliteRecord.open(path, LocalHub(), max_queued=10, body_of=BODY_OF)).close()
     assert list(contents(tmp_path)) == [name], "a close in good order leaves one file"
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
-        assert connection.execute("PRAGMA user_version").fetchone() == (len(database._migrations()),)
+        assert connection.execute("PRAGMA user_version").fetchone() == (len(opening._migrations()),)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
@@ -141,8 +141,8 @@ def test_a_commit_is_on_the_disk_and_only_one_connection_checkpoints(tmp_path: P
     with closing(open_writer(tmp_path / "headway.db")) as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
         assert connection.isolation_level is None
-    assert "PRAGMA wal_autocheckpoint = 0" in database.READER_PRAGMAS
-    assert "PRAGMA query_only = ON" in database.READER_PRAGMAS
+    assert "PRAGMA wal_autocheckpoint = 0" in opening.READER_PRAGMAS
+    assert "PRAGMA query_only = ON" in opening.READER_PRAGMAS
 
 
 def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -150,7 +150,7 @@ def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path: Path, mon
     schema = tmp_path / "schema"
     schema.mkdir()
     (schema / "0001.sql").write_text("CREATE TABLE one (a); -- a comment; with a semicolon\nCREATE TABLE two (b);\n")
-    monkeypatch.setattr(database, "_SCHEMA", schema)
+    monkeypatch.setattr(opening, "_SCHEMA", schema)
     open_writer(path).close()
     (schema / "0002.sql").write_text("CREATE TABLE three (c);\nCREATE TABLE one (again);\n")
     with pytest.raises(SetupError):

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 from headway.backends.bells import LocalHub
-from headway.backends.sqlite.readers import Readers
+from headway.backends.sqlite.database import Readers
+from headway.backends.sqlite.record import SqliteRecord
 from headway.backends.sqlite.rows import Parameters, Row
 from headway.backends.sqlite.statements import getting
 from headway.backends.sqlite.store import SqliteStore
@@ -42,9 +43,9 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
-    opened = await SqliteStore.open(tmp_path / "record.db", LocalHub(), max_queued=100, body_of=BODY_OF)
-    yield opened
-    await opened.close()
+    record = await SqliteRecord.open(tmp_path / "record.db", LocalHub(), max_queued=100, body_of=BODY_OF)
+    yield record.store
+    await record.close()
 
 
 async def test_a_foreign_job_in_memory_is_looked_for_like_an_unknown_one(store: SqliteStore, asked: Asked) -> None:

@@ -67,7 +67,7 @@ async def test_memory_is_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyP
         await store.delete(OWNER, job.id, at(1))
     assert len(store._snapshots._departed) == 5
     assert not store._snapshots._loading
-    assert not store._ending
+    assert not store._mirror._ending
 
 
 async def test_what_is_asked_for_stays_longest(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -93,7 +93,7 @@ async def test_a_job_that_is_deleted_while_it_is_read_does_not_come_back(
     job = await ended_job(backend.store)
     await backend.close()
     store = await backend.open()
-    real = store._readers.one
+    real = store._database.one
 
     async def one(sql: str, parameters: dict[str, Any]) -> tuple[Any, ...] | None:
         row = await real(sql, parameters)
@@ -101,7 +101,7 @@ async def test_a_job_that_is_deleted_while_it_is_read_does_not_come_back(
             await store.delete(OWNER, job.id, at(9))
         return row
 
-    monkeypatch.setattr(store._readers, "one", one)
+    monkeypatch.setattr(store._database, "one", one)
     for _ in range(2):
         with pytest.raises(JobNotFoundError):
             await store.get(OWNER, job.id)

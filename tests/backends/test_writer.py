@@ -10,10 +10,13 @@ from pathlib import Path
 
 import pytest
 from headway.backends.sqlite import writer as writer_module
-from headway.backends.sqlite.database import open_writer
-from headway.backends.sqlite.transaction import RecordConnection
+from headway.backends.sqlite.announcing import Announcer
+from headway.backends.sqlite.connection import open_writer
+from headway.backends.sqlite.transaction import Transaction
 from headway.backends.sqlite.writer import MAX_BATCH, Rows, Writer
 from headway.errors import StoreUnavailableError
+
+ANNOUNCER = Announcer(lambda _event, _job: "{}")
 
 
 class Traced:
@@ -21,13 +24,13 @@ class Traced:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=RecordConnection)
+        self.connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         self.connection.execute("PRAGMA journal_mode = WAL")
         self.connection.execute("PRAGMA busy_timeout = 0")
         self.connection.execute("CREATE TABLE kept (n INTEGER PRIMARY KEY) STRICT")
         self.statements: list[str] = []
         self.connection.set_trace_callback(self.statements.append)
-        self.writer = Writer(self.connection)
+        self.writer = Writer(self.connection, ANNOUNCER)
         self.may_go_on = threading.Event()
 
     def count(self, statement: str) -> int:
@@ -45,7 +48,7 @@ class Traced:
         began = asyncio.Event()
         loop = asyncio.get_running_loop()
 
-        def operation(_: sqlite3.Connection) -> bool:
+        def operation(_: Transaction) -> bool:
             loop.call_soon_threadsafe(began.set)
             return self.may_go_on.wait(10)
 
@@ -62,8 +65,8 @@ async def traced(tmp_path: Path) -> AsyncIterator[Traced]:
     await made.writer.close()
 
 
-def insert(n: object) -> Callable[[sqlite3.Connection], object]:
-    return lambda connection: connection.execute("INSERT INTO kept VALUES (?)", (n,)).rowcount and n
+def insert(n: object) -> Callable[[Transaction], object]:
+    return lambda tx: tx.execute("INSERT INTO kept VALUES (?)", (n,)).rowcount and n
 
 
 def same(result: object) -> object:
@@ -82,16 +85,16 @@ async def test_what_waits_shares_one_transaction(traced: Traced) -> None:
     assert traced.kept() == list(range(100))
 
 
-def insert_many(connection: sqlite3.Connection, numbers: Sequence[object]) -> None:
-    connection.execute(f"INSERT INTO kept VALUES {', '.join('(?)' for _ in numbers)}", list(numbers))  # noqa: S608
+def insert_many(tx: Transaction, numbers: Sequence[object]) -> None:
+    tx.execute(f"INSERT INTO kept VALUES {', '.join('(?)' for _ in numbers)}", list(numbers))  # noqa: S608
 
 
 async def test_rows_are_written_together_and_before_what_may_follow_on_them(traced: Traced) -> None:
     holding = await traced.hold()
     followed: list[object] = []
 
-    def follow(connection: sqlite3.Connection) -> None:
-        followed.extend(connection.execute("SELECT count(*) FROM kept").fetchone())
+    def follow(tx: Transaction) -> None:
+        followed.extend(tx.execute("SELECT count(*) FROM kept").fetchone())
 
     writes = [asyncio.create_task(traced.writer.write(follow, same))]
     writes += [asyncio.create_task(traced.writer.write(Rows(insert_many, n), same)) for n in range(10)]
@@ -128,11 +131,11 @@ async def test_a_batch_takes_in_what_the_loop_has_in_hand(traced: Traced) -> Non
 
 async def test_counts_go_with_the_transaction_that_changes_them(tmp_path: Path) -> None:
     connection = open_writer(tmp_path / "headway.db")
-    writer = Writer(connection)
+    writer = Writer(connection, ANNOUNCER)
 
-    def come(connection: RecordConnection, *, jobs: int, fail: bool = False) -> None:
+    def come(tx: Transaction, *, jobs: int, fail: bool = False) -> None:
         for _ in range(jobs):
-            connection.came("me", "report")
+            tx.inserted("me", "report")
         if fail:
             raise ZeroDivisionError
 
@@ -170,8 +173,8 @@ async def test_a_failing_batch_is_replayed_one_by_one(traced: Traced) -> None:
 
 
 async def test_an_operation_that_fails_half_way_leaves_nothing(traced: Traced) -> None:
-    def half(connection: sqlite3.Connection) -> None:
-        connection.execute("INSERT INTO kept VALUES (7)")
+    def half(tx: Transaction) -> None:
+        tx.execute("INSERT INTO kept VALUES (7)")
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):

@@ -10,6 +10,7 @@ from typing import Protocol
 from headway.backends.bells import LocalHub
 from headway.backends.sqlite.key_store import SqliteKeyStore
 from headway.backends.sqlite.outbox import SqliteOutbox
+from headway.backends.sqlite.record import SqliteRecord
 from headway.backends.sqlite.store import SqliteStore
 from headway.domain.jobs import Job
 from headway.links import Links
@@ -65,7 +66,7 @@ class SqliteBackend:
     def __init__(self, directory: Path) -> None:
         self._directory = directory
         self._generation = 0
-        self._store: SqliteStore | None = None
+        self._record: SqliteRecord | None = None
         self.hub = LocalHub()
 
     @property
@@ -73,28 +74,32 @@ class SqliteBackend:
         return self._directory / f"headway-{self._generation}.db"
 
     @property
+    def record(self) -> SqliteRecord:
+        assert self._record is not None, "the record is not open"
+        return self._record
+
+    @property
     def store(self) -> SqliteStore:
-        assert self._store is not None, "the store is not open"
-        return self._store
+        return self.record.store
 
     @property
     def outbox(self) -> SqliteOutbox:
-        return SqliteOutbox(self.store, self.hub)
+        return self.record.outbox
 
     async def keys(self) -> SqliteKeyStore:
-        return await SqliteKeyStore.open(self.store, self.hub)
+        return self.record.keys
 
     async def open(self, *, max_queued: int = 100_000, max_queued_per_owner: int | None = None) -> SqliteStore:
-        assert self._store is None, "the store is open already"
-        self._store = await SqliteStore.open(
+        assert self._record is None, "the record is open already"
+        self._record = await SqliteRecord.open(
             self.path, self.hub, max_queued=max_queued, max_queued_per_owner=max_queued_per_owner, body_of=BODY_OF
         )
-        return self._store
+        return self._record.store
 
     async def close(self) -> None:
-        if self._store is not None:
-            store, self._store = self._store, None
-            await store.close()
+        if self._record is not None:
+            record, self._record = self._record, None
+            await record.close()
 
     async def crash(self) -> None:
         """The files as they are now become the record; what the live store writes afterwards is lost."""

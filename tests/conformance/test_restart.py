@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from headway.backends.bells import LocalHub
-from headway.backends.sqlite.store import SqliteStore
+from headway.backends.sqlite.record import SqliteRecord
 from headway.domain.filters import JobFilter
 from headway.domain.jobs import Status
 from headway.domain.outcomes import Completed
@@ -175,12 +175,13 @@ KILLED = """
 import asyncio, sys
 from pathlib import Path
 from headway.backends.bells import LocalHub
-from headway.backends.sqlite.store import SqliteStore
+from headway.backends.sqlite.record import SqliteRecord
 from tests.conformance.backends import BODY_OF
 from tests.conformance.records import finish, insert_many, running_job
 
 async def main():
-    store = await SqliteStore.open(Path(sys.argv[1]), LocalHub(), max_queued=100_000, body_of=BODY_OF)
+    record = await SqliteRecord.open(Path(sys.argv[1]), LocalHub(), max_queued=100_000, body_of=BODY_OF)
+    store = record.store
     while True:
         for job in await insert_many(store, 20, type="waits"):
             print("queued", job.id)
@@ -204,7 +205,8 @@ async def test_what_was_answered_before_kill_9_is_there(tmp_path: Path) -> None:
         said = [process.stdout.readline().split() for _ in range(200)]
         process.send_signal(signal.SIGKILL)
         said += [line.split() for line in process.stdout.read().splitlines(keepends=True) if line.endswith("\n")]
-    store = await SqliteStore.open(path, LocalHub(), max_queued=100_000, body_of=BODY_OF)
+    record = await SqliteRecord.open(path, LocalHub(), max_queued=100_000, body_of=BODY_OF)
+    store = record.store
     try:
         answered = [words for words in said if len(words) == 2 and len(words[1]) == len(UNKNOWN_ID)]
         assert len(answered) >= 200
@@ -215,4 +217,4 @@ async def test_what_was_answered_before_kill_9_is_there(tmp_path: Path) -> None:
         ].progress == Progress(percent=100)
         await finish(store, await running_job(store, 9, type="import"))
     finally:
-        await store.close()
+        await record.close()

@@ -9,9 +9,7 @@ from pathlib import Path
 
 import pytest
 from headway.backends.bells import LocalHub
-from headway.backends.sqlite.key_store import SqliteKeyStore
-from headway.backends.sqlite.outbox import SqliteOutbox
-from headway.backends.sqlite.store import SqliteStore
+from headway.backends.sqlite.record import SqliteRecord
 from headway.domain.deliveries import Delivered, Webhook
 from headway.domain.idempotency import IdempotencyKey
 from headway.domain.ids import JobIds
@@ -22,6 +20,7 @@ from headway.files.data_directory import DataDirectory
 from headway.loops import Loops
 from headway.operating.retention import EXPIRE_BATCH, Retention
 from headway.ports.events import Bell
+from headway.ports.jobs import JobStore
 from headway.ports.outbox import Limits
 
 from tests.conformance.backends import BODY_OF
@@ -29,10 +28,14 @@ from tests.conformance.backends import BODY_OF
 
 @dataclass
 class Rooms:
-    store: SqliteStore
+    record: SqliteRecord
     hub: LocalHub
     files: DataDirectory
     retention: Retention
+
+    @property
+    def store(self) -> JobStore:
+        return self.record.store
 
     async def ended_job(self, retain_s: float) -> Job:
         now = datetime.now(UTC)
@@ -55,14 +58,14 @@ class Rooms:
 @asynccontextmanager
 async def opened(directory: Path) -> AsyncIterator[Rooms]:
     hub, files = LocalHub(), DataDirectory.open(str(directory))
-    store = await SqliteStore.open(files.database, hub, max_queued=1_000, body_of=BODY_OF)
-    keys, outbox = await SqliteKeyStore.open(store, hub), SqliteOutbox(store, hub)
-    rooms = Rooms(store, hub, files, Retention(store, keys, outbox, hub, files))
+    record = await SqliteRecord.open(files.database, hub, max_queued=1_000, body_of=BODY_OF)
+    retention = Retention(record.store, record.keys, record.outbox, hub, files)
+    rooms = Rooms(record, hub, files, retention)
     try:
         yield rooms
     finally:
         await rooms.retention.stop()
-        await store.close()
+        await record.close()
         files.close()
 
 
@@ -110,7 +113,7 @@ async def test_keys_that_have_expired_are_forgotten(rooms: Rooms) -> None:
 
 async def test_deliveries_that_ended_a_week_ago_are_forgotten(rooms: Rooms) -> None:
     long_ago = datetime.now(UTC) - timedelta(days=8)
-    outbox = SqliteOutbox(rooms.store, rooms.hub)
+    outbox = rooms.record.outbox
     job_id, _ = JobIds().new(long_ago)
     webhook = Webhook("https://receiver.example/")
     new = NewJob(job_id, "local", "report", "{}", long_ago, long_ago, 1_000_000, webhook=webhook)

@@ -34,9 +34,9 @@ class _Limited:
 
 
 def _limit_pages(pages: Path) -> None:
-    from headway.backends.sqlite import store  # noqa: PLC0415 - only the server that is to fail
+    from headway.backends.sqlite import database  # noqa: PLC0415 - only the server that is to fail
 
-    room = vars(store)
+    room = vars(database)
     open_writer = room["open_writer"]
     room["open_writer"] = lambda path: _Limited(open_writer(path), pages)
 

@@ -11,10 +11,11 @@ from typing import Any
 
 import pytest
 from headway.backends.bells import LocalHub
-from headway.backends.sqlite.database import open_writer
+from headway.backends.sqlite.connection import open_writer
+from headway.backends.sqlite.database import Database
 from headway.backends.sqlite.outbox import SqliteOutbox
+from headway.backends.sqlite.record import SqliteRecord
 from headway.backends.sqlite.statements import SQL
-from headway.backends.sqlite.store import SqliteStore
 from headway.clock import utc_now
 from headway.domain.addresses import AllowList
 from headway.domain.deliveries import DEFAULT_EVENTS, Delivery, Schedule, Verdict, Webhook, WebhookEvent
@@ -36,9 +37,8 @@ PATIENCE_S = 20.0
 class Rooms:
     """A record, a sender that runs on it, and how to make jobs that end at once."""
 
-    def __init__(self, store: SqliteStore, hub: LocalHub, sender: WebhookSender) -> None:
-        self.store = store
-        self.outbox = SqliteOutbox(store, hub)
+    def __init__(self, record: SqliteRecord, sender: WebhookSender) -> None:
+        self.store, self.outbox = record.store, record.outbox
         self.sender = sender
         self._ids = JobIds()
 
@@ -62,18 +62,18 @@ class Rooms:
 
 @asynccontextmanager
 async def opened(
-    path: Path, schedule: Schedule = QUICK, outbox: Callable[[SqliteStore, LocalHub], SqliteOutbox] = SqliteOutbox
+    path: Path, schedule: Schedule = QUICK, outbox: Callable[[Database, LocalHub], SqliteOutbox] = SqliteOutbox
 ) -> AsyncIterator[Rooms]:
     hub = LocalHub()
     async with AsyncExitStack() as stack:
-        store = await SqliteStore.open(path, hub, max_queued=100_000, body_of=BODY_OF)
-        stack.push_async_callback(store.close)
+        record = await SqliteRecord.open(path, hub, max_queued=100_000, body_of=BODY_OF)
+        stack.push_async_callback(record.close)
         outgoing = Outgoing(AllowList(["127.0.0.1"]))
         stack.push_async_callback(outgoing.close)
-        sender = WebhookSender(outbox(store, hub), hub, outgoing, schedule=schedule, luck=lambda: 0.0)
+        sender = WebhookSender(outbox(record.database, hub), hub, outgoing, schedule=schedule, luck=lambda: 0.0)
         await sender.start(Loops())
         stack.push_async_callback(sender.stop, 0.2)
-        yield Rooms(store, hub, sender)
+        yield Rooms(record, sender)
 
 
 @pytest.fixture
@@ -206,8 +206,8 @@ def test_a_look_for_what_is_due_passes_nothing_by(tmp_path: Path, name: str, way
 class Hesitant(SqliteOutbox):
     """Fails each call of a kind so often first, as a record does whose disk is full for a moment."""
 
-    def __init__(self, store: SqliteStore, hub: LocalHub, **failures: list[Exception]) -> None:
-        super().__init__(store, hub)
+    def __init__(self, database: Database, hub: LocalHub, **failures: list[Exception]) -> None:
+        super().__init__(database, hub)
         self.failures = failures
 
     async def take(self, now: datetime, limits: Limits, lease_s: float) -> Due:
@@ -235,8 +235,8 @@ class Hesitant(SqliteOutbox):
 async def test_a_record_that_fails_for_a_moment_costs_no_delivery_and_repeats_none(
     tmp_path: Path, receiver: Receiver, failures: dict[str, list[Exception]]
 ) -> None:
-    def hesitant(store: SqliteStore, hub: LocalHub) -> Hesitant:
-        return Hesitant(store, hub, **{what: list(errors) for what, errors in failures.items()})
+    def hesitant(database: Database, hub: LocalHub) -> Hesitant:
+        return Hesitant(database, hub, **{what: list(errors) for what, errors in failures.items()})
 
     async with opened(tmp_path / "a.db", outbox=hesitant) as rooms:
         await rooms.until(await rooms.cancelled_job(receiver.url()), "delivered")

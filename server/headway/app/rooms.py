@@ -8,8 +8,7 @@ from aiohttp import web
 
 from ..authoring.job_types import Registry
 from ..backends.bells import LocalHub
-from ..backends.sqlite.key_store import SqliteKeyStore
-from ..backends.sqlite.store import SqliteStore
+from ..backends.sqlite.record import SqliteRecord
 from ..domain.addresses import AllowList
 from ..domain.urls import check_url
 from ..errors import SetupError, UrlRefusedError
@@ -20,6 +19,8 @@ from ..operating.commands import Upkeep
 from ..operating.retention import Retention
 from ..operating.socket import Door
 from ..ports.backend import Backend
+from ..ports.jobs import JobStore
+from ..ports.keys import KeyStore
 from ..running.engine import EmbeddedEngine
 from ..running.executor import Executor
 from ..running.failure_hook import FailureHook, OnFailure
@@ -30,7 +31,7 @@ from ..web.application import make_app
 from ..web.routes import check_paths
 from ..webhooks.outgoing import Outgoing
 from ..webhooks.sender import WebhookSender
-from .record import Record, open_record
+from .record import open_record
 
 NO_KEYS = (
     "{where} can be reached from other machines, and there is no API key: create one with "
@@ -44,8 +45,8 @@ class Rooms:
 
     app: web.Application
     service: Service
-    store: SqliteStore
-    keys: SqliteKeyStore
+    store: JobStore
+    keys: KeyStore
     hub: LocalHub
     engine: EmbeddedEngine
     executor: Executor
@@ -109,7 +110,7 @@ def _check_webhooks(registry: Registry, allowed: AllowList) -> None:
 
 
 async def _start_sender(
-    record: Record, hub: LocalHub, loops: Loops, metrics: Metrics, stack: AsyncExitStack, allowed: AllowList
+    record: SqliteRecord, hub: LocalHub, loops: Loops, metrics: Metrics, stack: AsyncExitStack, allowed: AllowList
 ) -> WebhookSender:
     outgoing = Outgoing(allowed)
     stack.push_async_callback(outgoing.close)
@@ -121,7 +122,7 @@ async def _start_sender(
 def _running(
     settings: Settings,
     registry: Registry,
-    record: Record,
+    record: SqliteRecord,
     hub: LocalHub,
     files: DataDirectory,
     metrics: Metrics,

@@ -1,4 +1,5 @@
-"""Where jobs are recorded. Each backend implements the ports in a folder of its own, and none knows another.
+"""Where jobs are recorded. Each backend implements the ports in a folder of its own and knows no other backend.
 
-`memory` is what every backend keeps at hand, `bells` is how the rooms of one process are notified.
+What backends share is here too: `memory`, what they keep at hand, and `bells`, which notify the rooms of one process.
+Rules about jobs belong to the domain.
 """

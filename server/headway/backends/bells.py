@@ -9,7 +9,7 @@ _Topic = tuple[Bell, str | None]
 
 
 class LocalListener:
-    """Holds the ids that rang since it last looked: a set, so a storm of bells costs one id."""
+    """Holds the ids that rang since it was last asked. It is a set, so a storm of bells costs one id."""
 
     def __init__(self, hub: "LocalHub", topic: "_Topic") -> None:
         self._hub = hub
@@ -17,11 +17,13 @@ class LocalListener:
         self._rung: set[str] = set()
         self._wake = asyncio.Event()
 
-    def hear(self, job_id: str) -> None:
+    def notify(self, job_id: str) -> None:
+        """Called by the hub when a bell rings."""
         self._rung.add(job_id)
         self._wake.set()
 
     def wake(self) -> None:
+        """Called by the hub when it closes."""
         self._wake.set()
 
     async def wait(self, timeout_s: float) -> frozenset[str]:
@@ -40,7 +42,7 @@ class LocalListener:
 
 
 class LocalHub:
-    """Every listener lives in this process, so ringing is a call."""
+    """All listeners are in this process, so ringing is a function call."""
 
     def __init__(self) -> None:
         self._listeners: defaultdict[_Topic, set[LocalListener]] = defaultdict(set)
@@ -53,7 +55,7 @@ class LocalHub:
     def ring(self, bell: Bell, job_id: str) -> None:
         for topic in ((bell, job_id), (bell, None)):
             for listener in self._listeners.get(topic, ()):
-                listener.hear(job_id)
+                listener.notify(job_id)
 
     def listen(self, bell: Bell, job_id: str | None = None) -> LocalListener:
         topic = (bell, job_id)

@@ -1,119 +1,122 @@
-"""What is known of all jobs without looking at one: how many there are, how many wait, how long they run."""
+"""What is known about all jobs without reading any: how many there are, how many are queued, how long they run."""
 
 from collections import Counter, defaultdict, deque
+from collections.abc import Iterable
 from math import ceil
 from statistics import median
 
 from ...domain.access import EVERY_OWNER, LOCAL_OWNER, may_see
 from ...domain.jobs import Counts, Job, Status
 from ...errors import OwnerQueueFullError, QueueFullError
-from ..sqlite.readers import Readers
-from ..sqlite.statements import SQL
 
 RUN_TIMES = 50
-RUN_TIMES_SCANNED = 2_000
+"""Of how many jobs of a type the run times are kept."""
 RETRY_WHEN_FULL_S = 10
 LONGEST_RETRY_S = 60
 
 
 class Census:
-    """Counted in commit order, in the loop's thread."""
+    """Counts of jobs, changed in commit order in the loop's thread."""
 
     def __init__(self, max_queued: int, max_queued_per_owner: int | None = None) -> None:
-        """The share of an owner is not that of `LOCAL_OWNER`: that is everybody who has no key."""
+        """`max_queued_per_owner` does not apply to `LOCAL_OWNER`, whose jobs are everybody's without API keys."""
         self._max_queued = max_queued
         self._max_queued_per_owner = max_queued_per_owner
         self._jobs: Counter[tuple[str, str, Status]] = Counter()
         self._queued = 0
-        self._queued_of: Counter[str] = Counter()
-        self._queued_by: Counter[str] = Counter()
-        self._coming = 0
-        self._coming_of: Counter[str] = Counter()
-        self._coming_by: Counter[str] = Counter()
+        self._queued_by_type: Counter[str] = Counter()
+        self._queued_by_owner: Counter[str] = Counter()
+        self._reserved = 0
+        self._reserved_by_type: Counter[str] = Counter()
+        self._reserved_by_owner: Counter[str] = Counter()
         self._run_times: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RUN_TIMES))
 
-    async def load(self, readers: Readers) -> None:
-        for owner, job_type, status, count in await readers.all(SQL["counts"], {}):
-            self.count(owner, job_type, Status(status), count)
-        run_times = await readers.all(SQL["run_times"], {"limit": RUN_TIMES_SCANNED})
-        for job_type, run_ms in reversed(run_times):
-            self._run_times[job_type].append(run_ms / 1000)
+    def load(self, counts: Iterable[tuple[str, str, Status, int]], run_times: Iterable[tuple[str, float]]) -> None:
+        """Begin with what the record holds: jobs by owner, type and status; types and seconds, oldest first."""
+        for owner, job_type, status, jobs in counts:
+            self.count(owner, job_type, status, jobs)
+        for job_type, run_s in run_times:
+            self._run_times[job_type].append(run_s)
 
     # How many
 
-    def count(self, owner: str, job_type: str, status: Status, step: int) -> None:
-        """So many jobs more, or fewer, are in this state."""
-        self._jobs[owner, job_type, status] += step
+    def count(self, owner: str, job_type: str, status: Status, jobs: int) -> None:
+        """Add `jobs` (or, if negative, take them away) to the count of a state."""
+        self._jobs[owner, job_type, status] += jobs
         if status is Status.QUEUED:
-            self._queued += step
-            self._queued_of[job_type] += step
-            self._queued_by[owner] += step
+            self._queued += jobs
+            self._queued_by_type[job_type] += jobs
+            self._queued_by_owner[owner] += jobs
 
     def of(self, caller: str) -> Counts:
+        """The jobs that the caller may see."""
         by_type: defaultdict[str, Counter[Status]] = defaultdict(Counter)
-        for (owner, job_type, status), count in self._jobs.items():
-            if count and may_see(caller, owner):
-                by_type[job_type][status] += count
+        for (owner, job_type, status), jobs in self._jobs.items():
+            if jobs and may_see(caller, owner):
+                by_type[job_type][status] += jobs
         return Counts(by_type)
 
     def owners(self, caller: str) -> list[str]:
-        """Whose jobs there are for `caller`."""
+        """The owners whose jobs the caller may see."""
         return sorted({owner for owner, _, _ in self._jobs}) if caller == EVERY_OWNER else [caller]
 
     @property
     def queued(self) -> int:
-        """How many jobs wait."""
+        """How many jobs are queued."""
         return self._queued
 
     def queued_of(self, job_type: str) -> int:
-        return self._queued_of[job_type]
+        """How many jobs of a type are queued."""
+        return self._queued_by_type[job_type]
 
     def queued_types(self) -> list[str]:
-        """The types of which jobs wait, in order."""
-        return sorted(name for name, count in self._queued_of.items() if count)
+        """The types with queued jobs, sorted."""
+        return sorted(job_type for job_type, jobs in self._queued_by_type.items() if jobs)
 
     # Room in the queue
 
     def check_room(self, owner: str, job_type: str, max_queued_of_type: int | None) -> None:
-        """Raises `QueueFullError` if no other job may wait."""
+        """Raises `QueueFullError` if no other job may be queued."""
         self._check_share(owner, job_type)
-        waiting = self._queued + self._coming
-        of_type = self._queued_of[job_type] + self._coming_of[job_type]
-        if waiting < self._max_queued and (max_queued_of_type is None or of_type < max_queued_of_type):
+        queued = self._queued + self._reserved
+        of_type = self._queued_by_type[job_type] + self._reserved_by_type[job_type]
+        if queued < self._max_queued and (max_queued_of_type is None or of_type < max_queued_of_type):
             return
-        which = f"{waiting:,} jobs" if waiting >= self._max_queued else f"{of_type:,} jobs of this type"
-        raise QueueFullError(f"{which} wait already", self._retry_after_s(job_type))
+        which = f"{queued:,} jobs" if queued >= self._max_queued else f"{of_type:,} jobs of this type"
+        raise QueueFullError(f"{which} are queued already", self._retry_after_s(job_type))
 
     def _check_share(self, owner: str, job_type: str) -> None:
         if self._max_queued_per_owner is None or owner == LOCAL_OWNER:
             return
-        waiting = self._queued_by[owner] + self._coming_by[owner]
-        if waiting >= self._max_queued_per_owner:
-            raise OwnerQueueFullError(f"{waiting:,} jobs of this owner wait already", self._retry_after_s(job_type))
+        queued = self._queued_by_owner[owner] + self._reserved_by_owner[owner]
+        if queued >= self._max_queued_per_owner:
+            message = f"{queued:,} jobs of this owner are queued already"
+            raise OwnerQueueFullError(message, self._retry_after_s(job_type))
 
     def _retry_after_s(self, job_type: str) -> int:
         median_s = self.median_run_s(job_type)
         return RETRY_WHEN_FULL_S if median_s is None else min(max(1, ceil(median_s)), LONGEST_RETRY_S)
 
-    def take_place(self, owner: str, job_type: str, places: int = 1) -> None:
-        """A job is on its way to the disk, so that a burst within one commit cannot pass the limit."""
-        self._coming += places
-        self._coming_of[job_type] += places
-        self._coming_by[owner] += places
+    def reserve(self, owner: str, job_type: str, places: int = 1) -> None:
+        """Hold places for jobs on their way to the disk, so that a burst within one commit cannot pass the limit."""
+        self._reserved += places
+        self._reserved_by_type[job_type] += places
+        self._reserved_by_owner[owner] += places
 
-    def give_place_back(self, owner: str, job_type: str, places: int = 1) -> None:
-        """It is counted now, or it never came."""
-        self._coming -= places
-        self._coming_of[job_type] -= places
-        self._coming_by[owner] -= places
+    def release(self, owner: str, job_type: str, places: int = 1) -> None:
+        """Give places back: the jobs are counted now, or were refused."""
+        self._reserved -= places
+        self._reserved_by_type[job_type] -= places
+        self._reserved_by_owner[owner] -= places
 
     # How long
 
     def ran(self, job: Job) -> None:
-        """A job has completed."""
+        """Remember the run time of a job that has completed."""
         if job.started_at is not None and job.completed_at is not None:
             self._run_times[job.type].append((job.completed_at - job.started_at).total_seconds())
 
     def median_run_s(self, job_type: str) -> float | None:
+        """The median run time of the type's most recently completed jobs, if there are any."""
         times = self._run_times.get(job_type)
         return median(times) if times else None

@@ -1,56 +1,57 @@
-"""Places in the queue: looked up for the first thousand at most once a second, estimated for those that came since."""
+"""Positions in the queue: read for the first thousand jobs at most once a second, estimated for later ones."""
 
 import asyncio
 import heapq
 import time
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 
-from ...domain.instants import to_ms
 from ...domain.jobs import Job, Status
-from ..sqlite.readers import Readers
-from ..sqlite.rows import Row
-from ..sqlite.statements import SQL
 from .census import Census
 
-LOOK_EVERY_S = 1.0
-PLACES = 1_000
+READ_EVERY_S = 1.0
+MAX_POSITION = 1_000
+
+DueJob = tuple[int, int, str]
+"""Priority, milliseconds of `run_at`, and id of a queued job."""
+
+ReadDue = Callable[[str, datetime, int], Awaitable[Sequence[DueJob]]]
+"""Reads the first due jobs of one type in the order of claims, given the type, the time and how many at most."""
 
 
 class QueuePositions:
-    """A job's place among all that are due, from 1."""
+    """A job's position among all that are due, from 1."""
 
-    def __init__(self, readers: Readers, census: Census) -> None:
-        self._readers = readers
+    def __init__(self, read_due: ReadDue, census: Census) -> None:
+        self._read_due = read_due
         self._census = census
-        self._places: dict[str, int] = {}
-        self._looked_s = -LOOK_EVERY_S
-        self._looking = asyncio.Lock()
+        self._positions: dict[str, int] = {}
+        self._read_at_s = -READ_EVERY_S
+        self._reading = asyncio.Lock()
 
     async def of(self, job: Job, now: datetime) -> int | None:
-        """`None` for a job that does not wait, is not due yet, or stands too far behind."""
+        """`None` for a job that is not queued, not due yet, or beyond the first thousand."""
         if job.status is not Status.QUEUED or job.run_at > now:
             return None
         if self._outdated():
-            async with self._looking:
+            async with self._reading:
                 if self._outdated():
-                    self._places = await self._read(now)
-                    self._looked_s = time.monotonic()
-        # A job that came since the last look stands behind all that wait now.
-        last = max(1, self._census.queued)  # 1 at least: `job` may have been claimed since the caller looked
-        return self._places.get(job.id, last if last <= PLACES else None)
+                    self._positions = await self._read(now)
+                    self._read_at_s = time.monotonic()
+        # A job queued since then is behind all the others. At least 1: `job` may have been claimed meanwhile.
+        last = max(1, self._census.queued)
+        return self._positions.get(job.id, last if last <= MAX_POSITION else None)
 
     def _outdated(self) -> bool:
-        return time.monotonic() - self._looked_s >= LOOK_EVERY_S
+        return time.monotonic() - self._read_at_s >= READ_EVERY_S
 
     async def _read(self, now: datetime) -> dict[str, int]:
-        where = {"now": to_ms(now), "limit": PLACES}
-        types = self._census.queued_types()
-        first = [await self._readers.all(SQL["queued_first"], {**where, "type": name}) for name in types]
-        merged = heapq.merge(*first, key=_order)
-        return {row[2]: place for place, row in zip(range(1, PLACES + 1), merged, strict=False)}
+        due = [await self._read_due(job_type, now, MAX_POSITION) for job_type in self._census.queued_types()]
+        merged = heapq.merge(*due, key=_claim_order)
+        return {job_id: place for place, (_, _, job_id) in zip(range(1, MAX_POSITION + 1), merged, strict=False)}
 
 
-def _order(row: Row) -> tuple[int, int, str]:
-    """Of claims: the highest priority first, then who is due first."""
-    priority, run_at, job_id = row
-    return -priority, run_at, job_id
+def _claim_order(job: DueJob) -> tuple[int, int, str]:
+    """The highest priority first, then the longest due."""
+    priority, run_at_ms, job_id = job
+    return -priority, run_at_ms, job_id

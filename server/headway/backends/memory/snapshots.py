@@ -1,4 +1,4 @@
-"""Jobs in memory: the running ones, the latest others, and those that just left. Bounded."""
+"""Jobs in memory: all running ones, the most recent others, and those deleted a moment ago. Bounded."""
 
 from collections import OrderedDict
 from collections.abc import Iterator
@@ -13,13 +13,13 @@ MAX_DEPARTED = 2_000
 
 @dataclass(slots=True, eq=False)
 class Loading:
-    """One reading of a job from disk; `outdated` once the job has changed meanwhile."""
+    """A read of one job from disk that is under way; `outdated` once the job has changed since it began."""
 
     outdated: bool = False
 
 
 class Snapshots:
-    """The newest state of the jobs that somebody may ask for. Written in commit order, in the loop's thread."""
+    """The newest state of the jobs that somebody may ask for. Changed in commit order, in the loop's thread."""
 
     def __init__(self) -> None:
         self._running: dict[str, Job] = {}
@@ -28,6 +28,7 @@ class Snapshots:
         self._loading: dict[str, set[Loading]] = {}
 
     def get(self, job_id: str) -> Job | None:
+        """The job's newest state, `None` if memory does not hold it."""
         job = self._running.get(job_id)
         if job is None:
             job = self._recent.get(job_id)
@@ -36,12 +37,12 @@ class Snapshots:
         return job
 
     def version(self, job_id: str) -> int:
-        """The newest published version, 0 if unknown. Safe from the writer's thread: it only looks."""
+        """The newest published version, 0 if unknown. Changes nothing, so the writer's thread may call it."""
         job = self._running.get(job_id) or self._recent.get(job_id)
         return 0 if job is None else job.version
 
     def put(self, job: Job) -> None:
-        """The job has changed."""
+        """Keep the job's new state."""
         self._outdate(job.id)
         if job.status is Status.RUNNING:
             self._running[job.id] = job
@@ -54,7 +55,7 @@ class Snapshots:
             self._recent.popitem(last=False)
 
     def remove(self, job: Job) -> None:
-        """The job has left; `job` is its last state."""
+        """The job was deleted; `job` is its last state."""
         self._outdate(job.id)
         self._running.pop(job.id, None)
         self._recent.pop(job.id, None)
@@ -63,11 +64,12 @@ class Snapshots:
             self._departed.popitem(last=False)
 
     def departed(self, job_id: str) -> Job | None:
+        """The last state of a job that was deleted a moment ago."""
         return self._departed.get(job_id)
 
     @contextmanager
     def loading(self, job_id: str) -> Iterator[Loading]:
-        """While a job is read from disk: keep what was read only if it is not outdated by then."""
+        """Read the job from disk within this, and keep what was read only if it is not outdated by then."""
         loading = Loading()
         self._loading.setdefault(job_id, set()).add(loading)
         try:

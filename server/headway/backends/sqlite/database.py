@@ -1,131 +1,92 @@
-"""Opening the file: pragmas, identity, migrations. Sources: sqlite.org/pragma.html and /wal.html."""
+"""The open file: one writer and a few readers, shared by the store, the outbox, the keys and the record keeper."""
 
-import re
+import asyncio
 import sqlite3
-from contextlib import closing
 from pathlib import Path
+from typing import Self
 
-from ...errors import SetupError
-from .transaction import RecordConnection
+import aiosqlite
 
-APPLICATION_ID = 0x48445759  # "HDWY"
-BUSY_TIMEOUT_MS = 2_000
-OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+from ...errors import StoreUnavailableError
+from ...metrics import CommitMetrics
+from .announcing import Announcer, BodyOf
+from .connection import READER_PRAGMAS, open_writer, uri
+from .rows import Parameters, Row
+from .writer import Writer
 
-_SCHEMA = Path(__file__).parent / "schema"
-
-
-def open_writer(path: Path) -> RecordConnection:
-    """The one connection that writes and checkpoints. Creates or migrates the file.
-
-    Raises `SetupError` for a file that is not Headway's, is newer than this server, damaged or locked; such a
-    file is left as it was.
-    """
-    if sqlite3.sqlite_version_info < OLDEST_SQLITE:
-        raise SetupError(f"SQLite 3.37 or newer is needed; this Python has {sqlite3.sqlite_version}")
-    connection: RecordConnection | None = None
-    try:
-        if path.exists():
-            with closing(_only_looking(path)) as looking:
-                looking.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-                _check_identity(looking, path)
-        connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False, factory=RecordConnection)
-        connection.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
-        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")  # has an effect before the first table only
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = FULL")
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA temp_store = MEMORY")
-        _migrate(connection)
-    except sqlite3.DatabaseError as error:
-        _close(connection)
-        raise SetupError(_explain(error, path)) from error
-    except SetupError:
-        _close(connection)
-        raise
-    return connection
+READER_COUNT = 2
 
 
-READER_PRAGMAS = (
-    f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
-    "PRAGMA query_only = ON",
-    "PRAGMA wal_autocheckpoint = 0",  # before 3.51.3 two connections that checkpoint can lose a commit
-)
+class Database:
+    """One SQLite file, which this process owns. Open it with `Database.open`."""
 
+    def __init__(self, path: Path, writer: Writer, readers: "Readers") -> None:
+        self.path = path
+        self.write, self.post = writer.write, writer.post  # each submission goes this way: no call in between
+        self._writer = writer
+        self._readers = readers
 
-def _only_looking(path: Path) -> sqlite3.Connection:
-    """A connection that changes nothing: opened to write, its close would fold a foreign WAL into a foreign file."""
-    wal = Path(f"{path}-wal")
-    # Without a WAL to read, "immutable" keeps SQLite from laying an empty one beside the file.
-    options = "mode=ro" if wal.exists() and wal.stat().st_size else "mode=ro&immutable=1"
-    return sqlite3.connect(f"{uri(path)}?{options}", uri=True)
+    @classmethod
+    async def open(cls, path: Path, *, body_of: BodyOf, commits: CommitMetrics | None = None) -> Self:
+        """Open or create the file. `body_of` makes the bodies of webhooks, in the writer's thread.
 
-
-def _check_identity(connection: sqlite3.Connection, path: Path) -> None:
-    application_id = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    tables = {row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")}
-    if application_id != APPLICATION_ID and (tables or application_id):
-        raise SetupError(f"{path} is an SQLite file of another program: choose another --data-dir")
-    if version > len(_migrations()):
-        raise SetupError(f"{path} was written by a newer Headway (schema {version}): upgrade this one")
-    if missing := _tables_of(version) - tables:
-        lost = ", ".join(sorted(missing))
-        raise SetupError(f"{path} is damaged (it lacks {lost}): restore a backup or choose another --data-dir")
-
-
-def _tables_of(version: int) -> set[str]:
-    """The tables that a file of this version must have; none was ever dropped."""
-    scripts = [file.read_text("utf-8") for file in _migrations()[:version]]
-    return {name for script in scripts for name in re.findall(r"^CREATE TABLE (\w+)", script, re.MULTILINE)}
-
-
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Apply what is missing, each migration in a transaction of its own with the number it leads to."""
-    version = connection.execute("PRAGMA user_version").fetchone()[0]
-    for number, file in enumerate(_migrations()[version:], version + 1):
-        connection.execute("BEGIN IMMEDIATE")
+        Raises `SetupError`, or `sqlite3.Error` if the file cannot be read.
+        """
+        writer = Writer(open_writer(path), Announcer(body_of), commits)
+        database = cls(path, writer, Readers())
         try:
-            for statement in _statements(file.read_text("utf-8")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {number}")
-            connection.execute("COMMIT")
+            await database._readers.open(path, READER_COUNT)
         except BaseException:
-            if connection.in_transaction:  # SQLite rolls back by itself on some errors
-                connection.execute("ROLLBACK")
+            await database.close()
             raise
+        return database
+
+    async def close(self) -> None:
+        """Carry out what is waiting and close the file. The readers go first, so that the writer checkpoints alone."""
+        await self._readers.close()
+        await self._writer.close()
+
+    async def all(self, sql: str, parameters: Parameters) -> list[Row]:
+        """All rows of a query. Raises `StoreUnavailableError` if the file cannot be read."""
+        return await self._readers.all(sql, parameters)
+
+    async def one(self, sql: str, parameters: Parameters) -> Row | None:
+        """The first row of a query, if there is one. Raises `StoreUnavailableError`."""
+        rows = await self._readers.all(sql, parameters)
+        return rows[0] if rows else None
 
 
-def _migrations() -> list[Path]:
-    return sorted(_SCHEMA.glob("[0-9]*.sql"))
+class Readers:
+    """A small pool of connections that only read. In WAL mode they never wait for the writer.
 
+    Every answer is read completely; no cursor stays open.
+    """
 
-def _statements(script: str) -> list[str]:
-    """The script's statements. Not `executescript`: that commits the open transaction."""
-    statements, pending = [], ""
-    for line in script.splitlines(keepends=True):
-        pending += line
-        if sqlite3.complete_statement(pending):
-            statements.append(pending)
-            pending = ""
-    return statements
+    def __init__(self) -> None:
+        self._idle: asyncio.Queue[aiosqlite.Connection] = asyncio.Queue()
+        self._all: list[aiosqlite.Connection] = []
 
+    async def open(self, path: Path, count: int) -> None:
+        """Open `count` connections to an existing file. Call `close` even after an error."""
+        for _ in range(count):
+            connection = await aiosqlite.connect(f"{uri(path)}?mode=rw", uri=True, isolation_level=None)
+            self._all.append(connection)
+            for pragma in READER_PRAGMAS:
+                await connection.execute_fetchall(pragma)
+            self._idle.put_nowait(connection)
 
-def _explain(error: sqlite3.DatabaseError, path: Path) -> str:
-    text = str(error)
-    if "locked" in text:
-        return f"{path} is locked by another program: close it (a database browser?), then start again"
-    if "not a database" in text or "malformed" in text:
-        return f"{path} is damaged or no SQLite file ({text}): restore a backup or choose another --data-dir"
-    return f"{path} cannot be opened ({text}): check the disk and its permissions, or choose another --data-dir"
+    async def close(self) -> None:
+        for connection in self._all:
+            await connection.close()
+        self._all.clear()
 
-
-def uri(path: Path) -> str:
-    """The path as SQLite's URIs want it (sqlite.org/uri.html), to which options can be added."""
-    return "file:" + str(path).replace("%", "%25").replace("?", "%3f").replace("#", "%23")
-
-
-def _close(connection: sqlite3.Connection | None) -> None:
-    if connection is not None:
-        connection.close()
+    async def all(self, sql: str, parameters: Parameters) -> list[Row]:
+        connection = await self._idle.get()
+        try:
+            rows = await connection.execute_fetchall(sql, parameters)
+        except sqlite3.DatabaseError as error:
+            raise StoreUnavailableError(f"the store cannot read: {error}") from error
+        finally:
+            # A cancelled query still occupies the connection's thread; the next one queues behind it.
+            self._idle.put_nowait(connection)
+        return [tuple(row) for row in rows]

@@ -11,9 +11,9 @@ from ...domain.access import ApiKey
 from ...domain.instants import from_ms, to_ms
 from ...errors import KeyNameTakenError, KeyNotFoundError
 from ...ports.events import Bell, EventHub
+from .database import Database
 from .statements import SQL
-from .store import SqliteStore
-from .transaction import RecordConnection
+from .transaction import Transaction
 
 SECRET_BYTES = 32
 MOST_SESSIONS_PER_KEY = 1_000
@@ -23,9 +23,8 @@ MOST_SESSIONS_PER_KEY = 1_000
 class SqliteKeyStore:
     """Beside a store that is open, whose writer and readers it uses. Open it with `SqliteKeyStore.open`."""
 
-    def __init__(self, store: SqliteStore, hub: EventHub) -> None:
-        self._writer = store.writer
-        self._readers = store.readers
+    def __init__(self, database: Database, hub: EventHub) -> None:
+        self._database = database
         self._hub = hub
         self._in_force: dict[str, ApiKey] = {}
         self._by_sha256: dict[str, ApiKey] = {}
@@ -34,14 +33,14 @@ class SqliteKeyStore:
         self._secret: bytes | None = None
 
     @classmethod
-    async def open(cls, store: SqliteStore, hub: EventHub) -> Self:
+    async def open(cls, database: Database, hub: EventHub) -> Self:
         """Raises `StoreUnavailableError`."""
-        keys = cls(store, hub)
-        for *fields, sha256 in await keys._readers.all(SQL["api_keys"], {}):
+        keys = cls(database, hub)
+        for *fields, sha256 in await keys._database.all(SQL["api_keys"], {}):
             key = _to_key(*fields)
             if key.revoked_at is None:
                 keys._admit(key, sha256)
-        for sha256, key_id, expires_at in await keys._readers.all(SQL["sessions"], {}):
+        for sha256, key_id, expires_at in await keys._database.all(SQL["sessions"], {}):
             keys._remember(sha256, key_id, from_ms(expires_at))
         return keys
 
@@ -62,9 +61,9 @@ class SqliteKeyStore:
             "created_at": to_ms(key.created_at),
         }
 
-        def operation(connection: RecordConnection) -> bool:
+        def operation(tx: Transaction) -> bool:
             try:
-                connection.execute(SQL["insert_api_key"], where)
+                tx.execute(SQL["insert_api_key"], where)
             except sqlite3.IntegrityError:
                 return False
             return True
@@ -74,19 +73,19 @@ class SqliteKeyStore:
                 self._admit(key, sha256)
             return added
 
-        if not await self._writer.write(operation, committed):
+        if not await self._database.write(operation, committed):
             raise KeyNameTakenError(f"there is a key {key.name!r} already: revoke it first, or choose another name")
 
     async def all(self) -> Sequence[ApiKey]:
-        return [_to_key(*fields) for *fields, _ in await self._readers.all(SQL["api_keys"], {})]
+        return [_to_key(*fields) for *fields, _ in await self._database.all(SQL["api_keys"], {})]
 
     async def revoke(self, name: str, now: datetime) -> None:
-        def operation(connection: RecordConnection) -> str | None:
-            rows = connection.execute(SQL["revoke_api_key"], {"name": name, "now": to_ms(now)}).fetchall()
+        def operation(tx: Transaction) -> str | None:
+            rows = tx.execute(SQL["revoke_api_key"], {"name": name, "now": to_ms(now)}).fetchall()
             if not rows:
                 return None
             key_id: str = rows[0][0]
-            connection.execute(SQL["delete_sessions_of_key"], {"key_id": key_id})
+            tx.execute(SQL["delete_sessions_of_key"], {"key_id": key_id})
             return key_id
 
         def committed(key_id: str | None) -> bool:
@@ -99,7 +98,7 @@ class SqliteKeyStore:
             self._hub.ring(Bell.REVOKED, key_id)
             return True
 
-        if not await self._writer.write(operation, committed):
+        if not await self._database.write(operation, committed):
             raise KeyNotFoundError(f"there is no key {name!r} in force: `keys list` shows all")
 
     async def any_in_force(self) -> bool:
@@ -118,9 +117,9 @@ class SqliteKeyStore:
 
         oldest = list(self._sessions_of.get(key.id, {}))[: 1 - MOST_SESSIONS_PER_KEY]
 
-        def operation(connection: RecordConnection) -> None:
-            connection.executemany(SQL["delete_session"], [{"sha256": each} for each in oldest])
-            connection.execute(SQL["insert_session"], where)
+        def operation(tx: Transaction) -> None:
+            tx.executemany(SQL["delete_session"], [{"sha256": each} for each in oldest])
+            tx.execute(SQL["insert_session"], where)
 
         def committed(_: None) -> None:
             for each in oldest:
@@ -128,7 +127,7 @@ class SqliteKeyStore:
             if key.id in self._in_force:
                 self._remember(sha256, key.id, expires_at)
 
-        await self._writer.write(operation, committed)
+        await self._database.write(operation, committed)
 
     async def find_session(self, sha256: str, now: datetime) -> ApiKey | None:
         key_id, expires_at = self._sessions.get(sha256, ("", now))
@@ -151,32 +150,32 @@ class SqliteKeyStore:
             self._forget(sha256)
 
         where: dict[str, Any] = {"sha256": sha256}
-        await self._writer.write(lambda connection: connection.execute(SQL["delete_session"], where), committed)
+        await self._database.write(lambda tx: tx.execute(SQL["delete_session"], where), committed)
 
     async def forget_sessions(self, now: datetime, limit: int) -> int:
-        def operation(connection: RecordConnection) -> list[str]:
+        def operation(tx: Transaction) -> list[str]:
             where: dict[str, Any] = {"now": to_ms(now), "limit": limit}
-            return [row[0] for row in connection.execute(SQL["forget_sessions"], where).fetchall()]
+            return [row[0] for row in tx.execute(SQL["forget_sessions"], where).fetchall()]
 
         def committed(forgotten: list[str]) -> int:
             for sha256 in forgotten:
                 self._forget(sha256)
             return len(forgotten)
 
-        return await self._writer.write(operation, committed)
+        return await self._database.write(operation, committed)
 
     # The server's secret
 
     async def secret(self) -> bytes:
         if self._secret is None:
-            self._secret = await self._writer.write(_secret, bytes)
+            self._secret = await self._database.write(_secret, bytes)
         return self._secret
 
 
-def _secret(connection: RecordConnection) -> bytes:
+def _secret(tx: Transaction) -> bytes:
     """The one that was recorded first."""
-    connection.execute(SQL["insert_server_secret"], {"secret": secrets.token_bytes(SECRET_BYTES)})
-    secret: bytes = connection.execute(SQL["server_secret"]).fetchone()[0]
+    tx.execute(SQL["insert_server_secret"], {"secret": secrets.token_bytes(SECRET_BYTES)})
+    secret: bytes = tx.execute(SQL["server_secret"]).fetchone()[0]
     return secret
 
 

@@ -7,14 +7,14 @@ does not make a whole batch run again.
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 
 from ...domain.access import EVERY_OWNER
 from ...domain.deliveries import WebhookEvent
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.instants import from_ms, to_ms
-from ...domain.jobs import RECOVERY_VERSION_STEP, TRANSITIONS, Claim, Job, NewJob, NewLogLine, Status, Transition
+from ...domain.jobs import RECOVERY_VERSION_STEP, Claim, Job, NewJob, NewLogLine, Status, Transition
 from ...domain.outcomes import (
     Cancelled,
     Completed,
@@ -28,9 +28,10 @@ from ...domain.outcomes import (
 )
 from ...domain.progress import Progress
 from ...ports.jobs import Claims, LogBatch
+from ..memory.mirror import Changed
 from .rows import COLUMN_COUNT, Parameters, error_json, files_json, new_job_values, progress_parameters, to_job
 from .statements import INSERT, SQL, getting, in_statements
-from .transaction import RecordConnection
+from .transaction import Transaction
 
 ABOVE_ALL_PRIORITIES = 1 << 31
 PROBED_BYTES = 64 * 1024
@@ -38,44 +39,33 @@ NO_JOB = ""
 NO_BACKOFF_IS_LONGER_MS = 10 * 60 * 1000
 
 
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """What an operation did to a job: its state before, the job now, and whether its record is gone."""
-
-    before: Status
-    job: Job
-    deleted: bool = False
-
-
-def insert(connection: RecordConnection, jobs: Sequence[NewJob]) -> None:
+def insert(tx: Transaction, jobs: Sequence[NewJob]) -> None:
     """Insert jobs, in as few statements as the sizes allow."""
     for statement, values in in_statements(INSERT, [new_job_values(new) for new in jobs]):
-        connection.execute(statement, values)
+        tx.execute(statement, values)
     for (owner, job_type), count in Counter((new.owner, new.type) for new in jobs).items():
-        connection.came(owner, job_type, count)
+        tx.inserted(owner, job_type, count)
 
 
-def insert_once(
-    connection: RecordConnection, new: NewJob, key: IdempotencyKey, *, refused: bool
-) -> FirstSubmission | None:
+def insert_once(tx: Transaction, new: NewJob, key: IdempotencyKey, *, refused: bool) -> FirstSubmission | None:
     """Insert a job with its key, unless the key is taken: then what it stands for. `refused`: there is no room."""
     where: Parameters = {"owner": key.owner, "key": key.key, "now": to_ms(new.created_at)}
-    row = connection.execute(SQL["first_with_key"], where).fetchone()
+    row = tx.execute(SQL["first_with_key"], where).fetchone()
     if row is not None:
         return FirstSubmission(*row)
     if not refused:
-        insert(connection, [new])
+        insert(tx, [new])
         where |= {"job_id": new.id, "fingerprint": key.fingerprint, "expires_at": to_ms(key.expires_at)}
-        connection.execute(SQL["insert_key"], where)
+        tx.execute(SQL["insert_key"], where)
     return None
 
 
-def forget_keys(connection: RecordConnection, now: datetime, limit: int) -> int:
-    return connection.execute(SQL["forget_keys"], {"now": to_ms(now), "limit": limit}).rowcount
+def forget_keys(tx: Transaction, now: datetime, limit: int) -> int:
+    return tx.execute(SQL["forget_keys"], {"now": to_ms(now), "limit": limit}).rowcount
 
 
 def claim(
-    connection: RecordConnection,
+    tx: Transaction,
     free: Mapping[str, int],
     limit: int,
     now: datetime,
@@ -87,21 +77,21 @@ def claim(
     for job_type, slots in free.items():
         if min(slots, limit) < 1:
             continue  # to SQLite a negative limit is none at all
-        for priority in _priorities(connection, job_type):
+        for priority in _priorities(tx, job_type):
             where = {"type": job_type, "priority": priority, "now": to_ms(now), "limit": min(slots, limit)}
-            found = connection.execute(SQL["claim_candidates"], where).fetchall()
+            found = tx.execute(SQL["claim_candidates"], where).fetchall()
             candidates += [(-priority, run_at, job_id, job_type) for run_at, job_id in found]
-            due = connection.execute(SQL["next_due"], where).fetchone()
+            due = tx.execute(SQL["next_due"], where).fetchone()
             next_due += due or ()
-    claims = _start(connection, _within_slots(sorted(candidates), free, limit), now, median_s)
+    claims = _start(tx, _within_slots(sorted(candidates), free, limit), now, median_s)
     return Claims(claims, from_ms(min(next_due)) if next_due else None)
 
 
-def _priorities(connection: RecordConnection, job_type: str) -> list[int]:
+def _priorities(tx: Transaction, job_type: str) -> list[int]:
     """The priorities that wait, highest first: a seek for each, however many jobs there are."""
     found: list[int] = []
     below = ABOVE_ALL_PRIORITIES
-    while row := connection.execute(SQL["next_priority"], {"type": job_type, "below": below}).fetchone():
+    while row := tx.execute(SQL["next_priority"], {"type": job_type, "below": below}).fetchone():
         below = row[0]
         found.append(below)
     return found
@@ -123,7 +113,7 @@ def _within_slots(
 
 
 def _start(
-    connection: RecordConnection, chosen: Mapping[str, str], now: datetime, median_s: Callable[[str], float | None]
+    tx: Transaction, chosen: Mapping[str, str], now: datetime, median_s: Callable[[str], float | None]
 ) -> list[Claim]:
     """Begin an attempt of each chosen job: one statement for all jobs of a type."""
     started: dict[str, Claim] = {}
@@ -134,15 +124,15 @@ def _start(
             "now": to_ms(now),
             "eta_s": None if median is None else round(median),
         }
-        for row in connection.execute(SQL[Transition.CLAIM], where).fetchall():
+        for row in tx.execute(SQL[Transition.CLAIM], where).fetchall():
             job = to_job(row[:COLUMN_COUNT])
-            connection.moved(Status.QUEUED, job)
+            tx.moved(Transition.CLAIM, job)
             started[job.id] = Claim(job, *row[COLUMN_COUNT:])
     return [started[job_id] for job_id in chosen]
 
 
 def finish(
-    connection: RecordConnection,
+    tx: Transaction,
     job: Job,
     version: int,
     outcome: Outcome,
@@ -153,24 +143,23 @@ def finish(
     """Record an attempt's end; `None` if it is not the current one. A recorded cancel wins: only then is the
     outcome's own statement refused to a current attempt.
     """
-    number_lines(connection, LogBatch(job.id, job.attempt, lines))
+    number_lines(tx, LogBatch(job.id, job.attempt, lines))
     where = progress_parameters(progress) | _ending(outcome)
     where |= {"id": job.id, "attempt": job.attempt, "version": version, "now": to_ms(now)}
-    changed = _move(connection, transition_of(outcome), where) or _move(connection, Transition.CANCEL, where)
+    changed = _move(tx, transition_of(outcome), where) or _move(tx, Transition.CANCEL, where)
     if changed is not None and changed.job.terminal and changed.job.purge_requested:
-        _delete(connection, changed.job)
+        tx.delete(changed.job)
         return replace(changed, deleted=True)
     return changed
 
 
-def _move(connection: RecordConnection, transition: Transition, where: Parameters) -> Changed | None:
+def _move(tx: Transaction, transition: Transition, where: Parameters) -> Changed | None:
     """Perform a transition of one job; `None` if the job has moved on."""
-    row = connection.execute(SQL[transition], where).fetchone()
+    row = tx.execute(SQL[transition], where).fetchone()
     if row is None:
         return None
-    job, before = to_job(row), TRANSITIONS[transition][0]
-    connection.moved(before, job)
-    return Changed(before, job)
+    job = to_job(row)
+    return Changed(tx.moved(transition, job), job)
 
 
 def _ending(outcome: Outcome) -> Parameters:
@@ -194,20 +183,20 @@ def _ending(outcome: Outcome) -> Parameters:
 
 
 def cancel(
-    connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime, *, purge: bool = False
+    tx: Transaction, caller: str, job_id: str, version: int, now: datetime, *, purge: bool = False
 ) -> Changed | None:
     """Cancel a queued job, or mark a running one. A job that has ended is returned as it is.
 
     `None`: there is no such job. `purge`: a running job is deleted when its attempt ends.
     """
     where = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version, "purge": int(purge)}
-    found = connection.execute(getting(caller), where).fetchone()
+    found = tx.execute(getting(caller), where).fetchone()
     if found is None:
         return None
-    cancelled = _move(connection, Transition.CANCEL_QUEUED, where)
+    cancelled = _move(tx, Transition.CANCEL_QUEUED, where)
     if cancelled is not None:
         return cancelled
-    row = connection.execute(SQL["request_cancel"], where).fetchone()
+    row = tx.execute(SQL["request_cancel"], where).fetchone()
     if row is not None:
         return Changed(Status.RUNNING, to_job(row))
     job = to_job(found)
@@ -216,26 +205,26 @@ def cancel(
     return Changed(job.status, job)
 
 
-def delete(connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime) -> Changed | None:
+def delete(tx: Transaction, caller: str, job_id: str, version: int, now: datetime) -> Changed | None:
     """Cancel a job and delete it: at once, unless it is running. `None`: there is no such job."""
-    changed = cancel(connection, caller, job_id, version, now, purge=True)
+    changed = cancel(tx, caller, job_id, version, now, purge=True)
     if changed is None or not changed.job.terminal:
         return changed
-    _delete(connection, changed.job)
+    tx.delete(changed.job)
     return replace(changed, deleted=True)
 
 
-def delete_result(connection: RecordConnection, caller: str, job_id: str, version: int, now: datetime) -> Job | None:
+def delete_result(tx: Transaction, caller: str, job_id: str, version: int, now: datetime) -> Job | None:
     """Forget an ended job's result; `None` if there is no such job, or it has not ended."""
     where = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version}
-    if connection.execute(getting(caller), where).fetchone() is None:
+    if tx.execute(getting(caller), where).fetchone() is None:
         return None
-    row = connection.execute(SQL["delete_result"], where).fetchone()
+    row = tx.execute(SQL["delete_result"], where).fetchone()
     return None if row is None else to_job(row)
 
 
 def recover(
-    connection: RecordConnection,
+    tx: Transaction,
     now: datetime,
     max_recoveries: int,
     by_type: Mapping[str, int],
@@ -243,13 +232,13 @@ def recover(
 ) -> list[Changed]:
     """Move every running job on: nobody runs it, since this process owns the file."""
     latest_ms = to_ms(now) + NO_BACKOFF_IS_LONGER_MS
-    connection.execute(SQL["due_again"], {"now": to_ms(now), "latest": latest_ms})
-    rows = connection.execute(SQL["running"]).fetchall()
-    return [_recover_one(connection, to_job(row), now, max_recoveries, by_type, lines) for row in rows]
+    tx.execute(SQL["due_again"], {"now": to_ms(now), "latest": latest_ms})
+    rows = tx.execute(SQL["running"]).fetchall()
+    return [_recover_one(tx, to_job(row), now, max_recoveries, by_type, lines) for row in rows]
 
 
 def _recover_one(
-    connection: RecordConnection,
+    tx: Transaction,
     job: Job,
     now: datetime,
     max_recoveries: int,
@@ -257,22 +246,22 @@ def _recover_one(
     lines: Sequence[NewLogLine],
 ) -> Changed:
     outcome = after_crash(job, by_type.get(job.type, max_recoveries))
-    changed = finish(connection, job, job.version + RECOVERY_VERSION_STEP, outcome, job.progress, lines, now)
+    changed = finish(tx, job, job.version + RECOVERY_VERSION_STEP, outcome, job.progress, lines, now)
     assert changed is not None  # noqa: S101 - read in this transaction, so the attempt is current
     return changed
 
 
-def number_lines(connection: RecordConnection, batch: LogBatch) -> int | None:
+def number_lines(tx: Transaction, batch: LogBatch) -> int | None:
     """Append log lines to the history; the job's new `last_seq`, or `None` if the attempt is not current."""
     if not batch.lines:
         return None
     where = {"id": batch.job_id, "attempt": batch.attempt, "lines": len(batch.lines)}
-    rows = connection.execute(SQL["number_log"], where).fetchall()
+    rows = tx.execute(SQL["number_log"], where).fetchall()
     if not rows:
         return None
     last_seq: int = rows[0][0]
     first = last_seq - len(batch.lines) + 1
-    connection.executemany(
+    tx.executemany(
         SQL["insert_history"],
         [
             _history(batch.job_id, seq, line.at, "log", line.level, line.message)
@@ -282,13 +271,13 @@ def number_lines(connection: RecordConnection, batch: LogBatch) -> int | None:
     return last_seq
 
 
-def write_ticks(connection: RecordConnection, jobs: Sequence[Job]) -> None:
+def write_ticks(tx: Transaction, jobs: Sequence[Job]) -> None:
     """Bring the progress of running jobs to disk, and into the outbox where somebody wants to be told of it."""
     telling = [job for job in jobs if job.announces(WebhookEvent.PROGRESS)]
-    connection.executemany(SQL["tick"], [_tick(job) for job in jobs if not job.announces(WebhookEvent.PROGRESS)])
+    tx.executemany(SQL["tick"], [_tick(job) for job in jobs if not job.announces(WebhookEvent.PROGRESS)])
     for job in telling:
-        if connection.execute(SQL["tick"], _tick(job)).rowcount:
-            connection.announce(WebhookEvent.PROGRESS, job)
+        if tx.execute(SQL["tick"], _tick(job)).rowcount:
+            tx.announce(WebhookEvent.PROGRESS, job)
 
 
 def _tick(job: Job) -> Parameters:
@@ -296,41 +285,35 @@ def _tick(job: Job) -> Parameters:
     return progress_parameters(job.progress) | where
 
 
-def checkpoint(connection: RecordConnection, job_id: str, attempt: int, checkpoint_json: str) -> bool:
+def checkpoint(tx: Transaction, job_id: str, attempt: int, checkpoint_json: str) -> bool:
     """Whether the attempt was current, and so the checkpoint recorded."""
     where = {"id": job_id, "attempt": attempt, "checkpoint": checkpoint_json}
-    return connection.execute(SQL["checkpoint"], where).rowcount == 1
+    return tx.execute(SQL["checkpoint"], where).rowcount == 1
 
 
-def expire(connection: RecordConnection, now: datetime, limit: int) -> list[Changed]:
-    rows = connection.execute(SQL["expired"], {"now": to_ms(now), "limit": limit}).fetchall()
+def expire(tx: Transaction, now: datetime, limit: int) -> list[Changed]:
+    rows = tx.execute(SQL["expired"], {"now": to_ms(now), "limit": limit}).fetchall()
     expired = [to_job(row) for row in rows]
     for job in expired:
-        _delete(connection, job)
+        tx.delete(job)
     return [Changed(job.status, job, deleted=True) for job in expired]
 
 
-def delete_ended(connection: RecordConnection, job_ids: Sequence[str]) -> list[Changed]:
+def delete_ended(tx: Transaction, job_ids: Sequence[str]) -> list[Changed]:
     """Delete those of the jobs that have ended, and give the pages of the file back."""
-    rows = [connection.execute(getting(EVERY_OWNER), {"id": job_id}).fetchone() for job_id in job_ids]
+    rows = [tx.execute(getting(EVERY_OWNER), {"id": job_id}).fetchone() for job_id in job_ids]
     ended = [job for row in rows if row is not None and (job := to_job(row)).terminal]
     for job in ended:
-        _delete(connection, job)
-    connection.execute(SQL["incremental_vacuum"]).fetchall()
+        tx.delete(job)
+    tx.execute(SQL["incremental_vacuum"]).fetchall()
     return [Changed(job.status, job, deleted=True) for job in ended]
 
 
-def probe(connection: RecordConnection, now: datetime) -> None:
+def probe(tx: Transaction, now: datetime) -> None:
     """Write, and find room for what a submission may need; the room is free again in the same transaction."""
-    connection.execute(SQL["probe"], {"now": to_ms(now)})
-    connection.execute(SQL["insert_history"], _history(NO_JOB, 0, now, "log", "info", "." * PROBED_BYTES))
-    connection.execute(SQL["delete_history"], {"job_id": NO_JOB})
-
-
-def _delete(connection: RecordConnection, job: Job) -> None:
-    connection.deletes(job)
-    connection.execute(SQL["delete_history"], {"job_id": job.id})
-    connection.execute(SQL["delete"], {"id": job.id})
+    tx.execute(SQL["probe"], {"now": to_ms(now)})
+    tx.execute(SQL["insert_history"], _history(NO_JOB, 0, now, "log", "info", "." * PROBED_BYTES))
+    tx.execute(SQL["delete_history"], {"job_id": NO_JOB})
 
 
 def _history(job_id: str, seq: int, at: datetime, kind: str, level: str, message: str) -> Parameters:

@@ -1,4 +1,4 @@
-"""The embedded `Outbox`: deliveries and secrets in the record, beside the jobs that they tell of."""
+"""The embedded `Outbox`: deliveries and secrets, in the same file as the jobs that they are about."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
@@ -9,20 +9,19 @@ from ...domain.instants import to_ms
 from ...ports.events import Bell, EventHub
 from ...ports.outbox import Due, Limits
 from . import deliveries
+from .database import Database
 from .statements import SQL
-from .store import SqliteStore
 
 KEPT_AFTER_END = timedelta(days=7)
 GONE_FOR = timedelta(days=90)
-"""How long a 410 is remembered. Who is told something after that may say it again."""
+"""How long a 410 is remembered. A receiver that is sent something after that can answer 410 again."""
 
 
 class SqliteOutbox:
-    """Beside a store that is open, whose writer and readers it uses."""
+    """Beside the store, on the same database."""
 
-    def __init__(self, store: SqliteStore, hub: EventHub) -> None:
-        self._writer = store.writer
-        self._readers = store.readers
+    def __init__(self, database: Database, hub: EventHub) -> None:
+        self._database = database
         self._hub = hub
 
     async def take(self, now: datetime, limits: Limits, lease_s: float) -> Due:
@@ -31,18 +30,18 @@ class SqliteOutbox:
         def committed(taken: tuple[list[Message], datetime | None]) -> Due:
             return Due(*taken)
 
-        return await self._writer.write(operation, committed)
+        return await self._database.write(operation, committed)
 
     async def record(self, delivery: Delivery, verdict: Verdict, now: datetime) -> None:
         operation = partial(deliveries.record, delivery=delivery, verdict=verdict, now=now)
-        await self._writer.write(operation, lambda _: None)
+        await self._database.write(operation, lambda _: None)
         if isinstance(verdict, GivenUp) and verdict.gone:
             giving_up = partial(deliveries.give_up, delivery=delivery, now=now)
-            while await self._writer.write(giving_up, int) == deliveries.GIVEN_UP_AT_ONCE:
-                pass  # a transaction each: jobs need the writer too
+            while await self._database.write(giving_up, int) == deliveries.GIVEN_UP_AT_ONCE:
+                pass  # in a transaction each, so that jobs are written in between
 
     async def of_job(self, job_id: str, limit: int) -> Sequence[Delivery]:
-        rows = await self._readers.all(SQL["deliveries_of_job"], {"job_id": job_id, "limit": limit})
+        rows = await self._database.all(SQL["deliveries_of_job"], {"job_id": job_id, "limit": limit})
         return [deliveries.to_delivery(row) for row in rows]
 
     async def redeliver(self, job_id: str, delivery_id: str, now: datetime) -> Delivery | None:
@@ -53,28 +52,28 @@ class SqliteOutbox:
                 self._hub.ring(Bell.OUTBOX, job_id)
             return delivery
 
-        return await self._writer.write(operation, committed)
+        return await self._database.write(operation, committed)
 
     async def recover(self, now: datetime) -> int:
-        return await self._writer.write(partial(deliveries.recover, now=now), int)
+        return await self._database.write(partial(deliveries.recover, now=now), int)
 
     async def expire(self, now: datetime, limit: int) -> int:
         ended, gone = now - KEPT_AFTER_END, now - GONE_FOR
         operation = partial(deliveries.expire, ended=ended, gone=gone, now=now, limit=limit)
-        return await self._writer.write(operation, int)
+        return await self._database.write(operation, int)
 
     async def secrets(self, owner: str, now: datetime) -> Sequence[SigningSecret]:
-        rows = await self._readers.all(SQL["webhook_secrets"], {"owner": owner, "now": to_ms(now)})
+        rows = await self._database.all(SQL["webhook_secrets"], {"owner": owner, "now": to_ms(now)})
         if rows:
             return deliveries.secrets_of(rows)
         making = partial(deliveries.first_secret, owner=owner, secret=new_secret(), now=now)
-        return await self._writer.write(making, _same)
+        return await self._database.write(making, _unchanged)
 
     async def rotate_secret(self, owner: str, now: datetime, overlap_s: float) -> Sequence[SigningSecret]:
         until = now + timedelta(seconds=overlap_s)
         rotating = partial(deliveries.rotate_secret, owner=owner, secret=new_secret(), until=until, now=now)
-        return await self._writer.write(rotating, _same)
+        return await self._database.write(rotating, _unchanged)
 
 
-def _same(secrets: list[SigningSecret]) -> list[SigningSecret]:
+def _unchanged(secrets: list[SigningSecret]) -> list[SigningSecret]:
     return secrets

@@ -1,10 +1,11 @@
-"""The record as its operator sees it: ended jobs deleted by age, a consistent copy, a look for damage."""
+"""The record as its operator sees it: old jobs are deleted, the file is copied and checked for damage."""
 
 import json
 import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import aiosqlite
@@ -14,6 +15,7 @@ from ...domain.jobs import Counts, Status
 from ...errors import StoreUnavailableError
 from ...ports.record import Levels
 from . import operations
+from .database import Database
 from .rows import Parameters
 from .statements import SQL
 from .store import SqliteStore
@@ -22,36 +24,34 @@ MAX_FAULTS = 20
 
 
 class SqliteRecordKeeper:
-    """The embedded `RecordKeeper`, beside a store that is open."""
+    """The embedded `RecordKeeper`. Deleting goes through the store, so that memory follows."""
 
-    def __init__(self, path: Path, store: SqliteStore) -> None:
-        self._path = path
+    def __init__(self, database: Database, store: SqliteStore) -> None:
+        self._database = database
         self._store = store
-        self._readers = store.readers
 
     @property
     def engine(self) -> str:
         return f"SQLite {sqlite3.sqlite_version}"
 
     async def count_ended(self, before: datetime, statuses: Sequence[Status]) -> int:
-        row = await self._readers.one(SQL["count_ended"], _ended(before, statuses))
+        row = await self._database.one(SQL["count_ended"], _ended(before, statuses))
         return int(row[0]) if row else 0
 
     async def delete_ended(self, before: datetime, statuses: Sequence[Status], limit: int) -> Sequence[str]:
-        # Found by a reader: looking may take long, and the writer has better things to do.
-        found = await self._readers.all(SQL["ended_before"], _ended(before, statuses) | {"limit": limit})
+        # Found by a reader: finding them may take long, and would hold up every other write.
+        found = await self._database.all(SQL["ended_before"], _ended(before, statuses) | {"limit": limit})
         ids = [row[0] for row in found]
         if not ids:
             return []
-        deleted = await self._store.change(lambda connection: operations.delete_ended(connection, ids))
-        return [job.id for job in deleted]
+        return [job.id for job in await self._store.change(partial(operations.delete_ended, job_ids=ids))]
 
     async def levels(self, now: datetime) -> Levels:
         by_type: defaultdict[str, Counter[Status]] = defaultdict(Counter)
-        for _, job_type, status, count in await self._readers.all(SQL["counts"], {}):
-            by_type[job_type][Status(status)] += count
-        waiting = await self._readers.all(SQL["waiting_since"], {"now": to_ms(now)})
-        pending = await self._readers.one(SQL["count_pending_deliveries"], {})
+        for _, job_type, status, jobs in await self._database.all(SQL["counts"], {}):
+            by_type[job_type][Status(status)] += jobs
+        waiting = await self._database.all(SQL["waiting_since"], {"now": to_ms(now)})
+        pending = await self._database.one(SQL["count_pending_deliveries"], {})
         return Levels(
             Counts(by_type),
             {job_type: from_ms(run_at) for job_type, run_at in waiting},
@@ -59,8 +59,9 @@ class SqliteRecordKeeper:
         )
 
     async def copy_to(self, target: Path) -> None:
-        # A read transaction of its own (sqlite.org/lang_vacuum.html): it sees one moment and holds up nobody.
-        connection = await aiosqlite.connect(self._path, isolation_level=None)
+        # VACUUM INTO reads in a transaction of its own (sqlite.org/lang_vacuum.html), so it sees one moment and
+        # holds up nothing.
+        connection = await aiosqlite.connect(self._database.path, isolation_level=None)
         try:
             await connection.execute_fetchall("PRAGMA wal_autocheckpoint = 0")
             await connection.execute_fetchall("VACUUM INTO ?", (str(target),))
@@ -71,7 +72,7 @@ class SqliteRecordKeeper:
 
     async def find_faults(self) -> Sequence[str]:
         try:
-            rows = await self._readers.all(f"PRAGMA integrity_check({MAX_FAULTS})", {})
+            rows = await self._database.all(f"PRAGMA integrity_check({MAX_FAULTS})", {})
         except StoreUnavailableError as error:
             return [str(error)]
         return [str(row[0]) for row in rows if row[0] != "ok"]

@@ -1,7 +1,7 @@
 """Group commit: whatever waits when the last commit returns goes into the next transaction.
 
 One thread owns the one connection that writes. A transaction is one function in that thread, so a cancelled
-task can never leave it open. A batch is one hop: handing an operation over costs far more than running it.
+task can never leave it open. A whole batch is handed over at once: that costs far more than running an operation.
 """
 
 import asyncio
@@ -17,33 +17,34 @@ import structlog
 
 from ...errors import StoreUnavailableError
 from ...metrics import CommitMetrics
-from .transaction import RecordConnection
+from .announcing import Announcer
+from .transaction import Transaction
 
 log = structlog.get_logger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
 
-Operation = Callable[[RecordConnection], T]
-"""SQL for one change, run inside a transaction that may hold others; it must not commit."""
+Operation = Callable[[Transaction], T]
+"""One change, carried out in the writer's thread in a transaction that others may share. It must not commit."""
 
 MAX_BATCH = 512
 MAX_WAITING = 20_000
 QUIET_TURNS = 3
-"""Of the loop, with nothing new to write: then what it had in hand is in the batch."""
+"""After so many turns of the loop without a new operation, a batch is complete."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows(Generic[T]):
-    """An operation on one row that can be carried out on many at once, at half the cost for each.
+    """An operation on one row that can be carried out for many rows at once, at half the cost for each.
 
-    Those of a batch come before its other operations: a later one may follow on such a row, none precedes it.
+    In a batch these come before all other operations. One may depend on such a row; such a row depends on none.
     """
 
-    write: Callable[[RecordConnection, Sequence[T]], None]
+    write: Callable[[Transaction, Sequence[T]], None]
     row: T
 
-    def __call__(self, connection: RecordConnection) -> None:
-        self.write(connection, [self.row])
+    def __call__(self, tx: Transaction) -> None:
+        self.write(tx, [self.row])
 
 
 @dataclass(slots=True)
@@ -57,8 +58,11 @@ class _Pending:
 class Writer:
     """Carries out operations in order, in as few transactions as the load allows."""
 
-    def __init__(self, connection: RecordConnection, commits: CommitMetrics | None = None) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, announcer: Announcer, commits: CommitMetrics | None = None
+    ) -> None:
         self._connection = connection
+        self._announcer = announcer
         self._commits = commits or CommitMetrics()
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="headway-writer")
         self._waiting: list[_Pending] = []
@@ -69,12 +73,12 @@ class Writer:
     async def write(
         self, operation: Operation[T], committed: Callable[[T], R], failed: Callable[[], None] | None = None
     ) -> R:
-        """Run `operation` in a transaction; once that is durable, what `committed` makes of its result.
+        """Carry out `operation` in a transaction. Once that is durable, returns what `committed` makes of its result.
 
-        Exactly one of `committed` and `failed` is called, also when the caller has been cancelled meanwhile.
-        `committed` is called in the loop, after the commit, in commit order and before any awaiter goes on:
-        this is where memory follows the disk. Raises `StoreUnavailableError` if the file could not be
-        written, or what `operation` raises; then nothing of it is on disk.
+        Exactly one of `committed` and `failed` is called, even if the caller has been cancelled meanwhile.
+        `committed` is called in the loop, in commit order and before any awaiter continues: it brings memory up to
+        date. Raises `StoreUnavailableError` if the file could not be written, or what `operation` raises; then
+        nothing of it is on disk.
         """
         refusal = "closed" if self._closing else "too far behind" if len(self._waiting) >= MAX_WAITING else None
         if refusal is not None:
@@ -86,7 +90,7 @@ class Writer:
         return await future
 
     def post(self, operation: Operation[T], committed: Callable[[T], None], failed: Callable[[], None]) -> None:
-        """Like `write`, without waiting for it."""
+        """Like `write`, but does not wait."""
         self._enqueue(_Pending(operation, committed, failed, None))
 
     def _enqueue(self, pending: _Pending) -> None:
@@ -94,7 +98,7 @@ class Writer:
         self._wake.set()
 
     async def close(self) -> None:
-        """Carry out what waits, then close the connection."""
+        """Carry out what is waiting, then close the connection."""
         self._closing = True
         self._wake.set()
         await self._task
@@ -120,9 +124,8 @@ class Writer:
                 return
 
     async def _gather(self) -> None:
-        """Let what the loop has in hand join the batch: a commit costs as much as a dozen operations.
-
-        A lone write waits for three turns of an idle loop, some ten microseconds; its sync takes far longer.
+        """Let the loop finish what it has begun, so that it can join the batch: a commit costs as much as a dozen
+        operations. A lone write waits for three turns of an idle loop, some ten microseconds; a sync takes far longer.
         """
         quiet_turns = 0
         while quiet_turns < QUIET_TURNS and len(self._waiting) < MAX_BATCH:
@@ -131,11 +134,11 @@ class Writer:
             quiet_turns = quiet_turns + 1 if len(self._waiting) == waiting else 0
 
     def _commit(self, batch: list[_Pending]) -> list[Any]:
-        """Results or exceptions, one for each operation. If the batch fails, each has a try of its own."""
+        """A result or an exception for each operation. If the batch fails, each is carried out by itself."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
-            # Locked, say. No operation's fault, and a try for each would wait for the lock as often.
+            # Locked, for example. No operation is to blame, and each would wait for the lock again.
             return [_translated(error) for _ in batch]
         try:
             return self._transact(batch)
@@ -145,29 +148,28 @@ class Writer:
         return [self._commit([pending])[0] for pending in batch]
 
     def _transact(self, batch: list[_Pending]) -> list[Any]:
-        """Carry out the open transaction. On an error it is rolled back."""
+        """Carry out the batch in the transaction that has begun. On an error it is rolled back."""
+        tx = Transaction(self._connection, self._announcer)
         try:
-            self._write_rows([pending.operation for pending in batch if isinstance(pending.operation, Rows)])
-            results = [
-                None if isinstance(pending.operation, Rows) else pending.operation(self._connection)
-                for pending in batch
-            ]
-            self._connection.commit()
+            _write_rows(tx, [pending.operation for pending in batch if isinstance(pending.operation, Rows)])
+            results = [None if isinstance(pending.operation, Rows) else pending.operation(tx) for pending in batch]
+            tx.commit()
         except BaseException:
-            self._connection.rollback()  # does nothing if SQLite has rolled back by itself, as on some errors
+            tx.rollback()
             raise
         return results
 
-    def _write_rows(self, operations: list[Rows[Any]]) -> None:
-        together: defaultdict[Callable[[RecordConnection, Sequence[Any]], None], list[Any]] = defaultdict(list)
-        for operation in operations:
-            together[operation.write].append(operation.row)
-        for write, rows in together.items():
-            write(self._connection, rows)
+
+def _write_rows(tx: Transaction, operations: list[Rows[Any]]) -> None:
+    together: defaultdict[Callable[[Transaction, Sequence[Any]], None], list[Any]] = defaultdict(list)
+    for operation in operations:
+        together[operation.write].append(operation.row)
+    for write, rows in together.items():
+        write(tx, rows)
 
 
 def _follows(pending: _Pending) -> bool:
-    """False for rows: sorted by it, a batch is settled in the order in which it was written."""
+    """False for rows. Sorted by it, a batch is settled in the order in which it is written."""
     return not isinstance(pending.operation, Rows)
 
 
@@ -182,7 +184,7 @@ def _translated(error: Exception) -> Exception:
 
 
 def _settle(pending: _Pending, result: Any) -> None:
-    """Tell the one who asked. What `committed` raises is logged: on disk it is, and other writes must go on."""
+    """Give the caller its result. An error in `committed` is logged: the write is on disk, and others must go on."""
     answer = result
     try:
         if not isinstance(result, Exception):

@@ -1,0 +1,130 @@
+"""What memory knows of the record, brought up to date after every commit, and the bells that are rung then."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from ...domain.deliveries import WebhookEvent
+from ...domain.jobs import EVENT_OF, Job, Status
+from ...ports.events import Bell, EventHub
+from ...ports.jobs import Tick
+from .census import Census
+from .snapshots import Snapshots
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What a transaction did to a job: its state before, the job now, and whether its record is gone."""
+
+    before: Status
+    job: Job
+    deleted: bool = False
+
+
+class Mirror:
+    """Jobs in memory. Its methods are called in commit order, in the loop's thread.
+
+    Between two commits memory is ahead of the disk by the progress of running jobs: ticks are published here and
+    written later. So a commit is not adopted as it is, but with the progress that was published meanwhile.
+    """
+
+    def __init__(self, hub: EventHub, census: Census) -> None:
+        self.snapshots = Snapshots()
+        self.census = census
+        self._hub = hub
+        self._unwritten: set[str] = set()
+        self._ending: Counter[tuple[str, int]] = Counter()
+
+    # After a commit
+
+    def accept(self, job: Job) -> Job:
+        """A new job is on disk."""
+        self.census.count(job.owner, job.type, Status.QUEUED, 1)
+        self.snapshots.put(job)
+        self._hub.ring(Bell.CHANGED, job.id)
+        self._hub.ring(Bell.QUEUED, job.id)
+        return job
+
+    def adopt(self, changed: Changed) -> Job:
+        """A job has changed on disk. Returns it as it is now published."""
+        job, before = self._newest(changed.job), changed.before
+        after = None if changed.deleted else job.status
+        if after is not before:
+            self.census.count(job.owner, job.type, before, -1)
+            if after is not None:
+                self.census.count(job.owner, job.type, after, 1)
+        elif job.terminal:
+            return job  # it had ended before, and nothing was changed
+        if before is Status.RUNNING and job.status is Status.COMPLETED:
+            self.census.ran(job)
+        if changed.deleted:
+            self.snapshots.remove(job)
+            self._hub.ring(Bell.DELETED, job.id)
+        else:
+            self.snapshots.put(job)
+        self._hub.ring(Bell.CHANGED, job.id)
+        if job.webhook is not None and job.announces(EVENT_OF.get(job.status)):
+            self._hub.ring(Bell.OUTBOX, job.id)
+        if after is Status.QUEUED:
+            self._hub.ring(Bell.QUEUED, job.id)
+        return job
+
+    def adopt_all(self, changes: Iterable[Changed]) -> list[Job]:
+        """`adopt` several, in order."""
+        return [self.adopt(changed) for changed in changes]
+
+    def update(self, job: Job) -> Job:
+        """Something about a job has changed on disk, but not its state."""
+        self.snapshots.put(job)
+        self._hub.ring(Bell.CHANGED, job.id)
+        return job
+
+    def _newest(self, job: Job) -> Job:
+        """`job` as committed; if it is running, with the progress of the ticks that are not on disk yet."""
+        held = self.snapshots.get(job.id)
+        if held is None or not (held.status is job.status is Status.RUNNING and held.attempt == job.attempt):
+            return job
+        self._unwritten.add(job.id)
+        version = max(job.version, held.version + 1)  # ticks may have been published since the commit began
+        return job._replace(progress=held.progress, version=version)
+
+    # Ahead of the disk
+
+    def tick(self, ticks: Sequence[Tick], now: datetime) -> None:
+        """Publish progress. That of an attempt that is stale, or whose end is on its way to the disk, is dropped."""
+        for tick in ticks:
+            job = self.snapshots.get(tick.job_id)
+            if job is None or job.status is not Status.RUNNING or job.attempt != tick.attempt:
+                continue
+            if self._ending[job.id, job.attempt]:
+                continue  # the end carries the last progress, and a tick could overtake its version
+            self.update(job.ticked(tick.progress, now))
+            self._unwritten.add(job.id)
+
+    def take_unwritten(self) -> list[Job]:
+        """The running jobs whose progress is not on disk. From now on they count as written."""
+        ids, self._unwritten = self._unwritten, set()
+        return [job for job_id in ids if (job := self.snapshots.get(job_id)) and job.status is Status.RUNNING]
+
+    def keep_unwritten(self, jobs: Iterable[Job]) -> None:
+        """The progress of these jobs could not be written."""
+        self._unwritten |= {job.id for job in jobs}
+
+    def ticks_written(self, jobs: Iterable[Job]) -> None:
+        """The progress of these jobs is on disk, and so are its deliveries."""
+        for job in jobs:
+            if job.announces(WebhookEvent.PROGRESS):
+                self._hub.ring(Bell.OUTBOX, job.id)
+
+    def ending(self, job: Job) -> Callable[[], None]:
+        """An attempt's end is on its way to the disk: drop its ticks until the returned function is called."""
+        attempt = (job.id, job.attempt)
+        self._ending[attempt] += 1
+
+        def settled() -> None:
+            self._ending[attempt] -= 1
+            if not self._ending[attempt]:
+                del self._ending[attempt]
+
+        return settled

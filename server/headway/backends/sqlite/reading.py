@@ -1,0 +1,140 @@
+"""The `Reader` of the embedded store: memory answers for live and recent jobs, the file for all others."""
+
+import json
+from collections.abc import Sequence
+from datetime import datetime
+from operator import itemgetter
+
+from ...domain.access import may_see
+from ...domain.filters import JobFilter
+from ...domain.ids import first_id_at_ms, is_job_id
+from ...domain.instants import to_ms
+from ...domain.jobs import Counts, Documents, Job, LogLine
+from ...errors import JobNotFoundError
+from ...ports.jobs import Page
+from ..memory.mirror import Mirror
+from ..memory.positions import DueJob, QueuePositions
+from .database import Database
+from .rows import ID, Parameters, Row, first_active, to_job, to_log_line
+from .statements import SQL, getting
+
+
+class SqliteReader:
+    """Reads jobs. Other owners' jobs are always read from the file, like unknown ones: speed would reveal them."""
+
+    def __init__(self, database: Database, mirror: Mirror) -> None:
+        self._database = database
+        self._mirror = mirror
+        self._snapshots, self._census = mirror.snapshots, mirror.census
+        self._positions = QueuePositions(self._read_due, mirror.census)
+
+    # One job
+
+    async def get(self, caller: str, job_id: str) -> Job:
+        job = self._snapshots.get(job_id)
+        if job is None or not may_see(caller, job.owner):
+            job = await self._read(caller, job_id)
+        return job
+
+    async def _read(self, caller: str, job_id: str) -> Job:
+        """Read a job that is not in memory; again if it changed while it was read. Raises `JobNotFoundError`."""
+        while True:
+            with self._snapshots.loading(job_id) as loading:
+                row = await self._database.one(getting(caller), {"id": job_id, "caller": caller})
+            held = self._snapshots.get(job_id)
+            if held is not None and may_see(caller, held.owner):
+                return held
+            if row is None:
+                raise JobNotFoundError(job_id)
+            if not loading.outdated:
+                job = to_job(row)
+                self._snapshots.put(job)
+                return job
+
+    async def documents(self, caller: str, job_id: str) -> Documents:
+        row = await self._database.one(SQL["documents"], {"id": job_id, "caller": caller})
+        if row is None:
+            raise JobNotFoundError(job_id)
+        return Documents(*row)
+
+    def departed(self, caller: str, job_id: str) -> Job | None:
+        job = self._snapshots.departed(job_id)
+        return job if job is not None and may_see(caller, job.owner) else None
+
+    def known_foreign(self, caller: str, job_id: str) -> bool:
+        job = self._snapshots.get(job_id) or self._snapshots.departed(job_id)
+        return job is not None and not may_see(caller, job.owner)
+
+    async def logs(self, job_id: str, after: int, up_to: int, limit: int) -> Sequence[LogLine]:
+        where = {"id": job_id, "after": after, "up_to": up_to, "limit": limit}
+        return [to_log_line(row) for row in await self._database.all(SQL["logs"], where)]
+
+    async def log_tail(self, job_id: str, up_to: int, limit: int) -> Sequence[LogLine]:
+        where = {"id": job_id, "up_to": up_to, "limit": limit}
+        return [to_log_line(row) for row in reversed(await self._database.all(SQL["log_tail"], where))]
+
+    # Many
+
+    async def page(self, caller: str, filter: JobFilter, limit: int, cursor: str | None) -> Page:
+        if cursor is not None and not is_job_id(cursor):
+            raise ValueError(cursor)
+        where, parameters = _conditions(filter)
+        if cursor is not None:
+            where += " AND id < :cursor"
+        sql = SQL["page"].replace("{where}", where)
+        parameters |= {"limit": limit + 1, "cursor": cursor}
+        rows = sorted(await self._of_owners(caller, sql, parameters), key=itemgetter(ID), reverse=True)
+        jobs = [job for job in self._current(rows[:limit]) if filter.matches(job)]
+        return Page(jobs, rows[limit - 1][ID] if len(rows) > limit else None)
+
+    async def active(self, caller: str, filter: JobFilter, limit: int, ended_since: datetime) -> Sequence[Job]:
+        where, parameters = _conditions(filter)
+        parameters |= {"since": to_ms(ended_since), "limit": limit}
+        # One statement reads one moment, so a job that is claimed meanwhile is in one of its parts.
+        rows = await self._of_owners(caller, SQL["active"].replace("{where}", where), parameters)
+        return [job for job in self._current(first_active(rows, limit)) if filter.matches(job)]
+
+    async def _of_owners(self, caller: str, sql: str, parameters: Parameters) -> list[Row]:
+        """The rows of every owner whose jobs the caller may see: a seek for each, as every index begins with it."""
+        found = [await self._database.all(sql, parameters | {"owner": owner}) for owner in self._census.owners(caller)]
+        return [row for rows in found for row in rows]
+
+    def _current(self, rows: Sequence[Row]) -> list[Job]:
+        """Rows as jobs, or as memory holds them where it is not older: it may be a commit behind the file."""
+        jobs = [to_job(row) for row in rows]
+        return [held if (held := self._snapshots.get(job.id)) and held.version >= job.version else job for job in jobs]
+
+    async def counts(self, caller: str) -> Counts:
+        return self._census.of(caller)
+
+    async def queue_position(self, job: Job, now: datetime) -> int | None:
+        return await self._positions.of(job, now)
+
+    async def _read_due(self, job_type: str, now: datetime, limit: int) -> list[DueJob]:
+        rows = await self._database.all(SQL["queued_first"], {"type": job_type, "now": to_ms(now), "limit": limit})
+        return [(priority, run_at_ms, job_id) for priority, run_at_ms, job_id in rows]
+
+    def median_run_s(self, job_type: str) -> float | None:
+        return self._census.median_run_s(job_type)
+
+
+def _conditions(filter: JobFilter) -> tuple[str, Parameters]:
+    """The filter as SQL: constant text, with all values as parameters."""
+    conditions: list[str] = []
+    parameters: Parameters = {}
+    for column, values in (("status", filter.statuses), ("type", filter.types), ("id", filter.ids)):
+        if values:
+            conditions.append(f"AND {column} IN (SELECT value FROM json_each(:{column}_in))")  # noqa: S608 - constants
+            parameters[f"{column}_in"] = json.dumps(sorted(values))
+    if filter.label is not None:
+        conditions.append("AND label = :label")
+        parameters["label"] = filter.label
+    if filter.created_after is not None:  # ids carry their creation time, so the list's own index serves
+        conditions.append("AND id >= :first_id")
+        parameters["first_id"] = first_id_at_ms(to_ms(filter.created_after) + 1)
+    if filter.created_before is not None:
+        before = filter.created_before
+        rounded_up = to_ms(before) + bool(before.microsecond % 1000)
+        conditions.append("AND id < :end_id")
+        parameters["end_id"] = first_id_at_ms(rounded_up)
+    return " ".join(conditions), parameters

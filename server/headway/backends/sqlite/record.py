@@ -1,0 +1,59 @@
+"""The whole record in one SQLite file: what implements the ports, opened and closed together."""
+
+import sqlite3
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+from ...errors import SetupError, StoreUnavailableError
+from ...metrics import CommitMetrics
+from ...ports.events import EventHub
+from .announcing import BodyOf
+from .database import Database
+from .key_store import SqliteKeyStore
+from .outbox import SqliteOutbox
+from .record_keeper import SqliteRecordKeeper
+from .store import SqliteStore
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteRecord:
+    """Jobs, keys and deliveries of one server process, which owns the file. Open it with `SqliteRecord.open`."""
+
+    database: Database
+    store: SqliteStore
+    keys: SqliteKeyStore
+    outbox: SqliteOutbox
+    keeper: SqliteRecordKeeper
+
+    @classmethod
+    async def open(
+        cls,
+        path: Path,
+        hub: EventHub,
+        *,
+        max_queued: int,
+        max_queued_per_owner: int | None = None,
+        body_of: BodyOf,
+        commits: CommitMetrics | None = None,
+    ) -> Self:
+        """Open or create the file. `body_of` makes the bodies of webhooks, in another thread. Raises `SetupError`."""
+        async with AsyncExitStack() as opening:
+            try:
+                database = await Database.open(path, body_of=body_of, commits=commits)
+                opening.push_async_callback(database.close)
+                store = await SqliteStore.open(
+                    database, hub, max_queued=max_queued, max_queued_per_owner=max_queued_per_owner
+                )
+                keys = await SqliteKeyStore.open(database, hub)
+            except (StoreUnavailableError, sqlite3.Error) as error:
+                message = f"{path} cannot be read ({error}): restore a backup or choose another --data-dir"
+                raise SetupError(message) from error
+            opening.pop_all()
+        return cls(database, store, keys, SqliteOutbox(database, hub), SqliteRecordKeeper(database, store))
+
+    async def close(self) -> None:
+        """Bring everything to disk and close the file."""
+        self.store.close()
+        await self.database.close()
