@@ -22,7 +22,7 @@ HERE = Path(__file__).parent
 
 @pytest.fixture
 def serving() -> Iterator[Serving]:
-    """Starts servers that know the test jobs; they are gone at the end of the test."""
+    """Starts servers that have the test jobs, and stops them at the end of the test."""
     with ExitStack() as stack:
 
         def serve(data_dir: str | Path = ":memory:", *arguments: str, **options: Any) -> ServerProcess:
@@ -34,7 +34,7 @@ def serving() -> Iterator[Serving]:
 
 @pytest.fixture(scope="module")
 def shared_server() -> Iterator[ServerProcess]:
-    """One server for a module's tests that do not stop it."""
+    """One server for all tests of a module that do not stop it."""
     with ServerProcess(":memory:", "--jobs", str(TEST_JOBS)) as server:
         yield server
 
@@ -69,19 +69,19 @@ _scanned_by_workers: Counter[str] = Counter()
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item, call: pytest.CallInfo[None]) -> Generator[None, Any, Any]:
-    """What a test's own servers said, and whatever else it had written by its end."""
+    """Scan what a test itself wrote by its end; its servers' logs are scanned when they end."""
     report = yield
     if call.when == "teardown":
         scanned["tests' output"] += 1
         found = secrets_in("\n".join(text for _, text in report.sections))
         if found:
             report.outcome = "failed"
-            report.longrepr = "a secret stands in what was logged:\n" + "\n".join(found[:10])
+            report.longrepr = "a secret was logged:\n" + "\n".join(found[:10])
     return report
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """A worker tells the controller what it has looked at."""
+    """Report to the controller how much this worker has scanned."""
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["scanned"] = dict(scanned)
 
@@ -93,5 +93,5 @@ def pytest_testnodedown(node: Any) -> None:
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     numbers = _scanned_by_workers or scanned
-    looked_at = ", ".join(f"{count} {what}" for what, count in numbers.items())
-    terminalreporter.write_line(f"looked for keys, tickets, cookies and secrets in {looked_at}")
+    scanned_texts = ", ".join(f"{count} {what}" for what, count in numbers.items())
+    terminalreporter.write_line(f"scanned for keys, tickets, cookies and secrets: {scanned_texts}")

@@ -1,4 +1,4 @@
-"""Runs a `.http` file as VS Code's REST Client does, as far as ours needs it; what it does not know is an error.
+"""Runs a `.http` file as VS Code's REST Client does, as far as ours needs it; anything else is an error.
 
 Known: `###` between requests, `@variable = value`, `{{…}}` with variables and with the answers of named requests
 (headers, JSON paths), `# @name`, `# @no-redirect`, headers, a body. Our own is `# expect: 200`, or `# expect: 202,
@@ -27,13 +27,13 @@ _STEP = re.compile(r"\.(\w+)|\[(\d+)\]")
 
 @dataclass
 class Request:
-    """One request of the file, its references as they are written."""
+    """One request of the file, its references not yet replaced."""
 
     title: str
     name: str | None = None
     follow: bool = True
     again: int | None = None
-    """The status after which it is sent again."""
+    """The status after which the request is sent again."""
     expect: int = 0
     method: str = ""
     url: str = ""
@@ -43,7 +43,7 @@ class Request:
 
 @dataclass
 class HttpFile:
-    """What a file holds. Raises `ValueError` for what is not known here."""
+    """A parsed file. Raises `ValueError` for syntax that is not supported here."""
 
     requests: list[Request] = field(default_factory=list)
     variables: dict[str, str] = field(default_factory=dict)
@@ -64,7 +64,7 @@ class HttpFile:
         return found
 
     def _read(self, request: Request, lines: Iterator[str]) -> None:
-        """What stands before the request, its line and headers, its body."""
+        """Read the lines before the request, its request line and headers, and its body."""
         for line in lines:
             if (matched := _REQUEST.fullmatch(line)) is not None:
                 request.method, request.url = matched.groups()
@@ -105,7 +105,7 @@ class HttpFile:
 
 
 class Run:
-    """Sends the requests of a file, in order, and keeps the answers of those that have a name."""
+    """Sends the requests of a file in order, and keeps the responses to named ones."""
 
     def __init__(self, file: HttpFile, client: httpx.Client, **variables: str) -> None:
         self._file = file
@@ -114,7 +114,7 @@ class Run:
         self._answers: dict[str, httpx.Response] = {}
 
     def send(self, request: Request, pause: Callable[[httpx.Response], None]) -> httpx.Response:
-        """The answer that the request ends with; `pause` is called before it is sent again."""
+        """Send a request, again while its first status comes, calling `pause` between. Returns the last response."""
         while True:
             answer = self._client.request(
                 request.method,
@@ -135,7 +135,7 @@ class Run:
         return self.resolved(("\r\n" if form else "\n").join(request.body)).encode()
 
     def resolved(self, text: str) -> str:
-        """The text with every reference replaced. Raises `ValueError` for one that leads nowhere."""
+        """Replace every reference in the text. Raises `ValueError` for one that cannot be resolved."""
         return _REFERENCE.sub(lambda matched: self._value(matched[1]), text)
 
     def _value(self, reference: str) -> str:

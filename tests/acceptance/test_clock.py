@@ -1,4 +1,4 @@
-"""A wall clock that is set back, while the server runs and between two runs: ids grow, nothing expires or hangs."""
+"""The wall clock is set back while the server runs or between two runs: ids still grow, nothing expires or hangs."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -16,7 +16,7 @@ class _Bent(ServerProcess):
 
 @contextmanager
 def _serving(folder: Path) -> Iterator[tuple[ServerProcess, Path]]:
-    """A server and the file that says how wrong its clock is."""
+    """A server, and the file that holds the offset of its clock."""
     clock = folder / "clock"
     arguments = ("--jobs", str(TEST_JOBS))
     with _Bent(folder / "data", *arguments, env={"HEADWAY_TEST_CLOCK_FILE": str(clock)}) as server:
@@ -24,13 +24,13 @@ def _serving(folder: Path) -> Iterator[tuple[ServerProcess, Path]]:
 
 
 def _set(clock: Path, seconds: float) -> None:
-    """At once, for a reader in between too."""
+    """Set the offset atomically."""
     new = clock.with_suffix(".new")
     new.write_text(str(seconds))
     new.rename(clock)
 
 
-def test_a_clock_that_is_set_back_holds_up_nothing_and_ids_go_on_growing(tmp_path: Path) -> None:
+def test_a_clock_set_back_delays_nothing_and_ids_keep_growing(tmp_path: Path) -> None:
     with _serving(tmp_path) as (server, clock):
         ids = [server.submit("noop")]
         server.wait_for(ids[0])
@@ -46,16 +46,16 @@ def test_a_clock_that_is_set_back_holds_up_nothing_and_ids_go_on_growing(tmp_pat
         created = [server.job(job_id)["createdAt"] for job_id in ids]
         assert created == sorted(created)
         assert server.wait_for(running)["status"] == "completed"
-        retried = server.submit("third-time")  # its back-off is measured by the same clock
+        retried = server.submit("third-time")  # its back-off is measured with the same clock
         assert server.wait_for(retried)["result"] == 3
         assert server.job(kept)["status"] == "completed"
-        # A clock that is set forward by an hour is believed.
+        # When the clock is set forward by an hour, the server follows it.
         _set(clock, HOUR_S)
         eventually(lambda: server.request("GET", f"/jobs/{kept}").status == 404)
         assert server.job(ids[0])["status"] == "completed"
 
 
-def test_what_waited_when_the_clock_was_set_back_between_two_runs_is_due_at_once(tmp_path: Path) -> None:
+def test_queued_jobs_are_due_at_once_if_the_clock_was_set_back_between_two_runs(tmp_path: Path) -> None:
     with _serving(tmp_path) as (server, clock):
         blockers = [server.submit("steps-async", {"steps": 1000, "step_s": 0.05}) for _ in range(40)]
         waiting = server.submit("noop")

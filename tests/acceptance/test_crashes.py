@@ -1,4 +1,4 @@
-"""kill -9, again and again: right after a 202, at random moments under load, between an effect and its commit."""
+"""kill -9 again and again: right after a 202, at random moments under load, between a side effect and its commit."""
 
 import contextlib
 import http.client
@@ -28,7 +28,7 @@ CONNECTION_LOST = (OSError, http.client.HTTPException)
 
 
 def test_fifty_jobs_survive_a_kill_9_at_the_first_byte_of_their_202(serving: Serving, tmp_path: Path) -> None:
-    # On a busy machine one job can be running at each of many kills; here it is not to be given up for that.
+    # On a busy machine one job may be running at each of many kills; it must not be given up for that here.
     server = serving(tmp_path, env={"HEADWAY_MAX_RECOVERIES": str(RIGHT_AFTER)})
     for number in range(RIGHT_AFTER):
         request = f"POST /jobs/noop?label=job-{number} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
@@ -48,7 +48,7 @@ def test_fifty_jobs_survive_a_kill_9_at_the_first_byte_of_their_202(serving: Ser
 
 @dataclass
 class Load:
-    """Clients that submit, cancel and watch until the server is gone; what they were told."""
+    """Clients that submit, cancel and watch until the server is gone, and the responses they got."""
 
     server: ServerProcess
     chance: random.Random
@@ -56,12 +56,12 @@ class Load:
     cancelled: set[str] = field(default_factory=set)
     completed: set[str] = field(default_factory=set)
     newest: dict[str, tuple[int, Any]] = field(default_factory=dict)
-    """Of each watched job: the newest version that a watcher saw, and its state."""
+    """The newest version of each watched job that a watcher saw, and its state."""
     wrong: list[str] = field(default_factory=list)
 
     @contextmanager
     def running(self) -> Iterator[None]:
-        """Load for as long as the block lasts; the block kills the server."""
+        """Put the server under load for the duration of the block, which kills it."""
         stop = threading.Event()
         turns: list[Callable[[random.Random], None]] = [self.submit, self.submit, self.cancel, self.watch, self.watch]
         clients = [
@@ -101,7 +101,7 @@ class Load:
         if reply.status != 202:
             self.wrong.append(f"POST: {reply.status} {reply.body!r}")
         self.accepted.append(reply.json["jobId"])
-        time.sleep(0.02)  # a pace, not a wait: the jobs must also be done in the end
+        time.sleep(0.02)  # limits the rate: all jobs must also be run in the end
 
     def cancel(self, chance: random.Random) -> None:
         if not self.accepted:
@@ -119,10 +119,10 @@ class Load:
     def watch(self, chance: random.Random) -> None:
         if not self.accepted:
             raise ConnectionError("nothing to watch yet")
-        # Old ones too: those are the watchers that come back after a crash.
-        self.look(chance.choice([*self.accepted[-5:], *self.newest]))
+        # Old ones too, as watchers do that come back after a crash.
+        self.watch_once(chance.choice([*self.accepted[-5:], *self.newest]))
 
-    def look(self, job_id: str) -> None:
+    def watch_once(self, job_id: str) -> None:
         known, last = self.newest.get(job_id, (0, None)), 0
         for state in self.server.states(job_id):
             version, seen = state["version"], (state["status"], state["attempt"], state["done"])
@@ -133,22 +133,20 @@ class Load:
                 self.newest[job_id] = (version, seen)
 
 
-def test_twenty_kills_at_random_moments_under_load_lose_nothing_and_break_nothing(
-    serving: Serving, tmp_path: Path
-) -> None:
+def test_twenty_kills_at_random_moments_under_load_lose_nothing(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path, "--max-running", "8")
     chance = random.Random(SEED)
     load = Load(server, chance)
     for _ in range(AT_RANDOM):
         with load.running():
-            time.sleep(chance.uniform(0.02, 0.6))  # the moment is drawn: that is the test
+            time.sleep(chance.uniform(0.02, 0.6))  # the random moment is the test
             server.kill()
         assert load.wrong == []
         recorded = sound_record(tmp_path)
         assert set(load.accepted) <= recorded.keys()
         server.restart()
         for job_id in [*load.newest][-3:]:
-            _look_once(load, job_id)
+            _watch_after_crash(load, job_id)
         assert load.wrong == []
     for job_id in load.accepted:
         server.wait_for(job_id)
@@ -163,8 +161,8 @@ def test_twenty_kills_at_random_moments_under_load_lose_nothing_and_break_nothin
     assert any(job.attempt > 1 for job in recorded.values()), "no kill fell into a running attempt"
 
 
-def _look_once(load: Load, job_id: str) -> None:
-    """The first state that a watcher gets who comes back after the crash."""
+def _watch_after_crash(load: Load, job_id: str) -> None:
+    """Read the first state that a watcher gets when it reconnects after the crash."""
     first = next(load.server.states(job_id))
     known = load.newest[job_id]
     if first["version"] < known[0]:
@@ -172,7 +170,7 @@ def _look_once(load: Load, job_id: str) -> None:
 
 
 @pytest.mark.parametrize("job_type", ["gated-async", "gated-process"])
-def test_a_crash_between_a_handlers_effect_and_its_commit_runs_it_once_more(
+def test_a_crash_between_a_side_effect_and_its_commit_runs_the_job_again(
     serving: Serving, tmp_path: Path, job_type: str
 ) -> None:
     server = serving(tmp_path / "data", "--jobs", GATED_JOBS)

@@ -1,4 +1,4 @@
-"""What the kernel was asked to do, as strace saw it: before the client is told 202, the record was synced."""
+"""The system calls, as strace saw them: the record is synced before the client is sent its 202."""
 
 import os
 import re
@@ -19,7 +19,7 @@ NO_DISKS = frozenset({"tmpfs", "ramfs", "overlay-memory"})
 
 
 def _without_strace(reason: str) -> None:
-    """Loudly: the promise is then not shown."""
+    """Skip with a clear message, or fail if strace is required: durability is then not tested."""
     if os.environ.get("HEADWAY_REQUIRE_STRACE") == "1":
         pytest.fail(f"strace is required here: {reason}")
     pytest.skip(f"THE SYNC BEFORE EACH 202 IS NOT SHOWN: {reason}")
@@ -27,7 +27,7 @@ def _without_strace(reason: str) -> None:
 
 @pytest.fixture
 def folder_on_a_disk() -> Iterator[Path]:
-    """On the checkout's own file system where the one for temporary files is in memory."""
+    """A folder on a real disk: on the checkout's file system if temporary files are in memory."""
     for parent in (Path(tempfile.gettempdir()), ROOT):
         kind = subprocess.run(["stat", "-f", "-c", "%T", parent], capture_output=True, text=True, check=True)
         if kind.stdout.strip() not in NO_DISKS:
@@ -37,7 +37,7 @@ def folder_on_a_disk() -> Iterator[Path]:
     pytest.fail("there is no real file system here")
 
 
-def test_the_records_sync_precedes_each_202(folder_on_a_disk: Path) -> None:
+def test_the_record_is_synced_before_each_202(folder_on_a_disk: Path) -> None:
     if shutil.which("strace") is None:
         _without_strace("it is not installed")
     log = folder_on_a_disk / "strace.log"
@@ -54,7 +54,7 @@ def test_the_records_sync_precedes_each_202(folder_on_a_disk: Path) -> None:
 
 
 def _attached(pid: int, log: Path) -> "subprocess.Popen[bytes]":
-    """The tracer of all threads of a process, once it says that it is there; `-y` names what a descriptor is."""
+    """Attach strace to all threads of a process, and wait until it is attached; `-y` shows the files of descriptors."""
     command = ["strace", "-f", "-y", "-s", "40", "-e", CALLS, "-o", str(log), "-p", str(pid)]
     tracer = subprocess.Popen(command, stderr=subprocess.PIPE)
     assert tracer.stderr is not None
@@ -66,7 +66,7 @@ def _attached(pid: int, log: Path) -> "subprocess.Popen[bytes]":
 
 
 def _check_order(trace: str, expected: int) -> None:
-    """Between two 202s stands a write to the WAL, and after it a sync of the WAL that has returned."""
+    """Check that between two 202s there is a write to the WAL, followed by a sync of the WAL that has returned."""
     wal = r"\d+<[^>]*headway\.db-wal>"
     written, synced, answers = False, False, 0
     syncing: set[str] = set()

@@ -35,7 +35,7 @@ def finished(http: httpx.Client, job_url: str) -> Any:
 
 
 def watched(http: httpx.Client, progress_url: str) -> list[Any]:
-    """The states that the job's stream tells of, until the server ends it."""
+    """The states that the job's stream sends, until the server ends it."""
     with connect_sse(http, "GET", progress_url) as stream:
         return [event.json() for event in stream.iter_sse() if event.event == "message" and event.data]
 
@@ -56,7 +56,7 @@ def test_weather_and_lottery_are_computed_watched_purged_and_expire(http: httpx.
     assert percents == sorted(percents)
     assert (states[-1]["status"], percents[-1]) == ("completed", 100)
 
-    # The forecast is there, and with the job itself.
+    # The forecast can be read, also as part of the job.
     forecast = http.get(states[-1]["resultUrl"])
     assert forecast.status_code == 200
     assert forecast.json() == {"city": "Lisbon", "date": "2026-07-01"} | {
@@ -65,12 +65,12 @@ def test_weather_and_lottery_are_computed_watched_purged_and_expire(http: httpx.
     }
     assert http.get(weather).json()["result"] == forecast.json()
 
-    # Purged, it never was.
+    # Purged, the job is unknown.
     assert http.delete(weather, params={"purge": True}).status_code == 204
     for url in (weather, job["progressUrl"], f"{weather}/result", f"{weather}/logs"):
         assert http.get(url).status_code == 404
 
-    # A draw, and one whose client wants it to be kept for a second only.
+    # A draw, and another that its client wants kept for one second only.
     kept = http.post("/jobs/lottery", json={"draws": 1000, "seed": 42}).headers["Location"]
     brief = http.post("/jobs/lottery", params={"retainSeconds": 1}, json={"draws": 1000, "seed": 42})
     assert brief.status_code == 202
@@ -79,20 +79,20 @@ def test_weather_and_lottery_are_computed_watched_purged_and_expire(http: httpx.
     assert draw["result"]["draws"] == 1000
     assert draw["expiresAt"] > draw["completedAt"]
 
-    # Expired, it is gone like a purged one; the other one stays.
+    # Expired, it is gone like a purged one; the other stays.
     eventually(lambda: http.get(brief.headers["Location"]).status_code == 404, "the lottery did not expire")
     assert http.get(f"{brief.headers['Location']}/result").status_code == 404
     assert http.get(f"{kept}/result").json() == draw["result"]
 
 
-def test_a_report_is_ordered_followed_read_and_downloaded(http: httpx.Client) -> None:
-    # Order a report of a quarter.
+def test_a_report_is_submitted_followed_read_and_downloaded(http: httpx.Client) -> None:
+    # Submit a report on a quarter.
     accepted = http.post("/api/reports", json={"type": "SalesReport", "from": "2026-01-01", "to": "2026-03-31"})
     assert accepted.status_code == 202
     assert accepted.headers["Location"] == f"/jobs/{accepted.json()['jobId']}"
     report = f"/api/reports/{accepted.json()['jobId']}"
 
-    # Its status: 202 while it is being written, 200 once it is finished, 304 while nothing has changed.
+    # Its status: 202 while it is being written, 200 when it is finished, 304 while nothing has changed.
     status = http.get(f"{report}/status")
     assert status.status_code in (200, 202)
     assert status.json()["type"] == "sales-report"
@@ -118,13 +118,13 @@ def test_a_report_is_ordered_followed_read_and_downloaded(http: httpx.Client) ->
     assert page.headers["Content-Type"] == "text/html"
     assert f"€{quarter['revenue']:,.2f}" in page.text
 
-    # A year, in the words of another client.
+    # A year, as another client puts it.
     accepted = http.post("/api/reports", json={"reportType": "yearly-sales", "parameters": {"year": "2025"}})
     yearly = f"/api/reports/{accepted.json()['jobId']}"
     assert finished(http, f"{yearly}/status")["status"] == "completed"
     assert (http.get(yearly).json()["title"], len(http.get(yearly).json()["months"])) == ("Yearly sales 2025", 12)
 
-    # One that is not written yet, and then never will be.
+    # One that is cancelled before it is written.
     accepted = http.post("/api/reports", params={"runAt": LATER}, json={})
     planned = f"/api/reports/{accepted.json()['jobId']}"
     assert http.get(f"{planned}/status").status_code == 202
@@ -135,7 +135,7 @@ def test_a_report_is_ordered_followed_read_and_downloaded(http: httpx.Client) ->
     assert http.delete(accepted.headers["Location"]).status_code == 204
     assert http.get(planned).status_code == 410
 
-    # One that cannot be written.
+    # One that fails.
     accepted = http.post("/api/reports", json={"from": "2027-01-01"})
     failed = f"/api/reports/{accepted.json()['jobId']}"
     assert finished(http, f"{failed}/status")["error"]["type"] == "empty-period"
@@ -148,18 +148,18 @@ def test_a_report_is_ordered_followed_read_and_downloaded(http: httpx.Client) ->
     assert [job["status"] for job in listed] == ["failed", "cancelled", "completed", "completed"]
 
 
-def test_a_todo_is_created_in_the_background_and_reached_by_following_the_headers(tmp_path: Path) -> None:
+def test_a_todo_is_created_in_the_background_and_found_by_following_the_headers(tmp_path: Path) -> None:
     with ServerProcess(tmp_path) as server:
         with client_of(server) as http:
             assert http.get("/api/todos").json() == []
 
-            # Creating is accepted; what leads to the todo stands in the header.
+            # The creation is accepted; the header leads to the todo.
             accepted = http.post("/api/todos", json={"title": "Buy milk", "dueDate": "2026-12-24"})
             assert accepted.status_code == 202
             location = accepted.headers["Location"]
             assert location == f"/jobs/{accepted.json()['jobId']}?redirect=true"
 
-            # In progress: 202. Then 303 to the todo. A client that knows headers only does not see the job.
+            # In progress: 202. Then 303 to the todo. A client that only follows headers never sees the job.
             assert finished_following(http, location).status_code == 303
             followed = http.get(location, follow_redirects=True)
             assert followed.status_code == 200
@@ -174,12 +174,12 @@ def test_a_todo_is_created_in_the_background_and_reached_by_following_the_header
             assert http.get("/api/todos").json() == [second, todo]
             assert http.get("/api/todos", params={"limit": 1}).json() == [second]
 
-            # What does not exist, and what is none.
+            # An unknown todo, and an id that is not one.
             assert http.get("/api/todos/00000000").status_code == 404
             refused = http.post("/api/todos", json={"title": ""})
             assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/title")
 
-            # The todo is more than the job's result: it outlives the job, and the server.
+            # The todo outlives the job, and the server.
             assert http.delete(f"/jobs/{todo['id']}", params={"purge": True}).status_code == 204
         server.kill()
         server.restart()
@@ -189,20 +189,20 @@ def test_a_todo_is_created_in_the_background_and_reached_by_following_the_header
 
 
 def finished_following(http: httpx.Client, location: str) -> httpx.Response:
-    """The first answer at `location` that is not "in progress"."""
+    """Follow `location` until the response is no longer "in progress"."""
     answer = http.get(location, headers={"Prefer": "wait=20"})
     while answer.status_code == 202:
         answer = http.get(location, headers={"Prefer": "wait=20"})
     return answer
 
 
-def test_a_ping_is_typed_at_both_ends_and_its_output_can_be_deleted(http: httpx.Client) -> None:
-    # The types of what goes in and of what comes out are published.
+def test_a_ping_has_typed_input_and_output_and_its_output_can_be_deleted(http: httpx.Client) -> None:
+    # The schemas of input and output are published.
     types = {job_type["name"]: job_type for job_type in http.get("/job-types").json()["jobTypes"]}
     assert types["ping"]["inputSchema"]["properties"]["message"]["type"] == "string"
     assert types["ping"]["outputSchema"]["required"] == ["reply", "message", "answeredAt"]
 
-    # What does not fit is refused, with the place of the mistake.
+    # Invalid input is rejected, with a pointer to the error.
     refused = http.post("/jobs/ping", json={"message": 7})
     assert (refused.status_code, refused.json()["errors"][0]["pointer"]) == (422, "/message")
 
@@ -218,7 +218,7 @@ def test_a_ping_is_typed_at_both_ends_and_its_output_can_be_deleted(http: httpx.
     assert (file["name"], file["contentType"]) == ("pong.json", "application/json")
     assert http.get(file["url"]).json() == job["result"]
 
-    # Deleted: the output is gone, the record stays.
+    # When the output is deleted, the record stays.
     assert http.delete(f"{ping}/result").status_code == 204
     assert http.get(f"{ping}/result").status_code == 410
     assert http.get(file["url"]).status_code == 404

@@ -1,4 +1,4 @@
-"""A big upload stays small in memory: server and children together, as the kernel counts them (PSS)."""
+"""A big upload takes little memory: server and children together, as the kernel counts them (PSS)."""
 
 import csv
 import http.client
@@ -34,7 +34,7 @@ def test_a_200_mb_csv_stays_under_200_mib(serving: Serving, tmp_path: Path) -> N
 
 
 def _orders() -> tuple[int, Iterator[bytes]]:
-    """How many rows there are, and the file in pieces of about a megabyte."""
+    """Return the number of rows, and the file in pieces of about a megabyte."""
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerows(
@@ -53,7 +53,7 @@ def _orders() -> tuple[int, Iterator[bytes]]:
 
 
 def _upload(server: ServerProcess, content: Iterator[bytes]) -> str:
-    """One multipart request, sent in chunks as it is made."""
+    """Send one multipart request in chunks, as it is generated."""
     head = b'--b\r\nContent-Disposition: form-data; name="file"; filename="orders.csv"\r\n\r\n'
 
     def body() -> Iterator[bytes]:
@@ -73,7 +73,7 @@ def _upload(server: ServerProcess, content: Iterator[bytes]) -> str:
 
 
 def _pss_bytes(server: ServerProcess) -> int:
-    """Proportional set size of the server and all that it started."""
+    """The proportional set size of the server and all its descendants."""
     return sum(_pss_of(pid) for pid in [server.process.pid, *descendants(server.process.pid)])
 
 

@@ -1,4 +1,4 @@
-"""One key, one job: however many ask at once, whenever the server is killed."""
+"""One idempotency key, one job: however many requests come at once, and whenever the server is killed."""
 
 import contextlib
 import http.client
@@ -15,7 +15,7 @@ LATER = "/jobs/steps-async?runAt=2099-01-01T00:00:00Z"
 
 
 def _at_once(server: ServerProcess) -> list[Reply]:
-    """The answers to twenty clients that submit the same with one key in one moment; killed ones have none."""
+    """Submit the same with one key from twenty clients at once. Returns the responses of those that got one."""
     replies: list[Reply] = []
     ready = threading.Barrier(CLIENTS)
 
@@ -50,8 +50,8 @@ def test_twenty_posts_with_one_key_are_one_job_also_after_a_kill(serving: Servin
     assert server.request("GET", "/jobs/stats").json["total"] == 1
 
 
-def test_a_kill_while_they_ask_leaves_one_job_or_none(serving: Serving, tmp_path: Path) -> None:
-    """Whoever repeats after the restart is told of the job that the answer of before was about."""
+def test_a_kill_during_requests_with_one_key_leaves_one_job_or_none(serving: Serving, tmp_path: Path) -> None:
+    """A request repeated after the restart gets the job that the earlier response named."""
     for attempt in range(3):
         server = serving(tmp_path / str(attempt))
         killer = threading.Timer(0.002 * attempt, server.kill)

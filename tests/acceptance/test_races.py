@@ -1,4 +1,4 @@
-"""Two things at once, over and over: the order of the commits decides, and every answer agrees with it."""
+"""Races, over and over: the order of the commits decides, and every response agrees with it."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ PURGES = 100
 
 
 def _at_once(count: int, one: Callable[[int], None]) -> None:
-    """Numbers below `count`, carried out by a few clients side by side. Raises what the first of them raised."""
+    """Call `one` with each number below `count`, from a few threads. Raises the first error of any of them."""
     failures: list[BaseException] = []
 
     def client(first: int) -> None:
@@ -37,7 +37,7 @@ def _at_once(count: int, one: Callable[[int], None]) -> None:
 
 
 class _Aim:
-    """A delay that seeks the moment at which a race is open: longer after an early shot, shorter after a late one."""
+    """A delay that converges on the moment of the race: longer after an early try, shorter after a late one."""
 
     def __init__(self, delay_s: float) -> None:
         self._delay_s = delay_s
@@ -49,7 +49,9 @@ class _Aim:
         self._delay_s = max(0.0, self._delay_s + (-0.003 if late else 0.003))
 
 
-def test_200_deletes_that_race_the_end_are_judged_by_the_order_of_the_commits(serving: Serving, tmp_path: Path) -> None:
+def test_200_cancels_that_race_the_end_are_decided_by_the_order_of_the_commits(
+    serving: Serving, tmp_path: Path
+) -> None:
     server = serving(tmp_path, "--max-running", "8")
     answers: dict[str, int] = {}
     aim = _Aim(0.02)
@@ -68,7 +70,7 @@ def test_200_deletes_that_race_the_end_are_judged_by_the_order_of_the_commits(se
     for job_id, status in answers.items():
         assert server.job(job_id)["status"] == ends[status]
     server.kill()
-    recorded = sound_record(tmp_path)  # exactly one terminal state in each history
+    recorded = sound_record(tmp_path)  # each history has exactly one terminal state
     assert {job_id: job.status for job_id, job in recorded.items()} == {
         job_id: ends[status] for job_id, status in answers.items()
     }
@@ -107,7 +109,7 @@ def _folders(data_dir: Path) -> list[str]:
 
 
 def test_submissions_during_the_stop_are_kept_or_refused(serving: Serving, tmp_path: Path) -> None:
-    """Several clients, before, while and after the signal comes: 202 and kept, 503, or no answer."""
+    """Several clients submit before, during and after the signal: they get a durable 202, a 503, or no response."""
     server = serving(tmp_path)
     blocker = server.submit("stubborn-process")
     server.wait_for(blocker, "running")
@@ -138,5 +140,5 @@ def test_submissions_during_the_stop_are_kept_or_refused(serving: Serving, tmp_p
     assert set(refused) <= {503}
     recorded = sound_record(tmp_path)
     assert set(accepted) <= recorded.keys()
-    # Where no answer came, the client does not know; there can be one such job for each.
+    # Without a response the client cannot know; each such request may have created a job.
     assert len(recorded.keys() - {*accepted, blocker}) <= CLIENTS

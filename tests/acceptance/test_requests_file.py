@@ -1,4 +1,4 @@
-"""`tests/requests.http`, which people run from their editors, says what the server really answers."""
+"""`tests/requests.http`, which people run from their editors, matches what the server really responds."""
 
 import re
 import time
@@ -18,7 +18,7 @@ JOBS = {
     *(("DELETE", f"/jobs/{{id}}{below}") for below in ("", "/result")),
     *(("GET", "/jobs"), ("POST", "/jobs"), ("POST", "/jobs/{id}/retry")),
 }
-"""What the flows use beside the resources."""
+"""The operations that the flows use besides the resources."""
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +27,7 @@ def client() -> Iterator[httpx.Client]:
         yield client
 
 
-def test_every_request_is_answered_as_the_file_says_and_every_flow_is_in_it(client: httpx.Client) -> None:
+def test_every_response_is_as_the_file_says_and_every_flow_is_in_it(client: httpx.Client) -> None:
     file = HttpFile.parse(FILE.read_text("utf-8"))
     run = Run(file, client, host=str(client.base_url).rstrip("/"))
     sent: set[tuple[str, str]] = set()
@@ -72,13 +72,13 @@ def _is_of(request: tuple[str, str], operation: tuple[str, str]) -> bool:
         ("# expect: 200\nGET http://x/{{a.response.body.$.id}}", "by a variable"),
     ],
 )
-def test_what_an_editor_would_read_otherwise_is_an_error(text: str, words: str) -> None:
+def test_syntax_that_an_editor_would_read_differently_is_an_error(text: str, words: str) -> None:
     with pytest.raises(ValueError, match=words):
         HttpFile.parse(text)
 
 
 @pytest.mark.parametrize("reference", ["{{nobody}}", "{{nobody.response.headers.X}}", "{{host.request.body}}"])
-def test_a_reference_that_leads_nowhere_is_an_error(client: httpx.Client, reference: str) -> None:
+def test_a_reference_that_cannot_be_resolved_is_an_error(client: httpx.Client, reference: str) -> None:
     run = Run(HttpFile.parse("@host = x"), client)
     assert run.resolved("{{host}}/{{host}}") == "x/x"
     with pytest.raises(ValueError, match="neither a variable nor"):

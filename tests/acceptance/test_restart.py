@@ -23,7 +23,7 @@ def orders() -> bytes:
     return text.getvalue().encode()
 
 
-def test_an_import_goes_on_after_kill_9_with_every_row_exactly_once(
+def test_an_import_resumes_after_kill_9_and_has_every_row_exactly_once(
     serving: Serving, tmp_path: Path, orders: bytes
 ) -> None:
     server = serving(tmp_path)
@@ -62,7 +62,7 @@ def test_a_version_never_runs_backwards_over_a_crash(serving: Serving, tmp_path:
     assert versions == sorted(set(versions))
 
 
-def test_a_checkpoint_comes_back_after_a_crash(serving: Serving, tmp_path: Path) -> None:
+def test_a_checkpoint_is_restored_after_a_crash(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path)
     job_id = server.submit("checkpoints", {"steps": 12, "step_s": 0.1})
     _until_progress(server, job_id, 40)
@@ -71,12 +71,12 @@ def test_a_checkpoint_comes_back_after_a_crash(serving: Serving, tmp_path: Path)
     job = server.wait_for(job_id)
     assert job["attempt"] == 2
     taken = job["result"]
-    # At least once: the step between its side effect and its checkpoint may stand twice, no other.
+    # At least once: only the step between its side effect and its checkpoint may occur twice.
     assert sorted(set(taken)) == list(range(12))
     assert len(taken) <= 13
 
 
-def test_a_cancel_that_was_recorded_wins_over_a_crash(serving: Serving, tmp_path: Path) -> None:
+def test_a_recorded_cancel_takes_effect_after_a_crash(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path)
     job_id = server.submit("stubborn-process")
     next(state for state in server.states(job_id) if state["message"])
@@ -87,7 +87,7 @@ def test_a_cancel_that_was_recorded_wins_over_a_crash(serving: Serving, tmp_path
     assert (job["status"], job["attempt"]) == ("cancelled", 1)
 
 
-def test_a_purge_that_was_recorded_wins_over_a_crash(serving: Serving, tmp_path: Path) -> None:
+def test_a_recorded_purge_takes_effect_after_a_crash(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path)
     job_id = server.submit("stubborn-process")
     next(state for state in server.states(job_id) if state["message"])
@@ -98,7 +98,7 @@ def test_a_purge_that_was_recorded_wins_over_a_crash(serving: Serving, tmp_path:
     eventually(lambda: not (tmp_path / "jobs" / job_id).exists())
 
 
-def test_an_orderly_stop_counts_against_nothing(serving: Serving, tmp_path: Path) -> None:
+def test_an_interruption_by_a_graceful_stop_is_not_counted_as_a_failure(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path)
     job_id = server.submit("steps-async", {"steps": 60, "step_s": 0.05})
     for _ in range(5):
@@ -136,7 +136,7 @@ def test_a_job_that_must_not_run_twice_has_failed_after_a_restart(serving: Servi
 
 
 def _until_progress(server: ServerProcess, job_id: str, percent: float) -> int:
-    """Until the job has come so far; the version that was seen last."""
+    """Wait until the job has made this much progress. Returns the last version seen."""
     for state in server.states(job_id):
         if state["status"] == "running" and (state["progress"] or 0) >= percent and state["done"] is not None:
             return int(state["version"])
@@ -144,7 +144,7 @@ def _until_progress(server: ServerProcess, job_id: str, percent: float) -> int:
 
 
 def _ids(server: ServerProcess, job_id: str, folder: Path) -> tuple[int, ...]:
-    """Rows, distinct ids, smallest and largest id of the imported table, as downloaded."""
+    """Download the imported table. Returns its rows, distinct ids, smallest and largest id."""
     database = folder / "downloaded.sqlite"
     database.write_bytes(server.request("GET", f"/jobs/{job_id}/files/import.sqlite").body)
     connection = sqlite3.connect(database)

@@ -1,4 +1,4 @@
-"""Readers that drop and come back at random moments, while the server is killed and stopped: nobody misses anything."""
+"""Readers disconnect and reconnect at random moments while the server is killed and stopped, and miss nothing."""
 
 import asyncio
 import contextlib
@@ -23,7 +23,7 @@ class Reader:
         self.job_id = job_id
         self.lines: list[tuple[int, str]] = []
         self.marks: list[tuple[int, int]] = []
-        """The id of each state that had one, and how many lines had come before it."""
+        """The id of each state that had one, and how many log lines came before it."""
         self.attempt = 0
         self.connections = 0
         self.ended = False
@@ -39,7 +39,7 @@ class Reader:
             await asyncio.sleep(self._chance.uniform(0, LONGEST_PAUSE_S))
 
     async def status_of_another_try(self) -> int:
-        """What is answered to a reconnect after the end."""
+        """The status of the response to a reconnect after the end."""
         reader, writer = await self._ask()
         status = await _status(reader)
         writer.close()
@@ -47,7 +47,7 @@ class Reader:
         return status
 
     async def _connect(self) -> None:
-        """One connection, dropped at a random moment after its first event: in the middle of another as well."""
+        """Open one connection, and drop it at a random moment after its first event, also in the middle of one."""
         reader, writer = await self._ask()
         try:
             async with asyncio.timeout(PATIENCE_S) as patience:
@@ -74,7 +74,7 @@ class Reader:
 
     def _take(self, event: Event) -> None:
         assert not self.ended, "something follows the end"
-        assert event.name in (None, "log"), event  # no `reset`: every id can be placed
+        assert event.name in (None, "log"), event  # no `reset`: every id is still known
         self._last_id = event.id or self._last_id
         if event.name == "log":
             seq = event.data["seq"]
@@ -96,7 +96,7 @@ async def _status(reader: asyncio.StreamReader) -> int:
 
 
 async def _events(reader: asyncio.StreamReader) -> AsyncIterator[Event]:
-    """Whole events; an event that is cut off is none."""
+    """Yield the complete events; one that is cut off is dropped."""
     text = b""
     while (size := int(await reader.readuntil(b"\r\n"), 16)) > 0:
         text += (await reader.readexactly(size + 2))[:-2]
@@ -106,7 +106,7 @@ async def _events(reader: asyncio.StreamReader) -> AsyncIterator[Event]:
                 yield event
 
 
-async def test_200_readers_that_come_and_go_over_restarts_have_the_whole_history(tmp_path: Path) -> None:
+async def test_200_readers_that_reconnect_over_restarts_get_the_whole_history(tmp_path: Path) -> None:
     seed = int(os.environ.get("HEADWAY_TEST_SEED") or random.randrange(2**32))
     print(f"HEADWAY_TEST_SEED={seed}")  # noqa: T201 - shown when it fails
     gate = tmp_path / "gate"
@@ -124,7 +124,7 @@ async def test_200_readers_that_come_and_go_over_restarts_have_the_whole_history
 
 
 async def _restart_at_random_moments(server: ServerProcess, readers: list[Reader], chance: random.Random) -> None:
-    """Kill, stop and kill it again, each time once all have heard of the new attempt and come back twice or so."""
+    """Kill, stop and kill the server, each time when all readers have seen the attempt and reconnected about twice."""
     for attempt, leave in enumerate((server.kill, server.stop, server.kill), 1):
         await _until_all_have_come(readers, attempt)
         await asyncio.sleep(chance.uniform(0, 0.5))
@@ -146,7 +146,7 @@ def _all_have_come(readers: list[Reader], attempt: int) -> bool:
 
 
 def _assert_whole(recorded: list[tuple[int, str]], readers: list[Reader]) -> None:
-    """Each has every line in its place, and each state came after all that its id says it includes."""
+    """Check that each reader has every line in order, and got each state after everything its id covers."""
     seqs = [seq for seq, _ in recorded]
     assert len(seqs) > 50
     for reader in readers:
@@ -155,7 +155,7 @@ def _assert_whole(recorded: list[tuple[int, str]], readers: list[Reader]) -> Non
 
 
 def _recorded(server: ServerProcess, job_id: str) -> list[tuple[int, str]]:
-    """The job's whole log, as the record has it."""
+    """The job's whole log, from the record."""
     found: list[tuple[int, str]] = []
     after: int | None = 0
     while after is not None:

@@ -1,4 +1,4 @@
-"""SIGTERM: in order, in time, and nothing is lost."""
+"""SIGTERM: the server stops in time, and nothing is lost."""
 
 import socket
 from pathlib import Path
@@ -9,7 +9,7 @@ from tests.support.serving import Serving
 EXIT_WITHIN_S = 5.0
 
 
-def test_a_stop_with_jobs_of_every_kind_and_a_stalled_reader_is_orderly(serving: Serving, tmp_path: Path) -> None:
+def test_a_stop_with_jobs_of_every_kind_and_a_stalled_reader_is_graceful(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path, "--max-running", "6")
     ids = [
         server.submit("steps-async", {"steps": 1000, "step_s": 0.05}),
@@ -31,10 +31,10 @@ def test_a_stop_with_jobs_of_every_kind_and_a_stalled_reader_is_orderly(serving:
     for job_id in ids:
         job = server.job(job_id)
         assert job["status"] in ("queued", "running")
-        assert job["maxAttempts"] == 2  # one interruption, which counts against nothing
+        assert job["maxAttempts"] == 2  # one interruption, which does not use up an attempt
 
 
-def test_a_second_signal_ends_it_at_once_and_leaves_a_valid_record(serving: Serving, tmp_path: Path) -> None:
+def test_a_second_signal_ends_the_server_at_once_and_leaves_a_valid_record(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path)
     job_id = server.submit("stubborn-process")
     next(state for state in server.states(job_id) if state["message"])
@@ -70,7 +70,7 @@ def test_a_submission_during_the_stop_is_accepted_durably_or_refused(serving: Se
 
 
 class _stalled:  # noqa: N801 - used like a function
-    """A client that asks for a stream and never reads it."""
+    """A client that opens a stream and never reads it."""
 
     def __init__(self, server: ServerProcess, path: str) -> None:
         self._socket = socket.socket()

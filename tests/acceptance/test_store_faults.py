@@ -1,4 +1,4 @@
-"""A disk that is full, that fails, a file that is locked or damaged: no phantom 202, and nothing lost afterwards.
+"""A full or failing disk, a locked or damaged file: no 202 for a job that is not stored, and nothing lost afterwards.
 
 Each fault is made to a live server and taken back; the server is not restarted in between.
 """
@@ -27,20 +27,20 @@ DISK_BYTES = 16 * 1024 * 1024
 
 
 class FaultyServer(ServerProcess):
-    """Can be told to limit the size of its database."""
+    """A server whose database can be limited in size."""
 
     script = ROOT / "tests" / "support" / "faulty_server.py"
 
 
 @dataclass
 class Faulty:
-    """A server and how to break its store."""
+    """A server, and a way to break its store."""
 
     server: ServerProcess
     data_dir: Path
     fault: Callable[[], AbstractContextManager[None]]
     stops_everything: bool = True
-    """Whether no write succeeds, be it as small as a job's end."""
+    """Whether every write fails, even one as small as a job's end."""
 
 
 @contextmanager
@@ -82,12 +82,12 @@ def a_full_disk(folder: Path) -> Iterator[Faulty]:
 
 @contextmanager
 def a_database_that_must_not_grow(folder: Path) -> Iterator[Faulty]:
-    """`max_page_count`: SQLite's own "database or disk is full", wherever nothing can be mounted."""
+    """`max_page_count`: SQLite's own "database or disk is full", where no file system can be mounted."""
     pages = folder / "pages"
 
     @contextmanager
     def limited() -> Iterator[None]:
-        pages.write_text("1")  # SQLite takes that as: as many as there are
+        pages.write_text("1")  # SQLite takes this to mean its present size
         yield
         pages.unlink()
 
@@ -128,7 +128,7 @@ def a_foreign_lock(folder: Path) -> Iterator[Faulty]:
 
 
 @pytest.mark.parametrize("faulty", [a_full_disk, a_database_that_must_not_grow, an_io_error, a_foreign_lock])
-def test_a_store_that_fails_promises_nothing_answers_on_and_recovers_by_itself(
+def test_a_failing_store_accepts_nothing_keeps_answering_and_recovers_by_itself(
     tmp_path: Path, faulty: Callable[[Path], AbstractContextManager[Faulty]]
 ) -> None:
     with faulty(tmp_path) as broken:
@@ -143,7 +143,7 @@ def test_a_store_that_fails_promises_nothing_answers_on_and_recovers_by_itself(
             assert server.request("GET", "/readyz").status == 503
             assert server.request("GET", "/healthz").status == 200
             _polls_go_on(server, [*accepted, *running])
-            for stream in streams:  # progress lives in memory
+            for stream in streams:  # progress is in memory
                 before = next(stream)
                 assert next(stream)["done"] > before["done"]
             gate.touch()
@@ -153,7 +153,7 @@ def test_a_store_that_fails_promises_nothing_answers_on_and_recovers_by_itself(
                     assert server.job(job_id)["status"] == "running"
         eventually(lambda: server.request("GET", "/readyz").status == 200)
         for stream, job_id in zip(streams, running, strict=True):
-            *_, last = stream  # the same connection all the time
+            *_, last = stream  # still the same connection
             assert last["status"] == "completed", last
             assert server.job(job_id)["result"] == 1
         accepted.append(server.submit("says", TEXT))
@@ -164,7 +164,7 @@ def test_a_store_that_fails_promises_nothing_answers_on_and_recovers_by_itself(
 
 
 def _submitted_until_refused(server: ServerProcess) -> list[str]:
-    """Submissions until two were refused in a row, and the ids of those that were not."""
+    """Submit until two submissions in a row were refused. Returns the ids of the accepted ones."""
     accepted: list[str] = []
     refused = 0
     while refused < 2:
@@ -188,7 +188,7 @@ def _polls_go_on(server: ServerProcess, job_ids: list[str]) -> None:
     assert server.request("GET", "/jobs/stats").json["total"] >= len(job_ids)
 
 
-def test_an_upload_is_refused_by_a_full_disk_and_leaves_it_as_it_was(tmp_path: Path) -> None:
+def test_an_upload_is_refused_when_the_disk_is_full_and_leaves_nothing_on_it(tmp_path: Path) -> None:
     with a_full_disk(tmp_path) as broken:
         server = broken.server
         body: dict[str, Any] = {"document": b"line\n" * (DISK_BYTES // 4)}
@@ -200,7 +200,7 @@ def test_an_upload_is_refused_by_a_full_disk_and_leaves_it_as_it_was(tmp_path: P
 
 
 def _started(data_dir: Path, *prefix: str) -> tuple[int, str]:
-    """The exit code of a server that cannot start, and what it said. Ends within five seconds, or fails."""
+    """Start a server that cannot start, within five seconds. Returns its exit code and its message."""
     command = [*prefix, sys.executable, str(ROOT / "run.py"), "--port", "0", "--data-dir", str(data_dir)]
     started_s = calm_s()
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
@@ -222,7 +222,7 @@ def _record_with_a_running_job(folder: Path) -> Path:
 
 def _overwrite_its_middle(database: Path) -> None:
     content = bytearray(database.read_bytes())
-    content[4096:] = os.urandom(len(content) - 4096)  # the header is as it should be
+    content[4096:] = os.urandom(len(content) - 4096)  # the header stays intact
     database.write_bytes(content)
 
 
@@ -248,7 +248,7 @@ def _cut_it_short(database: Path) -> None:
 @pytest.mark.parametrize(
     "damage", [_overwrite_its_middle, _drop_a_table, _drop_the_jobs, _make_it_a_directory, _cut_it_short]
 )
-def test_a_record_that_cannot_be_used_ends_the_start_in_time_with_one_line_and_is_left_alone(
+def test_an_unusable_record_ends_the_start_in_time_with_one_line_and_is_left_unchanged(
     tmp_path: Path, damage: Callable[[Path], None]
 ) -> None:
     database = _record_with_a_running_job(tmp_path)
@@ -260,7 +260,7 @@ def test_a_record_that_cannot_be_used_ends_the_start_in_time_with_one_line_and_i
     assert (database.read_bytes() if database.is_file() else b"") == before
 
 
-def test_a_disk_that_is_full_at_the_start_ends_it_in_time_and_a_start_with_space_finds_everything(
+def test_a_full_disk_ends_the_start_in_time_and_a_start_with_free_space_finds_everything(
     tmp_path: Path,
 ) -> None:
     with a_full_disk(tmp_path) as broken:
@@ -276,10 +276,10 @@ def test_a_disk_that_is_full_at_the_start_ends_it_in_time_and_a_start_with_space
         assert broken.server.wait_for(running, "running")["attempt"] == 2
 
 
-def test_a_directory_that_may_not_be_read_ends_the_start_in_time(tmp_path: Path) -> None:
+def test_an_unreadable_directory_ends_the_start_in_time(tmp_path: Path) -> None:
     closed = tmp_path / "closed"
     closed.mkdir(mode=0o000)
-    # Root reads everything, unless it is without the capabilities to do so.
+    # Root can read everything unless it lacks the capabilities to do so.
     bound = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
     code, said = _started(closed, *bound)
     assert (code, said.count("\n")) == (2, 1), said

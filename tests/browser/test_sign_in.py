@@ -147,7 +147,7 @@ def test_a_session_that_ends_meanwhile_takes_nothing_that_was_typed(tab: Tab, ke
     page = arrive(tab)
     sign_in(page, first)
     tab.choose("Go on steadily")
-    page.get_by_label("Message").fill("half a sentence")
+    page.get_by_role("textbox", name="Message").fill("half a sentence")
     if view == "detail":
         page.get_by_role("link", name="going-on").click()
         expect(page.locator("#log-connection")).to_have_text("live")
@@ -163,7 +163,7 @@ def test_a_session_that_ends_meanwhile_takes_nothing_that_was_typed(tab: Tab, ke
     if view == "detail":
         expect(page.locator("#log-connection")).to_have_text("live")
         page.get_by_role("link", name="All jobs").click()
-    expect(page.get_by_label("Message")).to_have_value("half a sentence")
+    expect(page.get_by_role("textbox", name="Message")).to_have_value("half a sentence")
     expect(page.locator(f"[data-job='{meanwhile}'] .badge")).to_have_text("✓Completed")
     ticks = len(tab.shown(job_id))
     eventually(lambda: len(tab.shown(job_id)) > ticks)
@@ -175,13 +175,13 @@ def test_what_one_typed_is_not_shown_to_another(tab: Tab, keyed: KeyedServer) ->
     page = arrive(tab)
     sign_in(page, ana)
     tab.choose("Go on steadily")
-    page.get_by_label("Message").fill("a secret")
+    page.get_by_role("textbox", name="Message").fill("a secret")
     keyed.revoke("ana")
     expect(page.get_by_label("API key")).to_be_focused()
     sign_in(page, ben)
     expect(page.locator("#who-name")).to_have_text("ben")
     tab.choose("Go on steadily")
-    expect(page.get_by_label("Message")).to_have_value("working")
+    expect(page.get_by_role("textbox", name="Message")).to_have_value("working")
 
 
 def test_a_tab_that_is_looked_at_again_shows_who_is_signed_in_by_then(

@@ -1,4 +1,4 @@
-"""`run.py` with a fault in it, for what a test cannot do to a process from outside.
+"""`run.py` with a fault injected, for what a test cannot do to a process from outside.
 
 HEADWAY_TEST_PAGES_FILE   names a file that holds the most pages the database may have; none while it is absent
 HEADWAY_TEST_CLOCK_FILE   names a file that holds the seconds by which the wall clock is wrong
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 class _Limited:
-    """The writer's connection; before each transaction it looks how big the database may be."""
+    """The writer's connection; it checks before each transaction how big the database may get."""
 
     def __init__(self, connection: sqlite3.Connection, pages: Path) -> None:
         self._connection = connection
@@ -42,7 +42,7 @@ def _limit_pages(pages: Path) -> None:
 
 
 def _bend_the_clock(offset: Path) -> None:
-    """The wall clock is off by what the file says; the monotonic one is as it was. Before anything is imported."""
+    """Shift the wall clock by what the file says, but not the monotonic one. Called before anything is imported."""
     real, real_ns, real_datetime = time.time, time.time_ns, dt.datetime
 
     def off_s() -> float:

@@ -1,4 +1,4 @@
-"""Job types that wait for the test: they go on when a file appears, and say in a file what they did."""
+"""Job types that wait for the test: they go on when a file appears, and write what they did to a file."""
 
 import asyncio
 import os
@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 
 class Gate(BaseModel):
-    """Where the test opens the gate, and where the handler leaves its trace."""
+    """The file that opens the gate, and the file to which the handler writes."""
 
     gate: Path
     trace: Path | None = None
@@ -22,7 +22,7 @@ class Attachment(BaseModel):
 
 
 def _leave_trace(trace: Path | None, job_id: str, attempt: int) -> None:
-    """The side effect: a line in a file that no crash of the server takes back."""
+    """The side effect: a line in a file, which no crash of the server undoes."""
     if trace is None:
         return
     with trace.open("a") as file:
@@ -33,7 +33,7 @@ def _leave_trace(trace: Path | None, job_id: str, attempt: int) -> None:
 
 @job("gated-async")
 async def gated_async(ctx: Context, input: Gate) -> int:
-    """Reports until the gate is open; then its effect, and the end."""
+    """Reports until the gate is open, then has its side effect and ends."""
     waited = 0
     while not input.gate.exists():
         waited += 1
@@ -65,7 +65,7 @@ async def takes_an_attachment(ctx: Context, input: Attachment) -> int:
 
 @job("gated-talker")
 async def gated_talker(ctx: Context, input: Gate) -> int:
-    """Writes a log line and reports at every turn, until the gate is open."""
+    """Logs a line and reports progress again and again until the gate is open."""
     turn = 0
     while not input.gate.exists():
         turn += 1

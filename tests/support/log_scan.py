@@ -1,6 +1,6 @@
-"""No secret stands in any log: every server's is read when the server is over, and whatever tests' own parts said.
+"""Checks that no secret is logged: reads each server's log when it has ended, and everything that a test wrote itself.
 
-A finding fails the test in whose time it was said, so it fails the run, also where several workers share it.
+A secret fails the test during which it was logged, and with it the run, also when several workers share the run.
 """
 
 import re
@@ -21,7 +21,7 @@ scanned = {"servers' logs": 0, "tests' output": 0}
 
 
 def secrets_in(text: str) -> list[str]:
-    """Lines with what looks like a secret, each cut off where the secret's value begins to tell."""
+    """Return the lines that hold what looks like a secret, each cut off before it gives the secret away."""
     found = []
     for line in text.splitlines():
         match = SECRETS.search(line)
@@ -34,4 +34,4 @@ def check_log(text: str) -> None:
     """Raises `AssertionError` if a server's log holds a secret."""
     scanned["servers' logs"] += 1
     found = secrets_in(text)
-    assert not found, "a secret stands in a server's log:\n" + "\n".join(found[:10])
+    assert not found, "a server's log holds a secret:\n" + "\n".join(found[:10])

@@ -22,12 +22,12 @@ from tests.support.log_scan import check_log
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "run.py"
 PATIENCE_S = 45.0
-"""Ends a wait that is in vain; no test is expected to come near."""
+"""Ends a wait that would never end; no test is expected to come near it."""
 
 
 @dataclass(frozen=True)
 class Reply:
-    """An answer, read to its end."""
+    """A response, read to its end."""
 
     status: int
     headers: http.client.HTTPMessage
@@ -39,7 +39,7 @@ class Reply:
 
 
 class ServerProcess:
-    """`run.py serve` on a free port. A context manager: at its end the process is gone."""
+    """`run.py serve` on a free port. A context manager: it stops the process at its end."""
 
     script = RUN
 
@@ -50,7 +50,7 @@ class ServerProcess:
         env: dict[str, str] | None = None,
         from_scratch: bool = False,
     ) -> None:
-        """`from_scratch`: an interpreter of its own, where memory or the start itself is what is tested."""
+        """`from_scratch` starts a new interpreter, for tests of memory or of the start itself."""
         self._command = [sys.executable, str(self.script), "--port", "0", "--data-dir", str(data_dir), *arguments]
         self._env = {**os.environ, "HEADWAY_SAMPLES": "true", **(env or {})}
         self._from_scratch = from_scratch
@@ -72,16 +72,16 @@ class ServerProcess:
         return self
 
     def log(self) -> str:
-        """All that it wrote on stderr so far."""
+        """Everything it has written to stderr so far."""
         return os.pread(self._stderr.fileno(), 10_000_000, 0).decode("utf-8", "replace")
 
     def kill(self) -> None:
-        """`kill -9`, and wait."""
+        """Send SIGKILL, and wait for the end."""
         self.process.kill()
         self.process.wait(PATIENCE_S)
 
     def stop(self) -> int:
-        """SIGTERM; its exit code."""
+        """Send SIGTERM. Returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(PATIENCE_S)
 
@@ -109,7 +109,7 @@ class ServerProcess:
             self.process.stdout.close()
 
     def request(self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None) -> Reply:
-        """One request on a connection of its own; a body that is not bytes is sent as JSON."""
+        """Send one request on a new connection; a body that is not bytes is sent as JSON."""
         sent = dict(headers or {})
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
@@ -123,14 +123,14 @@ class ServerProcess:
             connection.close()
 
     def submit(self, job_type: str, input: Any = None, query: str = "") -> str:
-        """Submit a job; its id."""
+        """Submit a job. Returns its id."""
         reply = self.request("POST", f"/jobs/{job_type}{query}", {} if input is None else input)
         assert reply.status == 202, reply.body
         job_id: str = reply.json["jobId"]
         return job_id
 
     def upload(self, job_type: str, files: dict[str, bytes], input: Any = None) -> str:
-        """Submit a job with files; its id."""
+        """Submit a job with files. Returns its id."""
         body, content_type = multipart(files, input)
         reply = self.request("POST", f"/jobs/{job_type}", body, {"Content-Type": content_type})
         assert reply.status == 202, reply.body
@@ -141,7 +141,7 @@ class ServerProcess:
         return self.request("GET", f"/jobs/{job_id}").json
 
     def wait_for(self, job_id: str, *statuses: str) -> Any:
-        """The job once it has one of these states (default: a terminal one), as its stream tells."""
+        """Follow the job's stream until it has one of these statuses, by default a terminal one. Returns the job."""
         wanted = statuses or ("completed", "failed", "cancelled")
         for state in self.states(job_id):
             if state["status"] in wanted:
@@ -149,13 +149,13 @@ class ServerProcess:
         raise AssertionError(f"the stream ended before {wanted}: {self.job(job_id)}")
 
     def states(self, job_id: str) -> Iterator[Any]:
-        """The unnamed events of the job's stream, until it ends."""
+        """The states that the job's stream sends, until it ends."""
         for event in self.events(f"/jobs/{job_id}/progress"):
             if event.name is None:
                 yield event.data
 
     def events(self, path: str, headers: dict[str, str] | None = None) -> Iterator["Event"]:
-        """The events of a stream, until it ends or the caller stops asking."""
+        """The events of a stream, until it ends or the caller stops reading."""
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
         try:
             connection.request("GET", path, headers=headers or {})
@@ -166,20 +166,20 @@ class ServerProcess:
             connection.close()
 
     def raw(self, request: bytes) -> bytes:
-        """Send bytes as they are; whatever comes back until the server closes."""
+        """Send these bytes. Returns everything that comes back until the server closes the connection."""
         with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S) as connection:
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def run_command(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
-    """`run.py` with these arguments: a command that ends by itself, or a server that cannot start."""
+    """Run `run.py` with arguments that make it end by itself: a command, or a server that cannot start."""
     return forking.run([str(RUN), *arguments], {**os.environ, **(env or {})}, PATIENCE_S)
 
 
 @dataclass(frozen=True)
 class Event:
-    """One server-sent event. `name` is `None` where the stream names none."""
+    """One server-sent event. `name` is `None` for an unnamed one."""
 
     name: str | None
     id: str | None
@@ -187,7 +187,7 @@ class Event:
 
 
 def parse_events(lines: Any) -> Iterator[Event]:
-    """Events as the WHATWG's algorithm dispatches them, from an iterable of lines as bytes."""
+    """Parse lines (bytes) into events, as the HTML standard's algorithm for event streams dispatches them."""
     name: str | None = None
     id: str | None = None
     data: list[str] = []
@@ -207,7 +207,7 @@ def parse_events(lines: Any) -> Iterator[Event]:
 
 
 def multipart(files: dict[str, bytes], input: Any = None) -> tuple[bytes, str]:
-    """A `multipart/form-data` body and its content type."""
+    """Return a `multipart/form-data` body and its content type."""
     boundary = "----headway-test-boundary"
     parts: list[bytes] = []
     if input is not None:
@@ -219,8 +219,8 @@ def multipart(files: dict[str, bytes], input: Any = None) -> tuple[bytes, str]:
     return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
 
 
-def eventually(condition: Any, message: str = "waited in vain") -> Any:
-    """The first true value of `condition()`: for what has no event to wait for (a process's end, a log line)."""
+def eventually(condition: Any, message: str = "the condition never held") -> Any:
+    """Poll until `condition()` is true and return its value: for what has no event to wait for, such as a log line."""
     end = time.monotonic() + PATIENCE_S
     while time.monotonic() < end:
         if value := condition():
@@ -230,10 +230,10 @@ def eventually(condition: Any, message: str = "waited in vain") -> Any:
 
 
 def calm_s() -> float:
-    """A clock for promises of time: it stands still while the machine lets somebody wait for a processor or a disk.
+    """A clock for checking time limits that stands still while any process on the machine waits for a CPU or a disk.
 
-    So a promise is held against the server and not against its neighbours; a server that waits idly for a
-    time-out has nobody waiting. Source: Linux PSI, "some" of cpu and io, in microseconds; without it, all counts.
+    So a limit is checked against the server and not against its neighbours; it runs on while the server idly waits for
+    a time-out. Source: Linux PSI, "some" of cpu and io, in microseconds; without PSI, all time counts.
     """
     waited_us = 0
     for resource in ("cpu", "io"):
@@ -244,7 +244,7 @@ def calm_s() -> float:
 
 
 def alive(pid: int) -> bool:
-    """Whether a process runs; a zombie does not."""
+    """Whether a process is running; a zombie is not."""
     try:
         state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     except OSError:
@@ -253,7 +253,7 @@ def alive(pid: int) -> bool:
 
 
 def descendants(pid: int) -> Sequence[int]:
-    """The processes that a process started, and theirs."""
+    """The children of a process, and theirs."""
     try:
         children = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
     except OSError:

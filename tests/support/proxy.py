@@ -1,4 +1,4 @@
-"""A reverse proxy for tests: it serves a server under a path prefix, which it takes off (nginx: `proxy_pass` with a
+"""A reverse proxy for tests: it serves a server under a path prefix, which it strips (nginx: `proxy_pass` with a
 slash at its end).
 """
 
@@ -12,7 +12,7 @@ HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "
 
 
 class PrefixProxy(ThreadedServer):
-    """A context manager. Its port is known before the server's: `upstream_port` is set once that has started."""
+    """A context manager. It has its port before the server has one: set `upstream_port` when the server has started."""
 
     def __init__(self, prefix: str = "/some/prefix") -> None:
         self.prefix = prefix
@@ -25,12 +25,12 @@ class PrefixProxy(ThreadedServer):
 
     @property
     def url(self) -> str:
-        """Where the server is public; without a slash at its end."""
+        """The server's public URL, without a trailing slash."""
         return f"http://{self.host}{self.prefix}"
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Passes one request on. What comes back is passed on as it comes, so that streams stream."""
+    """Forwards one request, and the response as it arrives, so that streams stream."""
 
     proxy: PrefixProxy
 
@@ -46,7 +46,7 @@ class _Handler(BaseHTTPRequestHandler):
             upstream.request(self.command, self.path.removeprefix(self.proxy.prefix), body or None, headers)
             self._answer(upstream.getresponse())
         except ConnectionError:
-            pass  # one of the two has gone
+            pass  # either side has disconnected
         finally:
             upstream.close()
 
@@ -64,4 +64,4 @@ class _Handler(BaseHTTPRequestHandler):
             self.wfile.flush()
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: tests look at the server's own log."""
+        """Log nothing: tests read the server's own log."""

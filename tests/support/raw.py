@@ -1,4 +1,4 @@
-"""Bytes in, bytes out: requests and answers of a real server, as they are on the wire."""
+"""Bytes in, bytes out: a real server's requests and responses, as they are on the wire."""
 
 import contextlib
 import json
@@ -18,7 +18,7 @@ FORM = (("Content-Type", f"multipart/form-data; boundary={BOUNDARY}"),)
 
 @dataclass(frozen=True)
 class RawReply:
-    """An answer as it came: the head parsed, the body not."""
+    """A response as received: the head parsed, the body not."""
 
     status: int
     headers: dict[str, str]
@@ -32,7 +32,7 @@ class RawReply:
 def request_bytes(
     method: str, path: str, headers: Headers = (), body: bytes | None = None, *, version: str = "1.1"
 ) -> bytes:
-    """A request that closes its connection afterwards."""
+    """A request that asks for its connection to be closed afterwards."""
     lines = [f"{method} {path} HTTP/{version}", "Host: localhost", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers]
     if body is not None and not any(name == "Transfer-Encoding" for name, _ in headers):
@@ -41,7 +41,7 @@ def request_bytes(
 
 
 def exchange(server: ServerProcess, request: bytes, *, half_close: bool = False) -> RawReply | None:
-    """Send bytes; the answer, or `None` if the server closed without one."""
+    """Send bytes. Returns the response, or `None` if the server closed the connection without one."""
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
         with contextlib.suppress(ConnectionError):  # an early refusal closes while we still send
             connection.sendall(request)
@@ -52,7 +52,7 @@ def exchange(server: ServerProcess, request: bytes, *, half_close: bool = False)
 
 
 def read_to_end(connection: socket.socket) -> bytes:
-    """What has come and comes until the server closes, or resets: what came before can still be read."""
+    """Read until the server closes or resets the connection; what arrived before a reset can still be read."""
     received = bytearray()
     with contextlib.suppress(ConnectionError):
         while chunk := connection.recv(65536):
@@ -64,7 +64,7 @@ def parse(received: bytes) -> RawReply:
     head, _, body = received.partition(b"\r\n\r\n")
     first, *lines = head.decode("latin-1").split("\r\n")
     headers = dict(line.split(": ", 1) for line in lines)
-    assert len(headers) == len(lines), f"a header stands twice: {lines}"
+    assert len(headers) == len(lines), f"a header is repeated: {lines}"
     return RawReply(int(first.split()[1]), headers, body)
 
 
@@ -75,7 +75,7 @@ def send(server: ServerProcess, method: str, path: str, headers: Headers = (), b
 
 
 def assert_problem(reply: RawReply | Reply, status: int, slug: str, *pointers: str) -> Any:
-    """The answer is this problem (RFC 9457), with errors at these pointers; its body."""
+    """Check that the response is this problem (RFC 9457), with errors at these pointers. Returns its body."""
     assert reply.status == status, reply.body
     assert reply.headers["Content-Type"] == "application/problem+json"
     problem = json.loads(reply.body)
@@ -92,7 +92,7 @@ def assert_problem(reply: RawReply | Reply, status: int, slug: str, *pointers: s
 
 
 def part(name: str, content: bytes, filename: str | None = None, *headers: str) -> bytes:
-    """One part of a form; with `filename` it is a file."""
+    """One part of a form; a file if it has a `filename`."""
     disposition = f'Content-Disposition: form-data; name="{name}"'
     if filename is not None:
         disposition += f'; filename="{filename}"'
@@ -105,7 +105,7 @@ def form(*parts: bytes) -> bytes:
 
 
 class RawStream:
-    """A stream that is read byte by byte, so that a test says when."""
+    """A stream that the test reads byte by byte, when it wants to."""
 
     def __init__(
         self,
@@ -141,7 +141,7 @@ class RawStream:
         self._chunked = reply.headers.get("Transfer-Encoding") == "chunked"
 
     def frame(self) -> bytes | None:
-        """The next frame up to its empty line, `None` at the end of the stream."""
+        """The next frame with its empty line, or `None` at the end of the stream."""
         while b"\n\n" not in self._text:
             if not self._more():
                 assert not self._text, f"half a frame at the end: {bytes(self._text)!r}"
@@ -151,13 +151,13 @@ class RawStream:
         return frame + b"\n\n"
 
     def frames(self) -> Iterator[bytes]:
-        """The frames that are left, without comments and the greeting."""
+        """The remaining frames, without comments and the first frame."""
         while (frame := self.frame()) is not None:
             if not frame.startswith((b":", b"retry:")):
                 yield frame
 
     def _more(self) -> bool:
-        """Read one more chunk of text; false at the end."""
+        """Read one more chunk. Returns false at the end."""
         if not self._chunked:
             chunk = bytes(self._received) or self.socket.recv(65536)  # some may have come with the head
             self._received.clear()
@@ -200,7 +200,7 @@ class RawStream:
 
 
 def data_of(frame: bytes) -> Any:
-    """The JSON of a frame's data."""
+    """A frame's data, parsed as JSON."""
     return json.loads(next(line for line in frame.split(b"\n") if line.startswith(b"data: "))[6:])
 
 

@@ -1,4 +1,4 @@
-"""A receiver of webhooks for tests: a real HTTP server in a thread, which behaves as each path is told to."""
+"""A receiver of webhooks for tests: a real HTTP server in a thread, with a behaviour per path."""
 
 import contextlib
 import json
@@ -15,7 +15,7 @@ from tests.support.process import PATIENCE_S
 
 @dataclass(frozen=True)
 class Received:
-    """One request, as it came. `at_s` is the monotonic clock's."""
+    """One request, as received. `at_s` is on the monotonic clock."""
 
     path: str
     headers: Mapping[str, str]
@@ -43,7 +43,7 @@ Behaviour = Callable[["Handling"], None]
 
 
 class Receiver:
-    """Takes everything with 204, but for paths whose behaviour is set. A context manager."""
+    """Answers 204, except on paths whose behaviour is set. A context manager."""
 
     def __init__(self) -> None:
         self.received: list[Received] = []
@@ -77,7 +77,7 @@ class Receiver:
             self._came.notify_all()
 
     def wait_for(self, count: int = 1, patience_s: float = PATIENCE_S, **sought: str) -> list[Received]:
-        """The first `count` requests with these attributes (`path`, `event`, `job_id`), once they have come."""
+        """Wait for `count` requests with these attributes (`path`, `event`, `job_id`), and return them."""
 
         def found() -> list[Received]:
             return [each for each in self.received if all(getattr(each, k) == v for k, v in sought.items())]
@@ -96,7 +96,7 @@ class _Server(ThreadingHTTPServer):
 
 
 class Handling(BaseHTTPRequestHandler):
-    """One request. Behaviours write their answer with `self.answer`, or to `self.wfile` as they like."""
+    """One request. A behaviour responds with `self.answer`, or writes to `self.wfile` itself."""
 
     protocol_version = "HTTP/1.1"
     server: _Server
@@ -117,11 +117,11 @@ class Handling(BaseHTTPRequestHandler):
         self.end_headers()
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Not on the test's stderr."""
+        """Log nothing on the test's stderr."""
 
 
 def answering(*statuses: int, headers: Mapping[str, str] | None = None) -> Behaviour:
-    """Each status in turn, the last one for ever."""
+    """Answer with each status in turn, and then with the last one for ever."""
     left = list(statuses)
 
     def answer(handling: Handling) -> None:
@@ -131,12 +131,12 @@ def answering(*statuses: int, headers: Mapping[str, str] | None = None) -> Behav
 
 
 def hanging(handling: Handling) -> None:
-    """Takes the request and never answers."""
+    """Read the request and never answer."""
     handling.server.receiver.closing.wait(PATIENCE_S)
 
 
 def flooding(handling: Handling) -> None:
-    """An answer of ten gigabytes, or as much as is taken."""
+    """Answer with ten gigabytes, or as much as the client reads."""
     handling.answer(200, {"Content-Length": str(10 * 1024**3)})
     chunk = b"x" * 65_536
     for _ in range(10 * 1024**3 // len(chunk)):
@@ -144,7 +144,7 @@ def flooding(handling: Handling) -> None:
 
 
 def bombing(handling: Handling) -> None:
-    """A small answer that says it is a large one, compressed."""
+    """Answer with a small body that decompresses to a large one."""
     handling.answer(200, {"Content-Length": str(len(BOMB)), "Content-Encoding": "gzip"})
     handling.wfile.write(BOMB)
 

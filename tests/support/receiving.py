@@ -1,4 +1,4 @@
-"""Receivers of outgoing requests on the loopback, well-behaved and not; and what this process has connected to."""
+"""Receivers of outgoing requests on the loopback, well-behaved and not, and a list of what this process connects to."""
 
 import asyncio
 import socket
@@ -17,7 +17,7 @@ LOOPBACK = AllowList(["127.0.0.1", "127.0.0.2"])
 BODY = b'{"type":"job.completed"}'
 
 connects: list[Any] = []
-"""The addresses that this process has tried to connect to."""
+"""The addresses to which this process has tried to connect."""
 
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 
@@ -60,7 +60,7 @@ def connector(outgoing: Outgoing) -> GuardedConnector:
 
 
 def answering(*answers: list[str]) -> Lookup:
-    """A look-up that gives these answers, one list after the other, and the last for ever."""
+    """A look-up that returns each of these lists in turn, and then the last one for ever."""
     left = list(answers)
 
     def look_up(host: str, port: int) -> list[tuple[Any, ...]]:
@@ -76,7 +76,7 @@ def answering(*answers: list[str]) -> Lookup:
 
 
 class Seen:
-    """What a receiver has been sent, and how much it could send."""
+    """The requests that a receiver got, and how much it could send back."""
 
     def __init__(self) -> None:
         self.requests: list[bytes] = []
@@ -90,7 +90,7 @@ class Seen:
 async def receiver(
     behave: Callable[[asyncio.StreamWriter, Seen], Awaitable[None]], **options: Any
 ) -> AsyncIterator[tuple[int, Seen]]:
-    """A server on the loopback that reads a request and then behaves like this, until its peer is gone."""
+    """A server on the loopback that reads a request and then calls `behave`, until its peer has gone."""
     seen = Seen()
 
     async def accepted(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -106,7 +106,7 @@ async def receiver(
             writer.close()
 
     listener = socket.create_server(("127.0.0.1", 0))
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)  # so that what was sent was nearly taken
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 16 * 1024)  # what was written is then nearly received
     async with await asyncio.start_server(accepted, sock=listener, **options):
         yield listener.getsockname()[1], seen
 
@@ -121,7 +121,7 @@ def saying(*parts: bytes) -> Callable[[asyncio.StreamWriter, Seen], Awaitable[No
 
 
 def repeating(first: bytes, again: bytes) -> Callable[[asyncio.StreamWriter, Seen], Awaitable[None]]:
-    """For ever, or for 10 GB."""
+    """Send `again` for ever, or up to 10 GB."""
 
     async def repeat(writer: asyncio.StreamWriter, seen: Seen) -> None:
         writer.transport.set_write_buffer_limits(high=16_384)

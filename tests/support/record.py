@@ -1,4 +1,4 @@
-"""The record on disk, read with SQLite alone: what a killed or running server has really written."""
+"""The record on disk, read with nothing but SQLite: what a killed or running server has really written."""
 
 import shutil
 import sqlite3
@@ -34,7 +34,7 @@ class Recorded:
 
 @contextmanager
 def snapshot(data_dir: Path) -> Iterator[sqlite3.Connection]:
-    """A copy of the record of a server that is dead or idle, so that looking changes nothing."""
+    """Open a copy of the record of a dead or idle server, so that reading changes nothing."""
     with tempfile.TemporaryDirectory(prefix="headway-record-") as folder:
         copy = Path(folder) / "headway.db"
         for suffix in ("", "-wal"):
@@ -45,7 +45,7 @@ def snapshot(data_dir: Path) -> Iterator[sqlite3.Connection]:
 
 
 def sound_record(data_dir: Path) -> dict[str, Recorded]:
-    """All jobs by their ids, after a look at everything that must hold at any moment, a crash included."""
+    """Check everything that must hold at any moment, after a crash too. Returns all jobs by id."""
     with snapshot(data_dir) as connection:
         assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
         columns = "id, status, label, attempt, last_seq, state_seq, completed_at IS NOT NULL"

@@ -1,4 +1,4 @@
-"""The contract's table of fields, written down a second time: what every representation must hold."""
+"""The fields that every representation of a job must have, written down a second time, independently of the code."""
 
 import re
 from typing import Any
@@ -16,7 +16,7 @@ DETAIL_FIELDS = {*FIELDS, "input", "result"}
 
 
 def assert_representation(job: Any, *, detail: bool = False) -> None:
-    """Every field is there, `null` or in its format; nothing else is."""
+    """Check that the job has all fields, each `null` or in its format, and no others."""
     assert job.keys() == (DETAIL_FIELDS if detail else FIELDS)
     assert UUID7.fullmatch(job["jobId"])
     assert job["statusUrl"] == f"/jobs/{job['jobId']}"

@@ -1,4 +1,4 @@
-"""The servers that tests start through the fixture `serving`, and the job types they know."""
+"""What the fixture `serving` gives to tests, the job types of its servers, and jobs on them."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -11,14 +11,14 @@ TEST_JOBS = Path(__file__).with_name("jobs_for_tests.py")
 Serving = Callable[..., ServerProcess]
 
 LATER = "?runAt=2099-01-01T00:00:00Z"
-"""The query of a submission whose job stays in the queue."""
+"""The query that keeps a submitted job in the queue."""
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 """A well-formed id that no job has."""
 
 
 def ended(server: ServerProcess, job_type: str, input: Any = None, query: str = "") -> str:
-    """A job that has ended; its id."""
+    """Submit a job and wait until it has ended. Returns its id."""
     job_id = server.submit(job_type, input, query)
     server.wait_for(job_id)
     return job_id

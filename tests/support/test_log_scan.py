@@ -1,4 +1,4 @@
-"""The search for secrets in logs finds them, and a finding fails the run: shown by planting some."""
+"""The scan for secrets finds those that were planted in logs, and fails the run."""
 
 import os
 import secrets
@@ -55,9 +55,9 @@ def test_a_secret_in_a_log_fails_the_run(tmp_path: Path, workers: list[str]) -> 
         check=False,
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    assert "looked for keys, tickets, cookies and secrets in 1 servers' logs, 4 tests' output" in done.stdout
-    assert "a secret stands in a server's log" in done.stdout
-    assert "a secret stands in what was logged" in done.stdout
+    assert "scanned for keys, tickets, cookies and secrets: 1 servers' logs, 4 tests' output" in done.stdout
+    assert "a server's log holds a secret" in done.stdout
+    assert "a secret was logged" in done.stdout
     assert "1 failed, 3 passed, 2 errors" in done.stdout  # what a test has written is looked at when it is over
 
 
@@ -74,7 +74,7 @@ def test_a_secret_in_a_log_fails_the_run(tmp_path: Path, workers: list[str]) -> 
         "set-cookie=__Host-headway=abcdefghijkl; Path=/",
     ],
 )
-def test_secrets_are_known_by_their_looks(line: str) -> None:
+def test_a_secret_is_recognized_by_its_form(line: str) -> None:
     (found,) = secrets_in(f"2026-01-01 [info] something {line} else")
     assert "a" * 12 not in found.lower()
 
@@ -90,5 +90,5 @@ def test_secrets_are_known_by_their_looks(line: str) -> None:
         "hwk_",
     ],
 )
-def test_words_about_secrets_are_none(line: str) -> None:
+def test_text_about_secrets_is_not_taken_for_one(line: str) -> None:
     assert secrets_in(line) == []

@@ -1,4 +1,4 @@
-"""A small HTTP server in a thread of the test's own process: what the others of these tests are made of."""
+"""A small HTTP server in a thread of the test's own process, from which the tests build receivers and proxies."""
 
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -8,7 +8,7 @@ from tests.support.process import PATIENCE_S
 
 
 class ThreadedServer:
-    """A context manager. Its port is known, and connections wait, from the moment when it is made."""
+    """A context manager. It has its port, and connections queue, as soon as it is created."""
 
     def __init__(self, handler: type[BaseHTTPRequestHandler]) -> None:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), handler)

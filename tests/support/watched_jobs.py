@@ -1,4 +1,4 @@
-"""Job types for many watchers: one that reports all the time, one that looks at the server from inside."""
+"""Job types for many watchers: one that reports all the time, one that inspects the server from inside."""
 
 import asyncio
 import os
@@ -19,7 +19,7 @@ class Updates(BaseModel):
 
 @job("reports-all-the-time")
 async def reports_all_the_time(ctx: Context, input: Updates) -> int:
-    """Each update has 2 kB, so that a reader that takes nothing is soon behind."""
+    """Each update has 2 kB, so that a stalled reader is soon behind."""
     await _opened(input.begin)
     for number in range(input.updates):
         ctx.progress(done=number + 1, total=input.updates, message=f"{number} " + "😀" * 480, step="😀" * 80)
@@ -36,6 +36,6 @@ async def _opened(gate: Path) -> None:
 
 @job("looks-inside")
 async def looks_inside(ctx: Context) -> dict[str, int]:
-    """How many tasks and files the server has now."""
+    """Counts the tasks and open files of the server."""
     files = os.listdir("/proc/self/fd")  # noqa: PTH208 - names are enough
     return {"tasks": len(asyncio.all_tasks()), "files": len(files)}

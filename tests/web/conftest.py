@@ -1,4 +1,4 @@
-"""The servers of these tests must not have made a mistake by the end, whatever they were sent."""
+"""Servers whose logs are checked at the end: whatever they were sent, no unexpected error may be in them."""
 
 from collections.abc import Iterator
 
@@ -8,25 +8,31 @@ from tests.support.process import ServerProcess
 from tests.support.proxy import PrefixProxy
 from tests.support.serving import TEST_JOBS, Serving
 
-MISTAKES = ("an endpoint failed", "Unhandled exception", "Error handling request", "a turn failed", "unexpected domain")
+UNEXPECTED = (
+    "an endpoint failed",
+    "Unhandled exception",
+    "Error handling request",
+    "a turn failed",
+    "unexpected domain",
+)
 
 
-def assert_no_mistakes(server: ServerProcess) -> None:
+def assert_no_unexpected_errors(server: ServerProcess) -> None:
     log = server.log()
-    found = [line for line in log.splitlines() if line.startswith("Traceback") or any(m in line for m in MISTAKES)]
+    found = [line for line in log.splitlines() if line.startswith("Traceback") or any(m in line for m in UNEXPECTED)]
     assert not found, log[log.index(found[0]) - 500 :][:4000]
 
 
 @pytest.fixture(scope="module")
 def server(shared_server: ServerProcess) -> Iterator[ServerProcess]:
-    """The module's server, whose log is read at the end."""
+    """The module's server, whose log is checked at the end."""
     yield shared_server
-    assert_no_mistakes(shared_server)
+    assert_no_unexpected_errors(shared_server)
 
 
 @pytest.fixture
 def serving(serving: Serving) -> Iterator[Serving]:
-    """Starts servers, whose logs are read at the end."""
+    """Starts servers, whose logs are checked at the end."""
     started: list[ServerProcess] = []
 
     def serve(*arguments: object, **options: object) -> ServerProcess:
@@ -36,7 +42,7 @@ def serving(serving: Serving) -> Iterator[Serving]:
 
     yield serve
     for server in started:
-        assert_no_mistakes(server)
+        assert_no_unexpected_errors(server)
 
 
 @pytest.fixture(scope="module")
@@ -47,9 +53,9 @@ def proxy() -> Iterator[PrefixProxy]:
 
 @pytest.fixture(scope="module")
 def published(proxy: PrefixProxy) -> Iterator[ServerProcess]:
-    """A server behind `proxy` that knows where it is public; its log is read at the end."""
+    """A server behind `proxy` that knows its public URL; its log is checked at the end."""
     public = {"HEADWAY_PUBLIC_URL": proxy.url}
     with ServerProcess(":memory:", "--jobs", str(TEST_JOBS), env=public) as server:
         proxy.upstream_port = server.port
         yield server
-        assert_no_mistakes(server)
+        assert_no_unexpected_errors(server)

@@ -10,7 +10,7 @@ from tests.support.receiving import connects
 
 @pytest.fixture
 def trap() -> Iterator[socket.socket]:
-    """Listens on the loopback, where nobody may come; `connects` starts with the test."""
+    """A listening socket to which nothing may connect. Clears `connects`."""
     with socket.create_server(("127.0.0.1", 0)) as listener:
         listener.setblocking(False)
         connects.clear()
