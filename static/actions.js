@@ -1,4 +1,4 @@
-// The buttons of one job: cancel, run again, delete with a second question. Used by the list and the detail view.
+// The buttons of one job: cancel, run again, and delete with a confirmation. Used by the list and the detail view.
 
 import { cancelJob, deleteJob, explain, Problem, retryJob } from "./api.js";
 import { h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
@@ -11,7 +11,7 @@ import { whyReadOnly } from "./session.js";
  * @typedef {object} ActionOptions
  * @property {import("./store.js").JobStore} store
  * @property {(job: Job) => void} onRetried      with the new job
- * @property {() => void} onFocusLost  the focused button is gone and none of this job's is left
+ * @property {() => void} onFocusLost  the focused button is gone and the job has no other
  */
 
 export class JobActions {
@@ -33,10 +33,10 @@ export class JobActions {
     this.cancel = button("Cancel", () => void this.#cancel());
     this.retry = button("Run again", () => void this.#retry());
     this.remove = button("Delete…", () => this.#allowed() && this.#ask(true));
-    // "Keep" stands where "Delete…" was, or, where lines break, the question: a double click changes nothing.
+    // "Keep" takes the place of "Delete…", or the question does where lines wrap: a double click deletes nothing.
     this.confirm = button("Delete", () => void this.#delete(), "danger");
     this.keep = button("Keep", () => this.#ask(false));
-    this.question = h("span", { class: "question" }, "Delete it with its files?");
+    this.question = h("span", { class: "question" }, "Delete the job and its files?");
     this.notice = h("p", { class: "action-notice", role: "status", hidden: true });
     this.answers = h("span", { class: "answers" }, this.confirm, this.keep);
     this.element = h("div", { class: "actions" }, this.notice,
@@ -46,12 +46,12 @@ export class JobActions {
     });
   }
 
-  /** @param {Job} job @param {string} name what the buttons say they act on */
+  /** @param {Job} job @param {string} name  the job's name in the buttons' labels */
   update(job, name) {
     this.#job = job;
     this.#name = name;
     const ended = isTerminal(job);
-    // Said from the click on: the server's own word comes with the next state.
+    // Shown from the click on; the server confirms it with the next state.
     const stopping = (job.cancelRequested || this.#cancelling) && !ended;
     const focused = this.element.contains(document.activeElement) ? document.activeElement : null;
     setHidden(this.cancel, ended || this.#asking);
@@ -67,7 +67,7 @@ export class JobActions {
     this.#markReadOnly();
   }
 
-  /** Not `disabled`: what a control would do, and why it does not, can still be found with the keyboard. */
+  /** Not `disabled`, so that the keyboard can still reach a button and the reason why it does nothing. */
   #markReadOnly() {
     const why = whyReadOnly();
     for (const button of [this.cancel, this.retry, this.remove]) {
@@ -78,7 +78,7 @@ export class JobActions {
     }
   }
 
-  /** A tap shows no title, so the reason is said there too. */
+  /** Touch screens show no titles, so a tap shows the reason as a notice. */
   #allowed() {
     const why = whyReadOnly();
     if (why) setTextOrHide(this.notice, why);
@@ -126,7 +126,7 @@ export class JobActions {
     });
   }
 
-  /** One call at a time; its failure is told beside the buttons. @param {() => Promise<void>} call */
+  /** Makes one call at a time and shows its failure beside the buttons. @param {() => Promise<void>} call */
   async #act(call) {
     if (this.#busy) return;
     this.#busy = true;
@@ -134,7 +134,7 @@ export class JobActions {
     try {
       await call();
     } catch (problem) {
-      await this.#tellFailure(problem);
+      await this.#showFailure(problem);
     } finally {
       this.#busy = false;
       this.#redraw();
@@ -142,11 +142,11 @@ export class JobActions {
   }
 
   /** @param {unknown} problem */
-  async #tellFailure(problem) {
+  async #showFailure(problem) {
     const id = this.#job?.jobId;
     const status = problem instanceof Problem ? problem.status : 0;
-    setTextOrHide(this.notice, status === 409 ? "Too late: it had already ended." : explain(problem));
-    // What is shown is out of date: the job has ended, or is gone.
+    setTextOrHide(this.notice, status === 409 ? "Too late: the job has already ended." : explain(problem));
+    // The shown state is out of date: the job has ended or is gone.
     if (id && [404, 409, 410].includes(status)) await refetch(this.options.store, id).catch(() => {});
   }
 

@@ -1,11 +1,11 @@
-// Tells a screen reader when jobs start and end, and when the connection is lost; never the ticks.
+// Announces to screen readers when jobs start and end and when the connection is lost, but not each tick.
 
 import { byId, setText } from "./dom.js";
 import { isTerminal } from "./format.js";
 
 /** @typedef {import("./watch-job.js").Job} Job */
 
-/** News of this span are said together, so that thirty jobs do not talk over one another. */
+/** News of this interval are announced together, so that thirty jobs do not interrupt one another. */
 const GATHER_MS = 1000;
 const MOST_AT_ONCE = 3;
 
@@ -21,17 +21,17 @@ export class Announcer {
 
   /**
    * @param {Job} job
-   * @param {Job} before  what was known of it: news is only what changed while this page looked on
+   * @param {Job} before  its previous state: only changes are news
    * @param {string} name
    */
   job(job, before, name) {
     if (job.status === before.status) return;
-    if (isTerminal(job)) this.say(`${name} ${job.status}`);
-    else if (job.status === "running") this.say(`${name} started`);
+    if (isTerminal(job)) this.announce(`${name} ${job.status}`);
+    else if (job.status === "running") this.announce(`${name} started`);
   }
 
   /** @param {string} text */
-  say(text) {
+  announce(text) {
     this.#news.push(text);
     this.#timer ??= setTimeout(() => this.#speak(), GATHER_MS);
   }
@@ -39,9 +39,9 @@ export class Announcer {
   #speak() {
     this.#timer = undefined;
     const more = this.#news.length - MOST_AT_ONCE;
-    const said = this.#news.slice(0, MOST_AT_ONCE);
-    if (more > 0) said.push(`and ${more} more`);
+    const spoken = this.#news.slice(0, MOST_AT_ONCE);
+    if (more > 0) spoken.push(`and ${more} more`);
     this.#news = [];
-    setText(this.region, said.join(". "));
+    setText(this.region, spoken.join(". "));
   }
 }

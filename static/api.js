@@ -1,4 +1,4 @@
-// Every call this page makes to the server, and what its refusals mean.
+// Every request that the page makes, and the errors that the server answers with.
 
 import { request, retryAfterS, Unreachable } from "./stream.js";
 
@@ -17,10 +17,10 @@ import { request, retryAfterS, Unreachable } from "./stream.js";
  */
 /** @typedef {{pointer: string, detail: string}} FieldError */
 
-/** Links are relative to the page, so the server may live under a path prefix. */
+/** Links are relative to the page, so the server may be mounted under a path prefix. */
 const root = new URL(".", document.baseURI);
 
-/** @param {string} path @param {Record<string, string | number | null>} [query] nulls are left out */
+/** @param {string} path @param {Record<string, string | number | null>} [query] nulls are omitted */
 export function at(path, query = {}) {
   const url = new URL(path, root);
   for (const [name, value] of Object.entries(query)) {
@@ -32,23 +32,23 @@ export function at(path, query = {}) {
 /** @param {string} id */
 export const jobUrl = (id) => at(`jobs/${encodeURIComponent(id)}`);
 
-/** @param {string} id @param {string} name @param {boolean} [inline] to look at, not to keep */
+/** @param {string} id @param {string} name @param {boolean} [inline] to view instead of download */
 export const fileUrl = (id, name, inline = false) =>
   at(`jobs/${encodeURIComponent(id)}/files/${encodeURIComponent(name)}`, inline ? { inline: "true" } : {});
 
 /**
- * Where the result stands if that is a resource of its own, as the job's handler said; else null.
+ * The URL of the result if the job's handler made it a resource of its own; else null.
  *
  * @param {Job} job
  */
 export function resourceUrl({ jobId, resultUrl }) {
   if (!resultUrl) return null;
-  // A path belongs to the server, under whatever prefix the page finds it.
+  // A path is relative to the server, including the prefix that it is mounted under.
   const url = resultUrl.startsWith("/") ? at(`.${resultUrl}`) : new URL(resultUrl);
   return url.pathname.endsWith(`/jobs/${jobId}/result`) ? null : url;
 }
 
-/** A refusal, as `application/problem+json` (RFC 9457) tells it. */
+/** An error response: `application/problem+json` (RFC 9457). */
 export class Problem extends Error {
   /**
    * @param {number} status
@@ -65,16 +65,16 @@ export class Problem extends Error {
   }
 }
 
-/** Server time minus this browser's: job times are the server's, and clocks differ. */
+/** The server's time minus the browser's: jobs have the server's times, and clocks differ. */
 let clockOffsetMs = 0;
 
-/** What the server's clock says now, to about a second. */
+/** The server's current time, to about a second. */
 export const serverNow = () => Date.now() + clockOffsetMs;
 
-/** @param {string | null} date the `Date` header, cut to whole seconds: half a second is its mean error */
+/** @param {string | null} date the `Date` header, truncated to whole seconds: half a second on average */
 function setClock(date) {
   const serverMs = date === null ? NaN : Date.parse(date) + 500;
-  // Within a second the clocks agree as far as this can tell.
+  // Differences of about a second cannot be measured this way.
   if (!Number.isNaN(serverMs)) {
     const offsetMs = serverMs - Date.now();
     clockOffsetMs = Math.abs(offsetMs) < 1500 ? 0 : offsetMs;
@@ -82,14 +82,14 @@ function setClock(date) {
 }
 
 /** @type {() => void} */
-let tellRefused = () => {};
+let onUnauthorized = () => {};
 
-/** @param {() => void} listener called when a call was refused because nobody is signed in (any more) */
-export const whenRefused = (listener) => (tellRefused = listener);
+/** @param {() => void} listener called when a request fails with 401: there is no session, or it has ended */
+export const whenUnauthorized = (listener) => (onUnauthorized = listener);
 
-/** For those who ask the server by themselves. @param {number} status */
+/** For modules that make their own requests. @param {number} status */
 export function noteStatus(status) {
-  if (status === 401) tellRefused();
+  if (status === 401) onUnauthorized();
 }
 
 /**
@@ -112,7 +112,7 @@ export async function send(method, url, { json, signal } = {}) {
 }
 
 /**
- * `send` for all but the session's own calls: a refusal is noticed.
+ * `send` for all requests but the session's own: a 401 is reported.
  *
  * @param {string} method
  * @param {URL} url
@@ -158,7 +158,7 @@ export async function cancelJob(id) {
   return { stopped: response.status === 204 };
 }
 
-/** @param {string} id @returns {Promise<{deleted: boolean}>} false: it goes once it has stopped */
+/** @param {string} id @returns {Promise<{deleted: boolean}>} false: it will be deleted once it has stopped */
 export async function deleteJob(id) {
   const { response } = await call("DELETE", at(`jobs/${encodeURIComponent(id)}`, { purge: "true" }));
   return { deleted: response.status === 204 };
@@ -168,7 +168,7 @@ export async function deleteJob(id) {
 export const retryJob = async (id) => (await call("POST", at(`jobs/${encodeURIComponent(id)}/retry`))).body;
 
 /**
- * One webhook's way to its receiver.
+ * The delivery of one webhook to its receiver.
  *
  * @typedef {object} Delivery
  * @property {string} deliveryId
@@ -195,14 +195,14 @@ export async function redeliver(id, deliveryId) {
 }
 
 /**
- * Submits a job. XMLHttpRequest, because fetch tells nothing of an upload's progress.
+ * Submits a job. By XMLHttpRequest, because fetch does not report an upload's progress.
  *
  * @param {object} job
  * @param {string} job.type
- * @param {Record<string, string | null>} job.options  as query parameters; nulls are left out
+ * @param {Record<string, string | null>} job.options  as query parameters; nulls are omitted
  * @param {unknown} job.input
  * @param {Map<string, File>} job.files
- * @param {string} job.key  the same for a repeat of the same submission, so that it cannot run twice
+ * @param {string} job.key  the idempotency key: the same when a submission is repeated, so that it cannot run twice
  * @param {(sent: number, total: number) => void} onUpload  bytes
  * @param {AbortSignal} signal
  * @returns {Promise<Job>}
@@ -237,7 +237,7 @@ export function submitJob({ type, options, input, files, key }, onUpload, signal
 /** @param {string} json @param {Map<string, File>} files */
 function multipart(json, files) {
   const form = new FormData();
-  // A text part, not a Blob: FormData gives every Blob a file name, and that makes it a file.
+  // A text part, not a Blob: FormData gives every Blob a file name, which makes it a file.
   form.append("input", json);
   for (const [name, file] of files) form.append(name, file, file.name);
   return form;
@@ -252,12 +252,15 @@ function parse(text) {
   }
 }
 
-/** @param {unknown} problem what to tell a person when a call failed */
+/** The message for users when a request has failed. @param {unknown} problem */
 export function explain(problem) {
-  if (problem instanceof Unreachable) return "The server cannot be reached. Nothing was changed here; try again.";
+  if (problem instanceof Unreachable) return "The server cannot be reached. Try again.";
   if (!(problem instanceof Problem)) return String(problem);
-  if (problem.status === 401) return "The session had ended, so nothing was changed. Sign in and try again.";
-  const what = problem.detail ? `${problem.message}: ${problem.detail}` : `${problem.message}.`;
-  // 429 and 503: not this time, but there is nothing wrong with what was asked.
+  if (problem.status === 401) return "Your session has ended, so nothing was changed. Sign in and try again.";
+  const what = sentence(problem.detail ? `${problem.message}: ${problem.detail}` : problem.message);
+  // 429 and 503: the request was valid and may succeed later.
   return problem.retryAfter === null ? what : `${what} Try again in ${Math.ceil(problem.retryAfter)} s.`;
 }
+
+/** @param {string} text with a full stop, unless it ends a sentence already */
+const sentence = (text) => (/[.!?…]$/.test(text) ? text : `${text}.`);

@@ -1,4 +1,4 @@
-// Wires the page together: job types and form, list, detail view, connection state, address.
+// Connects the parts of the page: job types and form, list, detail view, connection state, address.
 
 import { explain, getJobTypes } from "./api.js";
 import { Announcer } from "./announce.js";
@@ -8,7 +8,7 @@ import { JobForm } from "./form.js";
 import { isTerminal } from "./format.js";
 import { JobList } from "./list.js";
 import { keepLive } from "./live.js";
-import { askSession, mayLook, onSession, session } from "./session.js";
+import { askSession, hasAccess, onSession, session } from "./session.js";
 import { SignInView } from "./sign-in.js";
 import { JobStore } from "./store.js";
 import { Unreachable } from "./stream.js";
@@ -22,44 +22,44 @@ const types = new Map();
 const titleOf = (/** @type {string} */ name) => types.get(name)?.title ?? name;
 const nameOf = (/** @type {Job} */ job) => job.label || titleOf(job.type);
 
-/** What the page knows of jobs; for the console and for tests. */
+/** The jobs that the page holds. Exported for the console and for tests. */
 export const store = new JobStore();
 const announcer = new Announcer();
 const list = new JobList(store, titleOf, openRetried);
-const detail = new DetailView(store, titleOf, openRetried, (news) => announcer.say(news));
+const detail = new DetailView(store, titleOf, openRetried, (news) => announcer.announce(news));
 const signInView = new SignInView();
 const who = new Who();
-/** Fires when the page is left, put aside for "back", or locked: then nothing is followed. */
+/** Aborted when the page is left, kept for "back", or locked: then no stream is open. */
 let stop = new AbortController();
 stop.abort();
-/** Whose page this is, once it has been somebody's. @type {string | null} */
+/** The identity that the page has been shown to, if any. @type {string | null} */
 let shownTo = null;
-/** What had the keyboard's focus when the session ended. @type {Element | null} */
+/** The element that had the focus when the session ended. @type {Element | null} */
 let focused = null;
 
 store.subscribe((_id, job, before) => {
   if (job && before) announcer.job(job, before, nameOf(job));
 });
-// Not "#jobs-title": the address belongs to the views.
+// The link cannot be "#jobs-title", because the fragment selects the view.
 byId("skip").addEventListener("click", (event) => {
   event.preventDefault();
-  if (!mayLook()) signInView.focus();
+  if (!hasAccess()) signInView.focus();
   else (openId() ? byId("detail-title") : byId("jobs-title")).focus();
 });
 addEventListener("hashchange", () => route(true));
 addEventListener("pagehide", leave);
 addEventListener("pageshow", (event) => event.persisted && void askSession());
-// All tabs share one session: another one may have signed out, or in as somebody else.
+// All tabs share one session: another tab may have signed out, or signed in with another key.
 addEventListener("focus", () => session()?.keyNeeded && void askSession());
 setInterval(retitle, 1000);
-onSession(() => (mayLook() ? enter() : lock()));
+onSession(() => (hasAccess() ? enter() : lock()));
 void askSession((problem) => showConnection(problem instanceof Unreachable ? "offline" : "reconnecting"));
 
-/** Somebody is signed in, or nobody needs to be: the app runs from here on. */
+/** Starts the app: a user has signed in, or no key is required. */
 function enter() {
   const now = session();
   const identity = `${now?.owner} ${now?.admin}`;
-  // Another one's jobs and what they typed are none of this one's business: nothing of it is kept.
+  // Nothing is kept of what another user saw or typed.
   if (shownTo !== null && shownTo !== identity) return location.reload();
   const again = shownTo !== null;
   shownTo = identity;
@@ -78,27 +78,27 @@ function enter() {
   if (wasLocked) giveFocusBack();
 }
 
-/** Stops following; what is shown and typed stays. */
+/** Closes the streams; what is shown and typed stays. */
 function leave() {
   stop.abort();
   detail.close();
 }
 
-/** A key is needed, or needed again. */
+/** Shows the sign-in form: a key is required, or required again. */
 function lock() {
   const again = shownTo !== null;
   if (!stop.signal.aborted) focused = document.activeElement;
   leave();
   for (const id of ["home", "detail", "connection"]) setHidden(byId(id), true);
   who.show(null);
-  signInView.show(again ? "Your session has ended. Sign in to go on: what you had typed is still there." : "");
+  signInView.show(again ? "Your session has ended. Sign in again to continue: what you typed is still there." : "");
   retitle();
 }
 
 function giveFocusBack() {
   if (focused instanceof HTMLElement && focused.checkVisibility()) focused.focus();
   else (openId() ? byId("detail-title") : byId("start-title")).focus({ preventScroll: true });
-  announcer.say("Signed in");
+  announcer.announce("Signed in");
 }
 
 /** @param {Job} job */
@@ -107,7 +107,7 @@ function openRetried(job) {
   location.hash = `#/jobs/${job.jobId}`;
 }
 
-/** The address decides what is shown, so reload, back and bookmarks work. @param {boolean} moved */
+/** Shows the view that the address selects, so that reload, back and bookmarks work. @param {boolean} moved */
 function route(moved) {
   if (stop.signal.aborted) return;
   const id = openId();
@@ -144,16 +144,16 @@ function showConnection(state, everyS = 0) {
     live: "Live",
     reconnecting: "Reconnecting…",
     polling: `Polling every ${Math.round(everyS)} s`,
-    offline: "Offline, trying again",
+    offline: "Offline, retrying",
   };
   pill.dataset.state = state;
   setText(byId("connection-word"), words[state]);
   if (state !== before && (state !== "live" || before !== "connecting")) {
-    announcer.say({
+    announcer.announce({
       connecting: "",
       live: "Connection restored",
       reconnecting: "Connection lost, reconnecting",
-      polling: "Live updates are not available, polling instead",
+      polling: "Live updates are unavailable, polling instead",
       offline: "Offline",
     }[state]);
   }
@@ -165,8 +165,8 @@ async function loadTypes() {
     drawTypes();
     list.redraw();
   } catch (problem) {
-    setTextOrHide(byId("types-notice"), `The job types could not be read. ${explain(problem)}`);
-    setTimeout(() => mayLook() && types.size === 0 && void loadTypes(), 5000);
+    setTextOrHide(byId("types-notice"), `The job types could not be loaded. ${explain(problem)}`);
+    setTimeout(() => hasAccess() && types.size === 0 && void loadTypes(), 5000);
   }
 }
 
@@ -192,11 +192,11 @@ function typeChoice(type) {
     type.available ? null : h("span", { class: "type-reason" }, `Not available: ${reason}`)));
 }
 
-/** Descriptions are docstrings, where names stand in backticks. @param {string} text */
+/** Descriptions are docstrings, which mark names with backticks. @param {string} text */
 const withCode = (text) =>
   text.split("`").map((part, index) => (index % 2 === 1 ? h("code", { class: "code" }, part) : part));
 
-/** Forms are kept, so what was typed is still there after a look at another type. @type {Map<string, JobForm>} */
+/** Forms are kept, so that what was typed is still there after switching types. @type {Map<string, JobForm>} */
 const forms = new Map();
 
 /** @param {JobType} type */
@@ -209,13 +209,13 @@ function showForm(type) {
   byId("form-place").replaceChildren(form.element);
 }
 
-/** The tab says how far things are while another one is in front. */
+/** Shows progress in the title, which is visible while another tab is in front. */
 function retitle() {
   const id = openId();
   const job = id ? store.get(id) : null;
   const active = store.active().length;
   const progress = job && !isTerminal(job) && job.progress !== null ? `${Math.floor(job.progress)}% ` : "";
   const shown = job ? `${progress}${nameOf(job)} · Headway` : active ? `(${active}) Headway` : "Headway";
-  const title = session() && !mayLook() ? "Sign in · Headway" : shown;
+  const title = session() && !hasAccess() ? "Sign in · Headway" : shown;
   if (document.title !== title) document.title = title;
 }

@@ -1,11 +1,11 @@
-// A job's progress bar. Its value is always one that the server sent, digit for digit.
+// A job's progress bar. Its value is always exactly one that the server sent.
 
 import { h, setAttribute } from "./dom.js";
 import { spokenProgress, statusOf } from "./format.js";
 
 /** @typedef {import("./watch-job.js").Job} Job */
 
-/** Moves the fill in from the left; moving costs no layout, and unlike scaling keeps its end round.
+/** Moves the fill in from the left. Unlike a width it costs no layout, and unlike scaling it keeps the end round.
  * @param {number} share 0 to 1 */
 export const fillTransform = (share) => `translateX(${(share - 1) * 100}%)`;
 
@@ -24,7 +24,7 @@ export class ProgressBar {
     setAttribute(this.element, "aria-valuenow", job.progress);
     setAttribute(this.element, "aria-valuetext", spokenProgress(job));
     setAttribute(this.element, "data-status", statusOf(job).key);
-    // Nothing moves before the job does: a queued or ended one without a figure is just empty.
+    // Only a running job is animated: without a figure, the bar of a queued or ended job is empty.
     setAttribute(this.element, "data-indeterminate", !known && job.status === "running");
     const transform = fillTransform((job.progress ?? 0) / 100);
     if (this.fill.style.transform !== transform) this.fill.style.transform = transform;

@@ -1,4 +1,4 @@
-// What a job told others: its webhooks, how far each has come, and a way to send one again.
+// The webhooks of a job: the state of each delivery, and a button to send it again.
 
 import { explain, getDeliveries, Problem, redeliver, serverNow } from "./api.js";
 import { byId, h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
@@ -8,12 +8,12 @@ import { Unreachable } from "./stream.js";
 
 /** @typedef {import("./api.js").Delivery} Delivery */
 
-/** An attempt that is due is under way, or about to be: it is looked at again after these times. */
-const FIRST_LOOK_MS = 1_500;
-const LONGEST_LOOK_MS = 30_000;
-/** From when an attempt is due until its outcome can be known. */
+/** Intervals at which a delivery is polled while an attempt is due or in flight. */
+const FIRST_POLL_MS = 1_500;
+const LONGEST_POLL_MS = 30_000;
+/** How long after it is due an attempt usually has an outcome. */
 const ATTEMPT_MS = 1_000;
-/** A browser's timers count no further. */
+/** The longest delay that browsers' timers support. */
 const LONGEST_TIMER_MS = 2 ** 31 - 1;
 
 const STATUSES = {
@@ -30,11 +30,11 @@ export class DeliveriesView {
   #items = new Map();
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
-  #lookMs = FIRST_LOOK_MS;
+  #pollMs = FIRST_POLL_MS;
 
-  /** @param {(news: string) => void} say  to who cannot see it */
-  constructor(say) {
-    this.say = say;
+  /** @param {(news: string) => void} announce  to screen readers */
+  constructor(announce) {
+    this.announce = announce;
     this.part = byId("detail-deliveries-part");
     this.list = byId("deliveries");
     this.notice = byId("deliveries-notice");
@@ -57,9 +57,9 @@ export class DeliveriesView {
     clearTimeout(this.#timer);
   }
 
-  /** Something has happened: deliveries may have been added, or have come further. */
+  /** Fetches the deliveries after a change of the job, which may have added or advanced some. */
   refresh() {
-    this.#lookMs = FIRST_LOOK_MS;
+    this.#pollMs = FIRST_POLL_MS;
     void this.#fetch();
   }
 
@@ -76,9 +76,9 @@ export class DeliveriesView {
     } catch (problem) {
       if (stop.signal.aborted) return;
       if (!(problem instanceof Problem || problem instanceof Unreachable)) throw problem;
-      // Whether there is a connection is told elsewhere; but what stands here may not be true any more.
-      if (this.#items.size > 0) setTextOrHide(this.notice, "This may be out of date: it could not be read just now.");
-      this.#fetchIn(LONGEST_LOOK_MS);
+      // The connection state is shown elsewhere; but what is shown here may be out of date.
+      if (this.#items.size > 0) setTextOrHide(this.notice, "This may be out of date: it could not be refreshed.");
+      this.#fetchIn(LONGEST_POLL_MS);
     }
   }
 
@@ -90,7 +90,7 @@ export class DeliveriesView {
       const before = item.element.dataset.status;
       item.update(delivery, nowMs);
       const { word } = STATUSES[delivery.status];
-      if (before && before !== delivery.status) this.say(`${delivery.event}: ${word}`);
+      if (before && before !== delivery.status) this.announce(`${delivery.event}: ${word}`);
     }
     const wanted = new Set(deliveries.map((delivery) => delivery.deliveryId));
     for (const [id, item] of this.#items) {
@@ -98,7 +98,7 @@ export class DeliveriesView {
       item.element.remove();
       this.#items.delete(id);
     }
-    // Newest first, like the list of jobs; one that stands where it belongs is not touched, and keeps the focus.
+    // Newest first, like the list of jobs. An item that is in its place is not moved, so that it keeps the focus.
     let place = this.list.firstElementChild;
     for (const { deliveryId } of deliveries) {
       const element = /** @type {DeliveryItem} */ (this.#items.get(deliveryId)).element;
@@ -106,7 +106,7 @@ export class DeliveriesView {
       else this.list.insertBefore(element, place);
     }
     setHidden(this.part, deliveries.length === 0);
-    this.#lookAgain(deliveries, nowMs);
+    this.#schedulePoll(deliveries, nowMs);
   }
 
   /** @param {Delivery} delivery */
@@ -120,19 +120,19 @@ export class DeliveriesView {
   }
 
   /**
-   * Nothing tells of an attempt: while one is to come, this asks once after it, then ever more seldom.
+   * There are no events for attempts: this polls once after an attempt is due, then at growing intervals.
    *
    * @param {Delivery[]} deliveries
    * @param {number} nowMs
    */
-  #lookAgain(deliveries, nowMs) {
+  #schedulePoll(deliveries, nowMs) {
     const pending = deliveries.filter(({ status }) => status === "pending");
     if (pending.length === 0 || document.hidden) return;
     const due = pending.map(({ nextAttemptAt }) => (nextAttemptAt ? Date.parse(nextAttemptAt) : nowMs));
     const untilMs = Math.min(...due) + ATTEMPT_MS - nowMs;
-    const overdue = untilMs < this.#lookMs;
-    this.#fetchIn(overdue ? this.#lookMs : untilMs);
-    if (overdue) this.#lookMs = Math.min(this.#lookMs * 2, LONGEST_LOOK_MS);
+    const overdue = untilMs < this.#pollMs;
+    this.#fetchIn(overdue ? this.#pollMs : untilMs);
+    if (overdue) this.#pollMs = Math.min(this.#pollMs * 2, LONGEST_POLL_MS);
   }
 
   /** @param {number} ms */
@@ -205,7 +205,7 @@ class DeliveryItem {
     return !this.busy && !this.#beingSent;
   }
 
-  /** Not `disabled`: the keyboard's focus stays on it while the webhook is on its way. */
+  /** Not `disabled`, so that the button keeps the focus while the webhook is being sent. */
   #mark() {
     const why = whyReadOnly();
     setAttribute(this.again, "aria-disabled", (why !== "" || !this.idle) && "true");

@@ -1,10 +1,10 @@
-// One job in full, followed by its own stream: state, times, log, input, result, files.
+// All about one job, from its own stream: state, times, log, input, result, files.
 
 import { JobActions } from "./actions.js";
 import { at, fileUrl, getJob, getLog, jobUrl, noteStatus, Problem, resourceUrl, serverNow } from "./api.js";
 import { ProgressBar } from "./bar.js";
 import { DeliveriesView } from "./deliveries.js";
-import { byId, h, paced, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
+import { byId, h, setAttribute, setHidden, setText, setTextOrHide, throttled } from "./dom.js";
 import {
   activityLine, bytes, dateAndTime, duration, isTerminal, percent, progressLine, silenceLine,
 } from "./format.js";
@@ -15,7 +15,7 @@ import { followJob } from "./watch-job.js";
 
 /** @typedef {import("./watch-job.js").Job} Job */
 
-/** Types of files that a browser can show in a sandbox without harm. */
+/** Types of files that are safe to view in a sandboxed tab. */
 const VIEWABLE = /^(text\/|image\/|application\/json\b)/;
 
 export class DetailView {
@@ -23,7 +23,7 @@ export class DetailView {
   #stop = null;
   #id = "";
   /**
-   * The parts that only the status resource has.
+   * The parts that only the job's status resource contains.
    *
    * @type {{input?: unknown, result?: unknown, ended: boolean} | null}
    */
@@ -34,9 +34,9 @@ export class DetailView {
    * @param {import("./store.js").JobStore} store
    * @param {(type: string) => string} titleOf
    * @param {(job: Job) => void} onRetried
-   * @param {(news: string) => void} say
+   * @param {(news: string) => void} announce
    */
-  constructor(store, titleOf, onRetried, say) {
+  constructor(store, titleOf, onRetried, announce) {
     this.store = store;
     this.titleOf = titleOf;
     this.heading = byId("detail-title");
@@ -45,19 +45,19 @@ export class DetailView {
     this.badge = statusBadge();
     this.bar = new ProgressBar();
     this.log = new LogView();
-    this.deliveries = new DeliveriesView(say);
+    this.deliveries = new DeliveriesView(announce);
     this.actions = new JobActions({ store, onRetried, onFocusLost: () => this.heading.focus() });
     byId("detail-badge").append(this.badge.element);
     byId("detail-bar").append(this.bar.element);
     byId("detail-actions").append(this.actions.element);
-    this.ask = paced(() => this.#paint());
+    this.requestPaint = throttled(() => this.#paint());
     store.subscribe((id, job, before) => {
       if (id !== this.#id) return;
       if (before && job?.status !== before.status) this.deliveries.refresh();
-      if (job) this.ask();
+      if (job) this.requestPaint();
       else this.#showMissing("This job was deleted.", "Its record, log, result and files are gone.");
     });
-    setInterval(() => this.#id && !document.hidden && this.ask(), 1000);
+    setInterval(() => this.#id && !document.hidden && this.requestPaint(), 1000);
   }
 
   /** @param {string} id */
@@ -108,7 +108,7 @@ export class DetailView {
     }, signal);
   }
 
-  /** Input and result stand in the status resource alone: once at the start, once at the end. */
+  /** Fetches input and result, which only the status resource contains: once at the start and once at the end. */
   async #fetchFull() {
     const signal = this.#stop?.signal;
     if (!signal || this.#full?.ended) return;
@@ -117,22 +117,22 @@ export class DetailView {
       if (signal.aborted) return;
       this.#full = { input: job.input, result: job.result, ended: isTerminal(job) };
       this.store.accept(job);
-      this.ask();
+      this.requestPaint();
     } catch (problem) {
       if (signal.aborted) return;
       if (problem instanceof Problem) this.#gone(problem.status);
-      // Unreachable: the stream and its polling are at it already, and their end asks again.
+      // Unreachable: the stream reconnects or polls, and this is called again when the job has ended.
     }
   }
 
   /** @param {number} status */
   #gone(status) {
-    // Nobody is signed in any more; whoever signs in again opens this view anew.
+    // The session has ended; signing in opens this view again.
     if (status === 401) return noteStatus(status);
     const held = this.store.get(this.#id);
     if (status === 404 && !held) {
       const why = "It may have expired or been deleted, or the address is wrong.";
-      return this.#showMissing("There is no such job.", why);
+      return this.#showMissing("Job not found", why);
     }
     if (status === 404 || status === 410) return this.store.remove(this.#id);
     if (!held) this.#showMissing("This job cannot be shown.", `The server answered ${status}.`);
@@ -239,7 +239,7 @@ export class DetailView {
     setAttribute(byId("detail-result-link"), "href", at(`jobs/${encodeURIComponent(job.jobId)}/result`).href);
   }
 
-  /** @param {string} state "" when nothing is followed any more */
+  /** @param {string} state "" when the job is no longer followed */
   #showConnection(state) {
     /** @type {Record<string, string>} */
     const words = { live: "live", reconnecting: "reconnecting…", polling: "polling", offline: "offline" };

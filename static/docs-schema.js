@@ -1,4 +1,4 @@
-// JSON Schema for people: names, types, limits; what is nested opens when somebody wants it.
+// Renders JSON Schema for readers: names, types and limits. Nested parts are rendered when they are opened.
 
 import { prose } from "./docs-text.js";
 import { h } from "./dom.js";
@@ -30,7 +30,8 @@ export function typeOf(doc, given) {
   return [name, ...limits].join(", ");
 }
 
-/** What of a schema has named parts: itself, the items of an array, the first such choice. @param {any} doc @param {any} given @returns {any} */
+/** The part of a schema that has properties: itself, the items of an array, or the first such alternative.
+ * @param {any} doc @param {any} given @returns {any} */
 function withParts(doc, given) {
   const schema = resolved(doc, given ?? {});
   if (schema.properties) return schema;
@@ -55,11 +56,11 @@ export function schemaView(doc, schema) {
 function propertyView(doc, name, part, required) {
   const head = [h("span", { class: "name" }, name), required ? h("span", { class: "required" }, " * ") : " ",
     h("span", { class: "type" }, typeOf(doc, part))];
-  const said = prose(resolved(doc, part).description ?? "");
-  if (!withParts(doc, part)) return h("li", {}, ...head, ...said);
+  const description = prose(resolved(doc, part).description ?? "");
+  if (!withParts(doc, part)) return h("li", {}, ...head, ...description);
   const details = h("details", {}, h("summary", {}, ...head));
   details.addEventListener("toggle", () => {
-    if (details.open && details.childElementCount === 1) details.append(...said, schemaView(doc, part));
+    if (details.open && details.childElementCount === 1) details.append(...description, schemaView(doc, part));
   });
   return h("li", {}, details);
 }

@@ -1,4 +1,4 @@
-// The little of Markdown that descriptions use: paragraphs, lists, `code`.
+// The subset of Markdown that descriptions use: paragraphs, lists and `code`.
 
 import { h } from "./dom.js";
 

@@ -1,9 +1,9 @@
-// Sends an operation as it was filled in, and shows the answer; a stream as it comes.
+// Sends a request as filled in and shows the response; a stream is shown as it arrives.
 
 import { h, setHidden } from "./dom.js";
 
 const SHOWN_CHARS = 50_000;
-/** Links are relative to the page, so the server may live under a path prefix. */
+/** Links are relative to the page, so the server may be mounted under a path prefix. */
 const root = new URL(".", document.baseURI);
 
 /** @param {string} method @param {string} path @param {any[]} parameters @param {any} requestBody */
@@ -49,9 +49,10 @@ function request(method, path, fields, body, signal) {
 /** @param {Request} request @param {HTMLElement} output */
 async function send(request, output) {
   try {
-    const answer = await fetch(request);
-    output.textContent = `${answer.status} ${answer.statusText}\n${[...answer.headers].map(([name, value]) => `${name}: ${value}`).join("\n")}\n\n`;
-    const reader = answer.body?.pipeThrough(new TextDecoderStream()).getReader();
+    const response = await fetch(request);
+    const headers = [...response.headers].map(([name, value]) => `${name}: ${value}`);
+    output.textContent = [`${response.status} ${response.statusText}`, ...headers, "", ""].join("\n");
+    const reader = response.body?.pipeThrough(new TextDecoderStream()).getReader();
     let shown = 0;
     for (let part = await reader?.read(); part && !part.done && shown < SHOWN_CHARS; part = await reader?.read()) {
       output.append(part.value.slice(0, SHOWN_CHARS - shown));

@@ -1,4 +1,4 @@
-// Renders `openapi.json`: operations by area, with their schemas, examples and answers, and a way to try each.
+// Renders `openapi.json`: operations by area, with their schemas, examples and responses, and a form to try each.
 
 import { tryIt } from "./docs-try.js";
 import { h, setHidden } from "./dom.js";
@@ -37,7 +37,7 @@ function operationView(doc, { method, path, operation }) {
       h("span", { class: `method ${method}` }, method.toUpperCase()),
       h("span", { class: "path" }, path), h("span", { class: "summary" }, operation.summary)));
   details.dataset.words = `${method} ${path} ${operation.summary} ${operation.description ?? ""}`.toLowerCase();
-  // Made when it is opened: all of them at once are some thousand elements.
+  // Rendered when it is opened: all of them at once are thousands of elements.
   details.addEventListener("toggle", () => {
     if (details.open && details.childElementCount === 1) details.append(bodyView(doc, method, path, operation));
   });
@@ -50,8 +50,8 @@ function bodyView(doc, method, path, operation) {
   const body = h("div", { class: "body" }, ...prose(operation.description ?? ""));
   if (parameters.length > 0) body.append(h("h3", {}, "Parameters"), parametersView(doc, parameters));
   if (operation.requestBody) body.append(h("h3", {}, "Body"), ...contentView(doc, operation.requestBody.content));
-  body.append(h("h3", {}, "Answers"), ...Object.entries(operation.responses).map(
-    ([status, answer]) => answerView(doc, status, answer)));
+  body.append(h("h3", {}, "Responses"), ...Object.entries(operation.responses).map(
+    ([status, response]) => responseView(doc, status, response)));
   body.append(h("h3", {}, "Try it"), tryIt(method, path, parameters, operation.requestBody));
   return body;
 }
@@ -74,15 +74,15 @@ function contentView(doc, content) {
   ]);
 }
 
-/** @param {any} doc @param {string} status @param {any} answer */
-function answerView(doc, status, answer) {
-  const headers = Object.keys(answer.headers ?? {});
-  const links = Object.values(answer.links ?? {});
+/** @param {any} doc @param {string} status @param {any} response */
+function responseView(doc, status, response) {
+  const headers = Object.keys(response.headers ?? {});
+  const links = Object.values(response.links ?? {});
   return h("details", {},
-    h("summary", {}, h("span", { class: "status" }, status), " ", answer.description),
+    h("summary", {}, h("span", { class: "status" }, status), " ", response.description),
     headers.length > 0 ? h("p", { class: "type" }, `Headers: ${headers.join(", ")}`) : null,
-    ...contentView(doc, answer.content ?? {}),
-    links.length > 0 ? h("p", {}, "Leads to: ", ...links.flatMap((/** @type {any} */ link, index) => [
+    ...contentView(doc, response.content ?? {}),
+    links.length > 0 ? h("p", {}, "See also: ", ...links.flatMap((/** @type {any} */ link, index) => [
       index > 0 ? ", " : "", h("a", { href: `#${link.operationId}` }, link.operationId)])) : null);
 }
 
@@ -120,25 +120,25 @@ function openNamed() {
 }
 
 async function start() {
-  const answer = await fetch("openapi.json");
-  if (answer.status === 401) return askForKey();
-  if (!answer.ok) throw new Error(`it was answered with ${answer.status}`);
-  show(await answer.json());
+  const response = await fetch("openapi.json");
+  if (response.status === 401) return askForKey();
+  if (!response.ok) throw new Error(`the server answered ${response.status}`);
+  show(await response.json());
   setHidden(place("notice"), true);
   place("search").addEventListener("input", search);
   addEventListener("hashchange", openNamed);
   openNamed();
 }
 
-/** The cookie of a session lets this page in too. */
+/** Explains how to get access: the cookie of a session is enough for this page. */
 function askForKey() {
-  place("notice").replaceChildren("The description is for those who have an API key. ",
-    h("a", { href: "." }, "Sign in"), " and open this page again; a program sends the header ",
+  place("notice").replaceChildren("The API description requires an API key. ",
+    h("a", { href: "." }, "Sign in"), " and open this page again. Programs send the header ",
     h("code", {}, "Authorization: Bearer hwk_…"), ".");
 }
 
 try {
   await start();
 } catch (error) {
-  place("notice").textContent = `The description could not be read: ${/** @type {Error} */ (error).message}.`;
+  place("notice").textContent = `The API description could not be loaded: ${/** @type {Error} */ (error).message}.`;
 }

@@ -1,7 +1,7 @@
-// The few DOM moves that every view shares. Text only ever enters as text nodes: never as markup.
+// The few DOM operations that all views share. Text is only ever inserted as text nodes, never as markup.
 
 /**
- * Makes an element. Attributes that are null or false are left out; children are nodes or text.
+ * Creates an element. Attributes that are null or false are omitted; children are nodes or text.
  *
  * @template {keyof HTMLElementTagNameMap} Tag
  * @param {Tag} tag
@@ -17,7 +17,7 @@ export function h(tag, attributes = {}, ...children) {
 }
 
 /**
- * Sets an attribute only when it changes: an untouched node costs no style or layout work.
+ * Sets an attribute only if it changes: an unchanged node costs no style or layout work.
  *
  * @param {Element} element
  * @param {string} name
@@ -33,7 +33,7 @@ export function setAttribute(element, name, value) {
 }
 
 /**
- * Sets the text of a node that holds nothing but text, only when it changes.
+ * Sets the text of a node that contains only text, if it changes.
  *
  * @param {Node} node
  * @param {string} text
@@ -43,7 +43,7 @@ export function setText(node, text) {
 }
 
 /**
- * Sets the text and hides the element while there is none.
+ * Sets the text, and hides the element if it is empty.
  *
  * @param {HTMLElement} element
  * @param {string} text
@@ -62,7 +62,7 @@ export function setHidden(element, hidden) {
 }
 
 /**
- * The element with this id; a missing one is a mistake in index.html, so it throws.
+ * The element with this id. A missing one is a mistake in index.html, so this throws.
  *
  * @param {string} id
  * @returns {HTMLElement}
@@ -74,24 +74,24 @@ export function byId(id) {
 }
 
 /**
- * Runs `paint` in an animation frame, at most ten times a second however often it is asked for.
- * The server ticks at that rate too, so painting faster would show nothing new.
+ * Runs `paint` in an animation frame, at most ten times a second however often it is requested.
+ * The server ticks at that rate too, so painting more often would show nothing new.
  *
  * @param {() => void} paint
- * @returns {() => void} ask for a paint
+ * @returns {() => void} requests a paint
  */
-export function paced(paint) {
+export function throttled(paint) {
   const intervalMs = 100;
-  let asked = false;
+  let requested = false;
   let lastMs = -Infinity;
   const run = () => {
-    asked = false;
+    requested = false;
     lastMs = performance.now();
     paint();
   };
   return () => {
-    if (asked) return;
-    asked = true;
+    if (requested) return;
+    requested = true;
     const waitMs = lastMs + intervalMs - performance.now();
     if (waitMs <= 0) requestAnimationFrame(run);
     else setTimeout(() => requestAnimationFrame(run), waitMs);

@@ -1,4 +1,4 @@
-// One form field for each kind of schema: draws it, reads it, fills it, shows its error.
+// One form field for each kind of schema: renders it, reads it, fills it in and shows its error.
 
 import { h, setAttribute, setTextOrHide } from "./dom.js";
 import { humanName, isRecord, kindOf, resolve } from "./schema.js";
@@ -8,23 +8,23 @@ import { humanName, isRecord, kindOf, resolve } from "./schema.js";
  * @typedef {object} Field
  * @property {HTMLElement} element
  * @property {string} pointer               JSON pointer into the input (RFC 6901)
- * @property {() => unknown} read           undefined: leave it out
+ * @property {() => unknown} read           undefined: omit it
  * @property {(value: unknown) => void} fill
- * @property {() => string} check           what is wrong with it, as far as the page can tell; "" if fine
- * @property {(detail: string) => void} showError  "" takes it away
+ * @property {() => string} check           what is wrong with it, as far as the page can check; "" if valid
+ * @property {(detail: string) => void} showError  "" removes it
  * @property {() => void} focus
- * @property {Field[]} children             those in play: none while an optional object is left out
+ * @property {Field[]} children             those that are sent: none while an optional object is omitted
  * @property {{input: HTMLInputElement, mediaType: string} | null} file
  */
 /** @typedef {{name: string, pointer: string, required: boolean, depth: number}} Place */
 
-/** Nesting beyond this is a recursive model, which no finite form can show. */
+/** Deeper nesting is a recursive model, which no finite form can show. */
 const DEEPEST = 4;
 
 let lastId = 0;
 const newId = () => `field-${(lastId += 1)}`;
 
-/** @param {string} name @param {string} [pointer] the object's own */
+/** @param {string} name @param {string} [pointer] the object's */
 export const pointerTo = (name, pointer = "") =>
   `${pointer}/${name.replaceAll("~", "~0").replaceAll("/", "~1")}`;
 
@@ -50,7 +50,7 @@ export function fieldsOf(schema, root, at = { pointer: "", depth: 0 }) {
 function fieldFor(given, root, place) {
   const { schema, nullable } = resolve(given, root);
   const kind = kindOf(schema);
-  // "Required but may be null" is an empty field here too: it is then sent as null.
+  // A required field that may be null can be left empty too: it is then sent as null.
   const optional = !place.required || nullable;
   const empty = place.required && nullable ? null : undefined;
   const title = schema.title ?? humanName(place.name);
@@ -78,7 +78,7 @@ function fieldFor(given, root, place) {
 /** @typedef {HTMLInputElement | HTMLSelectElement | HTMLTextAreaElement} Control */
 
 /**
- * A labelled control with its hint and its error.
+ * A control with its label, hint and error.
  *
  * @param {FieldContext} context
  * @param {Control} control
@@ -131,7 +131,7 @@ function textField(context) {
   });
 }
 
-/** HTML patterns match the whole value, JSON Schema's anywhere in it; the server has the last word.
+/** HTML patterns match the whole value, those of JSON Schema anywhere in it. The server decides.
  * @param {string | undefined} pattern */
 function htmlPattern(pattern) {
   if (!pattern) return null;
@@ -165,7 +165,7 @@ function numberField(context, kind) {
   });
 }
 
-/** The bound itself is excluded; of numbers that are not whole, the server refuses it.
+/** An exclusive bound as an inclusive one. For fractions it stays the bound itself, which the server rejects.
  * @param {number | undefined} bound @param {number} step */
 const beside = (bound, step) => (bound === undefined ? undefined : bound + step);
 
@@ -186,7 +186,7 @@ function dateField(context, kind) {
   });
 }
 
-/** @param {string} at an instant, as a datetime-local control wants it */
+/** @param {string} at an instant, in the format of a datetime-local control */
 function localTime(at) {
   const instant = new Date(at);
   if (Number.isNaN(instant.getTime())) return "";
@@ -250,7 +250,7 @@ function jsonField(context) {
   });
 }
 
-/** A property that can only have one value is shown, and always sent.
+/** A property with only one possible value is shown, and always sent.
  * @param {FieldContext} context @returns {Field} */
 function fixedField({ schema, title, place }) {
   return {
@@ -268,7 +268,7 @@ function objectField({ schema, title, place, optional, empty }, root) {
   const error = h("p", { class: "field-error", hidden: true });
   const body = h("div", { class: "group-body" }, ...children.map((child) => child.element));
   const hint = schema.description ? h("p", { class: "hint" }, schema.description) : null;
-  // Without a switch nobody could tell "leave the object out" from "all its fields are empty".
+  // The checkbox distinguishes "omit the object" from "all its fields are empty".
   const included = optional ? h("input", { type: "checkbox", id: newId() }) : null;
   const legend = included ? h("label", { for: included.id }, included, " ", title) : title;
   const element = h("fieldset", { class: "field group", "data-pointer": place.pointer },
@@ -316,5 +316,5 @@ export function fillAll(fields, values) {
 export const nameOf = (field) =>
   (field.pointer.split("/").at(-1) ?? "").replaceAll("~1", "/").replaceAll("~0", "~");
 
-/** Every field in play, outer ones before inner ones. @param {Field[]} fields @returns {Field[]} */
+/** Every field that is sent, outer ones before inner ones. @param {Field[]} fields @returns {Field[]} */
 export const flatten = (fields) => fields.flatMap((field) => [field, ...flatten(field.children)]);

@@ -1,4 +1,4 @@
-// The "start a job" form: fills in samples, checks, uploads with progress, shows errors where they belong.
+// The "start a job" form: fills in samples, validates, uploads with progress, and shows errors at their fields.
 
 import { explain, Problem, submitJob } from "./api.js";
 import { fillTransform } from "./bar.js";
@@ -15,16 +15,16 @@ import { Unreachable } from "./stream.js";
 /** @typedef {import("./watch-job.js").Job} Job */
 
 /**
- * What goes with any job beside its input, by the names of the API.
+ * The options of any job beside its input, with the names that the API gives them.
  *
  * @type {import("./schema.js").Schema}
  */
 const OPTIONS = {
   properties: {
-    label: { type: "string", maxLength: 200, title: "Label", description: "A name to recognise this job by." },
+    label: { type: "string", maxLength: 200, title: "Label", description: "A name by which you recognise this job." },
     webhookUrl: {
       type: "string", format: "uri", title: "Webhook URL",
-      description: "Gets a signed request when the job starts and when it ends.",
+      description: "Receives a signed request when the job starts and when it ends.",
     },
   },
 };
@@ -32,7 +32,7 @@ const OPTIONS = {
 export class JobForm {
   /** @type {AbortController | null} */
   #upload = null;
-  /** The submission whose fate is unknown, and its key: see #keyFor. */
+  /** The submission whose outcome is unknown, and its key: see #keyFor. */
   #unanswered = { request: "", key: "" };
 
   /**
@@ -65,7 +65,7 @@ export class JobForm {
     this.update();
   }
 
-  /** Another key may have been signed in with. */
+  /** Updates what depends on the session's key. */
   update() {
     const why = whyReadOnly();
     setTextOrHide(this.readOnly, why);
@@ -79,7 +79,7 @@ export class JobForm {
       event.preventDefault();
       void this.#submit();
     });
-    // What was complained about is being mended: the complaint goes, the others stay.
+    // The field is being corrected: its error is removed, the others stay.
     this.element.addEventListener("input", ({ target }) => {
       this.#fieldOf(target)?.showError("");
     });
@@ -100,13 +100,13 @@ export class JobForm {
       const job = await submitJob({ type: this.type.name, options, input, files, key },
         (sent, total) => this.uploadBar.show(sent, total), this.#upload.signal);
       this.#unanswered = { request: "", key: "" };
-      this.#tellSubmitted(job);
+      this.#showSubmitted(job);
       this.onSubmitted(job);
     } catch (problem) {
       const cancelled = this.#upload.signal.aborted;
       if (!cancelled && !(problem instanceof Unreachable)) this.#unanswered = { request: "", key: "" };
-      // How much has arrived is told with a delay: it may have been all, whatever the bar showed.
-      const unsure = "The upload was cancelled. If all of it had arrived, its job is in the list.";
+      // Upload progress is reported with a delay: everything may have arrived, whatever the bar showed.
+      const unsure = "The upload was cancelled. If it had already been received in full, its job is in the list.";
       if (cancelled) setTextOrHide(this.note, unsure);
       else this.#showProblem(problem);
     } finally {
@@ -116,14 +116,14 @@ export class JobForm {
   }
 
   /**
-   * A submission that got no answer, as a cancelled one, may have been accepted. Sent again unchanged it
-   * carries the same Idempotency-Key, so it cannot become two jobs; anything else is a new submission.
+   * A submission without a response, such as a cancelled one, may have been accepted. When it is repeated unchanged,
+   * it has the same Idempotency-Key, so that it cannot become two jobs. Anything else is a new submission.
    *
    * @param {string} request
    */
   #keyFor(request) {
     if (this.#unanswered.request !== request) {
-      // Not crypto.randomUUID(): browsers withhold it from pages on plain http.
+      // Not crypto.randomUUID(), which browsers do not offer to pages on plain HTTP.
       const random = crypto.getRandomValues(new Uint8Array(16));
       const key = [...random].map((byte) => byte.toString(16).padStart(2, "0")).join("");
       this.#unanswered = { request, key };
@@ -139,7 +139,7 @@ export class JobForm {
     return wrong.length === 0;
   }
 
-  /** Every field in play. The input's come first: an option that has the name of one stands back. */
+  /** Every field that is sent. The input's come first: they take precedence over options of the same name. */
   #all() {
     return flatten([...this.fields, ...this.options]);
   }
@@ -227,7 +227,7 @@ export class JobForm {
 
   /** @param {boolean} busy @param {boolean} uploading */
   #setBusy(busy, uploading) {
-    // Not `disabled`: that would throw the keyboard's focus off the button just pressed.
+    // Not `disabled`, so that the button just pressed keeps the focus.
     setAttribute(this.submit, "aria-disabled", busy && "true");
     if (!busy && this.uploadBar.element.contains(document.activeElement)) this.submit.focus();
     setText(this.submit, busy ? "Starting…" : "Start job");
@@ -236,8 +236,8 @@ export class JobForm {
   }
 
   /** @param {Job} job */
-  #tellSubmitted(job) {
-    const link = h("a", { href: `#/jobs/${job.jobId}` }, job.label || "See the job");
+  #showSubmitted(job) {
+    const link = h("a", { href: `#/jobs/${job.jobId}` }, job.label || "View the job");
     this.note.replaceChildren("Started: ", link);
     setHidden(this.note, false);
   }
@@ -250,11 +250,11 @@ function showAt(field, detail) {
   if (folded) folded.open = true;
 }
 
-/** @param {unknown} problem @param {boolean} shown  whether all of it stands at the fields */
+/** @param {unknown} problem @param {boolean} shown  whether all errors are shown at fields */
 function summaryOf(problem, shown) {
-  if (shown) return "Not started: what is marked above needs another look.";
+  if (shown) return "Not started: check the fields marked above.";
   if (problem instanceof Unreachable) {
-    return "The server gave no answer. Starting it again, unchanged, is safe: it cannot become two jobs.";
+    return "The server did not respond. Starting the job again unchanged is safe: it cannot run twice.";
   }
   return explain(problem);
 }
@@ -263,7 +263,7 @@ function summaryOf(problem, shown) {
 const inWords = (pointer) =>
   pointer.split("/").slice(1).map((step) => (/^\d+$/.test(step) ? `item ${Number(step) + 1}` : step)).join(", ");
 
-/** How far the upload is; the job's own progress starts only after it. */
+/** The progress of the upload; the job's own progress begins after it. */
 class UploadBar {
   /** @param {() => void} onCancel */
   constructor(onCancel) {
@@ -284,6 +284,6 @@ class UploadBar {
     this.fill.style.transform = fillTransform(share);
     this.bar.setAttribute("aria-valuenow", String(Math.floor(share * 100)));
     setText(this.text, total === 0 ? "Uploading…"
-      : sent < total ? `Uploading: ${bytes(sent)} of ${bytes(total)}` : "Uploaded; the server is taking it in…");
+      : sent < total ? `Uploading: ${bytes(sent)} of ${bytes(total)}` : "Uploaded; the server is processing it…");
   }
 }

@@ -1,16 +1,16 @@
-// Words for people: numbers, sizes, durations, and what a job is doing. Pure: no DOM and no clock.
+// Text for readers: numbers, sizes, durations, and what a job is doing. Pure: no DOM and no clock.
 
 /** @typedef {import("./watch-job.js").Job} Job */
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const oneDecimal = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
-// Dates as the reader writes them; words and numbers are English, like the rest of the page.
+// Dates are in the reader's locale; words and numbers are English, like the rest of the page.
 const stamp = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium" });
 const clock = new Intl.DateTimeFormat("en", {
   hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23",
 });
 
-/** Running jobs that have said nothing for this long are pointed out. */
+/** Running jobs without an update for this long are marked. */
 const SILENCE_S = 10;
 
 const STATUSES = {
@@ -27,7 +27,7 @@ export const isTerminal = (job) =>
   job.status === "completed" || job.status === "failed" || job.status === "cancelled";
 
 /**
- * What the badge shows; "stopping" is not a status of the API but a cancel that waits to happen.
+ * What the badge shows. "Stopping" is not a status of the API but a requested cancellation.
  *
  * @param {Job} job
  * @returns {{key: string, glyph: string, word: string}}
@@ -40,7 +40,7 @@ export function statusOf(job) {
 /** @param {number} value */
 export const count = (value) => (Number.isInteger(value) ? whole : oneDecimal).format(value);
 
-/** @param {number} value bytes; decimal units, as file managers and disks count */
+/** @param {number} value bytes, in decimal units like those of disks and most file managers */
 export function bytes(value) {
   if (value < 1000) return `${whole.format(value)} B`;
   for (const [size, unit] of /** @type {[number, string][]} */ ([[1e9, "GB"], [1e6, "MB"]])) {
@@ -49,7 +49,7 @@ export function bytes(value) {
   return `${oneDecimal.format(value / 1000)} kB`;
 }
 
-/** @param {number} seconds exact, for what has happened: "12 s", "3 min 5 s", "2 h 10 min" */
+/** @param {number} seconds exact, for the past: "12 s", "3 min 5 s", "2 h 10 min" */
 export function duration(seconds) {
   if (seconds < 0.05) return "less than 0.1 s";
   if (seconds < 9.95) return `${oneDecimal.format(seconds)} s`;
@@ -60,7 +60,7 @@ export function duration(seconds) {
   return minutes ? `${whole.format(Math.floor(s / 3600))} h ${minutes} min` : `${s / 3600} h`;
 }
 
-/** @param {number} seconds rounded, for estimates: a guess that changes every tick is noise */
+/** @param {number} seconds rounded, for estimates, so that they do not change with every tick */
 export function roughly(seconds) {
   if (seconds <= 10) return `${Math.max(1, Math.round(seconds))} s`;
   if (seconds < 58) return `${Math.round(seconds / 5) * 5} s`;
@@ -84,19 +84,19 @@ export const dateAndTime = (at) => stamp.format(new Date(at));
 /** @param {string} at */
 export const timeOfDay = (at) => clock.format(new Date(at));
 
-/** @param {string} at @param {number} nowMs a time today, else with its date */
+/** @param {string} at @param {number} nowMs a time of day, with the date unless it is today */
 function moment(at, nowMs) {
   const sameDay = new Date(at).toDateString() === new Date(nowMs).toDateString();
   return sameDay ? timeOfDay(at) : dateAndTime(at);
 }
 
-/** @param {Job} job "45%", rounded down like the server's own figure; "" while unknown */
+/** @param {Job} job "45%", rounded down as the server does; "" while unknown */
 export const percent = (job) => (job.progress === null ? "" : `${Math.floor(job.progress)}%`);
 
-/** @param {Job} job "420/1,000 rows", "1.2 MB of 3.4 MB", "17 rows"; "" when nothing was counted */
+/** @param {Job} job "420/1,000 rows", "1.2 MB of 3.4 MB", "17 rows"; "" without a count */
 export function amount({ done, total, unit, status }) {
   if (done === null) return "";
-  // All of it is done then, even if the job did not count the last one.
+  // A completed job has done everything, even if it did not count the last item.
   if (status === "completed") return unit === "seconds" ? "" : quantity(total ?? done, unit);
   if (total === null) return quantity(done, unit);
   if (unit === "bytes" || unit === "seconds") return `${quantity(done, unit)} of ${quantity(total, unit)}`;
@@ -115,7 +115,7 @@ export function progressLine(job, nowMs) {
   if (job.status === "queued") return waitingLine(job, nowMs);
   if (isTerminal(job)) return endLine(job);
   const parts = [amount(job)];
-  // "14 s/s" would puzzle anybody.
+  // A rate in seconds per second would be confusing.
   if (job.ratePerSecond !== null && job.unit !== "seconds") {
     parts.push(`${job.unit === "bytes" ? bytes(job.ratePerSecond) : rate(job.ratePerSecond)}/s`);
   }
@@ -141,7 +141,7 @@ function waitingLine(job, nowMs) {
   if (waitS > 0) return `starts at ${moment(/** @type {string} */ (job.runAt), nowMs)}`;
   const parts = [];
   if (job.queuePosition === 1) parts.push("next in the queue");
-  else if (job.queuePosition !== null) parts.push(`${count(job.queuePosition)} in the queue`);
+  else if (job.queuePosition !== null) parts.push(`position ${count(job.queuePosition)} in the queue`);
   else parts.push("waiting for a free slot");
   if (job.etaSeconds !== null) parts.push(`usually takes about ${roughly(job.etaSeconds)}`);
   return parts.join(" · ");
@@ -160,32 +160,32 @@ function endLine(job) {
 /** @param {Job} job step and message, whichever there are */
 export function activityLine(job) {
   if (job.status === "failed" && job.error) return [job.error.title, job.error.detail].filter(Boolean).join(": ");
-  // The step of an ended job is where it was, not what it does.
+  // The last step of a completed job is no longer what it is doing.
   if (job.status === "completed") return job.message ?? "";
   if (job.step && job.message && job.step !== job.message) return `${job.step}: ${job.message}`;
   return job.message ?? job.step ?? "";
 }
 
-/** @param {Job} job @param {number} nowMs "" unless a running job has gone quiet */
+/** @param {Job} job @param {number} nowMs "" unless a running job has had no update for a while */
 export function silenceLine(job, nowMs) {
   if (job.status !== "running" || !job.updatedAt) return "";
   const seconds = (nowMs - Date.parse(job.updatedAt)) / 1000;
   return seconds < SILENCE_S ? "" : `no update for ${duration(Math.floor(seconds))}`;
 }
 
-/** @param {Job} job what a screen reader says for the bar */
+/** @param {Job} job the bar's value for screen readers */
 export function spokenProgress(job) {
   const { word } = statusOf(job);
   if (job.progress === null) return [word, amount(job)].filter(Boolean).join(", ");
   return [`${job.progress}%`, job.status === "running" ? amount(job) : word].filter(Boolean).join(", ");
 }
 
-/** @param {import("./api.js").Delivery} delivery @param {number} nowMs whether an attempt is under way, or about to be */
+/** @param {import("./api.js").Delivery} delivery @param {number} nowMs  whether an attempt is in flight or about to start */
 export const isBeingSent = ({ status, nextAttemptAt }, nowMs) =>
   status === "pending" && (nextAttemptAt === null || Date.parse(nextAttemptAt) < nowMs + 1000);
 
 /**
- * How far a webhook has come. With times of day, not ages: it is drawn when something happens, not every second.
+ * The state of a delivery. With times of day, not ages, because it is not repainted every second.
  *
  * @param {import("./api.js").Delivery} delivery
  * @param {number} nowMs
@@ -194,7 +194,7 @@ export function deliveryLine(delivery, nowMs) {
   const { status, attempts, nextAttemptAt, lastAttemptAt, lastStatus, deliveredAt } = delivery;
   const parts = [];
   const lastAt = status === "delivered" ? deliveredAt : lastAttemptAt;
-  // What went wrong stands in the error.
+  // The error is shown separately.
   const what = status === "delivered" ? `answered ${lastStatus}` : "last tried";
   if (lastAt) parts.push(`${what} at ${moment(lastAt, nowMs)}`);
   if (attempts > 0) parts.push(attempts === 1 ? "1 attempt" : `${count(attempts)} attempts`);

@@ -1,15 +1,15 @@
-// The way to one job: its addresses, and the ticket that opens them to a page that has no session.
+// Access to one job: its URLs, and the ticket that a page without a session needs for them.
 
 import { request, Unreachable } from "./stream.js";
 
 /**
- * Gets a ticket from whoever may make one: the page's own backend. A TypeError, which is what `fetch` throws
- * where there is no connection, makes it be asked again later; anything else that it throws is final.
+ * Gets a ticket from the page's own backend. After a TypeError, which `fetch` throws without a connection, it is
+ * called again later; any other error is final.
  *
  * @typedef {() => string | Promise<string>} GetTicket
  */
 
-/** There is no ticket to be had; `cause` is what was thrown. */
+/** No ticket could be obtained; `cause` is the error thrown by `getTicket`. */
 export class NoTicket extends Error {}
 
 export class JobAccess {
@@ -32,7 +32,7 @@ export class JobAccess {
 
   /**
    * @param {string} below  "" for the job itself, else "/progress", "/result", …
-   * @param {Record<string, string>} [parameters]  empty ones are left out
+   * @param {Record<string, string>} [parameters]  empty ones are omitted
    */
   url(below, parameters = {}) {
     const url = new URL(this.#status);
@@ -43,18 +43,18 @@ export class JobAccess {
     return url;
   }
 
-  /** The first ticket, if the URL has none. @throws {NoTicket} */
+  /** Gets the first ticket, if the URL has none. @throws {NoTicket} */
   async begin() {
     try {
       if (!this.ticket) await this.#renew();
     } catch (problem) {
-      // Whoever tries without one is refused, and asks again.
+      // Requests without a ticket fail with 401, and then get one.
       if (!(problem instanceof Unreachable)) throw problem;
     }
   }
 
   /**
-   * `request` of stream.js; what is refused for want of a ticket is asked for again with a fresh one.
+   * `request` of stream.js. If it fails for lack of a valid ticket, it is repeated with a new one.
    *
    * @param {string} below
    * @param {RequestInit} init
@@ -69,7 +69,7 @@ export class JobAccess {
     return request(this.url(below), init);
   }
 
-  /** All who need a fresh ticket at the same time wait for the same one. */
+  /** Concurrent requests that need a new ticket wait for the same one. */
   async #renew() {
     this.#renewing ??= this.#fetchTicket().finally(() => (this.#renewing = null));
     await this.#renewing;
@@ -80,7 +80,7 @@ export class JobAccess {
       if (this.#getTicket) this.ticket = await this.#getTicket();
     } catch (cause) {
       if (cause instanceof TypeError) throw new Unreachable(cause);
-      throw new NoTicket("There is no ticket to be had.", { cause });
+      throw new NoTicket("No ticket could be obtained.", { cause });
     }
   }
 }

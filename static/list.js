@@ -1,7 +1,7 @@
-// The list of jobs: keyed rows, patched at most ten times a second, older ones page by page.
+// The list of jobs: keyed rows that are updated at most ten times a second, and older ones page by page.
 
 import { explain, listJobs, serverNow } from "./api.js";
-import { byId, h, paced, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
+import { byId, setAttribute, setHidden, setText, setTextOrHide, throttled } from "./dom.js";
 import { count, isTerminal } from "./format.js";
 import { JobRow } from "./row.js";
 import { byNewest } from "./store.js";
@@ -9,9 +9,9 @@ import { byNewest } from "./store.js";
 /** @typedef {import("./watch-job.js").Job} Job */
 
 const PAGE = 30;
-/** Rows made in one paint; two hundred at once would hold up the frame. The rest follows in the next. */
+/** Rows created in one paint; two hundred at once would delay the frame. The rest follow in the next. */
 const MOST_NEW_ROWS = 25;
-/** The age of an ended job is told in seconds while it is young; later it is brought up to date seldom. */
+/** The age of a recent job is updated every second, that of older ones rarely. */
 const RECENT_MS = 120_000;
 const SLOW_TICK = 20;
 
@@ -43,7 +43,7 @@ export class JobList {
     this.empty = byId("jobs-empty");
     this.older = byId("jobs-older");
     this.notice = byId("jobs-notice");
-    this.ask = paced(() => this.#paint());
+    this.requestPaint = throttled(() => this.#paint());
     this.filters = [.../** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll("[data-filter]"))];
     for (const button of this.filters) {
       button.addEventListener("click", () => this.#show(button.dataset.filter ?? "all"));
@@ -52,18 +52,18 @@ export class JobList {
     store.subscribe((id, job, before) => {
       this.#dirty.add(id);
       this.#reorder ||= !job || !before || job.status !== before.status || job.queuePosition !== before.queuePosition;
-      this.ask();
+      this.requestPaint();
     });
     setInterval(() => this.#tick(), 1000);
   }
 
-  /** Fetches the newest page, unless it is there. */
+  /** Fetches the newest page, unless it is loaded. */
   async loadNewest() {
     if (this.#loaded) setTextOrHide(this.notice, "");
     else await this.loadPage();
   }
 
-  /** Fetches the newest page, then older ones. */
+  /** Fetches the newest page first, then an older one with each call. */
   async loadPage() {
     setAttribute(this.older, "aria-disabled", "true");
     try {
@@ -81,10 +81,10 @@ export class JobList {
     setHidden(this.older, this.#loaded && this.#cursor === null);
     if (focused && this.older.hidden) byId("jobs-title").focus({ preventScroll: true });
     if (this.#loaded) setText(this.older, "Show older");
-    this.ask();
+    this.requestPaint();
   }
 
-  /** Puts the keyboard on a job's row. @param {string} id @returns {boolean} whether there is one */
+  /** Focuses a job's row. @param {string} id @returns {boolean} whether it has one */
   focus(id) {
     this.#paint();
     const row = this.#rows.get(id);
@@ -92,13 +92,13 @@ export class JobList {
     return row !== undefined;
   }
 
-  /** Draws everything anew, because what rows show beside their job has changed. */
+  /** Repaints all rows, because something they show beside their job has changed. */
   redraw() {
     for (const job of this.store.all()) this.#dirty.add(job.jobId);
-    this.ask();
+    this.requestPaint();
   }
 
-  /** Waiting times move on by themselves; so do ages, which are told more coarsely. */
+  /** Repaints what changes with time: waiting times every second, ages less often. */
   #tick() {
     this.store.removeExpired(serverNow());
     if (document.hidden) return;
@@ -108,7 +108,7 @@ export class JobList {
     for (const job of this.store.all()) {
       if (!isTerminal(job) || Date.parse(job.createdAt) > recently) this.#dirty.add(job.jobId);
     }
-    this.ask();
+    this.requestPaint();
   }
 
   /** @param {string} filter */
@@ -116,11 +116,11 @@ export class JobList {
     this.#filter = filter;
     for (const button of this.filters) setAttribute(button, "aria-pressed", String(button.dataset.filter === filter));
     this.#reorder = true;
-    this.ask();
+    this.requestPaint();
   }
 
   #paint() {
-    // A view that is not shown costs nothing; it catches up when it is.
+    // A hidden view is not painted; it catches up when it is shown.
     if (this.list.closest("[hidden]")) return;
     if (this.#reorder) this.#order();
     const nowMs = serverNow();
@@ -145,14 +145,14 @@ export class JobList {
       if (element === place) place = place.nextElementSibling;
       else this.list.insertBefore(element, place);
     }
-    // Moving an element takes the focus from it.
+    // Moving an element removes its focus.
     if (focused instanceof HTMLElement && focused !== document.activeElement && focused.isConnected) {
       focused.focus({ preventScroll: true });
     }
     this.#count(jobs, shown.length);
     if (created > MOST_NEW_ROWS) {
       this.#reorder = true;
-      this.ask();
+      this.requestPaint();
     }
   }
 
@@ -175,7 +175,7 @@ export class JobList {
       const held = row.element.contains(document.activeElement);
       const next = row.element.nextElementSibling ?? row.element.previousElementSibling;
       row.element.remove();
-      // The keyboard stays where it was in the list, not back at the top of the page.
+      // The focus stays near its place in the list instead of moving to the top of the page.
       if (held) (next?.querySelector("a") ?? byId("jobs-title")).focus({ preventScroll: true });
     }
   }
@@ -191,7 +191,7 @@ export class JobList {
   }
 }
 
-/** As the jobs will end: running ones first, then the queue in its order. @param {Job} a @param {Job} b */
+/** Running jobs first, then the queue in its order. @param {Job} a @param {Job} b */
 function byTurn(a, b) {
   if (a.status !== b.status) return a.status === "running" ? -1 : 1;
   const last = Number.MAX_SAFE_INTEGER;

@@ -1,41 +1,41 @@
-// Keeps the store up to date: one stream for all jobs, polling in its place, and catching up between.
+// Keeps the store up to date: one stream for all jobs, polling while it is unavailable, and catching up in between.
 
 import { at, getJob, listJobs, Problem } from "./api.js";
 import { keepStream } from "./stream.js";
 
-/** Jobs fetched one by one at the same time when catching up. */
+/** Concurrent requests for single jobs when catching up. */
 const PARALLEL_FETCHES = 4;
-/** A poll replaces a stream of hundreds of jobs; it need not fetch every straggler each time. */
+/** Polling replaces a stream of hundreds of jobs, so each poll fetches only some of the jobs not in the list. */
 const MOST_FETCHES_PER_POLL = 20;
 const POLL_PAGE = 100;
 const QUEUE_REFRESH_MS = 5000;
 
 /**
- * Feeds the store until the signal fires.
+ * Updates the store until the signal is aborted.
  *
  * @param {import("./store.js").JobStore} store
  * @param {(state: import("./stream.js").Connection, everyS?: number) => void} onConnection
  * @param {AbortSignal} signal
- * @param {boolean} connectedBefore  the store has been fed before, and missed what was meanwhile
+ * @param {boolean} connectedBefore  the store was updated before and has missed changes since
  */
 export function keepLive(store, onConnection, signal, connectedBefore) {
-  /** What was sent since the connection was made. @type {Set<string>} */
-  let sent = new Set();
+  /** The jobs received since the connection was made. @type {Set<string>} */
+  let received = new Set();
   let live = false;
 
   keepStream({
     url: () => at("jobs/progress"),
     events: ["ready", "gone"],
-    onOpen: () => (sent = new Set()),
+    onOpen: () => (received = new Set()),
     onEvent(name, event) {
       const data = JSON.parse(event.data);
       if (name === "ready") {
-        void recover(store, sent, connectedBefore, signal).catch(console.warn);
+        void recover(store, received, connectedBefore, signal).catch(console.warn);
         connectedBefore = true;
         return;
       }
       if (name === "gone") return store.remove(data.jobId);
-      sent.add(data.jobId);
+      received.add(data.jobId);
       store.accept(data);
     },
     poll: (pollSignal) => poll(store, pollSignal),
@@ -52,36 +52,36 @@ export function keepLive(store, onConnection, signal, connectedBefore) {
 }
 
 /**
- * After a connection was made: what the stream will not tell of. Jobs that came and went while it was
- * away are in the newest page of the list, at the first connection the list fetches that itself.
+ * Fetches what a new stream does not send. Jobs that came and went while it was disconnected are on the newest page of
+ * the list. At the first connection, the list fetches that page itself.
  *
  * @param {import("./store.js").JobStore} store
- * @param {Set<string>} sent
+ * @param {Set<string>} received
  * @param {boolean} again
  * @param {AbortSignal} signal
  */
-async function recover(store, sent, again, signal) {
+async function recover(store, received, again, signal) {
   if (again) {
     const { jobs } = await listJobs({ limit: POLL_PAGE }, signal);
     for (const job of jobs) {
-      sent.add(job.jobId);
+      received.add(job.jobId);
       store.accept(job);
     }
   }
-  await catchUp(store, sent, Infinity, signal);
+  await catchUp(store, received, Infinity, signal);
 }
 
 /**
- * The stream has no memory: a reconnect is a fresh start. A job that is held as active and was not
- * sent has ended, was deleted, or stands beyond the stream's first 200; each is asked for.
+ * Fetches active jobs that the stream did not send. The stream has no memory, so every connection starts afresh:
+ * such a job has ended, was deleted, or is beyond the first 200 that the stream sends.
  *
  * @param {import("./store.js").JobStore} store
- * @param {Set<string>} sent
+ * @param {Set<string>} received
  * @param {number} most
  * @param {AbortSignal} signal
  */
-async function catchUp(store, sent, most, signal) {
-  const missing = store.active().map((job) => job.jobId).filter((id) => !sent.has(id)).slice(0, most);
+async function catchUp(store, received, most, signal) {
+  const missing = store.active().map((job) => job.jobId).filter((id) => !received.has(id)).slice(0, most);
   const next = async () => {
     for (let id = missing.pop(); id !== undefined; id = missing.pop()) await refetch(store, id, signal);
   };
@@ -114,13 +114,13 @@ async function poll(store, signal) {
     await catchUp(store, new Set(jobs.map((job) => job.jobId)), MOST_FETCHES_PER_POLL, signal);
     return retryAfter;
   } catch (problem) {
-    // A refusal is an answer: the server is there and says when to come back.
+    // An error response means that the server is up; it may say when to try again.
     if (problem instanceof Problem) return problem.retryAfter ?? 5;
     throw problem;
   }
 }
 
-/** Places in the queue change without moving a job's version, so no stream tells of them.
+/** Queue positions change without a new version of the job, so no stream sends them.
  * @param {import("./store.js").JobStore} store @param {AbortSignal} signal */
 async function refreshQueue(store, signal) {
   if (!store.active().some((job) => job.status === "queued")) return;

@@ -1,16 +1,16 @@
-// A job's log: follows the end until the reader scrolls up, and fetches what came before on request.
+// A job's log: follows the end until the reader scrolls up, and loads earlier lines on request.
 
 import { explain, getLog } from "./api.js";
-import { byId, h, paced, setHidden, setTextOrHide } from "./dom.js";
+import { byId, h, setHidden, setTextOrHide, throttled } from "./dom.js";
 import { timeOfDay } from "./format.js";
 
 /** @typedef {import("./watch-job.js").LogLine} LogLine */
 
-/** Lines fetched at once when going back: as many as the stream's own tail. */
+/** Lines fetched at once when going back: as many as a stream sends at its start. */
 const PAGE = 200;
-/** A page left open on a talkative job must not grow without end. */
+/** A page that stays open on a verbose job must not grow without limit. */
 const MOST_LINES = 5000;
-/** seq 1 is being queued, 2 the first start: no log line comes before. */
+/** seq 1 is the submission and 2 the first start, so no log line comes before 3. */
 const FIRST_SEQ = 3;
 
 export class LogView {
@@ -28,7 +28,7 @@ export class LogView {
     this.earlier = byId("log-earlier");
     this.notice = byId("log-notice");
     this.toEnd = byId("log-to-end");
-    this.ask = paced(() => this.#paint());
+    this.requestPaint = throttled(() => this.#paint());
     this.earlier.addEventListener("click", () => void this.#showEarlier());
     this.toEnd.addEventListener("click", () => {
       this.#scrollToEnd();
@@ -37,7 +37,7 @@ export class LogView {
     this.box.addEventListener("scroll", () => setHidden(this.toEnd, this.#atEnd()), { passive: true });
   }
 
-  /** The newest line held, to ask for what follows it. */
+  /** The newest line held, after which to continue. */
   get lastSeq() {
     return this.#last;
   }
@@ -71,7 +71,7 @@ export class LogView {
     this.#fresh.push(line);
     this.#first = Math.min(this.#first, line.seq);
     this.#last = Math.max(this.#last, line.seq);
-    this.ask();
+    this.requestPaint();
   }
 
   #paint() {
@@ -114,8 +114,8 @@ export class LogView {
   }
 
   /**
-   * The API pages forward only, so this asks from a page earlier on; further back if only state
-   * changes stand there, which take numbers too.
+   * The API only pages forward, so this starts a page earlier, and further back if that page contains only state
+   * changes, which have numbers too.
    *
    * @param {string} id @param {number} before @returns {Promise<LogLine[]>}
    */
@@ -147,7 +147,7 @@ export class LogView {
     }
     const fromEnd = this.box.scrollHeight - this.box.scrollTop;
     this.lines.prepend(...fresh.map(lineElement));
-    // What was being read stays where it was.
+    // The lines being read stay in place.
     this.box.scrollTop = this.box.scrollHeight - fromEnd;
     const focused = document.activeElement === this.earlier;
     setHidden(this.earlier, this.#first <= FIRST_SEQ);

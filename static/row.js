@@ -1,4 +1,4 @@
-// One job in the list: a row that is made once and from then on only patched.
+// One job in the list: a row that is created once and then only updated.
 
 import { JobActions } from "./actions.js";
 import { fileUrl, resourceUrl } from "./api.js";
@@ -77,7 +77,7 @@ export class JobRow {
   }
 }
 
-/** The state as a glyph and a word: colour alone tells some people nothing. */
+/** The state as a glyph and a word, because not everybody can distinguish it by colour. */
 export function statusBadge() {
   const glyph = h("span", { class: "glyph", "aria-hidden": "true" });
   const word = h("span", {});

@@ -1,36 +1,36 @@
-// Makes files to try a job with, in the browser: a large CSV of sales, a few seconds of video.
+// Creates sample files in the browser: a large CSV of sales, a few seconds of video.
 
 const CSV_ROWS = 50_000;
-/** Rows made between two breaths, so that the page stays quick. */
+/** Rows generated without a pause, so that the page stays responsive. */
 const ROWS_AT_ONCE = 5000;
 const VIDEO_MS = 3000;
 
-/** Why no sample could be made; the message is for people. */
+/** No sample could be created; the message is for users. */
 export class NoSample extends Error {}
 
 /**
  * @param {string} mediaType  the file field's `contentMediaType`; "" if it names none
- * @param {(doing: string) => void} tell
+ * @param {(activity: string) => void} report
  * @returns {Promise<File>}
  * @throws {NoSample}
  */
-export async function sampleFile(mediaType, tell) {
+export async function sampleFile(mediaType, report) {
   if (mediaType === "text/csv") {
-    tell(`Making a CSV of ${CSV_ROWS.toLocaleString("en")} rows…`);
+    report(`Generating a CSV file with ${CSV_ROWS.toLocaleString("en")} rows…`);
     return csvFile(CSV_ROWS);
   }
   if (mediaType.startsWith("video/")) {
-    tell(`Recording ${VIDEO_MS / 1000} s of video…`);
+    report(`Recording ${VIDEO_MS / 1000} s of video…`);
     return videoFile(VIDEO_MS);
   }
   if (mediaType.startsWith("text/")) {
     return new File(["One line.\nAnother line.\n"], "sample.txt", { type: mediaType });
   }
-  throw new NoSample("There is no sample for this file: choose one yourself.");
+  throw new NoSample("There is no sample for this type of file. Choose a file yourself.");
 }
 
 /**
- * Sales of two years with plausible seasons, prices and regions.
+ * Two years of sales with plausible seasons, prices and regions.
  *
  * @param {number} rows
  * @returns {Promise<File>}
@@ -59,7 +59,7 @@ export async function csvFile(rows) {
   return new File(parts, "sample-sales.csv", { type: "text/csv" });
 }
 
-/** The same sample every time, so two runs can be compared (mulberry32). @param {number} seed */
+/** Seeded (mulberry32): the sample is always the same, so that runs can be compared. @param {number} seed */
 function seededRandom(seed) {
   return () => {
     seed = (seed + 0x6d2b79f5) | 0;
@@ -75,7 +75,7 @@ async function videoFile(ms) {
     .find((name) => globalThis.MediaRecorder?.isTypeSupported(name));
   const canvas = document.createElement("canvas");
   if (!type || !canvas.captureStream) {
-    throw new NoSample("This browser cannot record a sample video: choose a file yourself.");
+    throw new NoSample("This browser cannot record a sample video. Choose a file yourself.");
   }
   canvas.width = 640;
   canvas.height = 360;
@@ -85,7 +85,7 @@ async function videoFile(ms) {
   recorder.ondataavailable = ({ data }) => parts.push(data);
   const ended = new Promise((resolve, reject) => {
     recorder.onstop = resolve;
-    recorder.onerror = () => reject(new NoSample("Recording a sample video failed: choose a file yourself."));
+    recorder.onerror = () => reject(new NoSample("Recording a sample video failed. Choose a file yourself."));
   });
   recorder.start();
   await animate(canvas, ms);
@@ -100,7 +100,7 @@ function animate(canvas, ms) {
   const context = /** @type {CanvasRenderingContext2D} */ (canvas.getContext("2d"));
   const start = performance.now();
   return new Promise((resolve) => {
-    // A timer, not animation frames: those stop in a hidden tab, and the recording with them.
+    // A timer instead of animation frames, which stop in a hidden tab, and the recording with them.
     const timer = setInterval(() => {
       const t = (performance.now() - start) / ms;
       if (t >= 1) {

@@ -1,7 +1,7 @@
-// Reads the JSON Schema that pydantic writes for an input model: references, optionals, samples. Pure.
+// Reads the JSON Schema that pydantic generates for an input model: references, optional fields, samples. Pure.
 
 /**
- * The part of JSON Schema that forms are made from.
+ * The subset of JSON Schema that forms are generated from.
  *
  * @typedef {object} Schema
  * @property {string} [type]
@@ -32,8 +32,8 @@
  */
 
 /**
- * The schema that a property really has: references followed, a lone `allOf` and "or null" unwrapped.
- * What stands beside a reference (title, description, default) wins over what it points to.
+ * The effective schema of a property: references resolved, a single `allOf` and "or null" unwrapped.
+ * Keywords beside a reference (title, description, default) override those of its target.
  *
  * @param {Schema} schema
  * @param {Schema} root  holds `$defs`
@@ -64,7 +64,7 @@ function lookUp(ref, root) {
 }
 
 /**
- * Which control a schema gets.
+ * The kind of control for a schema.
  *
  * @param {Schema} schema  resolved
  * @returns {"const" | "enum" | "file" | "object" | "boolean" | "integer" | "number" | "date" | "date-time"
@@ -88,12 +88,12 @@ export function humanName(name) {
 }
 
 /**
- * Values that make sense to try a job with: the author's example, else examples and defaults of each
- * property, else something that fits, for what is required. Files are not among them.
+ * Sample values for trying a job: the author's example; else the examples and defaults of the properties; else, if
+ * required, a value that fits. Files are not included.
  *
  * @param {Schema} given
  * @param {Schema} root
- * @returns {unknown} undefined: leave it out
+ * @returns {unknown} undefined: omit it
  */
 export function sampleOf(given, root, required = true, depth = 0) {
   const { schema } = resolve(given, root);

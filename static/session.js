@@ -1,10 +1,10 @@
-// Who is signed in: asked at the start, changed by signing in and out, and noticed when it ends meanwhile.
+// The session: requested at the start, changed by signing in and out, and checked when a request fails with 401.
 
-import { at, Problem, send, whenRefused } from "./api.js";
+import { at, Problem, send, whenUnauthorized } from "./api.js";
 import { pause } from "./stream.js";
 
 /**
- * What `GET /session` tells.
+ * The response of `GET /session`.
  *
  * @typedef {object} Session
  * @property {boolean} keyNeeded
@@ -15,7 +15,7 @@ import { pause } from "./stream.js";
  * @property {boolean} readOnly
  */
 
-/** Pauses between questions while the server does not say who is signed in. */
+/** Pauses between requests while the server does not answer. */
 const FIRST_PAUSE_MS = 1_000;
 const LONGEST_PAUSE_MS = 10_000;
 
@@ -26,23 +26,23 @@ let held = null;
 const listeners = new Set();
 let asking = false;
 
-/** What is known now; null until the server has said it. */
+/** The current session; null until the server has answered. */
 export const session = () => held;
 
-/** Whether there is anything to see: somebody is signed in, or nobody needs to be. */
-export const mayLook = () => held !== null && (held.signedIn || !held.keyNeeded);
+/** Whether the page may show jobs: a user is signed in, or no key is required. */
+export const hasAccess = () => held !== null && (held.signedIn || !held.keyNeeded);
 
-/** Why what would change something does nothing; "" where it may. */
+/** Why this session cannot change anything; "" if it can. */
 export const whyReadOnly = () =>
-  held?.readOnly ? "You are signed in with a read-only key: it can look, but start and change nothing." : "";
+  held?.readOnly ? "You are signed in with a read-only key: you can view jobs, but not start or change them." : "";
 
-/** @param {() => void} listener called whenever the server has said who is signed in */
+/** @param {() => void} listener called whenever the server has sent the session */
 export const onSession = (listener) => listeners.add(listener);
 
 /**
- * Asks until there is an answer.
+ * Requests the session until the server answers.
  *
- * @param {(problem: unknown) => void} [onFailure] each time that there was none
+ * @param {(problem: unknown) => void} [onFailure] called after each failed request
  */
 export async function askSession(onFailure = () => {}) {
   if (asking) return;
@@ -51,7 +51,7 @@ export async function askSession(onFailure = () => {}) {
     try {
       const before = held;
       const { body } = await send("GET", at("session"));
-      // Who signed in while this was under way is not signed out by what was true before.
+      // A response from before a sign-in that happened meanwhile is ignored.
       if (held === before) take(body);
       break;
     } catch (problem) {
@@ -62,26 +62,26 @@ export async function askSession(onFailure = () => {}) {
   asking = false;
 }
 
-/** @param {string} key @throws {Problem | import("./stream.js").Unreachable} 401: there is no such key */
+/** @param {string} key @throws {Problem | import("./stream.js").Unreachable} 401: the key is not valid */
 export async function signIn(key) {
   take((await send("POST", at("session"), { json: { key } })).body);
 }
 
-/** Ends the session on the server. What this page holds of it, the caller must throw away. */
+/** Ends the session on the server. The caller must discard what the page holds. */
 export async function signOut() {
   try {
     await send("DELETE", at("session"));
   } catch (problem) {
-    // It had ended before.
+    // The session had already ended.
     if (!(problem instanceof Problem && problem.status === 401)) throw problem;
   }
 }
 
-/** @param {Session} said */
-function take(said) {
-  held = said;
+/** @param {Session} received */
+function take(received) {
+  held = received;
   for (const listener of listeners) listener();
 }
 
-// A 401 may also be the late answer to a question of the session before: only the server knows.
-whenRefused(() => void askSession());
+// A 401 may also be a late response to a request of an earlier session: only the server knows.
+whenUnauthorized(() => void askSession());

@@ -1,4 +1,4 @@
-// The view that stands in place of the app while a key is needed and nobody is signed in.
+// The sign-in form, shown instead of the app while a key is required and nobody is signed in.
 
 import { explain, Problem } from "./api.js";
 import { byId, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
@@ -15,16 +15,16 @@ export class SignInView {
     this.key = /** @type {HTMLInputElement} */ (byId("sign-in-key"));
     this.error = byId("sign-in-error");
     this.button = byId("sign-in-button");
-    // A page of plain http from elsewhere: a browser says so of its own accord only in the address bar.
+    // The page was loaded over plain HTTP from another machine, which browsers show in the address bar only.
     setHidden(byId("sign-in-plain"), isSecureContext);
     this.form.addEventListener("submit", (event) => {
       event.preventDefault();
       void this.#submit();
     });
-    this.key.addEventListener("input", () => this.#tell(""));
+    this.key.addEventListener("input", () => this.#showError(""));
   }
 
-  /** @param {string} why  what happened, for those who had been signed in */
+  /** @param {string} why  the reason, if a session has ended */
   show(why) {
     setTextOrHide(byId("sign-in-why"), why);
     if (!this.view.hidden) return;
@@ -35,7 +35,7 @@ export class SignInView {
   hide() {
     setHidden(this.view, true);
     this.key.value = "";
-    this.#tell("");
+    this.#showError("");
   }
 
   focus() {
@@ -45,30 +45,30 @@ export class SignInView {
   async #submit() {
     const key = this.key.value.trim();
     if (this.#busy) return;
-    if (key === "") return this.#tell("Enter your key.");
+    if (key === "") return this.#showError("Enter your key.");
     this.#setBusy(true);
     try {
       await signIn(key);
-      // By this a password manager tells several keys apart.
+      // Password managers distinguish several keys by this name.
       this.username.value = session()?.name ?? "";
     } catch (problem) {
-      this.#tellFailure(problem);
+      this.#showFailure(problem);
     } finally {
       this.#setBusy(false);
     }
   }
 
   /** @param {unknown} problem */
-  #tellFailure(problem) {
-    if (!(problem instanceof Problem)) return this.#tell("The server cannot be reached. Try again in a moment.");
-    if (problem.status === 401) this.#tell("This key is not valid: it is not known here, or it was revoked.");
-    // The form stays open: a right key is let in at once, whatever others at this address have tried.
-    else if (problem.status === 429) this.#tell(tooMany(problem.retryAfter));
-    else this.#tell(explain(problem));
+  #showFailure(problem) {
+    if (!(problem instanceof Problem)) return this.#showError("The server cannot be reached. Try again in a moment.");
+    if (problem.status === 401) this.#showError("This key is not valid: it is unknown or has been revoked.");
+    // The form stays usable: a valid key is accepted immediately, whatever others at this address have tried.
+    else if (problem.status === 429) this.#showError(tooMany(problem.retryAfter));
+    else this.#showError(explain(problem));
   }
 
-  /** @param {string} error "" takes it away */
-  #tell(error) {
+  /** @param {string} error "" removes it */
+  #showError(error) {
     setTextOrHide(this.error, error);
     setAttribute(this.key, "aria-invalid", error !== "" && "true");
     if (!error) return;
@@ -79,7 +79,7 @@ export class SignInView {
   /** @param {boolean} busy */
   #setBusy(busy) {
     this.#busy = busy;
-    // Not `disabled`: that would throw the keyboard's focus off the button just pressed.
+    // Not `disabled`, so that the button just pressed keeps the focus.
     setAttribute(this.button, "aria-disabled", busy && "true");
     setText(this.button, busy ? "Signing in…" : "Sign in");
   }
@@ -88,5 +88,6 @@ export class SignInView {
 /** @param {number | null} waitS */
 function tooMany(waitS) {
   const until = waitS === null ? "later" : `in ${duration(Math.ceil(waitS))}`;
-  return `This key is not valid, and too many wrong ones came from your address. Check it, or try again ${until}.`;
+  return "This key is not valid, and there were too many failed attempts from your address. "
+    + `Check it, or try again ${until}.`;
 }

@@ -1,11 +1,11 @@
-// The jobs this page holds, newest state of each. Every state, whatever brought it, comes in here.
+// The jobs that the page holds, with the newest state of each. States from all sources arrive here.
 
 import { isTerminal } from "./format.js";
 
 /** @typedef {import("./watch-job.js").Job} Job */
-/** @typedef {(id: string, job: Job | null, before: Job | null) => void} Listener  null job: it is gone */
+/** @typedef {(id: string, job: Job | null, before: Job | null) => void} Listener  null job: it was removed */
 
-/** Ended jobs beyond this many are forgotten, oldest first: a page may stay open for weeks. */
+/** Ended jobs beyond this many are evicted, oldest first: a page may stay open for weeks. */
 const MOST_JOBS = 1000;
 
 export class JobStore {
@@ -13,7 +13,7 @@ export class JobStore {
   #jobs = new Map();
   /** @type {Set<Listener>} */
   #listeners = new Set();
-  /** Ids that were purged: an answer that was already under way must not bring them back. */
+  /** Ids of deleted jobs: a response in flight must not bring them back. */
   #gone = new Set();
 
   /** @param {Listener} listener @returns {() => void} stops listening */
@@ -38,7 +38,7 @@ export class JobStore {
   }
 
   /**
-   * Takes a state in, unless it is not newer than the held one.
+   * Accepts a state if it is newer than the one held.
    *
    * @param {Job} job
    * @returns {boolean} whether anything changed
@@ -49,8 +49,8 @@ export class JobStore {
     if (held && job.version <= held.version) return this.#acceptQueuePosition(held, job);
     const next = held ? withoutStepBack(held, job) : job;
     this.#jobs.set(job.jobId, next);
-    if (!held) this.#forgetOldest();
-    this.#tell(job.jobId, next, held);
+    if (!held) this.#evictOldest();
+    this.#notify(job.jobId, next, held);
     return true;
   }
 
@@ -60,44 +60,44 @@ export class JobStore {
     const held = this.get(id);
     if (!held) return;
     this.#jobs.delete(id);
-    this.#tell(id, null, held);
+    this.#notify(id, null, held);
   }
 
-  /** Drops what the server has deleted by now because its time was up. @param {number} nowMs */
+  /** Removes jobs whose retention has ended, which the server has deleted too. @param {number} nowMs */
   removeExpired(nowMs) {
     for (const job of this.all()) {
       if (job.expiresAt && isTerminal(job) && Date.parse(job.expiresAt) < nowMs) this.remove(job.jobId);
     }
   }
 
-  /** The queue moves on without moving a job's version (see the API's representation of a job).
+  /** The queue position changes without a new version of the job (see the API's representation of a job).
    * @param {Job} held @param {Job} job */
   #acceptQueuePosition(held, job) {
     if (job.version !== held.version || job.queuePosition === held.queuePosition) return false;
     const next = { ...held, queuePosition: job.queuePosition };
     this.#jobs.set(held.jobId, next);
-    this.#tell(held.jobId, next, held);
+    this.#notify(held.jobId, next, held);
     return true;
   }
 
-  #forgetOldest() {
+  #evictOldest() {
     if (this.#jobs.size <= MOST_JOBS) return;
     const ended = this.all().filter(isTerminal).sort(byNewest);
     const oldest = ended.at(-1);
     if (!oldest) return;
     this.#jobs.delete(oldest.jobId);
-    this.#tell(oldest.jobId, null, oldest);
+    this.#notify(oldest.jobId, null, oldest);
   }
 
   /** @param {string} id @param {Job | null} job @param {Job | null} before */
-  #tell(id, job, before) {
+  #notify(id, job, before) {
     for (const listener of this.#listeners) listener(id, job, before);
   }
 }
 
 /**
- * Within one attempt a bar never goes back. Versions alone do not give that: after a crash the server
- * resumes from what it had on disk, which may be a little behind what it had already shown.
+ * Keeps a bar from going backwards within one attempt. Versions alone do not ensure that: after a crash the server
+ * resumes from what it had written to disk, which may be slightly behind what it had already sent.
  *
  * @param {Job} held @param {Job} job
  * @returns {Job}
@@ -108,7 +108,7 @@ function withoutStepBack(held, job) {
   return { ...job, progress: held.progress };
 }
 
-/** @param {Job} a @param {Job} b ids are time-ordered, so they settle a tie */
+/** @param {Job} a @param {Job} b ids are time-ordered, so they break ties */
 export function byNewest(a, b) {
   if (a.createdAt !== b.createdAt) return a.createdAt < b.createdAt ? 1 : -1;
   return a.jobId < b.jobId ? 1 : -1;

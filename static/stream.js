@@ -1,34 +1,34 @@
-// One event stream, and polling in its place for as long as the stream cannot be had.
+// One event stream, and polling instead while the stream is unavailable.
 
 /** @typedef {"connecting" | "live" | "reconnecting" | "polling" | "offline"} Connection */
 /**
  * @typedef {object} StreamOptions
- * @property {() => URL | string} url      asked anew for every connection, so it can carry a cursor
- * @property {string[]} [events]           named events to listen to, beside the unnamed ones
- * @property {() => void} [onOpen]         connected, also after EventSource's own reconnects
+ * @property {() => URL | string} url      called for every connection, so that it can contain a cursor
+ * @property {string[]} [events]           named events to listen for, beside the unnamed ones
+ * @property {() => void} [onOpen]         called for every connection, EventSource's own reconnects included
  * @property {(name: string, event: MessageEvent<string>) => void} onEvent
  * @property {(signal: AbortSignal) => Promise<number>} poll
- *   fetches what the stream would have told; resolves with the seconds until the next poll, or 0 if what
- *   refused the stream has been mended and it can be tried again at once; throws when the server cannot be reached
+ *   fetches what the stream would have sent; resolves with the seconds until the next poll, or 0 if the reason for
+ *   rejecting the stream no longer exists and it can be opened immediately; throws if the server cannot be reached
  * @property {(state: Connection, everyS?: number) => void} [onConnection]
  */
 
-/** EventSource retries without end; after this many failures in a row polling takes over. */
+/** EventSource retries indefinitely; after this many failures in a row, polling takes over. */
 const FAILURES_BEFORE_POLLING = 3;
-/** A stream that neither opens nor fails: the browser's connections to this host are all taken. */
+/** A stream that neither opens nor fails: all of the browser's connections to this host are in use. */
 const OPEN_DEADLINE_MS = 10_000;
-/** After this long without an event the server is asked whether it is still there. */
+/** After this long without an event, the connection is checked by polling once. */
 const SILENCE_MS = 45_000;
-/** Pauses between tries of a refused stream. */
+/** Pauses between attempts to open a rejected stream. */
 const FIRST_RETRY_MS = 5_000;
 const LONGEST_RETRY_MS = 60_000;
-/** Pauses between polls while the server cannot be reached. */
+/** The longest pause between polls while the server cannot be reached. */
 const LONGEST_OUTAGE_PAUSE_S = 10;
 
 /**
- * Keeps a stream open until the signal fires. EventSource reconnects by itself after a broken or
- * ended connection, but gives up for good on any status but 200 (WHATWG HTML, "server-sent events"):
- * then, or when the server stays away, this polls and tries the stream again from time to time.
+ * Keeps a stream open until the signal is aborted. EventSource reconnects by itself after a connection is lost or
+ * ends, but gives up permanently on any status but 200 (WHATWG HTML, "server-sent events"). Then, or if the server
+ * stays unreachable, this polls and retries the stream at intervals.
  *
  * @param {StreamOptions} options
  * @param {AbortSignal} signal
@@ -39,8 +39,8 @@ export function keepStream(options, signal) {
 
 class Stream {
   #failures = 0;
-  #triesSinceOpen = 0;
-  #heardMs = performance.now();
+  #attemptsSinceOpen = 0;
+  #receivedMs = performance.now();
   /** @type {EventSource | null} */
   #source = null;
   /** @type {Connection} */
@@ -54,7 +54,7 @@ class Stream {
     this.signal = signal;
     const probe = () => void this.#probe();
     const silence = setInterval(() => {
-      if (performance.now() - this.#heardMs > SILENCE_MS) probe();
+      if (performance.now() - this.#receivedMs > SILENCE_MS) probe();
     }, SILENCE_MS / 3);
     for (const name of ["online", "offline"]) addEventListener(name, probe);
     signal.addEventListener("abort", () => {
@@ -71,22 +71,22 @@ class Stream {
     this.#deadline = setTimeout(() => this.#giveUp(true), OPEN_DEADLINE_MS);
     source.onopen = () => this.#opened();
     source.onerror = () => this.#failed(source);
-    const hear = (/** @type {MessageEvent} */ event) => {
-      // A handler may have ended this in the same burst of events; late ones are nobody's business.
+    const receive = (/** @type {MessageEvent} */ event) => {
+      // A handler may have closed the stream in the same burst of events; later ones are ignored.
       if (this.#source !== source) return;
-      this.#heardMs = performance.now();
+      this.#receivedMs = performance.now();
       this.options.onEvent(event.type, event);
     };
-    for (const name of ["message", ...(this.options.events ?? [])]) source.addEventListener(name, hear);
+    for (const name of ["message", ...(this.options.events ?? [])]) source.addEventListener(name, receive);
   }
 
   #opened() {
     clearTimeout(this.#deadline);
     this.#failures = 0;
-    this.#triesSinceOpen = 0;
-    this.#heardMs = performance.now();
+    this.#attemptsSinceOpen = 0;
+    this.#receivedMs = performance.now();
     this.options.onOpen?.();
-    this.#say("live");
+    this.#report("live");
   }
 
   /** @param {EventSource} source */
@@ -94,21 +94,21 @@ class Stream {
     if (source.readyState === EventSource.CLOSED) return this.#giveUp(true);
     this.#failures += 1;
     if (this.#failures >= FAILURES_BEFORE_POLLING) return this.#giveUp(false);
-    // While polling works, a failed try of the stream is not worth alarming anybody.
-    if (this.#connection !== "polling") this.#say(navigator.onLine ? "reconnecting" : "offline");
+    // While polling works, a failed attempt to open the stream need not be shown.
+    if (this.#connection !== "polling") this.#report(navigator.onLine ? "reconnecting" : "offline");
   }
 
-  /** @param {boolean} refused  false: the server could not be reached at all */
-  #giveUp(refused) {
+  /** @param {boolean} rejected  false: the server could not be reached at all */
+  #giveUp(rejected) {
     this.#close();
-    const patienceMs = Math.min(FIRST_RETRY_MS * 2 ** this.#triesSinceOpen, LONGEST_RETRY_MS) * spread();
-    // A server that was away is asked for a stream as soon as it answers again, but only once so.
-    const waitMs = refused || this.#triesSinceOpen > 0 ? patienceMs : 0;
-    this.#triesSinceOpen += 1;
+    const retryMs = Math.min(FIRST_RETRY_MS * 2 ** this.#attemptsSinceOpen, LONGEST_RETRY_MS) * jitter();
+    // After an outage the stream is opened as soon as the server answers again, but only the first time.
+    const waitMs = rejected || this.#attemptsSinceOpen > 0 ? retryMs : 0;
+    this.#attemptsSinceOpen += 1;
     void this.#pollUntil(performance.now() + waitMs);
   }
 
-  /** @param {number} retryAtMs when a successful poll leads back to the stream */
+  /** @param {number} retryAtMs from when on a successful poll is followed by opening the stream */
   async #pollUntil(retryAtMs) {
     let outagePauseS = 1;
     while (!this.signal.aborted) {
@@ -118,27 +118,27 @@ class Stream {
         if (this.signal.aborted) return;
         outagePauseS = 1;
         if (pauseS === 0 || performance.now() >= retryAtMs) return this.open();
-        this.#say("polling", pauseS);
+        this.#report("polling", pauseS);
       } catch (problem) {
         if (this.signal.aborted) return;
         if (!(problem instanceof Unreachable)) console.warn("Polling failed:", problem);
         pauseS = outagePauseS;
         outagePauseS = Math.min(outagePauseS * 2, LONGEST_OUTAGE_PAUSE_S);
-        this.#say("offline");
+        this.#report("offline");
       }
       await pause(pauseS * 1000, this.signal);
     }
   }
 
   /**
-   * The network came or went, or nothing was heard for long. A connection that was cut without a word
-   * may look open for minutes, and a quiet one is no different (its comments are hidden from scripts);
-   * while a server on this machine does not mind that the network is gone. So ask.
+   * Checks the connection after the network came or went, or after a long silence. A connection that was cut may
+   * appear open for minutes, and scripts cannot see the comments that keep an idle one alive. A server on this
+   * machine, however, stays reachable without a network.
    */
   async #probe() {
     const source = this.#source;
     if (source?.readyState !== EventSource.OPEN) return;
-    this.#heardMs = performance.now();
+    this.#receivedMs = performance.now();
     try {
       await this.options.poll(this.signal);
     } catch {
@@ -153,16 +153,16 @@ class Stream {
   }
 
   /** @param {Connection} state @param {number} [everyS] */
-  #say(state, everyS) {
+  #report(state, everyS) {
     this.#connection = state;
     this.options.onConnection?.(state, everyS);
   }
 }
 
-/** Those who were refused in one instant do not come back in one. */
-const spread = () => 0.75 + Math.random() / 2;
+/** Jitter, so that clients that were rejected at the same instant do not all return at the same instant. */
+const jitter = () => 0.75 + Math.random() / 2;
 
-/** The request got no answer: no network, or no server. */
+/** The request got no response: no network, or no server. */
 export class Unreachable extends Error {
   /** @param {unknown} cause */
   constructor(cause) {
@@ -172,7 +172,7 @@ export class Unreachable extends Error {
 }
 
 /**
- * fetch(), with a deadline, that tells "no answer" (Unreachable) apart from an abort by the caller.
+ * fetch() with a deadline that distinguishes "no response" (Unreachable) from an abort by the caller.
  *
  * @param {URL | string} url
  * @param {RequestInit} [init]
@@ -203,7 +203,7 @@ export function retryAfterS(response, otherwiseS = 2) {
 }
 
 /**
- * Waits; ends early when the signal fires or the browser is online again. Never rejects.
+ * Waits; ends early when the signal is aborted or the browser is online again. Never rejects.
  *
  * @param {number} ms
  * @param {AbortSignal} signal

@@ -1,4 +1,4 @@
-// Follows one job to its end, for this page or any other: the stream when it can be had, else polling.
+// Follows one job to its end, for this page or any other: by its stream, or by polling if that is unavailable.
 
 import { JobAccess, NoTicket } from "./job-access.js";
 import { keepStream, pause, retryAfterS, Unreachable } from "./stream.js";
@@ -7,7 +7,7 @@ import { keepStream, pause, retryAfterS, Unreachable } from "./stream.js";
 /** @typedef {{type: string, title: string, detail: string | null, status: number | null}} JobError */
 /** @typedef {{seq: number, at: string, level: string, message: string}} LogLine */
 /**
- * A job as the API represents it. `input` and `result` stand only in the answer of `statusUrl`.
+ * A job as the API represents it. Only `statusUrl` returns `input` and `result`.
  *
  * @typedef {object} Job
  * @property {string} jobId
@@ -43,12 +43,12 @@ import { keepStream, pause, retryAfterS, Unreachable } from "./stream.js";
  * @property {number} version
  */
 
-/** The job could not be followed further: unknown, deleted, or not for this caller. */
+/** The job can no longer be followed: unknown, deleted, or not accessible to this caller. */
 export class WatchError extends Error {
   /**
    * @param {string} message
-   * @param {number} status  the HTTP status behind it; 410 when the stream said that the job is gone
-   * @param {unknown} [cause]  what `getTicket` threw
+   * @param {number} status  the HTTP status behind it; 410 if the stream reported that the job was deleted
+   * @param {unknown} [cause]  the error thrown by `getTicket`
    */
   constructor(message, status, cause) {
     super(message, { cause });
@@ -58,7 +58,7 @@ export class WatchError extends Error {
 }
 
 /**
- * Resolves with the job once it has ended, whatever the outcome: read `job.status`.
+ * Resolves with the job once it has ended, whatever the outcome: check `job.status`.
  *
  * ```js
  * import { watchJob } from "/static/watch-job.js";
@@ -69,23 +69,23 @@ export class WatchError extends Error {
  * if (job.status === "completed") show(job.result);
  * ```
  *
- * It uses the progress stream (Server-Sent Events), polls by `Retry-After` while that cannot be had,
- * survives lost connections and restarts of the server, and holds no connection after it settles.
+ * It uses the progress stream (Server-Sent Events), polls according to `Retry-After` while that is unavailable,
+ * survives lost connections and restarts of the server, and keeps no connection open after it settles.
  *
- * A page that has no session on the server, because it is somebody else's, needs a ticket for the job
- * (`POST /jobs/{id}/tickets`): as `?ticket=` in the URL, from `getTicket`, or first the one and then the other.
+ * A page without a session on the server, for instance one of another site, needs a ticket for the job
+ * (`POST /jobs/{id}/tickets`): as `?ticket=` in the URL, from `getTicket`, or both in this order.
  *
- * @param {string | URL} url  the job's `statusUrl` or `progressUrl`; relative ones belong to the page
- *   (in a worker: to its script)
+ * @param {string | URL} url  the job's `statusUrl` or `progressUrl`; resolved against the page
+ *   (in a worker: against its script)
  * @param {object} [options]
  * @param {(job: Job) => void} [options.onProgress]
- *   called with each newer state, the last one included; never with an older one. Without `result`.
+ *   called with each newer state, including the last; never with an older one. Without `result`.
  * @param {AbortSignal} [options.signal]  stops watching (not the job): rejects with `signal.reason`
  * @param {import("./job-access.js").GetTicket} [options.getTicket]
- *   asked when the URL has no ticket, and again whenever the server does not take the last one any more
- * @returns {Promise<Job>} the ended job with `input` and `result`, however big that is
- * @throws {WatchError} the job is unknown (404), was deleted (410), or may not be read (401: the ticket
- *   has expired, and there is no other)
+ *   called if the URL has no ticket, and again whenever the server no longer accepts the last one
+ * @returns {Promise<Job>} the ended job with `input` and `result`, however large that is
+ * @throws {WatchError} the job is unknown (404), was deleted (410), or is not accessible (401: the ticket
+ *   has expired, and there is no new one)
  */
 export async function watchJob(url, { onProgress, signal, getTicket } = {}) {
   signal?.throwIfAborted();
@@ -118,14 +118,14 @@ export async function watchJob(url, { onProgress, signal, getTicket } = {}) {
  * @typedef {object} JobHandlers
  * @property {(job: Job) => void} onState  newer states only
  * @property {(line: LogLine) => void} [onLog]
- * @property {() => void} [onReset]        the log starts anew: the stream's place in it was lost
- * @property {(status: number, cause?: unknown) => void} onGone  404, 410 or another refusal; nothing follows
+ * @property {() => void} [onReset]        the log starts over: the stream's position in it was lost
+ * @property {(status: number, cause?: unknown) => void} onGone  404, 410 or another final error; nothing follows
  * @property {(state: import("./stream.js").Connection) => void} [onConnection]
- * @property {() => Promise<void>} [onPolled]  beside each poll, for what only the stream brings
+ * @property {() => Promise<void>} [onPolled]  called with each poll, to fetch what only the stream sends
  */
 
 /**
- * Follows a job until it has ended, is gone, or the signal fires; the piece under `watchJob`.
+ * Follows a job until it has ended, is gone, or the signal is aborted. `watchJob` is built on it.
  *
  * @param {JobAccess} access
  * @param {JobHandlers} on
@@ -150,7 +150,7 @@ export function followJob(access, on, signal) {
     stop.abort();
     on.onGone(status, cause);
   };
-  const hear = (/** @type {string} */ name, /** @type {MessageEvent<string>} */ event) => {
+  const receive = (/** @type {string} */ name, /** @type {MessageEvent<string>} */ event) => {
     lastEventId = event.lastEventId || lastEventId;
     if (name === "message") take(JSON.parse(event.data));
     else if (name === "log") on.onLog?.(JSON.parse(event.data));
@@ -160,9 +160,9 @@ export function followJob(access, on, signal) {
   const poll = async (/** @type {AbortSignal} */ pollSignal) => {
     const { ticket } = access;
     const response = await access.request("", { headers: etag ? { "If-None-Match": etag } : {}, signal: pollSignal });
-    // Read to its end, a 304 too: else the browser gives up the connection, and each poll needs a new one.
+    // Read to the end, also a 304: otherwise the browser drops the connection, and each poll needs a new one.
     const body = await response.text();
-    // Log lines make no new version, so they are asked for beside a 304 too.
+    // Log lines do not create a new version, so they are fetched after a 304 too.
     if (response.ok || response.status === 304) await on.onPolled?.();
     if (response.ok) {
       etag = response.headers.get("ETag") ?? "";
@@ -181,10 +181,10 @@ export function followJob(access, on, signal) {
   };
 
   const keep = () => keepStream({
-    // EventSource itself sends Last-Event-ID only when it reconnects; a new one has to say it here.
+    // EventSource sends Last-Event-ID only when it reconnects by itself; a new one needs it in the URL.
     url: () => access.url("/progress", { lastEventId }),
     events: ["log", "reset", "gone"],
-    onEvent: hear,
+    onEvent: receive,
     poll: pollOrEnd,
     onConnection: on.onConnection,
   }, stop.signal);
@@ -201,9 +201,9 @@ async function fetchEnded(access, signal) {
   if (!response.ok) throw goneError(response.status);
   const job = /** @type {Job} */ (await response.json());
   if (job.status === "completed" && job.result === null && job.resultUrl) {
-    // Not from `resultUrl`: that may be a page on another server, which a ticket for the job does not open.
+    // Not from `resultUrl`: that may be on another server, which a ticket for the job does not give access to.
     const result = await requestUntilAnswered(access, "/result", signal);
-    // 410: the output was deleted since; the job itself is still a good answer.
+    // 410: the output has been deleted since; the job itself can still be returned.
     if (result.ok) job.result = await result.json();
     else if (result.status !== 410) throw goneError(result.status);
   }
@@ -229,7 +229,7 @@ async function requestUntilAnswered(access, below, signal) {
   }
 }
 
-/** An error that asking again would not change. @param {Response} response */
+/** Whether repeating the request would not change the error. @param {Response} response */
 const isFinal = ({ status }) => status >= 400 && status < 500 && status !== 408 && status !== 429;
 
 /** @param {Job} job */
@@ -239,8 +239,8 @@ const hasEnded = ({ status }) => status !== "queued" && status !== "running";
 function goneError(status, cause) {
   /** @type {Record<number, string>} */
   const what = {
-    401: "The job may not be read: there is no key or ticket for it that still holds.",
-    404: "There is no such job.",
+    401: "The job cannot be read: there is no valid key or ticket for it.",
+    404: "The job does not exist.",
     410: "The job was deleted.",
   };
   return new WatchError(what[status] ?? `The job cannot be read (HTTP ${status}).`, status, cause);

@@ -1,4 +1,4 @@
-// The place in the header that says who is signed in, and signs out.
+// The part of the header that shows who is signed in and signs out.
 
 import { explain } from "./api.js";
 import { byId, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
@@ -29,7 +29,7 @@ export class Who {
     setAttribute(this.button, "aria-disabled", "true");
     try {
       await signOut();
-      // Everything that the page knew goes with it, and the address of the job that it showed.
+      // Reloading discards everything that the page holds; the address of the job it showed is dropped too.
       history.replaceState(null, "", location.pathname + location.search);
       location.reload();
     } catch (problem) {

@@ -1,4 +1,4 @@
-"""Job types that only these tests need; the server loads them with `--jobs`."""
+"""Job types for the browser tests; the server loads them with `--jobs`."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, Field
 
 
 class Steady(BaseModel):
-    """How many steps, how quickly, and what to say meanwhile."""
+    """How many steps, how fast, and which message to report."""
 
     steps: int = Field(10, ge=1, le=100_000, title="Steps")
     pause_s: float = Field(0.02, ge=0, le=10, title="Pause")
@@ -28,14 +28,14 @@ async def steady(ctx: Context, input: Steady) -> dict[str, int]:
 
 @job("doomed", title="Fail", max_attempts=1)
 async def doomed(ctx: Context, input: Steady) -> None:
-    """Gets half way."""
+    """Stays at half of its progress."""
     ctx.progress(done=1, total=2)
     await asyncio.sleep(input.pause_s)
     raise JobFailed("No pictures", detail="<img src=x onerror=alert(1)>", status=422)
 
 
 class Inner(BaseModel):
-    """A part of the input."""
+    """A nested part of the input."""
 
     width: int = Field(gt=0, title="Width")
 
@@ -52,33 +52,33 @@ class Form(BaseModel):
 
 @job("form", title="Fill in a form")
 async def form(ctx: Context, input: Form) -> Form:
-    """Gives back what it got."""
+    """Returns its input."""
     ctx.progress(message=input.city)
     return input
 
 
 class Bulk(BaseModel):
-    """How much to give back."""
+    """The size of the result."""
 
     items: int = Field(20_000, ge=1, title="Items")
 
 
 @job("bulk", title="Give back a lot")
 async def bulk(ctx: Context, input: Bulk) -> list[int]:
-    """A result that is too big to stand in the job itself."""
+    """Returns a result that is too large to be part of the job."""
     ctx.progress(message="counting")
     return list(range(input.items))
 
 
 @job("elsewhere", title="Put the result elsewhere")
 async def elsewhere(ctx: Context) -> None:
-    """Its result is a page of another server, and it returns nothing."""
+    """Has its result on another server, and returns nothing."""
     ctx.result_url = "http://headway.invalid/map"
 
 
 @job("stumbles", title="Stumble once", max_attempts=2)
 async def stumbles(ctx: Context) -> int:
-    """Fails in its first attempt."""
+    """Fails in the first attempt."""
     ctx.progress(done=2, total=4)
     if ctx.attempt == 1:
         raise RuntimeError("once")
@@ -87,12 +87,12 @@ async def stumbles(ctx: Context) -> int:
 
 @job("moonlit", title="Wait for the moon", unavailable=lambda: "The moon is not full.")
 async def moonlit(ctx: Context) -> None:
-    """Runs on no server."""
+    """Is not available on any server."""
 
 
 @job("lingers", title="Stop slowly")
 async def lingers(ctx: Context) -> None:
-    """Tidies up for a while when it is cancelled."""
+    """Takes a while to stop when it is cancelled."""
     ctx.progress(percent=10, message="lingering")
     try:
         await asyncio.sleep(600)
@@ -110,7 +110,7 @@ async def mutters(ctx: Context) -> None:
 
 @job("careful", title="Go on where it stopped")
 async def careful(ctx: Context, input: Steady) -> int:
-    """Says no more than what a crash would leave it with."""
+    """Saves a checkpoint after each step, and resumes from the last one."""
     for done in range(ctx.resumed or 0, input.steps):
         await ctx.checkpoint(done)
         ctx.progress(done=done, total=input.steps, unit="steps")

@@ -1,4 +1,4 @@
-"""Real Chromium against a real server process. Skipped, loudly, where there is no Chromium."""
+"""Real Chromium against a real server process. Skipped with a message if Chromium is not installed."""
 
 import os
 from collections.abc import Callable, Iterator
@@ -13,13 +13,13 @@ from tests.support.process import PATIENCE_S
 CHROMIUM = Path("/usr/bin/chromium")
 JOBS = Path(__file__).with_name("browser_jobs.py")
 
-# A test waits for what it expects, never for a time; this only ends a wait that is in vain.
+# Tests wait for what they expect, never for a time; this only limits a wait that fails.
 expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Browser]:
-    # One for each module, not for the session: while it lives, no other test can run an event loop.
+    # One per module, not per session: while it is open, no other test can run an event loop.
     if not CHROMIUM.exists():
         if os.environ.get("HEADWAY_REQUIRE_BROWSER") == "1":
             pytest.fail(f"HEADWAY_REQUIRE_BROWSER=1, and there is no {CHROMIUM}")
@@ -41,21 +41,21 @@ def module_server() -> Iterator[PageServer]:
 
 @pytest.fixture
 def server(module_server: PageServer) -> Iterator[PageServer]:
-    """One server for a module's tests; each finds it without jobs."""
+    """One server for a module's tests; each starts without jobs."""
     yield module_server
     module_server.purge_all()
 
 
 @pytest.fixture
 def durable_server(tmp_path: Path) -> Iterator[PageServer]:
-    """A server of the test's own, to stop and start again: it keeps its data and its port."""
+    """A server of the test's own that can be stopped and restarted with the same data and port."""
     with PageServer(tmp_path / "data", "--jobs", str(JOBS)) as server:
         yield server
 
 
 @pytest.fixture
 def new_tab(chromium: Browser) -> Iterator[Callable[[PageServer], Tab]]:
-    """Opens a tab for a server; at the end none may have complained of what the test did not expect."""
+    """Opens tabs for a server; at the end, no console may have an error that the test did not expect."""
     context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
     tabs: list[Tab] = []
 

@@ -1,4 +1,4 @@
-"""A server that lets nobody in without a key, and the commands that make and revoke keys."""
+"""A server that requires keys, and the commands that create and revoke keys."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,11 +9,11 @@ from tests.browser.tab import PageServer
 from tests.support.process import Event, Reply, run_command
 
 PUBLIC_URL = "http://headway.test"
-"""Not this machine's name, so keys are needed; the pages are opened at 127.0.0.1 all the same."""
+"""An address other than the loopback name, so that keys are required; pages are opened at 127.0.0.1 nevertheless."""
 
 
 class KeyedServer(PageServer):
-    """What a test itself asks for, it asks for with an admin's key."""
+    """A server that requires keys; the test's own requests use an admin key."""
 
     def __init__(self, data_dir: Path, env: dict[str, str] | None = None) -> None:
         super().__init__(data_dir, "--jobs", str(JOBS), env={"HEADWAY_PUBLIC_URL": PUBLIC_URL, **(env or {})})
@@ -22,7 +22,7 @@ class KeyedServer(PageServer):
         self._admin_key = self.make_key("operator", "--admin")
 
     def make_key(self, name: str, *arguments: str) -> str:
-        """`run.py keys create`; the key that it prints."""
+        """Run `run.py keys create`; the key that it prints."""
         return self._keys("create", name, *arguments)
 
     def revoke(self, name: str) -> None:

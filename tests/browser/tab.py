@@ -1,4 +1,4 @@
-"""What the browser tests hold: a page that notes what it shows and complains of, a server on a fixed port."""
+"""A page that records what it shows and its console's errors, and a server on a fixed port."""
 
 import json
 import re
@@ -40,14 +40,14 @@ const outcome = watchJob(URL_OF_JOB, {
 }).then((job) => ({ job }), (error) => ({ error: error.name, status: error.status }));
 window.watched = Promise.race([outcome, new Promise((go) => setTimeout(go, 45_000, { error: 'in vain' }))]);
 </script>"""
-"""A page of somebody else's that follows a job with `watchJob`; `URL_OF_JOB` is to be replaced."""
+"""A page of another site that follows a job with `watchJob`; `URL_OF_JOB` is to be replaced."""
 
 HOLDS_UP_MS = 50
-"""A task that takes longer is one that people notice (W3C Long Tasks)."""
+"""A longer task is noticeable (W3C Long Tasks)."""
 
 
 class PageServer(ServerProcess):
-    """A server that comes back on the port it had: pages reconnect to where they were."""
+    """A server that restarts on the same port, so that pages reconnect to it."""
 
     def start(self) -> Self:
         super().start()
@@ -60,7 +60,7 @@ class PageServer(ServerProcess):
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """Meanwhile it reads and answers nothing; its kernel still takes in what there is room for."""
+        """Suspend the process: it reads and answers nothing, although the kernel still buffers what it receives."""
         self.process.send_signal(signal.SIGSTOP)
         try:
             yield
@@ -68,7 +68,7 @@ class PageServer(ServerProcess):
             self.process.send_signal(signal.SIGCONT)
 
     def purge_all(self) -> None:
-        """So that what one test left does not sit in the next one's queue, or in its list."""
+        """Delete all jobs, so that none is left in the queue or the list of the next test."""
         while jobs := self.request("GET", "/jobs?limit=200").json["jobs"]:
             for job in jobs:
                 self.request("DELETE", f"/jobs/{job['jobId']}?purge=true")
@@ -85,7 +85,7 @@ class PageServer(ServerProcess):
                     ready.set()
                 elif event.name is None:
                     states.append(event.data)
-                    # Before "ready" stand those that ended in the last minute.
+                    # Before "ready" come the jobs that ended in the last minute.
                     if event.data["completedAt"] and ready.is_set():
                         return
 
@@ -97,7 +97,7 @@ class PageServer(ServerProcess):
 
 
 class Tab:
-    """A page, and whatever its console complained of: at the end of a test that must be nothing."""
+    """A page and its console's errors, of which there must be none at the end of a test."""
 
     def __init__(self, page: Page, server: PageServer) -> None:
         self.page = page
@@ -120,7 +120,7 @@ class Tab:
 
     @contextmanager
     def worked(self) -> Iterator[list[float]]:
-        """In the end holds the milliseconds of CPU that each task of the page's main thread took.
+        """Afterwards holds the milliseconds of CPU that each task of the page's main thread took.
 
         The longest is what a frame waited for the page, whatever else the machine did meanwhile.
         """
@@ -148,11 +148,11 @@ class Tab:
         self.page.get_by_role("radio", name=re.compile(f"^{title}")).check()
 
     def serve(self, path: str, html: str) -> None:
-        """Makes a page of somebody else's on the server's origin."""
+        """Serves a page of another site on the server's origin."""
         self.page.route(self.server.url + path, lambda route: route.fulfill(content_type="text/html", body=html))
 
     def shown(self, job_id: str) -> list[tuple[int, float]]:
-        """Attempt and value of the job's bar, each time that one of them changed."""
+        """The attempt and value of the job's bar, each time either changed."""
         entries = self.page.evaluate("window.shown")
         return [(entry["attempt"], float(entry["now"])) for entry in entries if entry["job"] == job_id]
 

@@ -1,4 +1,4 @@
-"""Streams come and go: restarts, refusals, lost networks, pages of other people."""
+"""Lost and rejected streams, restarts, lost networks, and pages of other sites."""
 
 import json
 import signal
@@ -29,7 +29,7 @@ def closed(page: Page) -> bool:
     return bool(page.evaluate("window.source.readyState === EventSource.CLOSED"))
 
 
-def test_four_lines_of_somebody_else_follow_a_job(tab: Tab, server: PageServer) -> None:
+def test_a_page_of_another_site_follows_a_job_with_four_lines(tab: Tab, server: PageServer) -> None:
     job_id = server.submit("steady", {"steps": 50})
     tab.serve("/theirs", README_PAGE.replace("ID", job_id).replace("CLOSE", "s.close()"))
     tab.page.goto(server.url + "/theirs")
@@ -40,7 +40,9 @@ def test_four_lines_of_somebody_else_follow_a_job(tab: Tab, server: PageServer) 
     assert closed(tab.page)
 
 
-def test_a_page_that_forgets_to_close_asks_once_more_and_is_stopped_by_a_204(tab: Tab, server: PageServer) -> None:
+def test_a_page_that_does_not_close_its_stream_reconnects_once_and_is_stopped_by_a_204(
+    tab: Tab, server: PageServer
+) -> None:
     answers: list[int] = []
 
     def note(response: Response) -> None:
@@ -51,13 +53,15 @@ def test_a_page_that_forgets_to_close_asks_once_more_and_is_stopped_by_a_204(tab
     job_id = server.submit("steady", {"steps": 5})
     tab.serve("/theirs", README_PAGE.replace("ID", job_id).replace("CLOSE", "0"))
     tab.page.goto(server.url + "/theirs")
-    # Closed is for good: EventSource never asks again.
+    # Closed is final: EventSource does not reconnect.
     eventually(lambda: closed(tab.page))
     assert answers == [200, 204]
 
 
 @pytest.mark.parametrize("link", ["statusUrl", "progressUrl"])
-def test_watch_job_in_a_foreign_page_resolves_with_input_and_result(tab: Tab, server: PageServer, link: str) -> None:
+def test_watch_job_in_a_page_of_another_site_resolves_with_input_and_result(
+    tab: Tab, server: PageServer, link: str
+) -> None:
     job_id = server.submit("steady", {"steps": 20})
     url = server.job(job_id)[link]
     tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(url)))
@@ -70,7 +74,7 @@ def test_watch_job_in_a_foreign_page_resolves_with_input_and_result(tab: Tab, se
     assert states[-1][1] == "completed"
 
 
-def test_watch_job_fetches_a_result_that_is_too_big_for_the_job(tab: Tab, server: PageServer) -> None:
+def test_watch_job_fetches_a_result_that_is_too_large_to_be_part_of_the_job(tab: Tab, server: PageServer) -> None:
     job_id = server.submit("bulk", {"items": 20_000})
     tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
     tab.page.goto(server.url + "/theirs")
@@ -78,7 +82,7 @@ def test_watch_job_fetches_a_result_that_is_too_big_for_the_job(tab: Tab, server
     assert server.job(job_id)["result"] is None
 
 
-def test_watch_job_does_not_follow_a_result_that_is_a_page_elsewhere(tab: Tab, server: PageServer) -> None:
+def test_watch_job_does_not_fetch_a_result_on_another_server(tab: Tab, server: PageServer) -> None:
     job_id = server.submit("elsewhere")
     tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
     tab.page.goto(server.url + "/theirs")
@@ -86,7 +90,7 @@ def test_watch_job_does_not_follow_a_result_that_is_a_page_elsewhere(tab: Tab, s
     assert (job["result"], job["resultUrl"]) == (None, "http://headway.invalid/map")
 
 
-def test_watch_job_polls_where_streams_are_refused(tab: Tab, server: PageServer) -> None:
+def test_watch_job_polls_if_streams_are_rejected(tab: Tab, server: PageServer) -> None:
     tab.expected.append(NETWORK)
     tab.page.route("**/progress", lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}))
     job_id = server.submit("steady", {"steps": 20})
@@ -116,11 +120,11 @@ def test_watch_job_rejects_for_unknown_deleted_and_abandoned_jobs(tab: Tab, serv
     eventually(lambda: deleted.evaluate("window.states.length"))
     server.request("DELETE", f"/jobs/{job_id}?purge=true")
     outcome = deleted.evaluate("window.watched")
-    # A purged job is cancelled first; who sees that state has seen the end, and then finds it gone.
+    # A purged job is cancelled first: a client that sees this state has seen the end, and then gets a 404.
     assert (outcome["error"], outcome["status"]) in [("WatchError", 410), ("WatchError", 404)]
 
 
-def test_watch_job_rejects_when_the_stream_says_that_the_job_is_gone(tab: Tab, server: PageServer) -> None:
+def test_watch_job_rejects_if_the_stream_reports_that_the_job_is_gone(tab: Tab, server: PageServer) -> None:
     job_id = server.submit("steady", {"steps": 10_000})
     gone = f'event: gone\ndata: {{"jobId":"{job_id}"}}\n\n'
     tab.page.route("**/progress", lambda route: route.fulfill(content_type="text/event-stream", body=gone))
@@ -130,7 +134,7 @@ def test_watch_job_rejects_when_the_stream_says_that_the_job_is_gone(tab: Tab, s
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "killed"])
-def test_the_page_lives_through_a_restart_and_no_bar_moves_back(
+def test_the_page_survives_a_restart_and_no_bar_moves_back(
     new_tab: Callable[[PageServer], Tab], durable_server: PageServer, how: signal.Signals
 ) -> None:
     tab = new_tab(durable_server)
@@ -151,7 +155,7 @@ def test_the_page_lives_through_a_restart_and_no_bar_moves_back(
     assert shown[-1][0] == 2
 
 
-def test_a_page_without_a_stream_polls_and_goes_back_to_the_stream(tab: Tab, server: PageServer) -> None:
+def test_a_page_without_a_stream_polls_and_returns_to_the_stream(tab: Tab, server: PageServer) -> None:
     tab.expected.append(NETWORK)
     refuse = [True]
 
@@ -172,10 +176,10 @@ def test_a_page_without_a_stream_polls_and_goes_back_to_the_stream(tab: Tab, ser
     expect(connection).to_have_attribute("data-state", "live")
 
 
-def test_a_page_that_goes_offline_says_so_and_comes_back(tab: Tab, server: PageServer) -> None:
+def test_a_page_that_goes_offline_shows_it_and_recovers(tab: Tab, server: PageServer) -> None:
     tab.expected.append(NETWORK)
     page = tab.open()
-    # The browser tells the page that it is offline, at times before its network is.
+    # The browser sometimes reports that it is offline before its network is.
     page.route("**/*", lambda route: route.abort("internetdisconnected"))
     page.context.set_offline(True)
     expect(page.locator("#connection")).to_have_attribute("data-state", "offline")
@@ -186,7 +190,7 @@ def test_a_page_that_goes_offline_says_so_and_comes_back(tab: Tab, server: PageS
     expect(page.locator(f"[data-job='{job_id}'] .badge")).to_have_text("✓Completed")
 
 
-def test_however_many_jobs_there_are_the_page_holds_at_most_two_streams(tab: Tab, server: PageServer) -> None:
+def test_the_page_has_at_most_two_streams_with_any_number_of_jobs(tab: Tab, server: PageServer) -> None:
     streams: set[Request] = set()
 
     def opened(request: Request) -> None:

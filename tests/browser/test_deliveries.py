@@ -1,4 +1,4 @@
-"""What a job's view shows of its webhook: deliveries to a real receiver, how far each has come, sending one again."""
+"""The webhooks of a job in its view: deliveries to a real receiver, their states, and sending one again."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -46,13 +46,13 @@ def status(page: Page, event: str) -> Locator:
     return delivery(page, event).locator(".badge")
 
 
-def test_a_webhook_is_asked_for_in_the_form_and_its_deliveries_are_shown(tab: Tab, receiver: Receiver) -> None:
+def test_the_deliveries_of_a_webhook_entered_in_the_form_are_shown(tab: Tab, receiver: Receiver) -> None:
     page = tab.open()
     tab.choose("Go on steadily")
     page.get_by_text("More options").click()
     page.get_by_label("Webhook URL").fill(receiver.url("/hook?team=a"))
     page.get_by_role("button", name="Start job").click()
-    page.get_by_role("link", name="See the job").click()
+    page.get_by_role("link", name="View the job").click()
     for event in ("job.started", "job.completed"):
         receiver.wait_for(1, event=event)
         expect(status(page, event)).to_have_text("✓Delivered")
@@ -62,7 +62,7 @@ def test_a_webhook_is_asked_for_in_the_form_and_its_deliveries_are_shown(tab: Ta
     expect(page.locator(".delivery .code").first).to_have_text("job.completed")
 
 
-def test_a_url_that_nothing_is_sent_to_is_refused_at_its_field(tab: Tab) -> None:
+def test_a_url_that_is_not_allowed_is_rejected_at_its_field(tab: Tab) -> None:
     tab.expected.append("422")
     page = tab.open()
     tab.choose("Go on steadily")
@@ -76,7 +76,7 @@ def test_a_url_that_nothing_is_sent_to_is_refused_at_its_field(tab: Tab) -> None
     expect(page.locator("[data-pointer='/webhookUrl'] .field-error")).to_be_visible()
 
 
-def test_a_job_without_a_webhook_shows_none(tab: Tab, server: PageServer) -> None:
+def test_a_job_without_a_webhook_shows_no_deliveries(tab: Tab, server: PageServer) -> None:
     job_id = server.submit("steady", {"steps": 1})
     server.wait_for(job_id)
     page = tab.page
@@ -86,7 +86,7 @@ def test_a_job_without_a_webhook_shows_none(tab: Tab, server: PageServer) -> Non
     expect(page.locator("#detail-deliveries-part")).to_be_hidden()
 
 
-def test_what_was_delivered_can_be_sent_again(tab: Tab, server: PageServer, receiver: Receiver) -> None:
+def test_a_delivered_webhook_can_be_sent_again(tab: Tab, server: PageServer, receiver: Receiver) -> None:
     job_id = server.submit("steady", {"steps": 1}, f"?webhookUrl={receiver.url()}")
     first = receiver.wait_for(1, event="job.completed")[0]
     page = open_job(tab, job_id)
@@ -103,7 +103,7 @@ def test_what_was_delivered_can_be_sent_again(tab: Tab, server: PageServer, rece
     expect(delivery(page, "job.started")).to_contain_text("1 attempt")
 
 
-def test_a_delivery_that_waits_says_why_and_when_and_can_be_sent_now(
+def test_a_pending_delivery_shows_its_error_and_next_attempt_and_can_be_sent_now(
     tab: Tab, server: PageServer, receiver: Receiver
 ) -> None:
     receiver.behaviours[HOOK] = answering(500, 503, 204, headers={"Retry-After": "3600"})
@@ -114,7 +114,7 @@ def test_a_delivery_that_waits_says_why_and_when_and_can_be_sent_now(
     expect(waiting).to_contain_text(re.compile(r"last tried at \S+ · 1 attempt · next at \d\d:\d\d:\d\d"))
     button = page.get_by_role("button", name="Send job.failed now")
     button.click()
-    # This one asked to be left alone for an hour.
+    # The receiver sent `Retry-After: 3600`.
     expect(waiting).to_contain_text("The receiver answered 503.")
     expect(waiting).to_contain_text("2 attempts · next at")
     expect(status(page, "job.failed")).to_have_text("○Pending")
@@ -123,7 +123,7 @@ def test_a_delivery_that_waits_says_why_and_when_and_can_be_sent_now(
     expect(waiting).not_to_contain_text("The receiver answered 503.")
 
 
-def test_a_delivery_that_was_given_up_says_so(tab: Tab, server: PageServer, receiver: Receiver) -> None:
+def test_a_failed_delivery_is_shown_as_failed(tab: Tab, server: PageServer, receiver: Receiver) -> None:
     receiver.behaviours["/gone"] = answering(410)
     job_id = server.submit("steady", {"steps": 1}, f"?webhookUrl={receiver.url('/gone')}")
     tab.page.set_viewport_size({"width": 360, "height": 740})
@@ -133,7 +133,7 @@ def test_a_delivery_that_was_given_up_says_so(tab: Tab, server: PageServer, rece
     assert not scrolls_sideways(page)
 
 
-def test_a_read_only_key_sees_deliveries_and_is_told_why_it_sends_none_again(
+def test_with_a_read_only_key_deliveries_are_shown_and_the_reason_why_they_cannot_be_sent_again(
     new_tab: Callable[[PageServer], Tab], receiver: Receiver, tmp_path: Path
 ) -> None:
     with KeyedServer(tmp_path / "data", {"HEADWAY_WEBHOOK_ALLOW": "127.0.0.1"}) as keyed:
@@ -151,7 +151,7 @@ def test_a_read_only_key_sees_deliveries_and_is_told_why_it_sends_none_again(
         assert keyed.request("GET", f"/jobs/{job_id}/deliveries").json["deliveries"][0]["attempts"] == 1
 
 
-def test_deliveries_are_not_asked_for_over_and_over(tab: Tab, server: PageServer, receiver: Receiver) -> None:
+def test_deliveries_are_not_polled_without_need(tab: Tab, server: PageServer, receiver: Receiver) -> None:
     asked: list[str] = []
 
     def note(request: Request) -> None:

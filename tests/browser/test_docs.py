@@ -1,4 +1,4 @@
-"""`/docs`: the description for people, from this origin alone."""
+"""`/docs`: the API description for readers, from this origin only."""
 
 from collections.abc import Callable
 
@@ -7,7 +7,9 @@ from playwright.sync_api import expect
 from tests.browser.tab import PageServer, Tab
 
 
-def test_the_description_is_shown_searched_and_tried(server: PageServer, new_tab: Callable[[PageServer], Tab]) -> None:
+def test_the_api_description_can_be_read_searched_and_tried(
+    server: PageServer, new_tab: Callable[[PageServer], Tab]
+) -> None:
     page = new_tab(server).page
     asked: list[str] = []
     page.on("request", lambda request: asked.append(request.url))

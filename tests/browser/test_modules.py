@@ -1,4 +1,4 @@
-"""The page's modules by themselves, in the browser: words, versions, schemas."""
+"""The page's modules on their own, in the browser: text, versions, schemas."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -38,7 +38,7 @@ def page(chromium: Browser, module_server: PageServer) -> Iterator[Page]:
         ({"done": 17, "unit": "pages"}, "17 pages"),
         ({"etaSeconds": 42}, "usually takes about 40 s"),
         ({"status": "queued", "attempt": 0, "queuePosition": 1}, "next in the queue"),
-        ({"status": "queued", "attempt": 0, "queuePosition": 1200}, "1,200 in the queue"),
+        ({"status": "queued", "attempt": 0, "queuePosition": 1200}, "position 1,200 in the queue"),
         ({"status": "queued", "attempt": 1, "runAt": "2026-03-01T12:00:12.000Z"}, "attempt 2 of 3 in 12 s"),
         ({"status": "completed", "done": 5, "total": 5, "unit": "rows", "startedAt": NOW,
           "completedAt": "2026-03-01T12:01:05.000Z"}, "5 rows · took 1 min 5 s"),
@@ -46,7 +46,7 @@ def page(chromium: Browser, module_server: PageServer) -> Iterator[Page]:
          "2/5 · after 2.5 s"),
     ],
 )  # fmt: skip
-def test_the_line_under_a_bar_says_what_a_person_wants_to_know(page: Page, changes: dict[str, Any], line: str) -> None:
+def test_the_line_below_a_bar_describes_the_progress(page: Page, changes: dict[str, Any], line: str) -> None:
     said = page.evaluate(
         "([job, now]) => import('/static/format.js').then((m) => m.progressLine(job, Date.parse(now)))",
         [JOB | changes, NOW],
@@ -55,7 +55,7 @@ def test_the_line_under_a_bar_says_what_a_person_wants_to_know(page: Page, chang
 
 
 @pytest.mark.parametrize(("silent_s", "line"), [(3, ""), (18, "no update for 18 s"), (150, "no update for 2 min 30 s")])
-def test_a_running_job_that_went_quiet_is_pointed_out(page: Page, silent_s: int, line: str) -> None:
+def test_a_running_job_without_updates_is_marked(page: Page, silent_s: int, line: str) -> None:
     script = """([job, silentS]) => import('/static/format.js').then(
       ({ silenceLine }) => silenceLine(job, Date.parse(job.updatedAt) + silentS * 1000))"""
     assert page.evaluate(script, [JOB, silent_s]) == line
@@ -63,7 +63,7 @@ def test_a_running_job_that_went_quiet_is_pointed_out(page: Page, silent_s: int,
 
 
 def kept(page: Page, *states: dict[str, Any]) -> dict[str, Any]:
-    """What the store holds after these states, each on top of JOB."""
+    """What the store holds after accepting these states, each a change of JOB."""
     held: dict[str, Any] = page.evaluate(
         """(states) => import('/static/store.js').then(({ JobStore }) => {
           const store = new JobStore();
@@ -75,17 +75,17 @@ def kept(page: Page, *states: dict[str, Any]) -> dict[str, Any]:
     return held
 
 
-def test_a_state_that_is_not_newer_is_dropped(page: Page) -> None:
+def test_a_state_that_is_not_newer_is_ignored(page: Page) -> None:
     assert kept(page, {"version": 5, "message": "new"}, {"version": 4, "message": "old"})["message"] == "new"
     assert kept(page, {"version": 5, "message": "new"}, {"version": 5, "message": "same"})["message"] == "new"
 
 
-def test_a_place_in_the_queue_moves_without_a_version(page: Page) -> None:
+def test_the_queue_position_changes_without_a_new_version(page: Page) -> None:
     queued = {"status": "queued", "version": 1}
     assert kept(page, queued | {"queuePosition": 7}, queued | {"queuePosition": 3})["queuePosition"] == 3
 
 
-def test_a_bar_goes_back_only_with_a_new_attempt(page: Page) -> None:
+def test_a_bar_moves_back_only_with_a_new_attempt(page: Page) -> None:
     assert kept(page, {"version": 1, "progress": 45.9}, {"version": 2, "progress": 45.0})["progress"] == 45.9
     assert kept(page, {"version": 1, "progress": 45.9}, {"version": 2, "progress": None})["progress"] == 45.9
     again = {"version": 2, "progress": None, "attempt": 2}
@@ -134,7 +134,7 @@ def test_each_kind_of_schema_gets_its_control(page: Page, schema: dict[str, Any]
         ("https://example.com/maps/7?zoom=3", "https://example.com/maps/7?zoom=3"),
     ],
 )
-def test_a_result_elsewhere_is_told_from_the_job_s_own(
+def test_a_result_on_another_server_is_distinguished_from_the_jobs_own(
     page: Page, module_server: PageServer, result_url: str | None, leads_to: str | None
 ) -> None:
     script = "(job) => import('/static/api.js').then((m) => m.resourceUrl(job)?.href ?? null)"

@@ -1,4 +1,4 @@
-"""The server is killed in the middle of a job, and away for a while."""
+"""The server is killed in the middle of a job and restarted after a while."""
 
 from collections.abc import Callable
 
@@ -20,11 +20,11 @@ new MutationObserver(() => {
   note(window.values, document.querySelector('#detail-bar [aria-valuenow]')?.getAttribute('aria-valuenow'));
 }).observe(document, { subtree: true, childList: true, characterData: true, attributeFilter: ['aria-valuenow'] });
 """
-"""Records what the page says of its connections, and every value of the bar in the job's own view."""
+"""Records the connection states that the page shows, and every value of the bar in the job's view."""
 
 
 def streams_of(page: Page) -> list[str]:
-    """The streams that the page asks for, from now on."""
+    """The streams that the page requests from now on."""
     asked: list[str] = []
 
     def note(request: Request) -> None:
@@ -35,7 +35,7 @@ def streams_of(page: Page) -> list[str]:
     return asked
 
 
-def test_a_server_that_is_killed_for_five_seconds_is_said_to_be_away_and_the_job_goes_on(
+def test_while_a_killed_server_is_down_the_page_shows_it_and_then_the_job_continues(
     durable_server: PageServer, new_tab: Callable[[PageServer], Tab]
 ) -> None:
     tabs = listing, viewing = new_tab(durable_server), new_tab(durable_server)
@@ -74,7 +74,7 @@ def test_a_server_that_is_killed_for_five_seconds_is_said_to_be_away_and_the_job
         assert said[:3] == ["Connecting…", "Live", "Reconnecting…"]
         assert said[-1] == "Live"
 
-    # The streams of all jobs stay; that of the ended job is over, and nobody asks for it, or for another, again.
+    # The stream of all jobs stays open; that of the ended job is closed, and no other is requested.
     asked = [streams_of(tab.page) for tab in tabs]
     listing.page.wait_for_timeout(QUIET_MS)
     assert asked == [[], []]

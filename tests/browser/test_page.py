@@ -1,4 +1,4 @@
-"""The page itself: forms, keyboard, small screens, addresses, the log."""
+"""The page itself: forms, keyboard, small screens, URLs, the log."""
 
 import os
 import re
@@ -13,7 +13,7 @@ from tests.browser.tab import HOLDS_UP_MS, PageServer, Tab, scrolls_sideways
 from tests.support.process import eventually
 
 
-def test_a_job_can_be_started_and_looked_at_with_the_keyboard_alone(tab: Tab) -> None:
+def test_a_job_can_be_started_and_viewed_with_the_keyboard_alone(tab: Tab) -> None:
     page = tab.open()
     keys = page.keyboard
     expect(page.get_by_role("radio").first).to_be_visible()
@@ -45,7 +45,7 @@ def test_a_job_can_be_started_and_looked_at_with_the_keyboard_alone(tab: Tab) ->
     expect(page.locator("#detail-badge")).to_have_text("✓Completed")
 
 
-def test_the_focus_stays_on_its_row_while_rows_come_and_move(tab: Tab, server: PageServer) -> None:
+def test_the_focus_stays_on_its_row_while_rows_are_added_and_moved(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     first = server.submit("steady", {"steps": 10_000}, "?label=first")
     link = page.locator(f"[data-job='{first}'] .job-name")
@@ -59,7 +59,7 @@ def test_the_focus_stays_on_its_row_while_rows_come_and_move(tab: Tab, server: P
     cancel.focus()
     cancel.press("Enter")
     expect(page.locator(f"[data-job='{first}']")).to_have_count(0)
-    # Its row left this choice: the keyboard is in the list still, or at its heading.
+    # Its row was filtered out: the focus is still in the list, or on its heading.
     assert page.evaluate("document.activeElement.closest('.jobs') !== null")
 
 
@@ -78,7 +78,7 @@ def test_the_focus_stays_on_a_row_that_is_moved(tab: Tab, server: PageServer) ->
     expect(last.locator(".job-name")).to_be_focused()
 
 
-def test_errors_stand_at_their_fields_wherever_they_were_found(tab: Tab, server: PageServer) -> None:
+def test_errors_of_the_page_and_the_server_are_shown_at_their_fields(tab: Tab, server: PageServer) -> None:
     tab.expected.append("422")
     page = tab.open()
     tab.choose("Fill in a form")
@@ -101,7 +101,7 @@ def test_errors_stand_at_their_fields_wherever_they_were_found(tab: Tab, server:
     page.get_by_role("button", name="Start job").click()
     job_id = page.locator(".job").first.get_attribute("data-job") or ""
     expect(page.locator(".job .badge").first).to_have_text("✓Completed")
-    # What was left empty was left out.
+    # Empty fields are omitted.
     assert server.job(job_id)["input"] == {"city": "Lisbon", "colour": "red", "size": {"width": 1}, "tags": [1, 2]}
 
 
@@ -133,7 +133,7 @@ def test_a_reload_and_the_back_button_restore_the_view_of_a_job(tab: Tab, server
     expect(page.locator("#detail-title")).to_have_text("mine")
 
 
-def test_the_log_follows_the_end_stops_for_a_reader_and_shows_what_came_before(tab: Tab, server: PageServer) -> None:
+def test_the_log_follows_the_end_stops_when_scrolled_and_loads_earlier_lines(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     job_id = server.submit("steady", {"steps": 10_000, "log_lines": 450})
     page.locator(f"[data-job='{job_id}'] .job-name").click()
@@ -150,7 +150,7 @@ def test_the_log_follows_the_end_stops_for_a_reader_and_shows_what_came_before(t
     texts = lines.all_text_contents()
     assert [int(text.split("line ")[1].split()[0]) for text in texts] == list(range(1, 451))
     page.locator("#log").evaluate("(log) => { log.scrollTop = 0; }")
-    expect(page.get_by_role("button", name="Follow the end")).to_be_visible()
+    expect(page.get_by_role("button", name="Follow the log")).to_be_visible()
 
 
 def test_nothing_scrolls_sideways_at_360_pixels(tab: Tab, server: PageServer) -> None:
@@ -178,7 +178,7 @@ def test_a_sample_can_be_started_with_two_clicks(tab: Tab) -> None:
     expect(row).to_contain_text("50,000 rows")
 
 
-def test_an_upload_can_be_cancelled_half_way(tab: Tab, server: PageServer, tmp_path: Path) -> None:
+def test_an_upload_can_be_cancelled(tab: Tab, server: PageServer, tmp_path: Path) -> None:
     page = tab.open()
     tab.choose("Report on a CSV file")
     big = tmp_path / "big.csv"
@@ -194,8 +194,8 @@ def test_an_upload_can_be_cancelled_half_way(tab: Tab, server: PageServer, tmp_p
     assert [job["jobId"] for job in server.request("GET", "/jobs").json["jobs"]] == [after]
 
 
-def test_an_upload_that_was_cancelled_is_sent_again_under_the_same_key(tab: Tab, server: PageServer) -> None:
-    # It may have arrived all the same: so it must not become a second job.
+def test_a_cancelled_upload_is_repeated_with_the_same_idempotency_key(tab: Tab, server: PageServer) -> None:
+    # It may have been received nevertheless, and must not become a second job.
     keys: list[str] = []
     page = tab.open()
     page.on(
@@ -212,11 +212,11 @@ def test_an_upload_that_was_cancelled_is_sent_again_under_the_same_key(tab: Tab,
     start = page.get_by_role("button", name="Start job")
     with server.held():
         start.click()
-        expect(page.get_by_text("Uploaded; the server is taking it in")).to_be_visible()
+        expect(page.get_by_text("Uploaded; the server is processing it")).to_be_visible()
         page.get_by_role("button", name="Cancel upload").click()
-        expect(page.get_by_text("If all of it had arrived, its job is in the list")).to_be_visible()
+        expect(page.get_by_text("If it had already been received in full, its job is in the list")).to_be_visible()
     start.click()
-    expect(page.get_by_text("Started: See the job")).to_be_visible()
+    expect(page.get_by_text("Started: View the job")).to_be_visible()
     start.click()
     eventually(lambda: len(keys) == 3)
     assert keys[0] == keys[1] != keys[2]
@@ -236,11 +236,11 @@ def test_the_start_and_the_end_of_a_job_are_announced_but_not_its_ticks(tab: Tab
     )
 
     def said() -> list[str]:
-        # What is news within a second is said together: others may stand beside it.
+        # News within a second are announced together, so others may be included.
         texts = page.evaluate("window.said")
         return [news for text in texts for news in text.split(". ") if news.startswith("long")]
 
-    # News is what changed while the page looked on: so it must have seen the job wait before it starts.
+    # Only changes are announced, so the page must have seen the job queued before it starts.
     long = server.submit("steady", {"steps": 10_000}, "?label=long")
     expect(page.locator(f"[data-job='{long}']")).to_have_attribute("data-status", "queued")
     server.request("DELETE", f"/jobs/{blockers[0]}")
@@ -252,7 +252,7 @@ def test_the_start_and_the_end_of_a_job_are_announced_but_not_its_ticks(tab: Tab
     assert said() == ["long started", "long cancelled"]
 
 
-def test_a_type_that_cannot_run_here_says_why_and_cannot_be_chosen(tab: Tab) -> None:
+def test_a_type_that_is_unavailable_shows_why_and_cannot_be_selected(tab: Tab) -> None:
     page = tab.open()
     choice = page.locator("[data-type=moonlit]")
     expect(choice).to_contain_text("Not available: The moon is not full.")
@@ -271,10 +271,10 @@ def test_a_full_queue_is_explained_with_the_time_to_wait(tab: Tab) -> None:
         ),
     )
     page.get_by_role("button", name="Start job").click()
-    expect(page.get_by_role("alert")).to_have_text("The queue is full: 9 jobs wait Try again in 7 s.")
+    expect(page.get_by_role("alert")).to_have_text("The queue is full: 9 jobs wait. Try again in 7 s.")
 
 
-def test_a_submission_without_an_answer_is_repeated_under_the_same_key(tab: Tab) -> None:
+def test_a_submission_without_a_response_is_repeated_with_the_same_idempotency_key(tab: Tab) -> None:
     tab.expected.append("Failed to load resource")
     keys: list[str] = []
 
@@ -287,7 +287,7 @@ def test_a_submission_without_an_answer_is_repeated_under_the_same_key(tab: Tab)
     page.route("**/jobs/steady", break_off)
     start = page.get_by_role("button", name="Start job")
     start.click()
-    expect(page.get_by_role("alert")).to_contain_text("The server gave no answer")
+    expect(page.get_by_role("alert")).to_contain_text("The server did not respond")
     start.click()
     expect(start).to_have_text("Start job")
     page.get_by_label("Steps").fill("11")
@@ -296,7 +296,7 @@ def test_a_submission_without_an_answer_is_repeated_under_the_same_key(tab: Tab)
     assert keys[0] == keys[1] != keys[2]
 
 
-def test_a_job_between_two_attempts_says_when_the_next_one_starts(tab: Tab, server: PageServer) -> None:
+def test_a_job_between_two_attempts_shows_when_the_next_one_starts(tab: Tab, server: PageServer) -> None:
     def between() -> Any:
         for state in server.states(server.submit("stumbles")):
             if (state["status"], state["attempt"]) == ("queued", 1):
@@ -304,7 +304,7 @@ def test_a_job_between_two_attempts_says_when_the_next_one_starts(tab: Tab, serv
         return None
 
     page = tab.open()
-    # The server draws lots for the wait. One that is too short is told to nobody, and the page is to have time.
+    # The server adds jitter to the delay. A very short one is not shown, and the page needs some time.
     state = eventually(between)
     later = (datetime.now(UTC) + timedelta(minutes=50)).strftime("%Y-%m-%dT%H:%M:%SZ")
     page.evaluate(
@@ -316,11 +316,11 @@ def test_a_job_between_two_attempts_says_when_the_next_one_starts(tab: Tab, serv
     expect(page.locator(f"[data-job='{state['jobId']}'] .badge")).to_have_text("✓Completed")
 
 
-def test_two_hundred_moving_bars_do_not_hold_up_a_frame(tab: Tab, server: PageServer) -> None:
+def test_two_hundred_moving_bars_do_not_delay_a_frame(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     base = {**server.job(server.submit("steady", {"steps": 1})), "status": "running", "label": None}
     with tab.worked() as tasks_ms:
-        # As the stream would tell of them, ten times a second each: a server runs fewer at once.
+        # As the stream would send them, ten times a second each: a server runs fewer at once.
         page.evaluate(
             """async (base) => {
               const { store } = await import('/static/app.js');

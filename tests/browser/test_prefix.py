@@ -1,4 +1,4 @@
-"""The page behind a reverse proxy that serves it under a path prefix: nothing leads to the root of the host."""
+"""The page behind a reverse proxy that serves it under a path prefix: no link leads to the root of the host."""
 
 from collections.abc import Callable, Iterator
 
@@ -11,7 +11,7 @@ from tests.support.proxy import PrefixProxy
 
 
 class ProxiedServer(PageServer):
-    """A server whose pages are seen through a proxy."""
+    """A server whose pages are opened through a proxy."""
 
     def __init__(self, proxy: PrefixProxy, *arguments: str) -> None:
         super().__init__(":memory:", *arguments, env={"HEADWAY_PUBLIC_URL": proxy.url})
@@ -34,7 +34,7 @@ def tab(server: PageServer, new_tab: Callable[[PageServer], Tab]) -> Tab:
     return new_tab(server)
 
 
-def test_a_job_is_started_watched_and_looked_at_under_a_prefix(tab: Tab, server: PageServer) -> None:
+def test_a_job_is_started_followed_and_viewed_under_a_prefix(tab: Tab, server: PageServer) -> None:
     strays: list[str] = []
     tab.page.on("request", lambda request: None if request.url.startswith(server.url) else strays.append(request.url))
     page = tab.open()
@@ -53,7 +53,7 @@ def test_a_job_is_started_watched_and_looked_at_under_a_prefix(tab: Tab, server:
     assert strays == []
 
 
-def test_an_upload_and_its_outputs_pass_under_a_prefix(tab: Tab, server: PageServer) -> None:
+def test_uploads_and_output_files_work_under_a_prefix(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     tab.choose("Report on a CSV file")
     table: FilePayload = {"name": "a.csv", "mimeType": "text/csv", "buffer": b"a,b\n1,2\n3,4\n"}
@@ -67,7 +67,7 @@ def test_an_upload_and_its_outputs_pass_under_a_prefix(tab: Tab, server: PageSer
     assert "<html" in download.value.path().read_text("utf-8")
 
 
-def test_the_module_follows_the_links_that_the_server_hands_out(tab: Tab, server: PageServer) -> None:
+def test_watch_job_follows_the_links_that_the_server_sends(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     result = page.evaluate(
         """async (base) => {

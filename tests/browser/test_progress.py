@@ -1,4 +1,4 @@
-"""What a person sees of a running job: the bar, its figures, the end, the files."""
+"""A running job on the page: the bar, its figures, the end, the files."""
 
 import re
 from pathlib import Path
@@ -26,7 +26,7 @@ def large_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def test_a_report_on_300_000_rows_moves_smoothly_shows_only_what_was_sent_and_counts_right(
+def test_the_bar_of_a_long_report_moves_smoothly_and_shows_only_values_that_were_sent(
     tab: Tab, server: PageServer, large_csv: Path
 ) -> None:
     page = tab.open()
@@ -34,7 +34,7 @@ def test_a_report_on_300_000_rows_moves_smoothly_shows_only_what_was_sent_and_co
     page.get_by_label("CSV file", exact=True).set_input_files(large_csv)
     with server.recorded("csv-report") as sent, tab.worked() as tasks_ms:
         page.get_by_role("button", name="Start job").click()
-        job_id = str(page.get_by_role("link", name="See the job").get_attribute("href")).removeprefix("#/jobs/")
+        job_id = str(page.get_by_role("link", name="View the job").get_attribute("href")).removeprefix("#/jobs/")
         row = page.locator(f"[data-job='{job_id}']")
         expect(row.locator(".badge")).to_have_text("✓Completed", timeout=300_000)
     assert max(tasks_ms) < HOLDS_UP_MS
@@ -50,13 +50,13 @@ def test_a_report_on_300_000_rows_moves_smoothly_shows_only_what_was_sent_and_co
     assert server.job(job_id)["result"]["rows"] == ROWS
 
 
-def test_a_cancel_is_answered_within_half_a_second_while_eight_jobs_run(tab: Tab, server: PageServer) -> None:
+def test_a_cancellation_is_shown_within_half_a_second_while_eight_jobs_run(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     jobs = [server.submit("steady", {"steps": 10_000}, f"?label=job-{n}") for n in range(8)]
     expect(page.locator(".job[data-status=running], .job[data-status=queued]")).to_have_count(8)
     row = page.locator(f".job[data-job='{jobs[0]}']")
     expect(row).to_have_attribute("data-status", "running")
-    # The row's state is the server's word, unlike the button's: that changes at once.
+    # The row's state comes from the server, unlike the button's, which changes immediately.
     page.evaluate(
         """(id) => {
           const row = document.querySelector(`[data-job='${id}']`);
@@ -74,7 +74,7 @@ def test_a_cancel_is_answered_within_half_a_second_while_eight_jobs_run(tab: Tab
     expect(page.locator(".job[data-status=cancelled]")).to_have_count(1)
 
 
-def test_a_job_that_takes_its_time_to_stop_is_shown_as_stopping(tab: Tab, server: PageServer) -> None:
+def test_a_job_that_stops_slowly_is_shown_as_stopping(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     job_id = server.submit("lingers")
     row = page.locator(f"[data-job='{job_id}']")
@@ -87,7 +87,7 @@ def test_a_job_that_takes_its_time_to_stop_is_shown_as_stopping(tab: Tab, server
 
 
 @pytest.mark.parametrize("where", ["list", "detail"])
-def test_a_running_job_that_has_gone_quiet_is_said_to_be_quiet(tab: Tab, server: PageServer, where: str) -> None:
+def test_a_running_job_without_updates_is_marked(tab: Tab, server: PageServer, where: str) -> None:
     tab.page.clock.install()
     page = tab.open()
     job_id = server.submit("lingers")
@@ -101,7 +101,7 @@ def test_a_running_job_that_has_gone_quiet_is_said_to_be_quiet(tab: Tab, server:
     expect(silence).to_have_text(re.compile(r"^no update for (1[89]|[2-5]\d) s$"))
 
 
-def test_a_cancel_that_comes_too_late_says_so(tab: Tab, server: PageServer) -> None:
+def test_a_cancellation_that_comes_too_late_is_reported(tab: Tab, server: PageServer) -> None:
     tab.expected.append("409")
     page = tab.open()
     job_id = server.submit("steady", {"steps": 10_000})
@@ -116,7 +116,7 @@ def test_a_cancel_that_comes_too_late_says_so(tab: Tab, server: PageServer) -> N
         ),
     )
     row.get_by_role("button", name="Cancel").click()
-    expect(row.get_by_role("status")).to_have_text("Too late: it had already ended.")
+    expect(row.get_by_role("status")).to_have_text("Too late: the job has already ended.")
 
 
 def test_markup_in_a_message_or_a_label_stays_text(tab: Tab, server: PageServer) -> None:
@@ -137,7 +137,7 @@ def test_markup_in_a_message_or_a_label_stays_text(tab: Tab, server: PageServer)
     assert "onerror" in page.title()
 
 
-def test_a_failed_job_says_why(tab: Tab, server: PageServer) -> None:
+def test_a_failed_job_shows_its_error(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     job_id = server.submit("doomed", {"pause_s": 0})
     page.locator(f"[data-job='{job_id}'] .job-name").click()
@@ -156,7 +156,7 @@ def test_a_failed_job_can_be_run_again_and_the_new_one_is_shown(tab: Tab, server
 
 
 @pytest.mark.parametrize("where", ["list", "detail"])
-def test_a_job_whose_result_is_a_resource_leads_there(tab: Tab, server: PageServer, where: str) -> None:
+def test_a_job_whose_result_is_a_resource_links_to_it(tab: Tab, server: PageServer, where: str) -> None:
     page = tab.open()
     job_id = server.submit("todo", {"title": "Buy milk"})
     row = page.locator(f"[data-job='{job_id}']")
@@ -171,7 +171,7 @@ def test_a_job_whose_result_is_a_resource_leads_there(tab: Tab, server: PageServ
 
 
 @pytest.mark.parametrize("width", [1280, 320])
-def test_a_deletion_asks_first_and_then_takes_the_job_away(tab: Tab, server: PageServer, width: int) -> None:
+def test_a_deletion_is_confirmed_and_then_removes_the_job(tab: Tab, server: PageServer, width: int) -> None:
     tab.page.set_viewport_size({"width": width, "height": 900})
     page = tab.open()
     job_id = server.submit("steady", {"steps": 1}, "?label=short")
@@ -201,16 +201,16 @@ def test_a_job_deleted_elsewhere_leaves_the_list_and_its_own_view(tab: Tab, serv
     expect(page.locator(f"[data-job='{job_id}']")).to_have_count(0)
 
 
-def test_a_unknown_job_is_said_to_be_unknown(tab: Tab) -> None:
+def test_an_unknown_job_is_reported_as_not_found(tab: Tab) -> None:
     tab.expected.append("404")
     page = tab.open("/#/jobs/0192f0c4-0000-7000-8000-000000000000")
-    expect(page.locator("#detail-title")).to_have_text("There is no such job.")
+    expect(page.locator("#detail-title")).to_have_text("Job not found")
 
 
-def test_older_jobs_come_page_by_page(tab: Tab, server: PageServer) -> None:
+def test_older_jobs_are_loaded_page_by_page(tab: Tab, server: PageServer) -> None:
     jobs = [server.submit("steady", {"steps": 1, "pause_s": 0}) for _ in range(70)]
     server.wait_for(jobs[-1])
-    # The stream would tell of them too, for a minute after their end.
+    # The stream would send them too, for a minute after their end.
     empty = 'retry: 60000\n\nevent: ready\ndata: {"total":0}\n\n'
     tab.page.route("**/jobs/progress", lambda route: route.fulfill(content_type="text/event-stream", body=empty))
     page = tab.page

@@ -1,4 +1,4 @@
-"""Where a key is needed: signing in and out, a session that ends meanwhile, keys that only look."""
+"""Servers that require a key: signing in and out, a session that ends meanwhile, read-only keys."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from tests.support.process import eventually
 
 UNAUTHORIZED = "401"
 CUT = "net::ERR_INCOMPLETE_CHUNKED_ENCODING"
-"""What the browser says of a stream whose key was revoked."""
+"""The console's error for a stream whose key was revoked."""
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def tab(keyed: KeyedServer, new_tab: Callable[[PageServer], Tab]) -> Tab:
 
 
 def arrive(tab: Tab, path: str = "/") -> Page:
-    """The page, as somebody sees it who is not signed in."""
+    """The page without a session."""
     tab.page.goto(tab.server.url + path)
     expect(tab.page.get_by_label("API key")).to_be_focused()
     return tab.page
@@ -40,7 +40,7 @@ def sign_in(page: Page, key: str) -> None:
     expect(page.locator("#connection")).to_have_attribute("data-state", "live")
 
 
-def test_who_signs_in_has_the_app_at_once_and_after_a_reload_still(tab: Tab, keyed: KeyedServer) -> None:
+def test_signing_in_shows_the_app_and_a_reload_keeps_the_session(tab: Tab, keyed: KeyedServer) -> None:
     key = keyed.make_key("laptop", "--owner", "ana")
     asked: list[str] = []
     tab.page.on("request", lambda request: asked.append(request.url.removeprefix(keyed.url)))
@@ -58,16 +58,16 @@ def test_who_signs_in_has_the_app_at_once_and_after_a_reload_still(tab: Tab, key
         expect(page.get_by_role("group", name="Signed in")).to_contain_text("laptop (ana)")
         page.get_by_role("radio", name="Go on steadily").check()
         page.get_by_role("button", name="Start job").click()
-        expect(page.get_by_role("link", name="See the job")).to_be_visible()
+        expect(page.get_by_role("link", name="View the job")).to_be_visible()
         asked_for_page = asked.count("/")
         page.reload()
     assert asked_for_page == 2  # at first, and by the reload
-    # No script can read what lets the page in, and the page has kept the key nowhere.
+    # No script can read the session cookie, and the page has stored the key nowhere.
     assert page.evaluate("[document.cookie, {...localStorage}, {...sessionStorage}]") == ["", {}, {}]
     assert page.get_by_label("API key").input_value() == ""
 
 
-def test_the_view_that_the_address_names_comes_up_after_signing_in(tab: Tab, keyed: KeyedServer) -> None:
+def test_the_view_in_the_url_is_shown_after_signing_in(tab: Tab, keyed: KeyedServer) -> None:
     key = keyed.make_key("ana")
     job_id = keyed.submit_with(key, "steady", {"steps": 3}, "?label=mine")
     page = arrive(tab, f"/#/jobs/{job_id}")
@@ -77,7 +77,7 @@ def test_the_view_that_the_address_names_comes_up_after_signing_in(tab: Tab, key
     expect(page.locator("#detail-title")).to_be_focused()
 
 
-def test_a_wrong_key_is_said_to_be_wrong_and_can_be_typed_again(tab: Tab, keyed: KeyedServer) -> None:
+def test_an_invalid_key_is_reported_and_can_be_corrected(tab: Tab, keyed: KeyedServer) -> None:
     tab.expected.append(UNAUTHORIZED)
     page = arrive(tab)
     field, alert = page.get_by_label("API key"), page.get_by_role("alert")
@@ -85,7 +85,7 @@ def test_a_wrong_key_is_said_to_be_wrong_and_can_be_typed_again(tab: Tab, keyed:
     expect(alert).to_have_text("Enter your key.")
     field.fill("hwk_wrong")
     page.get_by_role("button", name="Sign in").click()
-    expect(alert).to_have_text("This key is not valid: it is not known here, or it was revoked.")
+    expect(alert).to_have_text("This key is not valid: it is unknown or has been revoked.")
     expect(field).to_be_focused()
     expect(field).to_have_attribute("aria-invalid", "true")
     expect(field).to_have_accessible_description(re.compile("This key is not valid"))
@@ -95,7 +95,7 @@ def test_a_wrong_key_is_said_to_be_wrong_and_can_be_typed_again(tab: Tab, keyed:
     expect(page.locator("#who-name")).to_have_text("ana")
 
 
-def test_after_too_many_tries_the_view_says_when_to_come_back_and_still_takes_a_right_key(
+def test_after_too_many_attempts_the_form_shows_when_to_retry_and_still_accepts_a_valid_key(
     new_tab: Callable[[PageServer], Tab], tmp_path: Path
 ) -> None:
     with KeyedServer(tmp_path / "data", {"HEADWAY_FAILED_SIGN_INS_PER_MINUTE": "2"}) as keyed:
@@ -106,14 +106,14 @@ def test_after_too_many_tries_the_view_says_when_to_come_back_and_still_takes_a_
         for wrong in ("hwk_a", "hwk_b"):
             page.get_by_label("API key").fill(wrong)
             page.keyboard.press("Enter")
-            expect(alert).to_contain_text("This key is not valid: it is not known here")
+            expect(alert).to_contain_text("This key is not valid: it is unknown")
         page.get_by_label("API key").fill("hwk_c")
         page.keyboard.press("Enter")
-        expect(alert).to_have_text(re.compile(r"too many wrong ones came from your address.* try again in \d+ (s|min)"))
+        expect(alert).to_have_text(re.compile(r"too many failed attempts from your address.* try again in \d+ (s|min)"))
         sign_in(page, keyed.make_key("ana"))
 
 
-def test_a_server_that_is_away_does_not_take_the_key_from_the_field(tab: Tab) -> None:
+def test_the_key_stays_in_the_field_while_the_server_cannot_be_reached(tab: Tab) -> None:
     tab.expected.append("Failed to load resource")
     page = arrive(tab)
     page.route("**/session", lambda route: route.abort("connectionrefused"))
@@ -123,7 +123,7 @@ def test_a_server_that_is_away_does_not_take_the_key_from_the_field(tab: Tab) ->
     expect(page.get_by_label("API key")).to_have_value("hwk_x")
 
 
-def test_who_signs_out_leaves_nothing_for_the_next_one(tab: Tab, keyed: KeyedServer) -> None:
+def test_signing_out_leaves_nothing_for_the_next_user(tab: Tab, keyed: KeyedServer) -> None:
     ana, ben = keyed.make_key("ana"), keyed.make_key("ben")
     job_id = keyed.submit_with(ana, "steady", {"steps": 1}, "?label=of-ana")
     page = arrive(tab, f"/#/jobs/{job_id}")
@@ -140,7 +140,7 @@ def test_who_signs_out_leaves_nothing_for_the_next_one(tab: Tab, keyed: KeyedSer
 
 
 @pytest.mark.parametrize("view", ["home", "detail"])
-def test_a_session_that_ends_meanwhile_takes_nothing_that_was_typed(tab: Tab, keyed: KeyedServer, view: str) -> None:
+def test_what_was_typed_survives_the_end_of_the_session(tab: Tab, keyed: KeyedServer, view: str) -> None:
     tab.expected += [UNAUTHORIZED, CUT]
     first, second = keyed.make_key("first", "--owner", "ana"), keyed.make_key("second", "--owner", "ana")
     job_id = keyed.submit_with(first, "steady", {"steps": 100_000}, "?label=going-on")
@@ -169,7 +169,7 @@ def test_a_session_that_ends_meanwhile_takes_nothing_that_was_typed(tab: Tab, ke
     eventually(lambda: len(tab.shown(job_id)) > ticks)
 
 
-def test_what_one_typed_is_not_shown_to_another(tab: Tab, keyed: KeyedServer) -> None:
+def test_what_one_user_typed_is_not_shown_to_another(tab: Tab, keyed: KeyedServer) -> None:
     tab.expected += [UNAUTHORIZED, CUT]
     ana, ben = keyed.make_key("ana"), keyed.make_key("ben")
     page = arrive(tab)
@@ -184,7 +184,7 @@ def test_what_one_typed_is_not_shown_to_another(tab: Tab, keyed: KeyedServer) ->
     expect(page.get_by_role("textbox", name="Message")).to_have_value("working")
 
 
-def test_a_tab_that_is_looked_at_again_shows_who_is_signed_in_by_then(
+def test_a_tab_that_is_focused_again_shows_who_is_signed_in_now(
     keyed: KeyedServer, new_tab: Callable[[PageServer], Tab]
 ) -> None:
     ana, ben = keyed.make_key("ana"), keyed.make_key("ben")
@@ -201,7 +201,7 @@ def test_a_tab_that_is_looked_at_again_shows_who_is_signed_in_by_then(
     expect(there.page.get_by_role("link", name="of-ana")).to_have_count(0)
 
 
-def test_what_a_key_may_do_is_shown_in_the_other_tabs_too(
+def test_the_permissions_of_a_key_are_shown_in_other_tabs_too(
     keyed: KeyedServer, new_tab: Callable[[PageServer], Tab]
 ) -> None:
     ana, wall = keyed.make_key("ana"), keyed.make_key("wall", "--owner", "ana", "--read-only")
@@ -218,7 +218,7 @@ def test_what_a_key_may_do_is_shown_in_the_other_tabs_too(
     expect(start).to_be_disabled()
 
 
-def test_a_job_that_was_started_too_late_says_so(tab: Tab, keyed: KeyedServer) -> None:
+def test_a_job_started_after_the_session_has_ended_is_reported(tab: Tab, keyed: KeyedServer) -> None:
     tab.expected.append(UNAUTHORIZED)
     key = keyed.make_key("ana")
     page = arrive(tab)
@@ -231,10 +231,12 @@ def test_a_job_that_was_started_too_late_says_so(tab: Tab, keyed: KeyedServer) -
     sign_in(page, key)
     expect(page.get_by_role("alert")).to_contain_text("Sign in and try again.")
     page.get_by_role("button", name="Start job").click()
-    expect(page.get_by_role("link", name="See the job")).to_be_visible()
+    expect(page.get_by_role("link", name="View the job")).to_be_visible()
 
 
-def test_a_read_only_key_sees_everything_and_is_told_why_it_changes_nothing(tab: Tab, keyed: KeyedServer) -> None:
+def test_with_a_read_only_key_everything_is_shown_and_the_reason_why_nothing_can_be_changed(
+    tab: Tab, keyed: KeyedServer
+) -> None:
     ana, wall = keyed.make_key("ana"), keyed.make_key("wall", "--owner", "ana", "--read-only")
     running = keyed.submit_with(ana, "steady", {"steps": 100_000}, "?label=running")
     failed = keyed.submit_with(ana, "doomed", {"pause_s": 0}, "?label=failed")
@@ -265,7 +267,7 @@ def test_a_read_only_key_sees_everything_and_is_told_why_it_changes_nothing(tab:
     assert writes == []
 
 
-def test_an_admin_sees_the_jobs_of_all(tab: Tab, keyed: KeyedServer) -> None:
+def test_an_admin_sees_the_jobs_of_all_owners(tab: Tab, keyed: KeyedServer) -> None:
     job_id = keyed.submit_with(keyed.make_key("ana"), "steady", {"steps": 1})
     page = arrive(tab)
     sign_in(page, keyed.make_key("root", "--admin"))
@@ -282,12 +284,10 @@ def test_the_longest_name_fits_a_small_screen(tab: Tab, keyed: KeyedServer) -> N
     assert not scrolls_sideways(page)
 
 
-def test_the_description_says_that_it_needs_a_key_and_is_there_once_somebody_has_signed_in(
-    tab: Tab, keyed: KeyedServer
-) -> None:
+def test_the_api_description_requires_a_key_and_is_shown_after_signing_in(tab: Tab, keyed: KeyedServer) -> None:
     tab.expected.append(UNAUTHORIZED)
     tab.page.goto(f"{keyed.url}/docs")
-    expect(tab.page.locator("#notice")).to_contain_text("for those who have an API key")
+    expect(tab.page.locator("#notice")).to_contain_text("requires an API key")
     tab.page.get_by_role("link", name="Sign in").click()
     sign_in(tab.page, keyed.make_key("ana"))
     tab.page.goto(f"{keyed.url}/docs#submit-ping")

@@ -1,4 +1,4 @@
-"""`watch-job.js` in a page on another origin: it has no key, its backend gets it a ticket for one job."""
+"""`watch-job.js` in a page on another origin, which has no key: its backend gets a ticket for one job."""
 
 import json
 import os
@@ -39,7 +39,7 @@ class Theirs(ThreadedServer):
     def __init__(self) -> None:
         self.html = ""
         self.lasts_s: list[int] = []
-        """How long the tickets hold that it gets, one after the other; afterwards it has none to give."""
+        """The lifetimes of the tickets that it gets, one after the other; after these it has none."""
         self.tickets: list[str] = []
         super().__init__(type("Handler", (_Handler,), {"theirs": self}))
 
@@ -51,7 +51,7 @@ class Theirs(ThreadedServer):
         self.headway, self.job_id = headway, job_id
 
     def ticket(self) -> Any:
-        """As a backend would: asked for with its key, which stays there."""
+        """Request a ticket as a backend would, with a key that stays there."""
         body = {"expiresInSeconds": self.lasts_s.pop(0)}
         reply = self.headway.request("POST", f"/jobs/{self.job_id}/tickets", body)
         assert reply.status == 201, reply.body
@@ -77,7 +77,7 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def log_message(self, format: str, *args: object) -> None:
-        """Nothing: the tests look at the page."""
+        """Log nothing: the tests check the page."""
 
 
 @pytest.fixture
@@ -107,7 +107,7 @@ def outcome(tab: Tab) -> Any:
     return tab.page.evaluate("window.watched")
 
 
-def test_a_ticket_in_the_url_lets_a_page_elsewhere_follow_a_job_to_its_result(
+def test_with_a_ticket_in_the_url_a_page_on_another_origin_follows_a_job_to_its_result(
     tab: Tab, headway: KeyedServer, theirs: Theirs
 ) -> None:
     job_id = headway.submit("bulk", {"items": 20_000})  # too big to stand in the job itself
@@ -121,9 +121,7 @@ def test_a_ticket_in_the_url_lets_a_page_elsewhere_follow_a_job_to_its_result(
     assert tab.page.context.cookies() == []
 
 
-def test_without_a_ticket_a_page_elsewhere_is_told_that_it_may_not_read(
-    tab: Tab, headway: KeyedServer, theirs: Theirs
-) -> None:
+def test_without_a_ticket_a_page_on_another_origin_gets_a_401(tab: Tab, headway: KeyedServer, theirs: Theirs) -> None:
     tab.expected.append(UNAUTHORIZED)
     job_id = headway.submit("steady", {"steps": 10_000})
     watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}")
@@ -131,16 +129,18 @@ def test_without_a_ticket_a_page_elsewhere_is_told_that_it_may_not_read(
     assert (told["error"], told["status"]) == ("WatchError", 401)
 
 
-def test_a_page_elsewhere_gets_its_first_ticket_before_it_asks(tab: Tab, headway: KeyedServer, theirs: Theirs) -> None:
+def test_a_page_on_another_origin_gets_its_first_ticket_before_its_first_request(
+    tab: Tab, headway: KeyedServer, theirs: Theirs
+) -> None:
     job_id = headway.submit("steady", {"steps": 30})
     theirs.about(headway, job_id)
     theirs.lasts_s = [300]
     watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}", "getTicket,")
-    # No 401 on the way: the tab would have complained of it.
+    # There was no 401: the console would have logged it.
     assert outcome(tab)["job"]["result"] == {"steps": 30}
 
 
-def test_a_page_elsewhere_gets_a_fresh_ticket_when_its_own_has_expired_and_goes_on_with_the_stream(
+def test_a_page_on_another_origin_gets_a_new_ticket_when_its_own_has_expired_and_continues_the_stream(
     tab: Tab, headway: KeyedServer, theirs: Theirs
 ) -> None:
     tab.expected += [UNAUTHORIZED, "net::ERR"]
@@ -167,7 +167,7 @@ def test_a_page_elsewhere_gets_a_fresh_ticket_when_its_own_has_expired_and_goes_
     headway.kill()
     headway.restart()
     tab.page.wait_for_event("response", lambda response: "/progress" in response.url and response.ok)
-    # The stream is tried again as soon as there is a ticket, whether it or a poll was refused first.
+    # The stream is retried as soon as there is a ticket, whether it or a poll was rejected first.
     assert polls == [UNAUTHORIZED, "202"]
     assert len(theirs.tickets) == 2
     seen = tab.page.evaluate("window.states.length")
@@ -176,7 +176,7 @@ def test_a_page_elsewhere_gets_a_fresh_ticket_when_its_own_has_expired_and_goes_
     assert outcome(tab)["job"]["status"] == "cancelled"
 
 
-def test_when_there_is_no_fresh_ticket_to_be_had_the_watching_ends_with_the_reason(
+def test_if_no_new_ticket_can_be_obtained_watch_job_rejects_with_the_reason(
     tab: Tab, headway: KeyedServer, theirs: Theirs
 ) -> None:
     tab.expected += [UNAUTHORIZED, "404", "net::ERR"]
@@ -227,7 +227,7 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def test_a_key_that_is_revoked_takes_its_tickets_with_it(tab: Tab, headway: KeyedServer, theirs: Theirs) -> None:
+def test_revoking_a_key_revokes_its_tickets(tab: Tab, headway: KeyedServer, theirs: Theirs) -> None:
     tab.expected += [UNAUTHORIZED, "net::ERR"]
     key = headway.make_key("backend")
     job_id = headway.submit_with(key, "steady", {"steps": 100_000})

@@ -29,7 +29,7 @@ class Pong(BaseModel):
 
 @job("ping", title="Ping")
 async def ping(ctx: Context, input: Ping) -> Pong:
-    """Returns the message with a reply, and writes both to a file."""
+    """Sends back a reply, and writes it to a file."""
     pong = Pong(reply="pong", message=input.message, answered_at=dt.datetime.now(dt.UTC))
     await asyncio.to_thread((ctx.output_dir / "pong.json").write_text, pong.model_dump_json(by_alias=True), "utf-8")
     return pong

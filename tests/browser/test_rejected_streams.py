@@ -1,4 +1,4 @@
-"""A server that serves no more streams (429): the page and `watch-job.js` poll, and come back to the stream later."""
+"""A server that serves no more streams (429): the page and `watch-job.js` poll, and return to the stream later."""
 
 import itertools
 import json
@@ -16,12 +16,12 @@ REFUSED = "429"
 
 @pytest.fixture
 def full_server() -> Iterator[PageServer]:
-    """A server that serves one stream."""
+    """A server that allows one stream."""
     with PageServer(":memory:", "--jobs", str(JOBS), env={"HEADWAY_MAX_STREAMS": "1"}) as server:
         yield server
 
 
-def test_a_page_that_is_refused_a_stream_polls_and_comes_back_when_there_is_room(
+def test_a_page_whose_stream_is_rejected_polls_and_returns_to_the_stream_when_there_is_room(
     full_server: PageServer, new_tab: Callable[[PageServer], Tab]
 ) -> None:
     tab = new_tab(full_server)
@@ -38,11 +38,11 @@ def test_a_page_that_is_refused_a_stream_polls_and_comes_back_when_there_is_room
     shown = tab.shown(job_id)
     assert len(shown) > 1
     assert shown == sorted(shown)
-    # The tries are further and further apart; on a busy machine the first came too early.
+    # Attempts are further and further apart; on a busy machine the first came too early.
     expect(connection).to_have_attribute("data-state", "live", timeout=60_000)
 
 
-def test_a_job_s_own_view_polls_for_its_log_too(full_server: PageServer, new_tab: Callable[[PageServer], Tab]) -> None:
+def test_a_jobs_view_polls_for_its_log_too(full_server: PageServer, new_tab: Callable[[PageServer], Tab]) -> None:
     tab = new_tab(full_server)
     tab.expected.append(REFUSED)
     job_id = full_server.submit("mutters")
@@ -54,7 +54,7 @@ def test_a_job_s_own_view_polls_for_its_log_too(full_server: PageServer, new_tab
     expect(page.locator("#detail-badge")).to_contain_text("Cancelled")
 
 
-def test_watch_job_polls_with_what_it_has_and_as_often_as_the_server_says(
+def test_watch_job_polls_with_an_etag_and_according_to_retry_after(
     full_server: PageServer, new_tab: Callable[[PageServer], Tab]
 ) -> None:
     tab = new_tab(full_server)
