@@ -163,7 +163,7 @@ class Encoder:
         if kept is not None and kept[0] == job.version and kept[1] == queue_position:
             return kept[2]
         encoded = to_json(job_fields(job, queue_position, self.links))
-        self._kept[job.id] = (job.version, queue_position, encoded)  # in the place of an older version
+        self._kept[job.id] = (job.version, queue_position, encoded)  # replaces an older version
         if len(self._kept) > ENCODINGS_KEPT:
             self._kept.popitem(last=False)
         return encoded
@@ -175,7 +175,7 @@ class Encoder:
     def make_tail(self, job: Job, documents: Documents) -> bytes:
         """`input` and, up to 64 KiB, `result`; the stored JSON is inserted unchanged."""
         result = documents.result_json
-        # By the job, not by the documents: those were read later, and its end may lie between.
+        # Decided by the job, not by the documents: they were read later, and the job may have ended in between.
         if result is None or job.result_bytes is None or job.result_bytes > INLINE_RESULT_BYTES:
             result = "null"
         tail = b',"input":%s,"result":%s}' % (_input(job, documents), result.encode())

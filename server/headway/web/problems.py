@@ -82,14 +82,14 @@ KIND_BY_ERROR: Mapping[type[HeadwayError], str] = {
     errors.StoreUnavailableError: "store-unavailable",
     errors.NotReadyError: "not-ready",
 }
-"""The problem that each error of the other rooms is to a client. Of a class and its base, the class."""
+"""How each error of the other rooms is reported to clients. A class takes precedence over its base."""
 
 DETAILS: Mapping[type[HeadwayError], str | None] = {
     errors.JobNotFoundError: "There is no such job.",
     errors.JobTypeNotFoundError: "There is no such job type; GET /job-types lists them.",
     errors.ResourceNotFoundError: None,
 }
-"""What a client is told instead of the error's own text, which names what was asked for."""
+"""Details that replace the error's own text, which repeats what was asked for."""
 
 _KIND_BY_STATUS = {
     404: "not-found",
@@ -129,7 +129,7 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
 
     @property
     def text(self) -> str:
-        """What happened, in words."""
+        """What happened, for people."""
         return self.detail or (self.errors[0][1] if self.errors else KINDS[self.kind][1])
 
     def response(self, request: web.Request, *, status: int | None = None) -> web.Response:
@@ -200,7 +200,7 @@ def also_saying(more: Callable[[Problem], Mapping[str, Any]]) -> Callable[[Endpo
 
 
 def as_problem(error: Problem | HeadwayError) -> Problem:
-    """The problem that an error of the other rooms is to a client."""
+    """The problem that reports an error of the other rooms."""
     if isinstance(error, Problem):
         return error
     of_class = next((base for base in type(error).__mro__ if base in KIND_BY_ERROR), None)

@@ -1,4 +1,4 @@
-"""The deliveries of a job's webhook: what was sent and what came of it, and a way to have it sent again."""
+"""The deliveries of a job's webhook: list them, and have one sent again."""
 
 from typing import Any, Literal
 
@@ -19,20 +19,20 @@ MOST_SHOWN = 200
 
 
 class DeliveryView(BaseModel):
-    """One event for the receiver. `delivery_fields` makes exactly these fields."""
+    """One event sent to a receiver. `delivery_fields` returns exactly these fields."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
-    delivery_id: str = Field(description="what the receiver knows as `webhook-id`, at every attempt")
+    delivery_id: str = Field(description="the `webhook-id` that the receiver gets, the same at every attempt")
     event: EventName
     url: str
     status: Literal["pending", "delivered", "failed"]
     attempts: int
     created_at: AwareDatetime
-    next_attempt_at: AwareDatetime | None = Field(description="null while an attempt is under way, and at the end")
+    next_attempt_at: AwareDatetime | None = Field(description="null while an attempt is in progress, and at the end")
     last_attempt_at: AwareDatetime | None
     delivered_at: AwareDatetime | None
-    last_status: int | None = Field(description="what the receiver answered, if it did")
+    last_status: int | None = Field(description="the status that the receiver answered with, if it answered")
     last_error: str | None
 
 

@@ -1,4 +1,4 @@
-"""`GET /jobs/{id}`: polls, and long polls that wait for news."""
+"""`GET /jobs/{id}`: polls and long polls; cancelling and deleting."""
 
 from collections.abc import Mapping
 from contextlib import suppress
@@ -29,7 +29,7 @@ CANCEL_POLL_S = 1
 
 
 class PurgeQuery(QueryModel):
-    """Whether the record goes too."""
+    """Whether the record is deleted as well."""
 
     purge: bool = False
 
@@ -56,7 +56,7 @@ NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
 class JobQuery(NoQuery):
-    """How long the answer may wait, and whether a job that has ended leads on to its result."""
+    """How long to wait, and whether to redirect to the result of a job that has ended."""
 
     redirect: bool = Field(False, description="Once the job has ended: 303 to its result, where a failure is an error.")
     wait: Annotated[float, Field(ge=0, le=MAX_WAIT_S, allow_inf_nan=False)] | None = Field(
@@ -82,7 +82,7 @@ async def _read_job_as_wished(request: web.Request) -> web.StreamResponse:
         except TooManyWaitsError:
             if wanted.wait is not None:
                 raise
-            applied = {}  # a preference is no demand
+            applied = {}  # a preference may be ignored
     if wanted.redirect and job.terminal:
         location = request.app[LINKS].result(job)
         return web.Response(status=303, headers={"Location": location, **PRIVATE, **applied})
@@ -90,7 +90,7 @@ async def _read_job_as_wished(request: web.Request) -> web.StreamResponse:
 
 
 def _granted(request: web.Request, wanted: JobQuery) -> tuple[float, dict[str, str]]:
-    """How many seconds the answer may wait, and the headers that say so: a parameter wins over a preference."""
+    """How many seconds to wait, and the headers that report it: a parameter wins over a preference."""
     if wanted.wait is not None:
         return wanted.wait, {}
     preferred_s = preferred_wait_s(request, MAX_WAIT_S)
@@ -98,7 +98,7 @@ def _granted(request: web.Request, wanted: JobQuery) -> tuple[float, dict[str, s
 
 
 def _is_news(request: web.Request, job: Job) -> bool:
-    """What a long poll waits for. A job that has ended says so at once: nothing more will come."""
+    """What a long poll waits for. A job that has ended is answered at once, because nothing more will change."""
     return job.terminal or (hdrs.IF_NONE_MATCH in request.headers and not _not_modified(request, job))
 
 
@@ -107,10 +107,10 @@ async def _answer(request: web.Request, job: Job, applied: Mapping[str, str] = N
     position = await store.queue_position(job, utc_now()) if job.status is Status.QUEUED else None
     ready = answers.get(job, position)
     held = request.headers.get(hdrs.IF_NONE_MATCH)
-    # Nearly all send it back as it came; to have aiohttp read it would make their polls dearer by a third.
+    # Nearly all clients send it back unchanged; parsing it with aiohttp would make these polls a third more expensive.
     unchanged = held is not None and ((ready is not None and held == ready.etag) or _not_modified(request, job))
     if ready is None:
-        if unchanged:  # its body, which may have to be read from the disk, is not wanted
+        if unchanged:  # the body, which may have to be read from disk, is not needed
             return web.Response(status=304, headers={**_headers(job), **applied})
         ready = await make_ready(request, job, position)
         answers.keep(job.id, ready)
@@ -123,7 +123,7 @@ async def _answer(request: web.Request, job: Job, applied: Mapping[str, str] = N
 
 
 async def make_ready(request: web.Request, job: Job, position: int | None) -> ReadyAnswer:
-    """The answer to a poll, with input and result."""
+    """The response to a poll, with input and result."""
     encoder = parts(request).encoder
     tail = encoder.tail(job)
     if tail is None:

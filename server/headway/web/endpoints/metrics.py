@@ -1,4 +1,4 @@
-"""`/metrics`: what the rooms count, in Prometheus' words. Each answer is made afresh, nothing is global."""
+"""`/metrics`: what the rooms count, in Prometheus' format. Made anew for each request, without global state."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -22,13 +22,13 @@ from ..streams.open_streams import OpenStreams
 
 
 async def metrics(request: web.Request) -> web.Response:
-    """`GET /metrics`: of all owners together, so not for each of them."""
+    """`GET /metrics`: for operators only, because the figures are those of all owners."""
     refuse_unless_operator(request)
     now = utc_now()
     try:
         levels = await parts(request).keeper.levels(now)
     except StoreUnavailableError:
-        levels = None  # who looks at metrics while the store is ill wants the others all the more
+        levels = None  # the other figures are needed all the more
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
     registry.register(_Headway(parts(request).metrics, parts(request).streams, levels, now))
@@ -38,7 +38,7 @@ async def metrics(request: web.Request) -> web.Response:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Headway(Collector):
-    """One moment of the server."""
+    """A snapshot of the server."""
 
     metrics: Metrics
     streams: OpenStreams
@@ -120,7 +120,7 @@ def _requests(requests: RequestMetrics) -> Iterator[Metric]:
 
 
 def _histogram(name: str, text: str, labels: Sequence[str], found: Mapping[Any, Histogram]) -> HistogramMetricFamily:
-    """`found`: by the labels' values."""
+    """`found`: the histograms by their labels' values."""
     family = HistogramMetricFamily(name, text, labels=labels)
     for values, histogram in found.items():
         buckets = [("+Inf" if bound == float("inf") else repr(bound), count) for bound, count in histogram.cumulative()]

@@ -1,4 +1,4 @@
-"""The page and its parts, under a strict content security policy."""
+"""The page and its files, under a strict content security policy."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""The REST resources of job types that have a path: submit, list, read, follow, download."""
+"""The REST resources of job types with a path of their own: submit, list, read, follow, download."""
 
 from collections.abc import Iterator
 
@@ -24,13 +24,13 @@ Route = tuple[str, str, Handler]
 
 
 class DownloadQuery(FileQuery):
-    """Which of several output files; by default the first by name."""
+    """Which of several output files is wanted; by default the first by name."""
 
     name: str | None = None
 
 
 def resource_routes(registry: Registry) -> Iterator[Route]:
-    """Method, path and endpoint of everything that the types' own paths offer."""
+    """Method, path and endpoint of every route below the types' own paths."""
     for job_type in registry:
         resource = job_type.resource
         if resource is None:
@@ -47,7 +47,7 @@ def resource_routes(registry: Registry) -> Iterator[Route]:
 
 
 class JobEndpoints:
-    """A type's path where what it shows are the jobs and their results."""
+    """The endpoints of a type's path that shows its jobs and their results."""
 
     parameter = "id"
 
@@ -64,7 +64,7 @@ class JobEndpoints:
         return await page_of_jobs(request, wanted, wanted.as_filter(frozenset({self._name})))
 
     async def read(self, request: web.Request) -> web.Response:
-        """`GET {path}/{id}`: what the job returned, or why there is nothing, as for `/jobs/{id}/result`."""
+        """`GET {path}/{id}`: what the job returned, as `/jobs/{id}/result` shows it."""
         await self._own_job(request)
         return await read_result(request)
 
@@ -74,7 +74,7 @@ class JobEndpoints:
         return await read_job(request)
 
     async def download(self, request: web.Request) -> web.StreamResponse:
-        """`GET {path}/{id}/download`: the job's file; of several the first by name, or the one that is named."""
+        """`GET {path}/{id}/download`: the job's file; of several, the one that is named or the first by name."""
         wanted = query(request, DownloadQuery)
         job = await self._own_job(request)
         name = parts(request).service.results.download_name(job, wanted.name)
@@ -87,7 +87,7 @@ class JobEndpoints:
 
 
 class AuthorEndpoints:
-    """A type's path where the author's functions say what there is."""
+    """The endpoints of a type's path that shows what the author's functions return."""
 
     parameter = "key"
     """What the author calls an id, which need not be a job's."""

@@ -1,4 +1,4 @@
-"""`/session`: the page signs in with an API key and gets a cookie, so that its EventSource is let in too."""
+"""`/session`: the page signs in with an API key and gets a cookie, because EventSource cannot send headers."""
 
 from datetime import timedelta
 from typing import Any
@@ -30,7 +30,7 @@ class SignIn(BaseModel, extra="forbid", strict=True):
 
 
 class SessionView(BaseModel):
-    """Who is asking, as the server sees it."""
+    """Who the request is from, as the server sees it."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", populate_by_name=True)
 
@@ -77,7 +77,7 @@ async def end_session(request: web.Request) -> web.Response:
 
 
 def _cookie_options(request: web.Request) -> dict[str, Any]:
-    """No script reads it, no other site's page has it sent (RFC 6265bis, 4.1.2)."""
+    """Scripts cannot read the cookie, and other sites' pages cannot send it (RFC 6265bis, 4.1.2)."""
     secure = parts(request).settings.public_url.startswith("https:")
     return {"path": "/", "httponly": True, "samesite": "Strict", "secure": secure}
 

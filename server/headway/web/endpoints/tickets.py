@@ -1,4 +1,4 @@
-"""`POST /jobs/{id}/tickets`: a ticket for a page that watches one job and has no key."""
+"""`POST /jobs/{id}/tickets`: a ticket for a page that watches one job without a key."""
 
 from datetime import timedelta
 from typing import Annotated
@@ -24,7 +24,7 @@ LONGEST_S = 3600
 
 
 class TicketOrder(BaseModel):
-    """For how long."""
+    """How long the ticket is valid."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", strict=True)
 
@@ -32,11 +32,11 @@ class TicketOrder(BaseModel):
 
 
 class TicketView(BaseModel):
-    """A ticket. It is a secret: who has it reads the job."""
+    """A ticket. It is a secret: whoever has it can read the job."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
-    ticket: str = Field(description="The parameter `ticket` of GETs of the job and below.")
+    ticket: str = Field(description="The query parameter `ticket` for GETs of the job and of what is below it.")
     expires_at: AwareDatetime
     progress_url: str = Field(description="The job's stream, ticket included.")
 

@@ -16,7 +16,7 @@ class QueryModel(BaseModel):
 
 
 class FilterQuery(QueryModel):
-    """Which jobs a stream is about; comma-separated values are alternatives."""
+    """Which jobs a stream follows; comma-separated values are alternatives."""
 
     type: Annotated[frozenset[str], BeforeValidator(separated)] = frozenset()
     status: Annotated[frozenset[Status], BeforeValidator(separated)] = frozenset()
@@ -27,7 +27,7 @@ class FilterQuery(QueryModel):
 
 
 class PageQuery(QueryModel):
-    """Which jobs a list of one type shows, and how many of them."""
+    """Which jobs of one type a list shows, and how many."""
 
     status: Annotated[frozenset[Status], BeforeValidator(separated)] = frozenset()
     label: str | None = None
@@ -49,6 +49,6 @@ class PageQuery(QueryModel):
 
 
 class ListQuery(PageQuery):
-    """Which jobs the list of all types shows, and how many of them."""
+    """Which jobs of all types a list shows, and how many."""
 
     type: Annotated[frozenset[str], BeforeValidator(separated)] = frozenset()

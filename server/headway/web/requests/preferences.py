@@ -1,8 +1,7 @@
-"""What a client would like, if it can be had: the header `Prefer` (RFC 7240). The one that is known is `wait`.
+"""The header `Prefer` (RFC 7240), of which the server knows one preference: `wait`.
 
-A preference is no demand: what is unknown or malformed is ignored, and a longer wait than the server grants is
-the longest that it does. `Preference-Applied` says what became of it. The waiting itself is `wait_for_job`,
-for polls and for submissions alike.
+A preference may be ignored, so unknown and malformed ones are, and a longer wait than the server grants is shortened.
+`Preference-Applied` reports what was done. The waiting itself is `wait_for_job`, for polls and submissions alike.
 """
 
 import re
@@ -12,16 +11,16 @@ from multidict import istr
 
 PREFER = istr("Prefer")
 
-# One element of the list. A quote that nothing ends takes in the rest, so each character is looked at once.
+# One element of the list. An unterminated quote extends to the end, so that each character is examined once.
 _ELEMENT = re.compile(r'(?:[^,"]|"(?:[^"\\]|\\.)*(?:"|\\?\Z))+', re.DOTALL)
 _WAIT = re.compile(r"[ \t]*wait[ \t]*(?:[=;].*)?", re.DOTALL | re.IGNORECASE)
 _WAIT_S = re.compile(r'[^=;]*=[ \t]*("?)0*(\d{1,9})\1[ \t]*(?:;.*)?', re.DOTALL | re.ASCII)
 
 
 def preferred_wait_s(request: web.BaseRequest, most_s: int) -> int | None:
-    """The seconds for which the client is ready to wait, at most `most_s`; `None` if it does not say so.
+    """The seconds that the client is willing to wait, at most `most_s`; `None` without that preference.
 
-    If it says so twice, the first counts (RFC 7240, 2); seconds are whole ones (4.3).
+    The first one counts (RFC 7240, 2); seconds are whole numbers (4.3).
     """
     for element in _ELEMENT.findall(", ".join(request.headers.getall(PREFER, ()))):
         if _WAIT.fullmatch(element):
@@ -31,5 +30,5 @@ def preferred_wait_s(request: web.BaseRequest, most_s: int) -> int | None:
 
 
 def applied_wait(wait_s: int) -> dict[str, str]:
-    """The header that says that the server was ready to wait so long (RFC 7240, 3)."""
+    """The header that reports how long the server was willing to wait (RFC 7240, 3)."""
     return {"Preference-Applied": f"wait={wait_s}"}

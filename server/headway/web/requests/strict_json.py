@@ -1,4 +1,4 @@
-"""Strict JSON: what a body may hold, and where in it an error stands."""
+"""Strict JSON: what a body may contain, and where in it an error is."""
 
 import json
 from dataclasses import dataclass
@@ -14,7 +14,7 @@ MAX_EXACT_FLOAT = 2**53
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Odd:
-    """Stands for a part of a JSON text that is well-formed, but cannot be held."""
+    """Stands for a part of a JSON text that is well-formed, but cannot be represented."""
 
     why: str
 
@@ -43,7 +43,7 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Odd:
 
 
 def _integer(text: str) -> int | _Odd:
-    # Compared by length first: int() of a million digits is an attack (CVE-2020-10735).
+    # The length first: converting a million digits takes seconds (CVE-2020-10735).
     if len(text) > 20 or not -MAX_INTEGER - 1 <= int(text) <= MAX_INTEGER:  # noqa: PLR2004 - a sign and 19 digits
         return _Odd("is an integer beyond 64 bits")
     return int(text)
@@ -63,7 +63,7 @@ def _too_deep(max_depth: int) -> Problem:
 
 
 def _check_bounds(value: Any, max_depth: int, prefix: str) -> None:
-    """Depth, lone surrogates, and what is odd: infinite numbers (1e999) too. Without recursion."""
+    """Check depth, lone surrogates and values out of range, such as 1e999. Without recursion."""
     level, depth, odd = [value], 0, None
     while level:
         depth += 1
@@ -88,7 +88,7 @@ def _check_bounds(value: Any, max_depth: int, prefix: str) -> None:
 def _refused(value: Any, odd: _Odd | float, prefix: str) -> Problem:
     why = "is a number beyond the range of a double" if isinstance(odd, float) else odd.why
     if why in ("NaN", "Infinity", "-Infinity"):
-        why = f"is {why}, which is no JSON number"
+        why = f"is {why}, which is not a JSON number"
     return Problem("validation-failed", errors=[(_pointer_to(odd, value, prefix), why)])
 
 

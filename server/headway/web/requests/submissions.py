@@ -50,7 +50,7 @@ async def submit(request: web.Request, type_name: str | None) -> Accepted:
 
 
 def _check_admission(request: web.Request, type_name: str | None) -> None:
-    """Refuse what cannot be accepted before its body is read. Of an envelope the type is not known yet."""
+    """Refuse what cannot be accepted before its body is read. The type of an envelope is not known yet."""
     admission = parts(request).service.admission
     size_bytes = request.content_length or 0
     if type_name is None:
@@ -63,7 +63,7 @@ def _check_admission(request: web.Request, type_name: str | None) -> None:
 def _read(
     type_name: str | None, options: NoQuery | SubmitOptions, body: Body, incoming: Path | None, *, is_form: bool
 ) -> Submission:
-    """The submission that a body stands for."""
+    """The submission that a body describes."""
     if type_name is None or not isinstance(options, SubmitOptions):
         return _enveloped(body, incoming, is_form=is_form)
     if is_form:
@@ -111,6 +111,6 @@ async def _received_form(
 
 
 async def refuse_unread(app: web.Application) -> None:
-    """At shutdown: aiohttp receives no more of a body, so those who wait for the rest of one are refused now."""
+    """At shutdown: aiohttp receives no more of a body, so requests that wait for the rest of one are refused now."""
     for content in app[PARTS].arriving:
         content.set_exception(StoppingError("Try again when the server is back.", STOPPING_RETRY_S))

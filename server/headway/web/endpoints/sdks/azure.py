@@ -32,9 +32,9 @@ STATUSES: Mapping[Status, str] = {
 
 
 class MonitorQuery(NoQuery):
-    """Clients may name a version of the API; there is one."""
+    """Clients may name a version of the API; there is only one."""
 
-    api_version: str | None = Field(None, alias="api-version", description="Any; there is one version.")
+    api_version: str | None = Field(None, alias="api-version", description="Ignored: there is only one version.")
 
 
 class _Monitor(BaseModel):
@@ -42,14 +42,14 @@ class _Monitor(BaseModel):
 
 
 class OperationError(_Monitor):
-    """Why it failed: the `type` of the job's error, and its title and detail."""
+    """Why the job failed: the `type` of its error as the code, title and detail as the message."""
 
     code: str
     message: str
 
 
 class StatusMonitor(_Monitor):
-    """A job as Azure's SDKs see it. `_monitor_fields` and the result make exactly these fields."""
+    """A job as Azure's SDKs see it. `_monitor_fields` and the result are exactly these fields."""
 
     id: str
     kind: str = Field(description="the job's type")
@@ -64,7 +64,7 @@ class StatusMonitor(_Monitor):
 
 
 def _azure_error(problem: Problem) -> Mapping[str, Any]:
-    """As the guidelines have errors, so that `HttpResponseError.error` is filled."""
+    """The error format of the guidelines, which fills `HttpResponseError.error`."""
     return {"error": {"code": problem.kind, "message": problem.text}}
 
 

@@ -50,13 +50,13 @@ CANCELLED = {"code": 1, "message": "The job was cancelled."}
 
 
 class OperationsQuery(NoQuery):
-    """Which page of the list."""
+    """Which page of the list is wanted."""
 
-    pageSize: Annotated[int, Field(ge=0, le=2**31 - 1, description="0: 50; at most 200 come.")] = 0  # noqa: N815
+    pageSize: Annotated[int, Field(ge=0, le=2**31 - 1, description="0 means 50; at most 200 are returned.")] = 0  # noqa: N815
     pageToken: str = Field(  # noqa: N815
         "", description="The `nextPageToken` of the page before.", json_schema_extra={"pattern": f"^({JOB_ID})?$"}
     )
-    filter: str = Field("", max_length=0, description="Filters are not supported: anything is refused.")
+    filter: str = Field("", max_length=0, description="Filters are not supported; any value is rejected.")
 
 
 def _code(status: int) -> tuple[int, str]:
@@ -64,7 +64,7 @@ def _code(status: int) -> tuple[int, str]:
 
 
 def _google_error(problem: Problem) -> Mapping[str, Any]:
-    """As google.api_core reads it, beside what a problem says anyway."""
+    """The error format that google.api_core reads, beside the problem's own members."""
     return {"error": {"code": problem.status, "message": problem.text, "status": _code(problem.status)[1]}}
 
 
@@ -78,7 +78,7 @@ async def read_operation(request: web.Request) -> web.Response:
 
 @also_saying(_google_error)
 async def list_operations(request: web.Request) -> web.Response:
-    """`GET /v1/jobs/operations`: newest first. As in other lists the results are left out."""
+    """`GET /v1/jobs/operations`: newest first, without results, like other lists."""
     wanted = _arguments(request, OperationsQuery)
     size = min(wanted.pageSize or PAGE_SIZE, MAX_PAGE_SIZE)
     reading = parts(request).service.reading
@@ -92,7 +92,7 @@ async def list_operations(request: web.Request) -> web.Response:
 
 @also_saying(_google_error)
 async def cancel_operation(request: web.Request) -> web.Response:
-    """`POST /v1/jobs/operations/{id}:cancel`: recorded durably; not awaited. What has ended stays as it is."""
+    """`POST /v1/jobs/operations/{id}:cancel`: recorded durably, not awaited. A job that has ended stays as it is."""
     _arguments(request, NoQuery)
     service, job_id = parts(request).service, request.match_info["id"]
     await service.reading.job(caller(request), job_id)
@@ -103,14 +103,14 @@ async def cancel_operation(request: web.Request) -> web.Response:
 
 @also_saying(_google_error)
 async def delete_operation(request: web.Request) -> web.Response:
-    """`DELETE /v1/jobs/operations/{id}`: record, log and files go. It cancels nothing (google.aip.dev/151)."""
+    """`DELETE /v1/jobs/operations/{id}`: deletes record, log and files; does not cancel (google.aip.dev/151)."""
     _arguments(request, NoQuery)
     await parts(request).service.cancelling.delete_ended(caller(request), request.match_info["id"])
     return _json(b"{}")
 
 
 def _arguments(request: web.Request, model: type[Model]) -> Model:
-    """The query. To these clients an argument that is not valid is a 400."""
+    """The query. These clients expect a 400 for an invalid argument."""
     try:
         return query(request, model)
     except (Problem, InvalidError) as error:
@@ -119,7 +119,7 @@ def _arguments(request: web.Request, model: type[Model]) -> Model:
 
 
 def _operation(encoder: Encoder, job: Job, result: bytes | None) -> bytes:
-    """A `google.longrunning.Operation`; `result` goes into the response, `None`: none is shown."""
+    """A `google.longrunning.Operation`; `result` is included in the response unless it is `None`."""
     name = b'"name":"jobs/operations/%s"' % job.id.encode()
     metadata = b'"metadata":%s' % _struct(encoder.job(job, None))
     outcome = _outcome(encoder, job, result)
