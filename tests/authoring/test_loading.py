@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 import structlog
 from headway import BlockingContext, job
+from headway.app.bundled import SAMPLES
 from headway.authoring import declaring
 from headway.authoring.loading import load_job_types
 from headway.errors import JobTypeError, SetupError
-from headway.samples import MODULES
 
 PING = "headway.samples.ping"
 
@@ -156,7 +156,7 @@ def test_a_function_that_is_not_decorated_is_refused() -> None:
 # Samples
 
 
-def served(*sources: str, samples: tuple[str, ...] = MODULES) -> dict[str, str]:
+def served(*sources: str, samples: tuple[str, ...] = SAMPLES) -> dict[str, str]:
     return {job_type.name: job_type.source for job_type in load_job_types(sources, samples)}
 
 
@@ -166,7 +166,7 @@ def with_path(path: Path, name: str, resource: str) -> str:
 
 
 def test_every_sample_can_be_served() -> None:
-    assert set(served().values()) == set(MODULES)
+    assert set(served().values()) == set(SAMPLES)
 
 
 def test_samples_come_after_the_authors_types(tmp_path: Path) -> None:
@@ -179,7 +179,7 @@ def test_a_sample_with_the_name_of_an_authors_type_is_left_out(tmp_path: Path) -
     with structlog.testing.capture_logs() as entries:
         found = served(path)
     assert found["ping"] == path
-    assert len(found) == len(MODULES), "all other samples are there"
+    assert len(found) == len(SAMPLES), "all other samples are there"
     assert [(entry["sample"], entry["job_type"]) for entry in entries] == [("ping", "ping")]
 
 

@@ -25,12 +25,12 @@ from ..domain.jobs import Job
 from ..logs import configure_logging
 from ..operating.process_limits import fit_open_files
 from ..running.failure_hook import OnFailure
-from ..samples import MODULES
 from ..service.local_files import copy_into
 from ..service.options import SubmitOptions
 from ..service.submission import Submission
 from ..service.validation import as_json_object, validate
 from ..settings import Settings
+from .bundled import SAMPLES
 from .listening import exit_if_handlers_remain, ignore_warnings_about_clients, listening, stopped_by_signals
 from .rooms import Rooms, opened
 
@@ -233,4 +233,4 @@ def _registry(settings: Settings, sources: Iterable[JobTypeSource] | None) -> Re
     """The job types to serve, with the samples only where none are named or they are asked for. Raises `SetupError`."""
     own = list(settings.jobs if sources is None else sources)
     with_samples = not own and sources is None if settings.samples is None else settings.samples
-    return load_job_types(own, MODULES if with_samples else ())
+    return load_job_types(own, SAMPLES if with_samples else ())

@@ -25,8 +25,8 @@ from ..domain.ids import is_job_id
 from ..domain.jobs import Job, OutputFile
 from ..errors import DirectoryOwnedError, SetupError
 from ..ports.files import Directories
+from ..syncing import sync_directory
 from .outputs import plain_files
-from .syncing import sync_directory
 
 MEMORY = ":memory:"
 PRIVATE = 0o700

@@ -16,11 +16,11 @@ from pydantic import BaseModel, Field, ValidationError
 from ..clock import utc_now
 from ..domain.jobs import Status
 from ..errors import SetupError
-from ..files.syncing import sync_directory
 from ..ports.files import FileStore
 from ..ports.keys import KeyStore
 from ..ports.outbox import Outbox
 from ..ports.record import RecordKeeper
+from ..syncing import sync_directory
 from .keys import KeyOrder, RevokeOrder, create_key, list_keys, revoke_key
 from .secrets import RotateOrder, SecretsOrder, rotate_secret, show_secrets
 

@@ -5,11 +5,11 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from headway.app.bundled import SAMPLES
 from headway.authoring.loading import load_job_types
 from headway.loops import Loops
 from headway.metrics import Metrics
 from headway.ports.backend import Backend
-from headway.samples import MODULES
 from headway.settings import Settings
 from headway.web.application import make_app
 from jsonschema import Draft202012Validator
@@ -52,7 +52,7 @@ def test_every_reference_points_at_something(document: Any) -> None:
 
 
 def test_exactly_the_routes_are_described(document: Any) -> None:
-    registry = load_job_types([str(TEST_JOBS)], MODULES)
+    registry = load_job_types([str(TEST_JOBS)], SAMPLES)
     nothing: Any = None
     app = make_app(
         nothing,
