@@ -81,7 +81,7 @@ async def opened(settings: Settings, registry: Registry, on_failure: OnFailure |
         sender = await _start_sender(record, hub, loops, metrics, stack, allowed)
         stack.push_async_callback(sender.stop, settings.shutdown_grace_s)
         engine, executor = _running(settings, registry, record, hub, files, metrics, on_failure)
-        await engine.start()
+        await engine.start(loops)
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
         door = Door(files.root, Upkeep(record.keeper, record.keys, record.outbox, files).carry_out)
         await door.open()

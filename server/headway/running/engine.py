@@ -1,13 +1,12 @@
-"""The embedded engine: claims jobs into free slots, publishes progress, hears cancels, stops in order.
+"""The embedded engine: claims jobs into free slots, stops attempts that are cancelled, and stops all at a shutdown.
 
-It holds what runs now and nothing else; the store holds the truth. Attempts and the engine's own loops live
-in one TaskGroup, and neither an attempt nor one turn of a loop can end it.
+It holds what runs now and nothing else; the store holds the truth. An attempt that fails ends neither another attempt
+nor one of the engine's loops.
 """
 
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Protocol
 
@@ -15,36 +14,46 @@ import structlog
 
 from ..authoring.job_types import Registry
 from ..clock import utc_now
-from ..domain.jobs import Claim, Status
-from ..errors import HeadwayError, JobNotFoundError
+from ..domain.jobs import Claim, Job, Status
+from ..errors import JobNotFoundError
+from ..loops import Loop, Loops
 from ..ports.events import Bell, EventHub, Listener
-from ..ports.jobs import Attempts, LogBatch, Reader, Tick
+from ..ports.jobs import Attempts
 from .attempt import Attempt, StopReason
-from .executor import Executor
 from .failure_hook import FailureHook
 from .limits import RunLimits
+from .publishing import Publisher
 
 CLAIM_AT_LEAST_EVERY_S = 5.0
-CALM_DOWN_S = 1.0
-LOOKS_PER_TICK = 5
-"""How often what handlers report is looked at: each job is published once a tick, but not all in the same moment."""
+STOP_WITHIN_S = 1.0
+"""How long attempts and loops may take to end beyond the grace that their handlers were given."""
 
 log = structlog.get_logger(__name__)
 
 
-class Store(Attempts, Reader, Protocol):
-    """What the engine needs of the record."""
+class Store(Attempts, Protocol):
+    """What the engine needs of the record: all of `Attempts`, and a little of `Reader`."""
+
+    async def get(self, caller: str, job_id: str) -> Job: ...
+
+    def median_run_s(self, job_type: str) -> float | None: ...
+
+
+class Executes(Protocol):
+    """Runs an attempt to its recorded end."""
+
+    async def execute(self, attempt: Attempt) -> None: ...
 
 
 class EmbeddedEngine:
-    """Runs jobs in this process (async handlers) and its children (the others)."""
+    """Runs jobs in this process and its children."""
 
     def __init__(
         self,
         store: Store,
         hub: EventHub,
         registry: Registry,
-        executor: Executor,
+        executor: Executes,
         limits: RunLimits,
         failures: FailureHook | None = None,
     ) -> None:
@@ -55,94 +64,79 @@ class EmbeddedEngine:
         self._limits = limits
         self._failures = failures or FailureHook()
         self._running: dict[str, Attempt] = {}
+        self._publisher = Publisher(store, self._running, limits.tick_s)
         self._attempts: set[asyncio.Task[None]] = set()
-        self._tasks: asyncio.TaskGroup | None = None
-        self._main: asyncio.Task[None] | None = None
+        self._loops: list[Loop] = []
         self._slot_free = asyncio.Event()
         self._claiming = asyncio.Lock()
         self._stopping = False
 
-    async def start(self) -> None:
-        recovery = await self._store.recover(utc_now(), self._limits.max_recoveries, self._recoveries_by_type())
+    async def start(self, loops: Loops) -> None:
+        """Recover what a crash left behind, then begin to claim."""
+        await self._recover()
+        queued, cancels = self._hub.listen(Bell.QUEUED), self._hub.listen(Bell.CANCEL)
+        claims = loops.start("engine-claims", lambda: self._claim_when_due(claims))
+        self._loops = [
+            claims,
+            loops.start("engine-wake", partial(self._wake_when_queued, queued), until=lambda: self._hub.closed),
+            loops.start("engine-cancels", partial(self._stop_cancelled, cancels), until=lambda: self._hub.closed),
+            loops.start("engine-progress", self._publisher.publish_progress),
+            loops.start("engine-logs", self._publisher.publish_logs),
+            loops.start("engine-failures", self._failures.call_next),
+        ]
+
+    async def stop(self, grace_s: float) -> None:
+        """Claim no more, and stop the running attempts within `grace_s` seconds: their jobs go back into the queue."""
+        self._stopping = True
+        self._slot_free.set()
+        for attempt in self._running.values():
+            attempt.stop(StopReason.SHUTDOWN, grace_s)
+        async with self._claiming:  # a claim in progress brings attempts that must be stopped too
+            attempts = list(self._attempts)
+        if attempts:
+            await asyncio.wait(attempts, timeout=grace_s + STOP_WITHIN_S)
+        await self._failures.close(STOP_WITHIN_S)
+        for loop in self._loops:
+            await loop.stop(STOP_WITHIN_S)
+
+    async def _recover(self) -> None:
+        limits = {job_type.name: limit for job_type in self._registry if (limit := job_type.recovery_limit) is not None}
+        recovery = await self._store.recover(utc_now(), self._limits.max_recoveries, limits)
         if recovery.requeued or recovery.ended:
             log.warning("recovered", requeued=len(recovery.requeued), ended=len(recovery.ended))
         for job in recovery.ended:
             if job.status is Status.FAILED:
                 self._failures.report(job)
-        self._main = asyncio.create_task(self._run(), name="engine")
-
-    def _recoveries_by_type(self) -> dict[str, int]:
-        """How many crashes a job may survive, for the types that say so."""
-        return {job_type.name: limit for job_type in self._registry if (limit := job_type.recovery_limit) is not None}
-
-    async def stop(self, grace_s: float) -> None:
-        self._stopping = True
-        self._slot_free.set()
-        for attempt in self._running.values():
-            attempt.stop(StopReason.SHUTDOWN, grace_s)
-        async with self._claiming:  # a claim that is under way brings attempts that must be stopped too
-            attempts = list(self._attempts)
-        if attempts:
-            await asyncio.wait(attempts, timeout=grace_s + CALM_DOWN_S)
-        await self._failures.close(CALM_DOWN_S)
-        if self._main is not None:
-            self._main.cancel()
-            await asyncio.wait({self._main}, timeout=CALM_DOWN_S)
-
-    async def _run(self) -> None:
-        async with asyncio.TaskGroup() as tasks:
-            self._tasks = tasks
-            queued, cancels = self._hub.listen(Bell.QUEUED), self._hub.listen(Bell.CANCEL)
-            for name, turn in (
-                ("claim", self._claim_when_due),
-                ("wake", partial(self._hear_queued, queued)),
-                ("cancel", partial(self._hear_cancels, cancels)),
-                ("progress", self._publish_progress),
-                ("logs", self._publish_logs),
-                ("failures", self._failures.call_next),
-            ):
-                tasks.create_task(self._forever(turn), name=f"engine-{name}")
-
-    async def _forever(self, turn: Callable[[], Awaitable[None]]) -> None:
-        """One of the engine's loops: a turn that fails is logged, and the loop goes on."""
-        while True:
-            try:
-                await turn()
-            except HeadwayError as error:
-                log.warning("a turn of the engine failed", reason=str(error))
-                await asyncio.sleep(CALM_DOWN_S)
-            except Exception:
-                log.exception("a turn of the engine failed")
-                await asyncio.sleep(CALM_DOWN_S)
 
     # Claiming
 
-    async def _claim_when_due(self) -> None:
-        """Fill free slots, then wait until a job comes, falls due, or ends."""
+    async def _claim_when_due(self, loop: Loop) -> None:
+        """Fill the free slots, then wait until a job is queued, falls due, or ends."""
         self._slot_free.clear()
         async with self._claiming:
-            wait_s = CLAIM_AT_LEAST_EVERY_S if self._stopping else await self._claim()
+            wait_s = CLAIM_AT_LEAST_EVERY_S if self._stopping else await self._claim(loop)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait_s):
                 await self._slot_free.wait()
 
-    async def _claim(self) -> float:
-        """Claim what fits; seconds until it is worth another look without being woken."""
+    async def _claim(self, loop: Loop) -> float:
+        """Claim as much as there is room for. Returns the seconds after which to claim again without being woken."""
         limit = self._limits.max_running - len(self._running)
         free = self._free_slots() if limit > 0 else {}
         if not free:
             return CLAIM_AT_LEAST_EVERY_S
-        now = utc_now()
-        claimed = await self._store.claim(free, limit, now)
+        claimed = await self._store.claim(free, limit, utc_now())
         for claim in claimed.claims:
-            await self._begin(claim)
+            self._begin(claim, loop)
+        for claim in claimed.claims:  # a cancel may have been recorded before the attempt was registered
+            await self._stop_if_cancelled(claim.job.id)
         if claimed.next_run_at is None:
             return CLAIM_AT_LEAST_EVERY_S
         due_s = (claimed.next_run_at - utc_now()).total_seconds()
         return min(max(due_s, 0.001), CLAIM_AT_LEAST_EVERY_S)
 
     def _free_slots(self) -> dict[str, int]:
-        """How many more jobs of each type may run; types that cannot run here have no slot."""
+        """How many more jobs of each type may run. Types that cannot run on this machine have no slot."""
         taken = Counter(attempt.job.type for attempt in self._running.values())
         free = {
             job_type.name: (job_type.concurrency or self._limits.max_running) - taken[job_type.name]
@@ -151,17 +145,14 @@ class EmbeddedEngine:
         }
         return {name: slots for name, slots in free.items() if slots > 0}
 
-    async def _begin(self, claim: Claim) -> None:
-        """Register, then look for a cancel: one that is recorded later finds the attempt registered."""
+    def _begin(self, claim: Claim, loop: Loop) -> None:
         attempt = Attempt(claim, self._store.median_run_s(claim.job.type))
         self._running[claim.job.id] = attempt
-        await self._stop_if_cancelled(claim.job.id)
         if self._stopping:
             attempt.stop(StopReason.SHUTDOWN, 0.0)
-        if self._tasks is not None:
-            task = self._tasks.create_task(self._execute(attempt), name=f"attempt:{claim.job.id}")
-            self._attempts.add(task)
-            task.add_done_callback(self._attempts.discard)
+        task = loop.spawn(f"attempt:{claim.job.id}", self._execute(attempt))
+        self._attempts.add(task)
+        task.add_done_callback(self._attempts.discard)
 
     async def _execute(self, attempt: Attempt) -> None:
         try:
@@ -172,57 +163,23 @@ class EmbeddedEngine:
             del self._running[attempt.job.id]
             self._slot_free.set()
 
-    async def _hear_queued(self, listener: Listener) -> None:
-        if await listener.wait(CLAIM_AT_LEAST_EVERY_S):
+    async def _wake_when_queued(self, queued: Listener) -> None:
+        if await queued.wait(CLAIM_AT_LEAST_EVERY_S):
             self._slot_free.set()
-        await self._pause_if_closed()
 
     # Cancels
 
-    async def _hear_cancels(self, listener: Listener) -> None:
-        for job_id in await listener.wait(CLAIM_AT_LEAST_EVERY_S):
+    async def _stop_cancelled(self, cancels: Listener) -> None:
+        for job_id in await cancels.wait(CLAIM_AT_LEAST_EVERY_S):
             await self._stop_if_cancelled(job_id)
-        await self._pause_if_closed()
-
-    async def _pause_if_closed(self) -> None:
-        """A closed hub answers at once and for ever: do not spin until the engine is stopped."""
-        if self._hub.closed:
-            await asyncio.sleep(CALM_DOWN_S)
 
     async def _stop_if_cancelled(self, job_id: str) -> None:
         attempt = self._running.get(job_id)
         if attempt is None:
             return
         try:
-            job = await self._store.get(attempt.job.owner, job_id)
-        except JobNotFoundError:
+            cancelled = (await self._store.get(attempt.job.owner, job_id)).cancel_requested
+        except JobNotFoundError:  # deleted
+            cancelled = True
+        if cancelled:
             attempt.stop(StopReason.CANCEL, self._limits.cancel_grace_s)
-            return
-        if job.cancel_requested:
-            attempt.stop(StopReason.CANCEL, self._limits.cancel_grace_s)
-
-    # Progress and logs
-
-    async def _publish_progress(self) -> None:
-        await asyncio.sleep(self._limits.tick_s / LOOKS_PER_TICK if self._running else self._limits.tick_s)
-        ticks = [
-            Tick(attempt.job.id, attempt.job.attempt, progress)
-            for attempt in self._running.values()
-            if attempt.reported.changed and (progress := attempt.read_progress(self._limits.tick_s)) is not None
-        ]
-        if ticks:
-            await self._store.tick(ticks, utc_now())
-        await self._store.flush()
-
-    async def _publish_logs(self) -> None:
-        await asyncio.sleep(self._limits.tick_s)
-        taken = [(attempt, lines) for attempt in self._running.values() if (lines := attempt.take_lines())]
-        if not taken:
-            return
-        batches = [LogBatch(attempt.job.id, attempt.job.attempt, lines) for attempt, lines in taken]
-        try:
-            await self._store.append_logs(batches)
-        except HeadwayError:
-            for attempt, lines in taken:
-                attempt.logs.put_back(lines)
-            raise

@@ -1,0 +1,212 @@
+"""What the tests of `running` share: attempts of made-up jobs, and fakes of the ports that engine and executor take."""
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from headway.authoring.declaring import declared_as
+from headway.authoring.job_types import Registry
+from headway.clock import utc_now
+from headway.domain.ids import JobIds
+from headway.domain.jobs import Claim, Job, NewLogLine, OutputFile, Status
+from headway.domain.outcomes import Cancelled, Completed, Failed, Outcome
+from headway.domain.progress import Progress
+from headway.errors import JobNotFoundError
+from headway.ports.files import AttemptFiles, Directories
+from headway.ports.jobs import Claims, LogBatch, Recovery, Tick
+from headway.running.attempt import Attempt
+from headway.running.engine import Store
+from headway.running.limits import RunLimits
+from typing_extensions import override
+
+IDS = JobIds()
+LIMITS = RunLimits(max_running=4, max_recoveries=3, cancel_grace_s=5.0, tick_s=0.1)
+
+
+def a_job(job_type: str = "a-job", **fields: Any) -> Job:
+    """A job of which an attempt runs, its first unless `fields` say otherwise."""
+    job_id, at = IDS.new(utc_now())
+    common: dict[str, Any] = {
+        "id": job_id,
+        "owner": "local",
+        "type": job_type,
+        "created_at": at,
+        "run_at": at,
+        "updated_at": at,
+        "started_at": at,
+        "retain_s": 60.0,
+        "status": Status.RUNNING,
+        "attempt": 1,
+    }
+    return Job(**common | fields)
+
+
+def a_claim(job: Job | None = None, input_json: str = "{}", checkpoint_json: str | None = None) -> Claim:
+    """What a claim of the job brings."""
+    return Claim(job or a_job(), input_json, checkpoint_json)
+
+
+def an_attempt(job: Job | None = None, input_json: str = "{}", checkpoint_json: str | None = None) -> Attempt:
+    """An attempt as the engine makes it."""
+    return Attempt(a_claim(job, input_json, checkpoint_json), None)
+
+
+def registry_of(*handlers: Any) -> Registry:
+    """The job types of decorated functions."""
+    return Registry(declared_as(handler) for handler in handlers)
+
+
+@dataclass(frozen=True)
+class Finished:
+    """One call of `FakeStore.finish`."""
+
+    job: Job
+    outcome: Outcome
+    progress: Progress
+    messages: list[str]
+
+
+@dataclass
+class FakeStore(Store):
+    """A record in memory. What is put into a list of `raises` is raised by the next calls of that method."""
+
+    queued: deque[Claim] = field(default_factory=deque)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    recovery: Recovery = field(default_factory=lambda: Recovery([], []))
+    next_run_at: datetime | None = None
+    raises: dict[str, list[Exception]] = field(default_factory=dict)
+    finished: list[Finished] = field(default_factory=list)
+    checkpoints: list[str] = field(default_factory=list)
+    ticks: list[Tick] = field(default_factory=list)
+    lines: list[str] = field(default_factory=list)
+    asked_for: list[tuple[Mapping[str, int], int]] = field(default_factory=list)
+    """What `claim` was called with."""
+    changed: asyncio.Event = field(default_factory=asyncio.Event)
+    """Set at every call that changes something."""
+
+    def enqueue(self, *jobs: Job) -> None:
+        """Let the next claims bring these jobs."""
+        for job in jobs:
+            self.queued.append(a_claim(job))
+            self.jobs[job.id] = job
+
+    @override
+    async def recover(self, now: datetime, max_recoveries: int, by_type: Mapping[str, int] | None = None) -> Recovery:
+        self.asked_for.append((by_type or {}, max_recoveries))
+        return self.recovery
+
+    @override
+    async def claim(self, free: Mapping[str, int], limit: int, now: datetime) -> Claims:
+        self._begin("claim")
+        self.asked_for.append((dict(free), limit))
+        left, claims = dict(free), list[Claim]()
+        for claim in list(self.queued):
+            if len(claims) < limit and left.get(claim.job.type, 0) > 0:
+                left[claim.job.type] -= 1
+                self.queued.remove(claim)
+                claims.append(claim)
+        return Claims(claims, self.next_run_at)
+
+    @override
+    async def tick(self, ticks: Sequence[Tick], now: datetime) -> None:
+        self._begin("tick")
+        self.ticks.extend(ticks)
+
+    @override
+    async def flush(self) -> None:
+        """There is no disk."""
+
+    @override
+    async def append_logs(self, batches: Sequence[LogBatch]) -> None:
+        self._begin("append_logs")
+        self.lines.extend(line.message for batch in batches for line in batch.lines)
+
+    @override
+    async def checkpoint(self, job_id: str, attempt: int, checkpoint_json: str) -> None:
+        self._begin("checkpoint")
+        self.checkpoints.append(checkpoint_json)
+
+    @override
+    async def finish(
+        self, job: Job, outcome: Outcome, progress: Progress, lines: Sequence[NewLogLine], now: datetime
+    ) -> Job:
+        self._begin("finish")
+        self.finished.append(Finished(job, outcome, progress, [line.message for line in lines]))
+        match outcome:
+            case Completed(files=files):
+                return job._replace(status=Status.COMPLETED, files=files)
+            case Failed(error):
+                return job._replace(status=Status.FAILED, error=error)
+            case Cancelled():
+                return job._replace(status=Status.CANCELLED)
+            case _:
+                return job._replace(status=Status.QUEUED)
+
+    @override
+    async def get(self, caller: str, job_id: str) -> Job:
+        self._begin("get")
+        if job_id not in self.jobs:
+            raise JobNotFoundError(job_id)
+        return self.jobs[job_id]
+
+    @override
+    def median_run_s(self, job_type: str) -> float | None:
+        return None
+
+    def _begin(self, method: str) -> None:
+        self.changed.set()
+        errors = self.raises.get(method)
+        if errors:
+            raise errors.pop(0)
+
+
+@dataclass
+class FakeFiles(AttemptFiles):
+    """The files of running jobs, below a folder that the test gives. Nothing is written but by handlers."""
+
+    root: Path
+    inputs: dict[str, Path] = field(default_factory=dict)
+    output: tuple[OutputFile, ...] = ()
+    left_out: tuple[str, ...] = ()
+    has_files: bool = False
+    publishing_fails: bool = False
+    calls: list[str] = field(default_factory=list)
+
+    @override
+    def directories(self, job: Job) -> Directories:
+        return Directories(str(self.root / "work"), str(self.root / "output"), str(self.root / "data"))
+
+    @override
+    def input(self, job_id: str, field: str) -> Path:
+        return self.inputs[field]
+
+    @override
+    def lock_file(self, job_id: str) -> Path:
+        return self.root / "lock"
+
+    @override
+    def has_any(self, job_id: str) -> bool:
+        return self.has_files
+
+    @override
+    def has_output(self, job: Job) -> bool:
+        return bool(self.output or self.left_out or self.publishing_fails)
+
+    @override
+    def publish_output(self, job: Job) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
+        self.calls.append("publish output")
+        if self.publishing_fails:
+            raise OSError(28, "No space left on device")
+        return self.output, self.left_out
+
+    @override
+    def discard_output(self, job: Job) -> None:
+        self.calls.append("discard output")
+
+    @override
+    def discard_work(self, job: Job) -> None:
+        self.calls.append("discard work")
