@@ -31,7 +31,7 @@ SPECIAL = {
     "site-local": ["fec0::1", "feff::1"],
     "discarded": ["100::1"],
     "dummy": ["100:0:0:1::1"],
-    "given back": ["3ffe::1"],
+    "returned to IANA": ["3ffe::1"],
     "segment routing": ["5f00::1"],
     "not allocated": ["200::1", "1fff::1", "4000::1", "7fff::1", "8000::1", "e000::1", "fb00::1", "fe00::1"],
 }

@@ -50,8 +50,8 @@ def delivery(tries: int = 1, event: WebhookEvent = WebhookEvent.COMPLETED) -> De
     )
 
 
-def delay_s(tries: int, luck: float = 0.0, retry_after_s: float | None = None) -> float | None:
-    again_at = SCHEDULE.next_attempt(delivery(tries), NOW, luck, retry_after_s)
+def delay_s(tries: int, jitter: float = 0.0, retry_after_s: float | None = None) -> float | None:
+    again_at = SCHEDULE.next_attempt(delivery(tries), NOW, jitter, retry_after_s)
     return None if again_at is None else (again_at - NOW).total_seconds()
 
 
@@ -62,7 +62,7 @@ def test_the_schedule_is_that_of_the_specification() -> None:
 
 
 def test_jitter_draws_a_delay_out_by_a_tenth_at_most() -> None:
-    assert [delay_s(2, luck) for luck in (0.0, 0.5, 1.0)] == [300, 315, 330]
+    assert [delay_s(2, jitter) for jitter in (0.0, 0.5, 1.0)] == [300, 315, 330]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 from headway.backends.sqlite.rows import COLUMN_COUNT
 from headway.domain.filters import JobFilter
 from headway.domain.ids import JobIds, first_id_at_ms, is_job_id
-from headway.domain.instants import EPOCH, from_ms, to_ms
+from headway.domain.instants import EPOCH, from_ms, to_ms, whole_ms
 from headway.domain.jobs import Job, NewJob, Status
 from headway.domain.progress import Progress
 from hypothesis import given
@@ -89,6 +89,11 @@ def test_milliseconds_count_from_the_epoch_in_any_zone() -> None:
     assert to_ms(EPOCH) == 0
     assert to_ms(datetime(1970, 1, 1, 1, tzinfo=timezone(timedelta(hours=1)))) == 0
     assert to_ms(EPOCH - timedelta(microseconds=1)) == -1
+
+
+def test_an_instant_is_cut_to_the_millisecond_the_record_holds() -> None:
+    fine = NOON + timedelta(microseconds=1_999)
+    assert whole_ms(fine) == from_ms(to_ms(fine)) == NOON + timedelta(milliseconds=1)
 
 
 def a_job(**chosen: object) -> Job:

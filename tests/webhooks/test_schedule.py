@@ -30,7 +30,7 @@ from headway.webhooks.sender import MOST_AT_ONCE, MOST_AT_ONCE_PER_HOST, MOST_AT
 from tests.conformance.backends import BODY_OF
 from tests.support.receiver import Receiver, answering
 
-QUICK = Schedule(delays_s=(0.02,) * 9, jitter=0.0)
+QUICK = Schedule(delays_s=(0.02,) * 9, max_jitter=0.0)
 PATIENCE_S = 20.0
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+from ..domain.instants import whole_ms
 from ..domain.jobs import NewLogLine
 from ..domain.text import clean_text
 
@@ -68,9 +69,7 @@ def _line(level: str, message: str) -> NewLogLine:
     text = clean_text(str(message))
     if len(text) > LOG_MESSAGE_CHARS:
         text = text[: LOG_MESSAGE_CHARS - 1] + "…"
-    now = datetime.now(UTC)
-    at = now.replace(microsecond=now.microsecond // 1000 * 1000)
-    return NewLogLine(at=at, level=level if level in LOG_LEVELS else "info", message=text)
+    return NewLogLine(at=whole_ms(datetime.now(UTC)), level=level if level in LOG_LEVELS else "info", message=text)
 
 
 class Reported:

@@ -1,5 +1,5 @@
 """Pure data and rules: jobs and their states, outcomes, filters, progress, deliveries, owners, URLs.
 
-No I/O, no clock, no asyncio, and nothing from another room but `headway.errors`. What needs the time or a random
-number is given it.
+There is no I/O here, no clock and no asyncio: functions are given the time and random numbers. The room imports nothing
+of Headway's but `headway.errors`. Instants are aware UTC datetimes in whole milliseconds.
 """

@@ -1,4 +1,4 @@
-"""Who may ask for what: API keys, sessions, and whose jobs a caller sees. Pure."""
+"""Who may do what: API keys, sessions, and whose jobs a caller may see."""
 
 import hashlib
 import re
@@ -8,27 +8,27 @@ from datetime import datetime
 from typing import NamedTuple
 
 LOCAL_OWNER = "local"
-"""Whose jobs these are where no API key is needed: the one user of this machine."""
+"""The owner of all jobs on a server without API keys: the one user of this machine."""
 
 EVERY_OWNER = "*"
-"""As a caller: one who sees and changes the jobs of all owners. No owner has this name."""
+"""As the caller of a store: may see and change the jobs of all owners. No owner has this name."""
 
 
 class Caller(NamedTuple):
-    """Who asks for something, whichever way the request came in: HTTP, a command, a handler, an embedding program."""
+    """Who makes a request, however it comes in: HTTP, a command, a handler, an embedding program."""
 
     owner: str
-    """Whose a job is that this caller submits."""
+    """The owner of the jobs that this caller submits."""
     sees: str
-    """Whose jobs this caller reads and changes: an owner's, or those of all (`EVERY_OWNER`)."""
+    """The owner whose jobs this caller reads and changes, or `EVERY_OWNER`."""
 
 
 LOCAL_CALLER = Caller(LOCAL_OWNER, LOCAL_OWNER)
-"""The one user of a server that needs no API key."""
+"""The one user of a server without API keys."""
 
 
 def may_see(caller: str, owner: str) -> bool:
-    """Whether the jobs of `owner` are there for `caller`."""
+    """Whether `caller`, an owner or `EVERY_OWNER`, may see the jobs of `owner`."""
     return caller in (owner, EVERY_OWNER)
 
 
@@ -43,9 +43,10 @@ _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._@-]{0,63}")
 
 @dataclass(frozen=True, slots=True)
 class ApiKey:
-    """What is known of a key: everything but the key. In force until it is revoked.
+    """An API key without the key itself. It is valid until it is revoked.
 
-    Its jobs are `owner`'s. A `read_only` one submits and changes nothing, an `admin` one sees the jobs of all owners.
+    Jobs that are submitted with it belong to `owner`. With a `read_only` key nothing can be submitted or changed; an
+    `admin` key may see the jobs of all owners.
     """
 
     id: str
@@ -58,12 +59,12 @@ class ApiKey:
 
     @property
     def caller(self) -> Caller:
-        """Who asks with this key."""
+        """The caller of requests that bear this key."""
         return Caller(self.owner, EVERY_OWNER if self.admin else self.owner)
 
 
 def new_token(prefix: str) -> str:
-    """256 random bits as text. The prefix tells people, and those who scan for secrets, what it is."""
+    """256 random bits as text. The prefix tells people and secret scanners what it is."""
     return prefix + secrets.token_urlsafe(TOKEN_BYTES)
 
 
@@ -73,7 +74,7 @@ def is_token(text: str, prefix: str) -> bool:
 
 
 def digest(token: str) -> str:
-    """What is kept of a token: its SHA-256, in hexadecimal."""
+    """The SHA-256 of a token in hexadecimal, which is all that is kept of it."""
     return hashlib.sha256(token.encode()).hexdigest()
 
 

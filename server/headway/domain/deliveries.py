@@ -1,6 +1,6 @@
-"""What is said to the receivers of webhooks, as plain data: deliveries, when they are tried again, what signs them.
+"""Webhooks: the events of a job, their deliveries, when a delivery is retried, and the secrets that sign it.
 
-Pure: no I/O, no clock. Source of the rules: the Standard Webhooks specification, "Operational considerations".
+Source of the rules: the Standard Webhooks specification, "Operational considerations".
 """
 
 import base64
@@ -13,10 +13,10 @@ from urllib.parse import urlsplit
 
 
 class WebhookEvent(StrEnum):
-    """What the receiver of a webhook can be told of a job."""
+    """The events that a webhook can be sent."""
 
     STARTED = "job.started"  # at the start of each attempt
-    PROGRESS = "job.progress"  # only to who asks for it
+    PROGRESS = "job.progress"  # only if asked for
     COMPLETED = "job.completed"
     FAILED = "job.failed"
     CANCELLED = "job.cancelled"
@@ -26,45 +26,48 @@ DEFAULT_EVENTS = frozenset(WebhookEvent) - {WebhookEvent.PROGRESS}
 
 
 class Webhook(NamedTuple):
-    """Who is told of a job, and of what."""
+    """Where a job's events are sent, and which of them."""
 
     url: str
     events: frozenset[WebhookEvent] = DEFAULT_EVENTS
 
     @property
     def host(self) -> str:
-        """The part of the URL that may stand in a log: name and port, no path and no password."""
+        """The part of the URL that may be logged: name and port, without path and password."""
         return urlsplit(self.url).netloc.rpartition("@")[2]
 
 
-SECRET_PREFIX = "whsec_"  # noqa: S105 - what a secret begins with, not one
+SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of a secret
 SECRET_BYTES = 32
 
 GONE = 410
 SAYS_WHEN = frozenset({429, 503})
-"""The statuses whose `Retry-After` counts."""
+"""The statuses whose `Retry-After` is honoured."""
 
 OVERLOADED = frozenset({429, 502, 503, 504})
-"""The statuses of a receiver that is best left alone for a moment."""
+"""The statuses of a receiver that needs a pause."""
 REST_S = 1.0
-"""How long a host is left alone that did not answer, or is overloaded."""
+"""How long a host that did not answer, or is overloaded, is not sent anything."""
 
 MINUTE_S, HOUR_S = 60.0, 3600.0
 
 
 class DeliveryStatus(StrEnum):
-    """A delivery's state. The one line says who moves it out of there."""
+    """A delivery's state. Each says what it means and what moves a delivery out of it."""
 
-    PENDING = "pending"  # the sender, with the receiver's answer or when no attempt is left
-    DELIVERED = "delivered"  # a client who asks for it again
-    FAILED = "failed"  # a client who asks for it again
+    PENDING = "pending"
+    """To be sent, now or later. `webhooks.sender` records the receiver's answer, or that no attempt is left."""
+    DELIVERED = "delivered"
+    """The receiver answered with success. A client's redelivery makes it pending again."""
+    FAILED = "failed"
+    """No attempt is left, or the receiver is gone. A client's redelivery makes it pending again."""
 
 
 class Delivery(NamedTuple):
-    """One event for one receiver. `id` stays the same over all attempts: the receiver knows it as `webhook-id`.
+    """One event for one receiver. `id` is the same for all attempts; the receiver sees it as `webhook-id`.
 
-    `attempts` counts all, `tries` those since it was written or asked for again. `next_attempt_at` is `None` while an
-    attempt is under way, and at the end. `host` is what may stand in a log: the URL may hold secrets.
+    `attempts` counts all attempts, `tries` those since the delivery was recorded or last requested by a client.
+    `next_attempt_at` is `None` during an attempt and at the end. Log `host`, never the URL: it may hold secrets.
     """
 
     id: str
@@ -85,7 +88,7 @@ class Delivery(NamedTuple):
 
 
 class Message(NamedTuple):
-    """A delivery that was taken to be sent now, with the bytes that every attempt of it sends."""
+    """A delivery to be sent now, with the body that each of its attempts sends."""
 
     delivery: Delivery
     body: str
@@ -93,14 +96,14 @@ class Message(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The receiver has it."""
+    """The receiver accepted it."""
 
     status: int
 
 
 @dataclass(frozen=True, slots=True)
 class TryAgain:
-    """The attempt failed. `error` says why, for the job's owner."""
+    """The attempt failed, and the next one is `at`. `error` tells the job's owner why."""
 
     at: datetime
     error: str
@@ -109,7 +112,7 @@ class TryAgain:
 
 @dataclass(frozen=True, slots=True)
 class GivenUp:
-    """The attempt failed, and there will be no other. `gone`: the receiver wants to hear no more of this owner."""
+    """The attempt failed, and there will be no other. `gone`: the receiver wants no more deliveries of this owner."""
 
     error: str
     status: int | None = None
@@ -117,17 +120,17 @@ class GivenUp:
 
 
 def needs_rest(verdict: TryAgain | GivenUp) -> bool:
-    """Whether the host should be left alone for a moment: what else waits for it would probably fail too."""
+    """Whether the host needs a pause: other deliveries to it would probably fail too."""
     return verdict.status is None or verdict.status in OVERLOADED
 
 
 Verdict = Delivered | TryAgain | GivenUp
-"""What an attempt came to."""
+"""The result of an attempt."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Schedule:
-    """When a delivery is tried again, as data: the seconds after each failed attempt."""
+    """When a delivery is retried: the seconds to wait after each failed attempt."""
 
     delays_s: tuple[float, ...] = (
         5.0,
@@ -136,58 +139,58 @@ class Schedule:
         *(hours * HOUR_S for hours in (2, 5, 10, 14, 20, 24)),
     )
     progress_delays_s: tuple[float, ...] = (10.0,)
-    """Of progress, which is old news soon."""
-    jitter: float = 0.1
-    """By which part of itself a delay is drawn out at most, so that what failed together does not return together."""
+    """For progress, which is soon out of date."""
+    max_jitter: float = 0.1
+    """The largest part of itself by which a delay is extended, so that what failed together is not retried together."""
     longest_wait_s: float = 24 * HOUR_S
-    """How long a receiver's `Retry-After` is honoured at most."""
+    """The longest `Retry-After` of a receiver that is honoured."""
 
     def next_attempt(
-        self, delivery: Delivery, failed_at: datetime, luck: float, retry_after_s: float | None = None
+        self, delivery: Delivery, failed_at: datetime, jitter: float, retry_after_s: float | None = None
     ) -> datetime | None:
-        """When to try a failed delivery again; `None`: never. `luck` (0 to 1) draws the jitter.
+        """When to retry a failed delivery; `None`: never. `jitter` is a random number between 0 and 1.
 
-        The receiver's own wish can put it off, and does not bring it forward.
+        `retry_after_s`, the receiver's wish, can postpone the retry but does not bring it forward.
         """
         delays_s = self.progress_delays_s if delivery.event is WebhookEvent.PROGRESS else self.delays_s
         if delivery.tries > len(delays_s):
             return None
-        delay_s = delays_s[delivery.tries - 1] * (1 + self.jitter * luck)
+        delay_s = delays_s[delivery.tries - 1] * (1 + self.max_jitter * jitter)
         return failed_at + timedelta(seconds=max(delay_s, min(retry_after_s or 0.0, self.longest_wait_s)))
 
 
 def judge_answer(
-    delivery: Delivery, status: int, retry_after_s: float | None, now: datetime, schedule: Schedule, luck: float
+    delivery: Delivery, status: int, retry_after_s: float | None, now: datetime, schedule: Schedule, jitter: float
 ) -> Verdict:
-    """What an answer means. A redirect is no success: who moves tells us the new URL."""
+    """The verdict on an answer. A redirect is a failure: a receiver that moves has to be given its new URL."""
     if 200 <= status < 300:  # noqa: PLR2004 - RFC 9110, 15.3
         return Delivered(status)
     error = f"The receiver answered {status}."
     if status == GONE:
         return GivenUp(error, status, gone=True)
     wish_s = retry_after_s if status in SAYS_WHEN else None
-    again_at = schedule.next_attempt(delivery, now, luck, wish_s)
+    again_at = schedule.next_attempt(delivery, now, jitter, wish_s)
     return GivenUp(error, status) if again_at is None else TryAgain(again_at, error, status)
 
 
-def judge_silence(delivery: Delivery, error: str, now: datetime, schedule: Schedule, luck: float) -> Verdict:
-    """What it means that no answer came, for a reason that may pass."""
-    again_at = schedule.next_attempt(delivery, now, luck)
+def judge_silence(delivery: Delivery, error: str, now: datetime, schedule: Schedule, jitter: float) -> Verdict:
+    """The verdict when no answer came, for a reason that may be temporary."""
+    again_at = schedule.next_attempt(delivery, now, jitter)
     return GivenUp(error) if again_at is None else TryAgain(again_at, error)
 
 
 class SigningSecret(NamedTuple):
-    """What an owner's deliveries are signed with. `expires_at` is `None` for the current one."""
+    """A secret that signs an owner's deliveries. `expires_at` is `None` for the current one."""
 
     text: str
     created_at: datetime
     expires_at: datetime | None
 
     def __repr__(self) -> str:
-        """Without the secret, wherever it may be printed."""
+        """Leaves out the secret, wherever this may be printed."""
         return f"SigningSecret(created_at={self.created_at}, expires_at={self.expires_at})"
 
 
 def new_secret() -> str:
-    """256 random bits, as the specification serialises them."""
+    """256 random bits, as the specification encodes them."""
     return SECRET_PREFIX + base64.b64encode(secrets.token_bytes(SECRET_BYTES)).decode()

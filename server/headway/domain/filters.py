@@ -1,4 +1,4 @@
-"""Which jobs a list or a stream is about."""
+"""Which jobs a list or a stream shows."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -8,7 +8,7 @@ from .jobs import Job, Status
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobFilter:
-    """Which jobs a list or a stream is about. Empty means: no restriction. Pure, so streams use it too."""
+    """Which jobs a list or a stream shows. An empty field does not restrict it."""
 
     statuses: frozenset[Status] = frozenset()
     types: frozenset[str] = frozenset()
@@ -18,6 +18,7 @@ class JobFilter:
     created_before: datetime | None = None
 
     def matches(self, job: Job) -> bool:
+        """Whether the list or stream shows this job."""
         return (
             (not self.statuses or job.status in self.statuses)
             and (not self.types or job.type in self.types)

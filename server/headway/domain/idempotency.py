@@ -1,4 +1,4 @@
-"""Idempotency keys: what makes a repeated submission the job that the first one made."""
+"""Idempotency keys: they make a repeated submission return the job that the first one created."""
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -6,9 +6,9 @@ from datetime import datetime, timedelta
 
 @dataclass(frozen=True, slots=True)
 class IdempotencyKey:
-    """What makes a repeated submission the first one's. `fingerprint` stands for the whole request.
+    """The key of one request. `fingerprint` identifies the whole request, so that another use of the key is noticed.
 
-    A key is `owner`'s who asked with it, which need not be the job's: an admin can repeat the job of another.
+    `owner` is the one who sent the key. The job may have another: an admin can retry anybody's job.
     """
 
     owner: str
@@ -19,10 +19,11 @@ class IdempotencyKey:
 
 @dataclass(frozen=True, slots=True)
 class FirstSubmission:
-    """What an idempotency key stands for: the job that was accepted with it, which may be gone, and its request."""
+    """What an idempotency key stands for: the accepted job, which may be gone by now, and its request."""
 
     job_id: str
     fingerprint: str
 
 
 KEPT = timedelta(hours=24)
+"""How long a key is remembered."""

@@ -11,16 +11,16 @@ _ID = re.compile(JOB_ID)
 
 
 def is_job_id(text: str) -> bool:
-    """Whether `text` is a UUIDv7 in canonical form; anything else names no job."""
+    """Whether `text` is a UUIDv7 in canonical form. No job has any other id."""
     return _ID.fullmatch(text) is not None
 
 
 class JobIds:
-    """Makes UUIDv7 ids (RFC 9562, 5.7) that grow strictly, also within one millisecond and over clock steps.
+    """Makes UUIDv7 ids (RFC 9562, 5.7) that grow strictly, even within one millisecond and when the clock is set back.
 
-    The 12 bits of `rand_a` count within a millisecond (RFC 9562, 6.2, method 1); a full counter borrows the
-    next millisecond. The other 62 bits are random; the system is asked for them by the hundred, since each
-    call costs more than the rest of an id.
+    The 12 bits of `rand_a` count within a millisecond (RFC 9562, 6.2, method 1); a full counter continues in the next
+    millisecond. The other 62 bits are random. They are drawn for hundreds of ids at once, because a call of the system
+    costs more than the rest of an id.
     """
 
     def __init__(self) -> None:
@@ -37,7 +37,7 @@ class JobIds:
 
 
 def _random_tails(count: int) -> list[str]:
-    """What ids end with: the variant and 62 random bits."""
+    """The ends of ids: the variant and 62 random bits."""
     drawn = secrets.token_bytes(8 * count)
     return [_tail(int.from_bytes(drawn[at : at + 8]) >> 2) for at in range(0, len(drawn), 8)]
 
@@ -50,7 +50,7 @@ def _tail(rand: int) -> str:
 def first_id_at_ms(ms: int) -> str:
     """The smallest id that a job created at `ms` can have: `createdAfter` as a range over ids.
 
-    Instants that no id can carry (before 1970, after 10889) are brought to the nearest that one can.
+    An instant that no id can carry (before 1970, after 10889) becomes the nearest one that can be carried.
     """
     return _uuid7_text(min(max(ms, 0), (1 << 48) - 1), 0, _tail(0))
 

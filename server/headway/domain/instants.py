@@ -12,5 +12,10 @@ def to_ms(at: datetime) -> int:
 
 
 def from_ms(ms: int) -> datetime:
-    """The instant that `to_ms` was given, to the millisecond."""
+    """The instant that is `ms` milliseconds after 1970."""
     return EPOCH + timedelta(milliseconds=ms)
+
+
+def whole_ms(at: datetime) -> datetime:
+    """`at`, rounded down to the millisecond."""
+    return at.replace(microsecond=at.microsecond // 1000 * 1000)

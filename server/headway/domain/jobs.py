@@ -1,7 +1,4 @@
-"""The life of a job as plain data: states, the transition table, records, outcomes. Pure: no I/O, no clock.
-
-Instants are aware UTC datetimes with millisecond precision; durations are seconds; sizes are bytes.
-"""
+"""What a job is: its states, the transitions between them, and the records of a job."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,8 +11,8 @@ from .deliveries import Webhook, WebhookEvent
 from .progress import Progress
 
 RECOVERY_VERSION_STEP = 1_000
-"""What a recovery adds to `version`. Ticks reach disk twice a second and watchers ten times, so after a crash
-the recorded version lags by a few; a step this size never lets a client see it run backwards."""
+"""What a recovery adds to `version`, so that clients never see it run backwards: ticks reach disk twice a second and
+watchers ten times, so after a crash the recorded version is a few behind the published one."""
 
 
 class Status(StrEnum):
@@ -82,7 +79,7 @@ EVENT_OF: Mapping[Status, WebhookEvent] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class JobError:
-    """Why a job failed, in RFC 9457's names. Shown to clients, so never a traceback."""
+    """Why a job failed, in the terms of RFC 9457. It is shown to clients, so it never holds a traceback."""
 
     type: str
     title: str
@@ -106,7 +103,7 @@ class OutputFile:
 
 @dataclass(frozen=True, slots=True)
 class UploadedFile:
-    """A file that came with a submission; its bytes stand in the job's `inputs` directory as `field`."""
+    """A file that was uploaded with a submission. Its bytes are in the job's `inputs` directory, named `field`."""
 
     field: str
     filename: str
@@ -115,12 +112,12 @@ class UploadedFile:
 
 
 class Job(NamedTuple):
-    """One job as the store knows it: everything but its input and its result, which can be big.
+    """One job as the store knows it: everything but its input and its result, which can be large.
 
-    `failures` counts attempts that failed, `recoveries` crashes of the server, `interruptions` both crashes
-    and orderly stops. `last_seq` is the newest sequence number of the job's history and `state_seq` that of
-    its newest state change. `version` grows with every published change. A tuple, not a frozen dataclass: one
-    is made at every change, in a third of the time.
+    `failures` counts attempts that failed, `recoveries` crashes of the server, `interruptions` both crashes and orderly
+    stops. `last_seq` is the newest sequence number of the job's history and `state_seq` that of its newest state
+    change. `version` grows with every published change. A job is a tuple, not a frozen dataclass, because one is made
+    at every change, in a third of the time.
     """
 
     id: str
@@ -159,7 +156,7 @@ class Job(NamedTuple):
 
     @classmethod
     def queued(cls, new: "NewJob") -> Self:
-        """The job that a submission makes. A field that is not named here begins as its default says."""
+        """The job that a submission creates. Fields that are not named here begin with their defaults."""
         return cls(
             id=new.id,
             owner=new.owner,
@@ -183,16 +180,16 @@ class Job(NamedTuple):
         return self.status in TERMINAL
 
     def announces(self, event: WebhookEvent | None) -> bool:
-        """Whether somebody wants to be told of this event."""
+        """Whether the job has a webhook that asks for this event."""
         return self.webhook is not None and event in self.webhook.events
 
     def ticked(self, progress: Progress, at: datetime) -> Self:
-        """The same job with newer progress, one version on."""
+        """The same job with newer progress, as the next version."""
         return self._replace(progress=progress, updated_at=at, version=self.version + 1)
 
 
 class NewJob(NamedTuple):
-    """What a submission asks for. `input_json` is canonical JSON text, without the uploads."""
+    """A job to be recorded. `input_json` is canonical JSON text, without the uploads."""
 
     id: str
     owner: str
@@ -212,7 +209,7 @@ class NewJob(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Documents:
-    """The big parts of a job, as JSON text."""
+    """The large parts of a job, as JSON text."""
 
     input_json: str
     result_json: str | None
@@ -238,7 +235,7 @@ class NewLogLine:
 
 
 class Claim(NamedTuple):
-    """A job that this engine may now run, with what the handler needs from disk."""
+    """A job that this server may now run, with what its handler needs from the record."""
 
     job: Job
     input_json: str

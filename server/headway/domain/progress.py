@@ -1,6 +1,6 @@
-"""From what a handler reports to what is published: percent, rate, time left. Pure: the clock is passed in.
+"""From what a handler reports to what is published: percent, rate, time left.
 
-A handler writes into `Reported` as often as it likes; `Meter` turns it into a `Progress` a few times a second.
+A handler may report as often as it likes; a few times a second, `Meter` turns its newest values into a `Progress`.
 """
 
 import math
@@ -9,26 +9,26 @@ from typing import Any, NamedTuple
 from .text import clean_text
 
 MAX_PERCENT_RUNNING = 99.9
-"""100 is the completed job's alone."""
+"""Only a completed job is at 100."""
 
 RATE_AFTER_S = 3.0
-"""Before the count was watched for this long, a rate would be noise."""
+"""Until the count has been observed for this long, a rate would be noise."""
 
 RATE_TIME_CONSTANT_S = 8.0
-"""How long the smoothed rate remembers: an estimate that follows, but does not jump about."""
+"""How long the smoothed rate remembers: the estimate follows changes without jumping about."""
 
 RATE_STEPS = 5
-"""Over how many steps it remembers at least: work that moves once a minute has a pace too."""
+"""The rate remembers at least this many steps, so that work that moves once a minute has a pace too."""
 
 MAX_ETA_S = 10 * 366 * 24 * 3600
-"""What is further off counts as unknown. It must end somewhere: the record holds 64 bits."""
+"""A time left beyond this counts as unknown. There must be a limit, because the record holds 64 bits."""
 
 MAX_MESSAGE_CHARS = 500
 MAX_WORD_CHARS = 80
 
 
 class Progress(NamedTuple):
-    """What clients see. `percent`: 0-100 with one decimal, rounded down, `None` while unknown."""
+    """The progress that clients see. `percent` is 0-100 with one decimal, rounded down; `None`: unknown."""
 
     percent: float | None = None
     done: int | float | None = None
@@ -41,20 +41,20 @@ class Progress(NamedTuple):
 
 
 class Meter:
-    """One attempt's progress over time: percent that never goes back, a smoothed rate, the time left."""
+    """Measures one attempt: a percentage that never falls, a smoothed rate, the time left."""
 
     def __init__(self, started_s: float, *, median_s: float | None = None) -> None:
-        """`started_s`: a monotonic clock's value. `median_s`: the type's usual run time, if it is known."""
+        """`started_s` is a reading of the monotonic clock, `median_s` the type's usual run time, if known."""
         self._median_s = median_s
         self._percent: float | None = None
         self._pace_of = _PaceOf(started_s)
 
     def initial(self) -> Progress:
-        """What is published before the handler has said anything."""
+        """What is published before the handler has reported anything."""
         return Progress(eta_s=_seconds(self._median_s))
 
     def read(self, values: tuple[Any, ...], now_s: float) -> Progress:
-        """What to publish for a handler's newest `values` (see `Reported.take`). Odd values count as unknown."""
+        """What to publish for a handler's newest `values` (see `Reported.take`). Invalid values count as unknown."""
         done, total, percent = (_number(value) for value in values[:3])
         unit, message, step = values[3:]
         if total is not None and total < 0:
@@ -77,7 +77,7 @@ class Meter:
             percent = 100 * done / total if total else 0.0
         if percent is None:
             return
-        # The smallest nudge keeps 100 * 0.29 from becoming 28.9: binary fractions fall just below.
+        # 100 * 0.29 is just below 29 as a binary fraction, and would become 28.9.
         floored = math.floor(min(max(percent, 0.0), MAX_PERCENT_RUNNING) * 10 + 1e-9) / 10
         self._percent = max(floored, self._percent or 0.0)
 
@@ -93,18 +93,18 @@ class Meter:
 
 
 class _Pace(NamedTuple):
-    """Units a second, and how long ago the last step was, as far as that is no longer than a step usually takes."""
+    """Units a second, and the seconds since the last step, but no more than a step usually takes."""
 
     rate: float
     waited_s: float
 
     def left_s(self, units: float) -> float | None:
-        """Between two steps the time goes on, so that the next step makes no jump."""
+        """The time left. It falls between two steps as well, so that the next step is no jump."""
         return None if self.rate <= 0 else max(0.0, units / self.rate - self.waited_s)
 
 
 class _PaceOf:
-    """The pace of a position, smoothed over time and over steps. A position that falls starts the measure anew."""
+    """The pace of a position, smoothed over time and over steps. A position that falls restarts the measurement."""
 
     def __init__(self, started_s: float) -> None:
         self._begin(0.0, started_s)
@@ -113,7 +113,7 @@ class _PaceOf:
     def at(self, position: float, now_s: float) -> _Pace | None:
         """The pace now; `None` until the position has moved."""
         if not self._known or position < self._last:
-            # The first position too: an attempt that resumes at row 120,000 did not read those now.
+            # The first position too: an attempt that resumes at row 120,000 has not just read those rows.
             self._begin(position, now_s)
         elif position > self._last and now_s > self._last_s:
             self._move(position, now_s)
@@ -132,13 +132,13 @@ class _PaceOf:
         self._last, self._last_s = position, now_s
         self._steps += 1
         if self._rate is None or self._steps <= RATE_STEPS or now_s - self.since_s < RATE_TIME_CONSTANT_S:
-            # Young: the plain average is steadier than a filter that still forgets its start.
+            # At first the plain average is steadier than a filter that is still forgetting its start.
             self._rate = (position - self._first) / (now_s - self.since_s)
         else:
             self._rate += _weight(passed_s, passed_s) * (self._step / passed_s - self._rate)
 
     def _now(self, rate: float, idle_s: float) -> _Pace:
-        """A step that is late makes the pace slower, bit by bit; one that is not due yet says nothing."""
+        """The pace, which slows gradually while a step is overdue."""
         if rate <= 0 or idle_s * rate <= self._step:
             return _Pace(rate, idle_s)
         usual_s = self._step / rate
@@ -147,12 +147,12 @@ class _PaceOf:
 
 
 def _weight(passed_s: float, step_s: float) -> float:
-    """What `passed_s` seconds count against all before: however long a step takes, one alone turns nothing over."""
+    """The weight of the last `passed_s` seconds against all before: a single step never outweighs them."""
     return 1 - math.exp(-passed_s / max(RATE_TIME_CONSTANT_S, RATE_STEPS * step_s))
 
 
 def _number(value: Any) -> int | float | None:
-    """A finite number that JSON and SQLite can hold, else `None`. `True` is not a number of anything."""
+    """A finite number that JSON and SQLite can hold, otherwise `None`. `True` is not a number here."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if abs(value) < 2**63 else None  # false for NaN too
@@ -163,13 +163,13 @@ def _text(value: Any, most: int) -> str | None:
         return None
     try:
         text = clean_text(str(value))
-    except Exception:  # noqa: BLE001 - the author's object, or an integer of 5,000 digits: no reason to stop the ticker
+    except Exception:  # noqa: BLE001 - the author's object, or an integer of 5,000 digits, must not stop the ticker
         return None
     return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _round_rate(rate: float) -> float:
-    return round(rate, 1) if rate < 100 else float(round(rate))  # noqa: PLR2004 - three figures are enough
+    return round(rate, 1) if rate < 100 else float(round(rate))  # noqa: PLR2004 - three significant digits are enough
 
 
 def _seconds(value: float | None) -> int | None:

@@ -1,4 +1,4 @@
-"""Text as it may be stored and shown."""
+"""Text that can be stored and shown."""
 
 
 def clean_text(text: str) -> str:

@@ -7,7 +7,6 @@ from pydantic import BaseModel, field_validator
 
 from ..clock import utc_now
 from ..domain.access import KEY_PREFIX, ApiKey, digest, is_name, new_token
-from ..domain.instants import from_ms, to_ms
 from ..ports.keys import KeyStore
 
 ID_BYTES = 8
@@ -44,7 +43,7 @@ async def create_key(keys: KeyStore, order: KeyOrder) -> dict[str, Any]:
         owner=order.owner or order.name,
         read_only=order.read_only,
         admin=order.admin,
-        created_at=from_ms(to_ms(utc_now())),
+        created_at=utc_now(),
     )
     await keys.add(key, digest(token))
     return {"key": token, "owner": key.owner}

@@ -1,50 +1,51 @@
-"""Bells: how a room learns that something has changed. They carry an id; the store is the truth."""
+"""Bells: how a room learns that something has changed. A bell carries only an id: what changed, the store says."""
 
 from enum import StrEnum
 from typing import Protocol
 
 
 class Bell(StrEnum):
-    """Why the hub rings. A bell carries only an id, of a job where nothing else is said: the store is the truth."""
+    """What has happened to a job, or to an API key."""
 
-    CHANGED = "changed"  # its state, progress or log; or it is gone
-    QUEUED = "queued"  # it may be claimed
-    CANCEL = "cancel"  # its running attempt should stop
-    DELETED = "deleted"  # its record is gone, its files may go
-    OUTBOX = "outbox"  # there is something new to say to the receiver of its webhook
-    REVOKED = "revoked"  # an API key, by its id: what was opened with it ends
+    CHANGED = "changed"  # the job's state, progress or log changed, or it was deleted
+    QUEUED = "queued"  # the job can be claimed, now or at its `run_at`
+    CANCEL = "cancel"  # the job's running attempt should stop
+    DELETED = "deleted"  # the job's record is gone, so its files can be deleted
+    OUTBOX = "outbox"  # there is a new delivery for the job's webhook
+    REVOKED = "revoked"  # the API key with this id was revoked, so what was opened with it ends
 
 
 class Listener(Protocol):
-    """Hears that something changed since it last looked. Bells coalesce: it holds ids, never a queue."""
+    """Collects the ids for which a bell has rung. Bells coalesce: it holds a set of ids, never a queue."""
 
     async def wait(self, timeout_s: float) -> frozenset[str]:
-        """The ids that rang since the last call, at once if there are any; empty after `timeout_s` seconds,
-        or when the hub has closed. Cancelling it loses no bell.
+        """The ids that rang since the last call, immediately if there are any.
+
+        The set is empty after `timeout_s` seconds, or when the hub has closed. Cancelling the call loses no bell.
         """
         ...
 
     def close(self) -> None:
-        """Stop listening. May be called twice."""
+        """Stop listening. It may be called twice."""
         ...
 
 
 class EventHub(Protocol):
-    """Rings bells for whoever listens, in this process and, with a shared record, in all of them."""
+    """Rings bells for listeners in this process and, on a shared record, in all others."""
 
     @property
     def closed(self) -> bool:
-        """Whether `close` was called: listeners end."""
+        """Whether `close` was called."""
         ...
 
     def ring(self, bell: Bell, job_id: str) -> None:
-        """Tell the listeners. Never blocks, never raises."""
+        """Notify the listeners. Never blocks and never raises."""
         ...
 
     def listen(self, bell: Bell, job_id: str | None = None) -> Listener:
-        """Listen to one job, or to all; hears what rings from now on."""
+        """Listen from now on, to the bells of one job or of all."""
         ...
 
     def close(self) -> None:
-        """Wake every listener for the last time."""
+        """Wake every listener for the last time: the server is stopping."""
         ...

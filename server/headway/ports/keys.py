@@ -8,45 +8,47 @@ from ..domain.access import ApiKey
 
 
 class KeyStore(Protocol):
-    """API keys, the sessions that were opened with them, and the server's own secret. Tokens come as their SHA-256.
+    """API keys, the sessions that were opened with them, and the server's own secret.
 
-    Writes are atomic and durable on return, and raise `StoreUnavailableError` if nothing was recorded. What is asked
-    for at each request (`find`, `get`, `find_session`) is answered from memory. A key that was revoked is in force
-    nowhere a second later, in other processes on the same record too, and its sessions have ended.
+    Tokens are passed as their SHA-256. Writes are atomic and durable when they return, and raise
+    `StoreUnavailableError` if nothing was recorded. What every request needs (`find`, `get`, `find_session`) is
+    answered from memory. A second after a key was revoked it is valid nowhere, other processes on the same record
+    included, and its sessions have ended.
     """
 
     async def add(self, key: ApiKey, sha256: str) -> None:
-        """Record a key. Raises `KeyNameTakenError` if another that is in force has its name."""
+        """Record a key. Raises `KeyNameTakenError` if another valid key has its name."""
         ...
 
     async def all(self) -> Sequence[ApiKey]:
-        """Every key that there ever was, oldest first."""
+        """All keys, revoked ones included, oldest first."""
         ...
 
     async def revoke(self, name: str, now: datetime) -> None:
-        """Put a key out of force for good; the hub's `revoked` bell rings with its id. Raises `KeyNotFoundError`."""
+        """Revoke a key for good. The `revoked` bell rings with its id. Raises `KeyNotFoundError`."""
         ...
 
     async def any_in_force(self) -> bool:
-        """Whether there is a key that works."""
+        """Whether there is a valid key."""
         ...
 
     async def find(self, sha256: str) -> ApiKey | None:
-        """The key with this sum, if it is in force."""
+        """The valid key whose token has this SHA-256."""
         ...
 
     async def get(self, key_id: str) -> ApiKey | None:
-        """The key with this id, if it is in force."""
+        """The valid key with this id."""
         ...
 
     async def open_session(self, sha256: str, key: ApiKey, expires_at: datetime) -> None:
-        """From now on the session stands for the key, if that is still in force. A key has so many sessions at most;
-        for one more the oldest ends.
+        """Open a session that stands for the key, if the key is still valid.
+
+        The number of sessions of a key is limited: one more ends the oldest.
         """
         ...
 
     async def find_session(self, sha256: str, now: datetime) -> ApiKey | None:
-        """The key that an open session stands for, if it is in force."""
+        """The valid key that an open session stands for."""
         ...
 
     async def end_session(self, sha256: str) -> None:
@@ -54,9 +56,9 @@ class KeyStore(Protocol):
         ...
 
     async def forget_sessions(self, now: datetime, limit: int) -> int:
-        """Delete at most `limit` sessions that have expired; how many."""
+        """Delete at most `limit` expired sessions; returns how many."""
         ...
 
     async def secret(self) -> bytes:
-        """32 random bytes, the same for ever and in every process on the record."""
+        """32 random bytes, the same in every process on the record and after every restart."""
         ...

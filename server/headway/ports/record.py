@@ -11,9 +11,7 @@ from ..domain.jobs import Counts, Status
 
 @dataclass(frozen=True, slots=True)
 class Levels:
-    """How many jobs there are, and by type since when the one that has waited longest could have run; and how many
-    deliveries are still to be made.
-    """
+    """How many jobs and pending deliveries there are, and since when the oldest due job of each type is due."""
 
     counts: Counts
     waiting_since: Mapping[str, datetime]
@@ -21,7 +19,7 @@ class Levels:
 
 
 class RecordKeeper(Protocol):
-    """The record as its operator sees it, over all owners. Every method may run beside jobs and polls."""
+    """The record as its operator sees it, over all owners. Every method may be called while the server works."""
 
     @property
     def engine(self) -> str:
@@ -29,15 +27,15 @@ class RecordKeeper(Protocol):
         ...
 
     async def count_ended(self, before: datetime, statuses: Sequence[Status]) -> int:
-        """How many jobs with one of these states ended by `before`."""
+        """How many jobs in one of these states had ended by `before`."""
         ...
 
     async def delete_ended(self, before: datetime, statuses: Sequence[Status], limit: int) -> Sequence[str]:
-        """Delete at most `limit` of them, oldest first, and give space back; their ids."""
+        """Delete at most `limit` of them, oldest first, and release disk space. Returns their ids."""
         ...
 
     async def levels(self, now: datetime) -> Levels:
-        """What there is now. Raises `StoreUnavailableError`."""
+        """The present levels. Raises `StoreUnavailableError`."""
         ...
 
     async def copy_to(self, target: Path) -> None:
@@ -45,5 +43,5 @@ class RecordKeeper(Protocol):
         ...
 
     async def find_faults(self) -> Sequence[str]:
-        """What is damaged, in words; nothing if all is well. May take long."""
+        """Descriptions of what is damaged; none if the record is sound. It may take long."""
         ...

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, AwareDatetime, BaseModel, BeforeValidator, ConfigDict, Field, Strict
 from pydantic.alias_generators import to_camel
 
+from ..domain.instants import whole_ms
 from ..domain.urls import MAX_URL_CHARS
 from ..settings import DAY_S
 
@@ -38,7 +39,7 @@ def _to_utc(at: datetime) -> datetime:
         raise ValueError("is out of range") from None
     if utc > LAST_INSTANT:
         raise ValueError("is out of range")
-    return utc.replace(microsecond=utc.microsecond // 1000 * 1000)
+    return whole_ms(utc)
 
 
 Instant = Annotated[AwareDatetime, Strict(strict=False), BeforeValidator(_rfc3339), AfterValidator(_to_utc)]

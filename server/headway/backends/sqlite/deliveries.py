@@ -1,7 +1,7 @@
-"""What happens to deliveries inside a transaction: plain functions on the writer's connection, in the writer's thread.
+"""What is done to deliveries in a transaction: plain functions, called in the writer's thread.
 
-Due ones are found by way of `receivers`, one row for each owner and host that something is pending for. Its `due_at`
-may be too early, which costs a look, but is never too late.
+Due deliveries are found through `receivers`, which has a row for each owner and host with a pending delivery. Its
+`due_at` is never too late. It may be too early, which costs one query.
 """
 
 import json
@@ -32,12 +32,11 @@ from .transaction import Transaction
 GIVEN_UP_AT_ONCE = 500
 GONE_FOR_JOB = "The receiver answered 410 to another delivery."
 
-
-# Sent
+# Sending
 
 
 def take(tx: Transaction, now: datetime, limits: Limits, lease: timedelta) -> tuple[list[Message], datetime | None]:
-    """The messages to send now, and when it is worth another look."""
+    """The messages to send now, and when the next one may be due."""
     messages: list[Message] = []
     under_way = Counter(dict(tx.execute(SQL["taken_by_owner"]).fetchall()))
     while len(messages) < limits.at_once:
@@ -54,40 +53,40 @@ def take(tx: Transaction, now: datetime, limits: Limits, lease: timedelta) -> tu
                 messages += taken
                 under_way[owner] += len(taken)
             else:
-                _look_again(tx, where)
+                _reschedule(tx, where)
     row = tx.execute(SQL["next_receiver"], {"full": _full(under_way, limits)}).fetchone()
     return messages, None if row is None else from_ms(row[0])
 
 
 def _full(under_way: Mapping[str, int], limits: Limits) -> str:
-    """The owners for whom nothing more can be taken, as JSON."""
+    """The owners at their limit, as JSON."""
     return json.dumps([owner for owner, taken in under_way.items() if taken >= limits.per_owner])
 
 
 def _take_from(tx: Transaction, where: Parameters, at_once: int, limit: int) -> list[Message]:
-    """At most `limit` due deliveries for one host, of which no more than `at_once` are under way then."""
+    """Lease at most `limit` due deliveries for one host, so that no more than `at_once` are under way."""
     tx.execute(SQL["release_leases"], where)
     places = at_once - int(tx.execute(SQL["count_taken"], where).fetchone()[0])
     rows: list[Row] = []
     if min(places, limit) > 0:
         rows = tx.execute(SQL["take_deliveries"], where | {"limit": min(places, limit)}).fetchall()
-    _look_again(tx, where, full=len(rows) >= places)
+    _reschedule(tx, where, full=len(rows) >= places)
     return sorted(to_message(row) for row in rows)
 
 
-def _look_again(tx: Transaction, where: Parameters, *, full: bool = False) -> None:
-    """Note when something for this host is due next: if it is `full`, when the first lease ends."""
+def _reschedule(tx: Transaction, where: Parameters, *, full: bool = False) -> None:
+    """Note when a delivery to this host is due next. If the host is `full`, that is when the first lease ends."""
     found = [tx.execute(SQL["first_due"], where | {"taken": taken}).fetchone()[0] for taken in (0, 1)]
     instants = [at for at in (found[1:] if full else found) if at is not None]
     if instants:
-        tx.execute(SQL["look_again"], where | {"due_at": min(instants)})
+        tx.execute(SQL["reschedule_receiver"], where | {"due_at": min(instants)})
     else:
         tx.execute(SQL["forget_receiver"], where)
 
 
 def record(tx: Transaction, delivery: Delivery, verdict: Verdict, now: datetime) -> None:
-    """Record what an attempt came to; nothing, if the attempt is not the delivery's current one."""
-    if isinstance(verdict, TryAgain) and _is_in_vain(tx, delivery):
+    """Record the result of an attempt. A stale attempt changes nothing."""
+    if isinstance(verdict, TryAgain) and _is_pointless(tx, delivery):
         verdict = GivenUp(verdict.error, verdict.status)
     where: Parameters = {
         "id": delivery.id,
@@ -108,7 +107,7 @@ def record(tx: Transaction, delivery: Delivery, verdict: Verdict, now: datetime)
     if done.rowcount:
         _remember_receiver(tx, delivery, verdict, now)
         tx.execute(SQL["receiver_rests"], where | {"rests_until": _rests_until(verdict, now)})
-        _look_again(tx, where)
+        _reschedule(tx, where)
 
 
 def _rests_until(verdict: Verdict, now: datetime) -> int | None:
@@ -117,8 +116,8 @@ def _rests_until(verdict: Verdict, now: datetime) -> int | None:
     return to_ms(now + timedelta(seconds=REST_S)) if needs_rest(verdict) else to_ms(now)
 
 
-def _is_in_vain(tx: Transaction, delivery: Delivery) -> bool:
-    """Whether nobody waits for another attempt: it is old progress, or the receiver has said 410 meanwhile."""
+def _is_pointless(tx: Transaction, delivery: Delivery) -> bool:
+    """Whether another attempt is pointless: it is outdated progress, or the receiver has answered 410 meanwhile."""
     if delivery.event is WebhookEvent.PROGRESS:
         where: Parameters = {"job_id": delivery.job_id, "id": delivery.id}
         if tx.execute(SQL["superseded"], where).fetchone() is not None:
@@ -128,7 +127,7 @@ def _is_in_vain(tx: Transaction, delivery: Delivery) -> bool:
 
 
 def _remember_receiver(tx: Transaction, delivery: Delivery, verdict: Verdict, now: datetime) -> None:
-    """A 410 counts until the receiver takes something that it was asked to take later."""
+    """Note a 410, or that the receiver has accepted a delivery that was sent after its 410."""
     where: Parameters = {"owner": delivery.owner, "url": delivery.url, "now": to_ms(now)}
     if isinstance(verdict, GivenUp) and verdict.gone:
         tx.execute(SQL["receiver_gone"], where)
@@ -137,21 +136,24 @@ def _remember_receiver(tx: Transaction, delivery: Delivery, verdict: Verdict, no
 
 
 def give_up(tx: Transaction, delivery: Delivery, now: datetime) -> int:
-    """End some of what waits for a receiver that said 410; how many."""
+    """End some of the pending deliveries to a receiver that answered 410; returns how many."""
     where: Parameters = {"owner": delivery.owner, "url": delivery.url, "host": delivery.host, "now": to_ms(now)}
     where |= {"last_error": GONE_FOR_JOB, "limit": GIVEN_UP_AT_ONCE}
     given_up = tx.execute(SQL["give_up_deliveries"], where).fetchall()
     for job_id, delivery_id in given_up:
         tx.execute(SQL["delete_delivery_of_no_job"], {"id": delivery_id, "job_id": job_id})
-    _look_again(tx, where)
+    _reschedule(tx, where)
     return len(given_up)
 
 
-# Kept
+# Keeping
 
 
 def recover(tx: Transaction, now: datetime) -> int:
-    """At start: nobody sends what was taken, and the clock may have been set back. How many had been taken."""
+    """At start: release what a sender that is gone had leased, and correct for a clock that was set back.
+
+    Returns how many deliveries were leased.
+    """
     taken = tx.execute(SQL["take_again"], {"now": to_ms(now)}).rowcount
     tx.execute(SQL["deliver_by_this_clock"], {"now": to_ms(now)})
     tx.execute(SQL["forget_receivers"])
@@ -160,7 +162,7 @@ def recover(tx: Transaction, now: datetime) -> int:
 
 
 def redeliver(tx: Transaction, job_id: str, delivery_id: str, now: datetime) -> Delivery | None:
-    """Make a delivery due; `None` if there is no such one. One that is under way stays as it is."""
+    """Make a delivery due; `None` if there is no such delivery. One that is under way is returned as it is."""
     where: Parameters = {"id": delivery_id, "job_id": job_id, "now": to_ms(now)}
     changed = tx.execute(SQL["redeliver"], where).rowcount
     row = tx.execute(SQL["delivery"], where).fetchone()
@@ -174,14 +176,14 @@ def redeliver(tx: Transaction, job_id: str, delivery_id: str, now: datetime) -> 
 
 
 def expire(tx: Transaction, ended: datetime, gone: datetime, now: datetime, limit: int) -> int:
-    """Forget deliveries, 410s and secrets that are past their time; how many deliveries."""
+    """Delete expired deliveries, 410s and secrets; returns how many deliveries."""
     tx.execute(SQL["forget_gone_receivers"], {"before": to_ms(gone)})
     tx.execute(SQL["forget_webhook_secrets"], {"now": to_ms(now)})
     return tx.execute(SQL["forget_deliveries"], {"before": to_ms(ended), "limit": limit}).rowcount
 
 
 def rotate_secret(tx: Transaction, owner: str, secret: str, until: datetime, now: datetime) -> list[SigningSecret]:
-    """The new secret signs from now on, the older ones until then at the latest. All that sign."""
+    """Record a new secret. The older ones sign until `until` at the latest. Returns all that sign."""
     where: Parameters = {"owner": owner, "secret": secret, "until": to_ms(until), "now": to_ms(now)}
     tx.execute(SQL["expire_webhook_secrets"], where)
     tx.execute(SQL["insert_webhook_secret"], where)
@@ -189,7 +191,7 @@ def rotate_secret(tx: Transaction, owner: str, secret: str, until: datetime, now
 
 
 def first_secret(tx: Transaction, owner: str, secret: str, now: datetime) -> list[SigningSecret]:
-    """The owner's secrets; `secret`, if there is none yet."""
+    """The owner's secrets. If there are none yet, `secret` becomes the first."""
     where: Parameters = {"owner": owner, "secret": secret, "now": to_ms(now)}
     if not tx.execute(SQL["webhook_secrets"], where).fetchall():
         tx.execute(SQL["insert_webhook_secret"], where)
@@ -200,7 +202,7 @@ def first_secret(tx: Transaction, owner: str, secret: str, now: datetime) -> lis
 
 
 def to_delivery(row: Row) -> Delivery:
-    """The delivery of a row that begins with `DELIVERY_COLUMNS`."""
+    """The delivery in a row that begins with `DELIVERY_COLUMNS`."""
     status, taken, due_at, ended_at = DeliveryStatus(row[6]), row[7], from_ms(row[8]), row[13]
     waiting = status is DeliveryStatus.PENDING and not taken
     return Delivery(

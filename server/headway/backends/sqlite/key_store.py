@@ -1,4 +1,4 @@
-"""The embedded `KeyStore`: all keys and sessions are in memory, and on disk before they count."""
+"""The embedded `KeyStore`: all keys and sessions are in memory, and on disk before they are valid."""
 
 import secrets
 import sqlite3
@@ -17,16 +17,16 @@ from .transaction import Transaction
 
 SECRET_BYTES = 32
 MOST_SESSIONS_PER_KEY = 1_000
-"""They are held in memory, and whoever has a key can open them as quickly as he likes."""
+"""Sessions are held in memory, and a client with a key can open them as fast as it likes."""
 
 
 class SqliteKeyStore:
-    """Beside a store that is open, whose writer and readers it uses. Open it with `SqliteKeyStore.open`."""
+    """Beside the store, on the same database. Open it with `SqliteKeyStore.open`."""
 
     def __init__(self, database: Database, hub: EventHub) -> None:
         self._database = database
         self._hub = hub
-        self._in_force: dict[str, ApiKey] = {}
+        self._valid: dict[str, ApiKey] = {}
         self._by_sha256: dict[str, ApiKey] = {}
         self._sessions: dict[str, tuple[str, datetime]] = {}
         self._sessions_of: defaultdict[str, dict[str, None]] = defaultdict(dict)  # by key, oldest first
@@ -34,7 +34,7 @@ class SqliteKeyStore:
 
     @classmethod
     async def open(cls, database: Database, hub: EventHub) -> Self:
-        """Raises `StoreUnavailableError`."""
+        """Read all valid keys and sessions. Raises `StoreUnavailableError`."""
         keys = cls(database, hub)
         for *fields, sha256 in await keys._database.all(SQL["api_keys"], {}):
             key = _to_key(*fields)
@@ -45,7 +45,7 @@ class SqliteKeyStore:
         return keys
 
     def _admit(self, key: ApiKey, sha256: str) -> None:
-        self._in_force[key.id] = key
+        self._valid[key.id] = key
         self._by_sha256[sha256] = key
 
     # Keys
@@ -74,7 +74,7 @@ class SqliteKeyStore:
             return added
 
         if not await self._database.write(operation, committed):
-            raise KeyNameTakenError(f"there is a key {key.name!r} already: revoke it first, or choose another name")
+            raise KeyNameTakenError(f"there is already a key {key.name!r}: revoke it first, or choose another name")
 
     async def all(self) -> Sequence[ApiKey]:
         return [_to_key(*fields) for *fields, _ in await self._database.all(SQL["api_keys"], {})]
@@ -91,7 +91,7 @@ class SqliteKeyStore:
         def committed(key_id: str | None) -> bool:
             if key_id is None:
                 return False
-            del self._in_force[key_id]
+            del self._valid[key_id]
             self._by_sha256 = {sha256: key for sha256, key in self._by_sha256.items() if key.id != key_id}
             for sha256 in self._sessions_of.pop(key_id, {}):
                 del self._sessions[sha256]
@@ -99,16 +99,16 @@ class SqliteKeyStore:
             return True
 
         if not await self._database.write(operation, committed):
-            raise KeyNotFoundError(f"there is no key {name!r} in force: `keys list` shows all")
+            raise KeyNotFoundError(f"there is no valid key {name!r}: `keys list` shows all keys")
 
     async def any_in_force(self) -> bool:
-        return bool(self._in_force)
+        return bool(self._valid)
 
     async def find(self, sha256: str) -> ApiKey | None:
         return self._by_sha256.get(sha256)
 
     async def get(self, key_id: str) -> ApiKey | None:
-        return self._in_force.get(key_id)
+        return self._valid.get(key_id)
 
     # Sessions
 
@@ -124,14 +124,14 @@ class SqliteKeyStore:
         def committed(_: None) -> None:
             for each in oldest:
                 self._forget(each)
-            if key.id in self._in_force:
+            if key.id in self._valid:
                 self._remember(sha256, key.id, expires_at)
 
         await self._database.write(operation, committed)
 
     async def find_session(self, sha256: str, now: datetime) -> ApiKey | None:
         key_id, expires_at = self._sessions.get(sha256, ("", now))
-        return self._in_force.get(key_id) if expires_at > now else None
+        return self._valid.get(key_id) if expires_at > now else None
 
     def _remember(self, sha256: str, key_id: str, expires_at: datetime) -> None:
         self._sessions[sha256] = (key_id, expires_at)
@@ -173,7 +173,7 @@ class SqliteKeyStore:
 
 
 def _secret(tx: Transaction) -> bytes:
-    """The one that was recorded first."""
+    """The recorded secret. The first call records one."""
     tx.execute(SQL["insert_server_secret"], {"secret": secrets.token_bytes(SECRET_BYTES)})
     secret: bytes = tx.execute(SQL["server_secret"]).fetchone()[0]
     return secret

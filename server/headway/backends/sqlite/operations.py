@@ -1,7 +1,7 @@
-"""What happens inside a transaction: plain functions on the writer's connection, in the writer's thread.
+"""What is done to jobs in a transaction: plain functions, called in the writer's thread.
 
-None commits, and none raises for a state that has moved on: they return what they found, so one stale caller
-does not make a whole batch run again.
+None commits. None raises because a job has moved on: that is returned, so that one stale caller does not make a whole
+batch run again.
 """
 
 import json
@@ -48,7 +48,10 @@ def insert(tx: Transaction, jobs: Sequence[NewJob]) -> None:
 
 
 def insert_once(tx: Transaction, new: NewJob, key: IdempotencyKey, *, refused: bool) -> FirstSubmission | None:
-    """Insert a job with its key, unless the key is taken: then what it stands for. `refused`: there is no room."""
+    """Insert a job with its key, unless the key is taken: then return what it stands for.
+
+    `refused`: the queue is full, so nothing is inserted.
+    """
     where: Parameters = {"owner": key.owner, "key": key.key, "now": to_ms(new.created_at)}
     row = tx.execute(SQL["first_with_key"], where).fetchone()
     if row is not None:
@@ -71,7 +74,7 @@ def claim(
     now: datetime,
     median_s: Callable[[str], float | None],
 ) -> Claims:
-    """Take the first `limit` due jobs over all types, and look when the next falls due."""
+    """Take the first `limit` due jobs of all types, and find out when the next one falls due."""
     candidates: list[tuple[int, int, str, str]] = []
     next_due: list[int] = []
     for job_type, slots in free.items():
@@ -88,7 +91,7 @@ def claim(
 
 
 def _priorities(tx: Transaction, job_type: str) -> list[int]:
-    """The priorities that wait, highest first: a seek for each, however many jobs there are."""
+    """The priorities of queued jobs, highest first: one seek for each, however many jobs there are."""
     found: list[int] = []
     below = ABOVE_ALL_PRIORITIES
     while row := tx.execute(SQL["next_priority"], {"type": job_type, "below": below}).fetchone():
@@ -100,7 +103,7 @@ def _priorities(tx: Transaction, job_type: str) -> list[int]:
 def _within_slots(
     candidates: Sequence[tuple[int, int, str, str]], free: Mapping[str, int], limit: int
 ) -> dict[str, str]:
-    """The candidates that get a slot, in their order: ids, with their types."""
+    """The candidates that get a slot, in order: ids and their types."""
     left = dict(free)
     chosen: dict[str, str] = {}
     for _, _, job_id, job_type in candidates:
@@ -140,8 +143,9 @@ def finish(
     lines: Sequence[NewLogLine],
     now: datetime,
 ) -> Changed | None:
-    """Record an attempt's end; `None` if it is not the current one. A recorded cancel wins: only then is the
-    outcome's own statement refused to a current attempt.
+    """Record an attempt's end; `None` for a stale attempt.
+
+    If a cancel was recorded first, the outcome's own statement changes nothing, and the job is cancelled.
     """
     number_lines(tx, LogBatch(job.id, job.attempt, lines))
     where = progress_parameters(progress) | _ending(outcome)
@@ -215,7 +219,7 @@ def delete(tx: Transaction, caller: str, job_id: str, version: int, now: datetim
 
 
 def delete_result(tx: Transaction, caller: str, job_id: str, version: int, now: datetime) -> Job | None:
-    """Forget an ended job's result; `None` if there is no such job, or it has not ended."""
+    """Delete an ended job's result; `None` if there is no such job, or it has not ended."""
     where = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version}
     if tx.execute(getting(caller), where).fetchone() is None:
         return None
@@ -230,7 +234,7 @@ def recover(
     by_type: Mapping[str, int],
     lines: Sequence[NewLogLine],
 ) -> list[Changed]:
-    """Move every running job on: nobody runs it, since this process owns the file."""
+    """Move every running job on. This process owns the file and has just started, so nobody runs it."""
     latest_ms = to_ms(now) + NO_BACKOFF_IS_LONGER_MS
     tx.execute(SQL["due_again"], {"now": to_ms(now), "latest": latest_ms})
     rows = tx.execute(SQL["running"]).fetchall()
@@ -272,10 +276,10 @@ def number_lines(tx: Transaction, batch: LogBatch) -> int | None:
 
 
 def write_ticks(tx: Transaction, jobs: Sequence[Job]) -> None:
-    """Bring the progress of running jobs to disk, and into the outbox where somebody wants to be told of it."""
-    telling = [job for job in jobs if job.announces(WebhookEvent.PROGRESS)]
+    """Record the progress of running jobs, and announce it where a webhook asks for it."""
+    announcing = [job for job in jobs if job.announces(WebhookEvent.PROGRESS)]
     tx.executemany(SQL["tick"], [_tick(job) for job in jobs if not job.announces(WebhookEvent.PROGRESS)])
-    for job in telling:
+    for job in announcing:
         if tx.execute(SQL["tick"], _tick(job)).rowcount:
             tx.announce(WebhookEvent.PROGRESS, job)
 
@@ -286,7 +290,7 @@ def _tick(job: Job) -> Parameters:
 
 
 def checkpoint(tx: Transaction, job_id: str, attempt: int, checkpoint_json: str) -> bool:
-    """Whether the attempt was current, and so the checkpoint recorded."""
+    """Record a checkpoint. Returns whether it was: the attempt may be stale."""
     where = {"id": job_id, "attempt": attempt, "checkpoint": checkpoint_json}
     return tx.execute(SQL["checkpoint"], where).rowcount == 1
 
@@ -300,7 +304,7 @@ def expire(tx: Transaction, now: datetime, limit: int) -> list[Changed]:
 
 
 def delete_ended(tx: Transaction, job_ids: Sequence[str]) -> list[Changed]:
-    """Delete those of the jobs that have ended, and give the pages of the file back."""
+    """Delete those of the jobs that have ended, and release pages of the file."""
     rows = [tx.execute(getting(EVERY_OWNER), {"id": job_id}).fetchone() for job_id in job_ids]
     ended = [job for row in rows if row is not None and (job := to_job(row)).terminal]
     for job in ended:
@@ -310,7 +314,7 @@ def delete_ended(tx: Transaction, job_ids: Sequence[str]) -> list[Changed]:
 
 
 def probe(tx: Transaction, now: datetime) -> None:
-    """Write, and find room for what a submission may need; the room is free again in the same transaction."""
+    """Write as much as a submission may need, and delete it again in the same transaction."""
     tx.execute(SQL["probe"], {"now": to_ms(now)})
     tx.execute(SQL["insert_history"], _history(NO_JOB, 0, now, "log", "info", "." * PROBED_BYTES))
     tx.execute(SQL["delete_history"], {"job_id": NO_JOB})

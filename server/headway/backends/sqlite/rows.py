@@ -1,4 +1,4 @@
-"""Rows to records and back: the one place that knows the order of the columns."""
+"""Rows to records and back. Only this module knows the order of the columns."""
 
 import json
 from collections.abc import Sequence
@@ -27,11 +27,11 @@ DELIVERY_COLUMNS = (
     "ended_at, last_status, last_error"
 )
 ID, STATUS, ENDED_AT = 0, 4, 10
-"""Where these stand in `COLUMNS`."""
+"""Positions in `COLUMNS`."""
 
 
 def to_job(row: Row) -> Job:
-    """The job of a row that begins with `COLUMNS`."""
+    """The job in a row that begins with `COLUMNS`."""
     return Job(
         id=row[0],
         owner=row[1],
@@ -69,7 +69,7 @@ def to_job(row: Row) -> Job:
 
 
 def first_active(rows: Sequence[Row], limit: int) -> list[Row]:
-    """Of several owners' active jobs the first `limit`, running ones first, newest first; and as many that ended."""
+    """The first `limit` active jobs of several owners, running ones first, newest first; then as many that ended."""
     newest = sorted(rows, key=itemgetter(ID), reverse=True)
     running, queued = ([row for row in newest if row[STATUS] == status] for status in ("running", "queued"))
     ended = sorted((row for row in rows if row[ENDED_AT] is not None), key=itemgetter(ENDED_AT), reverse=True)
@@ -82,7 +82,7 @@ def to_log_line(row: Row) -> LogLine:
 
 
 def new_job_values(new: NewJob) -> Row:
-    """The values that `queries/insert.sql` takes, in its order."""
+    """The values for `queries/insert.sql`, in its order."""
     created_at = to_ms(new.created_at)
     return (
         new.id,

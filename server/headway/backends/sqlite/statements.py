@@ -1,4 +1,4 @@
-"""The SQL, one statement a file in `queries/`, by the file's name."""
+"""The SQL statements by name: each is a file in `queries/`."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,16 +15,16 @@ SQL: dict[str, str] = {
 }
 
 ROWS_AT_ONCE = (64, 16, 4, 1)
-"""How many rows one statement takes, in the order in which the sizes are tried."""
+"""How many rows one statement inserts, in the order in which the sizes are tried."""
 
 
 def getting(caller: str) -> str:
-    """The statement that reads a job which the caller may see; it takes `id` and `caller`."""
+    """The statement that reads a job if the caller may see it. It takes `id` and `caller`."""
     return SQL["get_of_any_owner" if caller == EVERY_OWNER else "get"]
 
 
 def _by_size(name: str) -> dict[int, str]:
-    """The statement that inserts a row, for several rows: one statement for each costs half as much again."""
+    """An insert statement for several rows at once: one statement for each row costs half as much again."""
     into, values, row = SQL[name].rstrip().partition("VALUES ")
     return {size: into + values + ", ".join([row] * size) for size in ROWS_AT_ONCE}
 
@@ -34,7 +34,7 @@ ENTERED = _by_size("entered")
 
 
 def in_statements(by_size: Mapping[int, str], rows: Sequence[Sequence[Any]]) -> Iterator[tuple[str, list[Any]]]:
-    """The statements, each with its values, that write all the rows in order."""
+    """The statements, each with its values, that insert all the rows in order."""
     done = 0
     for size in ROWS_AT_ONCE:
         while len(rows) - done >= size:

@@ -1,2 +1,2 @@
--- By the index alone, so that another's job is not found as quickly as one that there is not.
+-- By this index, so that another owner's job takes as long as one that does not exist.
 SELECT {columns} FROM jobs INDEXED BY jobs_by_owner WHERE owner = :caller AND id = :id
