@@ -7,14 +7,18 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
 from tests.support.process import PATIENCE_S, ServerProcess, descendants
 from tests.support.serving import Serving
 
-CSV_BYTES = 200_000_000
-LIMIT_BYTES = 200 * 1024 * 1024
+CSV_BYTES = 80_000_000
+LIMIT_BYTES = 140 * 1024 * 1024
+"""Server and child take about 90 MiB, however large the file is. With a copy of the file they would take 165 MiB."""
 
 
-def test_a_200_mb_csv_stays_under_200_mib(serving: Serving, tmp_path: Path) -> None:
+@pytest.mark.slow
+def test_a_large_csv_is_uploaded_and_read_without_a_copy_in_memory(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path, from_scratch=True)
     rows, chunks = _orders()
     most = [0]
