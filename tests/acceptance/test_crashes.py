@@ -27,6 +27,7 @@ AT_RANDOM = 20
 CONNECTION_LOST = (OSError, http.client.HTTPException)
 
 
+@pytest.mark.slow
 def test_fifty_jobs_survive_a_kill_9_at_the_first_byte_of_their_202(serving: Serving, tmp_path: Path) -> None:
     # On a busy machine one job may be running at each of many kills; it must not be given up for that here.
     server = serving(tmp_path, env={"HEADWAY_MAX_RECOVERIES": str(RIGHT_AFTER)})
@@ -133,6 +134,7 @@ class Load:
                 self.newest[job_id] = (version, seen)
 
 
+@pytest.mark.slow
 def test_twenty_kills_at_random_moments_under_load_lose_nothing(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path, "--max-running", "8")
     chance = random.Random(SEED)

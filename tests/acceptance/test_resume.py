@@ -7,6 +7,8 @@ import random
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import pytest
+
 from tests.support.process import PATIENCE_S, ROOT, Event, ServerProcess, parse_events
 
 GATED_JOBS = ROOT / "tests" / "support" / "gated_jobs.py"
@@ -106,6 +108,7 @@ async def _events(reader: asyncio.StreamReader) -> AsyncIterator[Event]:
                 yield event
 
 
+@pytest.mark.slow
 async def test_200_readers_that_reconnect_over_restarts_get_the_whole_history(tmp_path: Path) -> None:
     seed = int(os.environ.get("HEADWAY_TEST_SEED") or random.randrange(2**32))
     print(f"HEADWAY_TEST_SEED={seed}")  # noqa: T201 - shown when it fails

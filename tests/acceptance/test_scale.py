@@ -5,6 +5,7 @@ import sqlite3
 from contextlib import closing
 from pathlib import Path
 
+import pytest
 from headway.domain.ids import JobIds
 from headway.domain.instants import from_ms
 
@@ -18,6 +19,7 @@ MEMORY_BYTES = 200 * 1024 * 1024
 SUBMITTED_MS = 1_772_366_400_000
 
 
+@pytest.mark.slow
 def test_a_restart_with_100_000_queued_jobs_is_quick_and_claims_in_order(tmp_path: Path) -> None:
     arguments = ("--jobs", str(TEST_JOBS), "--max-running", "1")
     room = {"HEADWAY_MAX_QUEUED": str(2 * QUEUED)}

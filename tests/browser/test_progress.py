@@ -26,6 +26,7 @@ def large_csv(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
+@pytest.mark.slow
 def test_the_bar_of_a_long_report_moves_smoothly_and_shows_only_values_that_were_sent(
     tab: Tab, server: PageServer, large_csv: Path
 ) -> None:

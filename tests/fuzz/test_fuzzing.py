@@ -32,6 +32,7 @@ def server() -> ServerProcess:
     return ServerProcess(":memory:", "--jobs", jobs, "--max-running", "2", env=env)
 
 
+@pytest.mark.slow
 def test_whatever_is_sent_is_answered_as_described(server: ServerProcess) -> None:
     with server:
         done = subprocess.run(

@@ -165,6 +165,7 @@ def test_no_child_outlives_a_killed_server_by_a_second(serving: Serving) -> None
     assert calm_s() - killed_s < 1
 
 
+@pytest.mark.slow
 def test_not_even_a_child_that_holds_its_interpreter_outlives_a_killed_server(serving: Serving) -> None:
     server = serving()
     job_id = server.submit("holds-the-interpreter")

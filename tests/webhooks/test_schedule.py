@@ -159,6 +159,7 @@ async def test_so_many_are_under_way_and_no_more(tmp_path: Path, monkeypatch: py
     assert max(most.values()) <= MOST_AT_ONCE_PER_HOST
 
 
+@pytest.mark.slow
 async def test_ten_thousand_for_a_dead_host_delay_nobody(tmp_path: Path, receiver: Receiver) -> None:
     """Nor does a look for what is due pass them by: the statements say how they search."""
     path = tmp_path / "a.db"

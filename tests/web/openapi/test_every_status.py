@@ -109,6 +109,7 @@ async def asking(tmp_path: Path) -> AsyncIterator[Asking]:
         rooms.hub.close()  # what streams wait for at shutdown
 
 
+@pytest.mark.slow
 async def test_every_documented_status_is_produced(asking: Asking) -> None:
     for operation, input, query in submissions(asking.document):
         await submit_in_every_way(asking, operation, input, query)

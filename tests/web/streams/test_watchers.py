@@ -98,6 +98,7 @@ def started(server: ServerProcess, folder: Path, updates: int, burst: int) -> st
 
 
 # It takes ten seconds and more: a reader must be behind before it can be seen to take nothing.
+@pytest.mark.slow
 def test_one_that_takes_nothing_among_a_thousand_is_cut_and_costs_the_others_nothing(
     serving: Serving, tmp_path: Path
 ) -> None:
@@ -124,6 +125,7 @@ def test_one_that_takes_nothing_among_a_thousand_is_cut_and_costs_the_others_not
     assert all(versions == readers.versions[0] for versions in readers.versions), "somebody was sent less"
 
 
+@pytest.mark.slow
 def test_nothing_is_queued_for_one_that_takes_nothing_and_it_is_sent_the_newest_when_it_reads_on(
     serving: Serving, tmp_path: Path
 ) -> None:
@@ -169,6 +171,7 @@ def inside(server: ServerProcess) -> dict[str, int]:
     return result
 
 
+@pytest.mark.slow
 def test_a_thousand_that_come_and_go_leave_nothing_behind(serving: Serving) -> None:
     server = serving(":memory:", "--jobs", WATCHED_JOBS, from_scratch=True, env=ROOM)
     waiting = server.submit("noop", query=LATER)
