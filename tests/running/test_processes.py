@@ -1,0 +1,292 @@
+"""Attempts in real child processes: however a child ends, its attempt ends, and no process is left."""
+
+import asyncio
+import os
+import signal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from headway.authoring.uploads import Upload
+from headway.domain.jobs import JobError, NewLogLine
+from headway.ports.files import Directories
+from headway.running.calling import Raised, Returned, Stopped
+from headway.running.processes import process
+from headway.running.processes.conversation import Conversation
+from headway.running.processes.messages import CheckpointOutcome, Start
+
+from tests.support.process import PATIENCE_S, alive
+
+JOBS = '''
+import os, signal, stat, sys, threading, time
+from pathlib import Path
+from pydantic import BaseModel
+from headway import BlockingContext, JobFailed, Upload, job
+
+class Text(BaseModel):
+    text: str = ""
+
+class Document(BaseModel):
+    document: Upload
+
+def sockets():
+    """The sockets that this process holds: the server's."""
+    for descriptor in range(3, 100):
+        try:
+            if stat.S_ISSOCK(os.fstat(descriptor).st_mode):
+                yield descriptor
+        except OSError:
+            pass
+
+@job("reports")
+def reports(ctx: BlockingContext, input: Text) -> str:
+    ctx.progress(done=1, total=2, unit="rows", message=input.text)
+    ctx.log("a line")
+    return input.text
+
+@job("reads")
+def reads(ctx: BlockingContext, input: Document) -> str:
+    return input.document.filename
+
+@job("raises", no_retry=(KeyError,))
+def raises(ctx: BlockingContext, input: Text) -> None:
+    raise {"final": KeyError, "exit": SystemExit, "failed": JobFailed}.get(input.text, ValueError)(input.text)
+
+@job("kills-itself")
+def kills_itself(ctx: BlockingContext) -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+@job("exits")
+def exits(ctx: BlockingContext) -> None:
+    os._exit(7)
+
+@job("closes-its-socket")
+def closes_its_socket(ctx: BlockingContext) -> None:
+    for descriptor in sockets():
+        os.close(descriptor)
+    time.sleep(600)
+
+@job("scribbles")
+def scribbles(ctx: BlockingContext) -> None:
+    for descriptor in sockets():
+        os.write(descriptor, b"printed to the wrong file")
+    time.sleep(600)
+
+@job("waits")
+def waits(ctx: BlockingContext) -> str:
+    ctx.log(f"pid {os.getpid()}")
+    while not ctx.cancelled:
+        time.sleep(0.005)
+    return "saw the flag"
+
+@job("sleeps")
+def sleeps(ctx: BlockingContext) -> None:
+    ctx.log(f"pid {os.getpid()}")
+    time.sleep(600)
+
+@job("saves")
+def saves(ctx: BlockingContext) -> object:
+    try:
+        ctx.checkpoint({"page": 5})
+    except Exception as error:
+        return type(error).__name__
+    return ctx.resumed
+'''
+
+
+class Listener:
+    """What a child reported."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.values: list[tuple[Any, ...]] = []
+        self.lines: list[str] = []
+        self.heard = asyncio.Event()
+
+    def began(self) -> None:
+        self.begun += 1
+
+    def progress(self, values: tuple[Any, ...]) -> None:
+        self.values.append(values)
+
+    def log(self, line: NewLogLine) -> None:
+        self.lines.append(line.message)
+        self.heard.set()
+
+    async def pid(self) -> int:
+        """The child's, from the log line that it writes first."""
+        async with asyncio.timeout(PATIENCE_S):
+            await self.heard.wait()
+        return int(self.lines[0].removeprefix("pid "))
+
+
+class Bench:
+    """Starts attempts in children, each with a listener of its own."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.module = folder / "jobs_for_children.py"
+        self.module.write_text(JOBS, "utf-8")
+        self.listener = Listener()
+        self.checkpoints: list[str] = []
+        self.answer = CheckpointOutcome.STORED
+
+    def conversation(self, job_type: str, input_json: str = "{}", **fields: Any) -> Conversation:
+        common: dict[str, Any] = {
+            "source": str(self.module),
+            "type": job_type,
+            "job_id": "j",
+            "attempt": 1,
+            "owner": "local",
+            "input_json": input_json,
+            "checkpoint_json": None,
+            "directories": Directories(str(self.folder / "w"), str(self.folder / "o"), str(self.folder / "d")),
+            "lock_path": str(self.folder / "lock"),
+            "uploads": {},
+        }
+        return Conversation(Start(**common | fields), self.listener, self._store)
+
+    async def run(self, job_type: str, input_json: str = "{}", **fields: Any) -> Any:
+        async with asyncio.timeout(PATIENCE_S):
+            return await self.conversation(job_type, input_json, **fields).run()
+
+    async def _store(self, checkpoint_json: str) -> CheckpointOutcome:
+        self.checkpoints.append(checkpoint_json)
+        return self.answer
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def died(detail: str) -> Raised:
+    return Raised(JobError("process-died", "The job's process ended unexpectedly", detail, 500))
+
+
+async def test_a_child_reports_and_returns(bench: Bench) -> None:
+    assert await bench.run("reports", '{"text":"Größe"}') == Returned('"Größe"')
+    assert bench.listener.begun == 1
+    assert bench.listener.values[-1] == (1, 2, None, "rows", "Größe", None)
+    assert bench.listener.lines == ["a line"]
+
+
+async def test_a_child_is_handed_its_uploads(bench: Bench) -> None:
+    uploads = {"document": Upload(bench.folder / "x", "x.pdf", "application/pdf", 5)}
+    assert await bench.run("reads", uploads=uploads) == Returned('"x.pdf"')
+
+
+@pytest.mark.parametrize(
+    ("text", "kind", "detail", "final"),
+    [
+        ("broken", "handler-error", "ValueError: broken", False),
+        ("final", "handler-error", "KeyError: 'final'", True),
+        ("exit", "handler-error", "SystemExit: exit", False),
+        ("failed", "job-failed", None, True),
+    ],
+)
+async def test_what_a_handler_raises_arrives(
+    bench: Bench, text: str, kind: str, detail: str | None, final: bool
+) -> None:
+    end = await bench.run("raises", f'{{"text":"{text}"}}')
+    assert isinstance(end, Raised)
+    assert (end.error.type, end.error.detail, end.final, end.exception) == (kind, detail, final, None)
+    assert (end.traceback is None) is (kind == "job-failed")
+
+
+async def test_a_module_that_cannot_be_loaded_is_the_handlers_error(bench: Bench) -> None:
+    end = await bench.run("reports", source=str(bench.folder / "gone.py"))
+    assert isinstance(end, Raised)
+    assert "there is no job module at" in str(end.error.detail)
+    assert bench.listener.begun == 0
+
+
+@pytest.mark.parametrize(
+    ("job_type", "detail"), [("kills-itself", "It ended by signal 9."), ("exits", "It ended with exit code 7.")]
+)
+async def test_a_child_that_dies_ends_its_attempt(bench: Bench, job_type: str, detail: str) -> None:
+    assert await bench.run(job_type) == died(detail)
+
+
+async def test_a_child_that_closes_its_socket_is_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(process, "EXIT_WAIT_S", 0.01)
+    assert await bench.run("closes-its-socket") == died("It ended by signal 9.")
+
+
+async def test_a_child_that_scribbles_on_its_socket_is_killed(bench: Bench) -> None:
+    assert await bench.run("scribbles") == died("It wrote to the server's socket.")
+
+
+async def test_a_cancel_sets_the_handlers_flag(bench: Bench) -> None:
+    conversation = bench.conversation("waits")
+    running = asyncio.create_task(conversation.run())
+    await bench.listener.pid()
+    conversation.cancel()
+    assert await running == Returned('"saw the flag"')
+
+
+async def test_a_cancel_before_the_child_is_there_reaches_it(bench: Bench) -> None:
+    conversation = bench.conversation("waits")
+    conversation.cancel()
+    assert await conversation.run() == Returned('"saw the flag"')
+
+
+async def test_an_interrupted_handler_stops(bench: Bench) -> None:
+    conversation = bench.conversation("sleeps")
+    running = asyncio.create_task(conversation.run())
+    await bench.listener.pid()
+    conversation.terminate()
+    assert await running == Stopped()
+
+
+@pytest.mark.parametrize("before", [True, False])
+async def test_a_killed_child_ends_at_once(bench: Bench, before: bool) -> None:
+    conversation = bench.conversation("sleeps")
+    if before:
+        conversation.kill()
+    running = asyncio.create_task(conversation.run())
+    if not before:
+        await bench.listener.pid()
+        conversation.kill()
+    assert await running == died("It ended by signal 9.")
+
+
+async def test_a_child_is_gone_when_its_attempt_is_given_up(bench: Bench) -> None:
+    running = asyncio.create_task(bench.conversation("sleeps").run())
+    pid = await bench.listener.pid()
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not alive(pid)
+
+
+async def test_a_child_killed_from_outside_ends_its_attempt(bench: Bench) -> None:
+    running = asyncio.create_task(bench.conversation("sleeps").run())
+    os.kill(await bench.listener.pid(), signal.SIGKILL)
+    assert await running == died("It ended by signal 9.")
+
+
+@pytest.mark.parametrize(
+    ("answer", "result"),
+    [
+        (CheckpointOutcome.STORED, '{"page":4}'),
+        (CheckpointOutcome.LOST, '"ClaimLostError"'),
+        (CheckpointOutcome.FAILED, '"StoreUnavailableError"'),
+    ],
+)
+async def test_a_checkpoint_is_answered(bench: Bench, answer: CheckpointOutcome, result: str) -> None:
+    bench.answer = answer
+    assert await bench.run("saves", checkpoint_json='{"page": 4}') == Returned(result)
+    assert bench.checkpoints == ['{"page":5}']
+
+
+async def test_two_attempts_of_a_job_never_run_at_once(bench: Bench) -> None:
+    first = asyncio.create_task(bench.conversation("sleeps").run())
+    pid = await bench.listener.pid()
+    bench.listener = second = Listener()
+    after = asyncio.create_task(bench.conversation("reports").run())
+    assert not after.done()
+    assert second.begun == 0
+    os.kill(pid, signal.SIGKILL)
+    assert await first == died("It ended by signal 9.")
+    assert await after == Returned('""')
