@@ -94,3 +94,24 @@ def test_the_lock_names_a_version_of_every_dependency() -> None:
     }
     assert {"aiohttp", "pytest-aiohttp"} <= set(declared)
     assert set(declared) - {"pip"} <= locked
+
+
+# Sizes
+
+MOST_LINES = 400
+MOST_LINES_OF_A_FUNCTION = 60
+
+
+@pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_a_file_and_each_of_its_functions_are_short(path: Path) -> None:
+    text = path.read_text("utf-8")
+    assert len(text.splitlines()) <= MOST_LINES
+    for node in ast.walk(ast.parse(text)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            assert _lines_of_code(node) <= MOST_LINES_OF_A_FUNCTION, node.name
+
+
+def _lines_of_code(function: ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    """Lines of a function's body, its docstring aside."""
+    body = function.body[ast.get_docstring(function) is not None :]
+    return (body[-1].end_lineno or 0) - body[0].lineno + 1 if body else 0
