@@ -1,4 +1,4 @@
-"""Opening the file: what is not ours or not whole is refused in words that help, and left as it was."""
+"""Opening the file: foreign and damaged files are refused with a helpful message and left as they were."""
 
 import sqlite3
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from tests.conformance.backends import BODY_OF
 
 
 def contents(directory: Path) -> dict[str, bytes]:
-    """Every file and its bytes; the shared-memory index of a reader is no content."""
+    """Every file and its bytes, without the shared-memory index that a reader creates."""
     return {file.name: file.read_bytes() for file in directory.iterdir() if not file.name.endswith("-shm")}
 
 
@@ -35,7 +35,7 @@ def foreign_without_tables(path: Path) -> None:
 
 
 def foreign_with_a_wal(path: Path) -> None:
-    """What a program that crashed leaves: commits that stand in the WAL alone."""
+    """What a crashed program leaves: commits that are only in the WAL."""
     with closing(sqlite3.connect(path.with_name("live.db"), isolation_level=None)) as connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("CREATE TABLE recipes (name TEXT)")
@@ -102,7 +102,7 @@ def test_a_directory_in_its_place_is_refused(tmp_path: Path) -> None:
         open_writer(tmp_path / "absent" / "headway.db")
 
 
-async def test_damage_beyond_the_first_page_is_told_like_any_other(tmp_path: Path) -> None:
+async def test_damage_beyond_the_first_page_is_reported_like_any_other(tmp_path: Path) -> None:
     path = tmp_path / "headway.db"
     open_writer(path).close()
     whole = path.read_bytes()
@@ -118,7 +118,7 @@ async def test_damage_beyond_the_first_page_is_told_like_any_other(tmp_path: Pat
 
 
 @pytest.mark.parametrize("name", ["headway.db", "odd %3f?#name'.db", "Grüße.db"])
-async def test_a_new_file_is_ours_from_then_on(tmp_path: Path, name: str) -> None:
+async def test_a_new_file_gets_headways_identity(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     for _ in range(2):
         await (await SqliteRecord.open(path, LocalHub(), max_queued=10, body_of=BODY_OF)).close()
@@ -130,14 +130,14 @@ async def test_a_new_file_is_ours_from_then_on(tmp_path: Path, name: str) -> Non
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
 
-def test_an_empty_file_is_a_new_one(tmp_path: Path) -> None:
+def test_an_empty_file_counts_as_new(tmp_path: Path) -> None:
     path = tmp_path / "headway.db"
     path.touch()
     open_writer(path).close()
     open_writer(path).close()
 
 
-def test_a_commit_is_on_the_disk_and_only_one_connection_checkpoints(tmp_path: Path) -> None:
+def test_commits_are_synced_and_only_one_connection_checkpoints(tmp_path: Path) -> None:
     with closing(open_writer(tmp_path / "headway.db")) as connection:
         assert connection.execute("PRAGMA synchronous").fetchone() == (2,)
         assert connection.isolation_level is None
@@ -145,7 +145,7 @@ def test_a_commit_is_on_the_disk_and_only_one_connection_checkpoints(tmp_path: P
     assert "PRAGMA query_only = ON" in opening.READER_PRAGMAS
 
 
-def test_a_migration_that_fails_leaves_the_version_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failed_migration_leaves_the_version_before_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "headway.db"
     schema = tmp_path / "schema"
     schema.mkdir()

@@ -1,4 +1,4 @@
-"""The 404 of another owner's job costs what that of an unknown one does: the same statements, whatever memory holds."""
+"""Reading another owner's job executes the same statements as reading an unknown one, whatever memory holds."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ Asked = list[str]
 
 @pytest.fixture
 def asked(monkeypatch: pytest.MonkeyPatch) -> Asked:
-    """The statements that are read."""
+    """The queries that are executed."""
     statements: Asked = []
     original = Readers.all
 
@@ -48,7 +48,7 @@ async def store(tmp_path: Path) -> AsyncIterator[SqliteStore]:
     await record.close()
 
 
-async def test_a_foreign_job_in_memory_is_looked_for_like_an_unknown_one(store: SqliteStore, asked: Asked) -> None:
+async def test_another_owners_job_in_memory_is_read_like_an_unknown_one(store: SqliteStore, asked: Asked) -> None:
     job = await store.insert(new_job(owner=STRANGER))
     del asked[:]
     await store.get(STRANGER, job.id)
@@ -63,7 +63,7 @@ async def test_a_foreign_job_in_memory_is_looked_for_like_an_unknown_one(store: 
     assert len(costs[0]) == 1
 
 
-async def test_listeners_know_foreign_jobs_without_a_look(store: SqliteStore, asked: Asked) -> None:
+async def test_listeners_recognize_other_owners_jobs_without_a_query(store: SqliteStore, asked: Asked) -> None:
     job = await store.insert(new_job(owner=STRANGER))
     del asked[:]
     assert store.known_foreign(OWNER, job.id)
@@ -75,7 +75,7 @@ async def test_listeners_know_foreign_jobs_without_a_look(store: SqliteStore, as
     assert asked == []
 
 
-async def test_streams_of_many_jobs_look_at_no_foreign_ones(store: SqliteStore, asked: Asked) -> None:
+async def test_streams_of_many_jobs_do_not_read_other_owners_jobs(store: SqliteStore, asked: Asked) -> None:
     hub = LocalHub()
     audiences = Audiences(store, hub, Encoder(Links("")), tick_s=0)
     audiences.start(Loops())
@@ -95,7 +95,7 @@ async def test_streams_of_many_jobs_look_at_no_foreign_ones(store: SqliteStore, 
 
 
 class Outlet:
-    """A stream that keeps what it is offered."""
+    """A stream that keeps what it is sent."""
 
     def __init__(self, frames: "asyncio.Queue[bytes]") -> None:
         self._frames = frames
@@ -105,11 +105,11 @@ class Outlet:
         return True
 
     def wake(self) -> None:
-        """Nobody sleeps."""
+        """Nothing is waiting."""
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "completed"])
-async def test_nothing_can_be_done_to_a_foreign_job(store: SqliteStore, state: str) -> None:
+async def test_another_owners_job_cannot_be_changed(store: SqliteStore, state: str) -> None:
     job = await store.insert(new_job(owner=STRANGER))
     if state == "running":
         job = await running_job(store, owner=STRANGER, type="import")

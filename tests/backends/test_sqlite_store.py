@@ -1,4 +1,4 @@
-"""What only the embedded store can get wrong: its memory against its file, at moments that are made certain."""
+"""What only the embedded store can get wrong: its memory and its file, at moments that the test forces."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -48,7 +48,7 @@ def store(backend: SqliteBackend) -> SqliteStore:
 
 
 @pytest.mark.parametrize("seed", range(100, 104))
-async def test_the_record_says_the_same_when_memory_holds_next_to_nothing(
+async def test_a_random_walk_agrees_with_the_model_when_memory_holds_almost_nothing(
     backend: SqliteBackend, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(snapshots, "MAX_RECENT", 2)
@@ -70,7 +70,7 @@ async def test_memory_is_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyP
     assert not store._mirror._ending
 
 
-async def test_what_is_asked_for_stays_longest(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_recently_read_job_is_evicted_last(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(snapshots, "MAX_RECENT", 3)
     first, *_ = await insert_many(store, 3)
     await store.get(OWNER, first.id)
@@ -78,8 +78,8 @@ async def test_what_is_asked_for_stays_longest(store: SqliteStore, monkeypatch: 
     assert first.id in store._snapshots._recent
 
 
-async def test_a_list_is_not_older_than_the_file(store: SqliteStore) -> None:
-    """A reader sees a commit a moment before memory follows it."""
+async def test_a_list_is_not_older_than_the_disk(store: SqliteStore) -> None:
+    """A reader sees a commit a moment before memory is up to date."""
     running = await running_job(store)
     ended = await finish(store, running, DONE)
     store._snapshots.put(running)
@@ -87,7 +87,7 @@ async def test_a_list_is_not_older_than_the_file(store: SqliteStore) -> None:
     assert listed.jobs == [ended]
 
 
-async def test_a_job_that_is_deleted_while_it_is_read_does_not_come_back(
+async def test_a_job_deleted_while_it_is_read_does_not_reappear(
     backend: SqliteBackend, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = await ended_job(backend.store)
@@ -121,7 +121,7 @@ async def test_a_cancelled_read_leaves_no_trace(backend: SqliteBackend) -> None:
     assert await store.get(OWNER, job.id) == job
 
 
-async def test_progress_that_comes_late_to_the_disk_is_not_the_next_attempts(backend: SqliteBackend) -> None:
+async def test_late_progress_is_not_recorded_for_the_next_attempt(backend: SqliteBackend) -> None:
     store = backend.store
     job = await running_job(store)
     await tick(store, job, 10.0)  # goes to the disk; those of the next half second stay in memory
@@ -140,7 +140,7 @@ async def test_progress_that_comes_late_to_the_disk_is_not_the_next_attempts(bac
     assert recorded == claim.job._replace(retain_s=recorded.retain_s)
 
 
-async def test_progress_that_comes_late_to_the_disk_is_not_told(backend: SqliteBackend) -> None:
+async def test_late_progress_is_not_announced_after_the_end(backend: SqliteBackend) -> None:
     store = backend.store
     job = await running_job(store, webhook=Webhook("https://receiver.example/", frozenset({WebhookEvent.PROGRESS})))
     await tick(store, job, 10.0)  # goes to the disk; the next one stays in memory

@@ -1,4 +1,4 @@
-"""The transition table is data: the SQL is held against it."""
+"""The transition table is data, and the SQL is checked against it."""
 
 import re
 from pathlib import Path
@@ -16,7 +16,7 @@ WHERE_STATUS = re.compile(r"\bAND status = '(\w+)'")
 
 
 @pytest.mark.parametrize("transition", Transition)
-def test_the_statement_of_a_transition_does_exactly_what_the_table_says(transition: Transition) -> None:
+def test_every_transition_statement_matches_the_table(transition: Transition) -> None:
     before, after = TRANSITIONS[transition]
     update, where = (QUERIES / f"{transition}.sql").read_text("utf-8").split("\nWHERE ")
     assert SETS_STATUS.findall(update) == [after]
@@ -40,7 +40,7 @@ def test_a_job_begins_queued() -> None:
     assert re.findall(r"'(\w+)'", SQL["insert"]) == [Status.QUEUED]
 
 
-def test_every_transition_is_in_the_table_and_leads_somewhere_else() -> None:
+def test_every_transition_is_in_the_table_and_changes_the_state() -> None:
     assert TRANSITIONS.keys() == set(Transition)
     assert all(before is not after for before, after in TRANSITIONS.values())
 
@@ -59,12 +59,12 @@ def test_every_state_can_be_reached() -> None:
     assert reached == set(Status)
 
 
-def test_the_schema_knows_the_same_states() -> None:
+def test_the_schema_has_the_same_states() -> None:
     (check,) = re.findall(r"CHECK \(status IN \(([^)]*)\)\)", (SCHEMA / "0001.sql").read_text("utf-8"))
     assert re.findall(r"'(\w+)'", check) == list(Status)
 
 
 @pytest.mark.parametrize("transition", Transition)
-def test_every_transition_is_a_new_state_in_the_history_and_a_new_version(transition: Transition) -> None:
+def test_every_transition_adds_a_history_entry_and_a_version(transition: Transition) -> None:
     assert "last_seq = last_seq + 1, state_seq = last_seq + 1" in SQL[transition]
     assert re.search(r"\bversion = (version|max\(version, :version\)) \+ 1", SQL[transition])

@@ -1,4 +1,4 @@
-"""The group-commit writer on a real file: what waits shares a transaction, and nobody pays for another's mistake."""
+"""The group-commit writer on a real file: operations share transactions, and one that fails affects no other."""
 
 import asyncio
 import sqlite3
@@ -20,7 +20,7 @@ ANNOUNCER = Announcer(lambda _event, _job: "{}")
 
 
 class Traced:
-    """A writer whose statements are counted, and whose thread can be held."""
+    """A writer whose statements are traced, and whose thread can be held up."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -44,7 +44,7 @@ class Traced:
             other.close()
 
     async def hold(self) -> "asyncio.Task[bool]":
-        """Keep the writer's thread busy until `may_go_on`; what comes meanwhile has to wait."""
+        """Keep the writer's thread busy until `may_go_on`, so that operations have to wait."""
         began = asyncio.Event()
         loop = asyncio.get_running_loop()
 
@@ -73,7 +73,7 @@ def same(result: object) -> object:
     return result
 
 
-async def test_what_waits_shares_one_transaction(traced: Traced) -> None:
+async def test_waiting_operations_share_one_transaction(traced: Traced) -> None:
     holding = await traced.hold()
     writes = [asyncio.create_task(traced.writer.write(insert(n), same)) for n in range(100)]
     await asyncio.sleep(0)
@@ -89,7 +89,7 @@ def insert_many(tx: Transaction, numbers: Sequence[object]) -> None:
     tx.execute(f"INSERT INTO kept VALUES {', '.join('(?)' for _ in numbers)}", list(numbers))  # noqa: S608
 
 
-async def test_rows_are_written_together_and_before_what_may_follow_on_them(traced: Traced) -> None:
+async def test_rows_are_inserted_together_and_before_operations_that_may_depend_on_them(traced: Traced) -> None:
     holding = await traced.hold()
     followed: list[object] = []
 
@@ -105,7 +105,7 @@ async def test_rows_are_written_together_and_before_what_may_follow_on_them(trac
     assert sum(statement.startswith("INSERT") for statement in traced.statements) == 1
 
 
-async def test_a_row_that_is_refused_costs_the_others_nothing(traced: Traced) -> None:
+async def test_an_invalid_row_does_not_affect_the_others(traced: Traced) -> None:
     holding = await traced.hold()
     values: list[object] = [1, 2, "text", 2, 3]
     writes = [asyncio.create_task(traced.writer.write(Rows(insert_many, value), same)) for value in values]
@@ -117,8 +117,8 @@ async def test_a_row_that_is_refused_costs_the_others_nothing(traced: Traced) ->
     assert traced.kept() == [1, 2, 3]
 
 
-async def test_a_batch_takes_in_what_the_loop_has_in_hand(traced: Traced) -> None:
-    """The first write wakes the writer; those that come with the same turns of the loop need no sync of their own."""
+async def test_a_batch_includes_what_the_loop_has_begun(traced: Traced) -> None:
+    """The first write wakes the writer. Those of the same turns of the loop share its sync."""
 
     async def later(n: int) -> object:
         await asyncio.sleep(0)
@@ -129,7 +129,7 @@ async def test_a_batch_takes_in_what_the_loop_has_in_hand(traced: Traced) -> Non
     assert traced.count("COMMIT") - before == 1
 
 
-async def test_counts_go_with_the_transaction_that_changes_them(tmp_path: Path) -> None:
+async def test_counts_are_committed_with_the_transaction_that_changes_them(tmp_path: Path) -> None:
     connection = open_writer(tmp_path / "headway.db")
     writer = Writer(connection, ANNOUNCER)
 
@@ -172,7 +172,7 @@ async def test_a_failing_batch_is_replayed_one_by_one(traced: Traced) -> None:
     assert not traced.connection.in_transaction
 
 
-async def test_an_operation_that_fails_half_way_leaves_nothing(traced: Traced) -> None:
+async def test_an_operation_that_fails_half_way_is_rolled_back(traced: Traced) -> None:
     def half(tx: Transaction) -> None:
         tx.execute("INSERT INTO kept VALUES (7)")
         raise ZeroDivisionError
@@ -183,7 +183,7 @@ async def test_an_operation_that_fails_half_way_leaves_nothing(traced: Traced) -
     assert await traced.writer.write(insert(8), same) == 8
 
 
-async def test_memory_follows_the_disk_in_commit_order_and_before_any_answer(traced: Traced) -> None:
+async def test_committed_callbacks_run_in_commit_order_before_any_caller_continues(traced: Traced) -> None:
     order: list[str] = []
 
     async def one(n: int) -> None:
@@ -194,7 +194,7 @@ async def test_memory_follows_the_disk_in_commit_order_and_before_any_answer(tra
     assert order == [f"committed {n}" for n in range(3)] + [f"answered {n}" for n in range(3)]
 
 
-async def test_memory_follows_rows_before_what_was_asked_for_earlier_and_written_later(traced: Traced) -> None:
+async def test_committed_callbacks_of_rows_run_first_like_their_writes(traced: Traced) -> None:
     order: list[str] = []
     await asyncio.gather(
         traced.writer.write(insert(1), lambda _: order.append("follows")),
@@ -203,11 +203,11 @@ async def test_memory_follows_rows_before_what_was_asked_for_earlier_and_written
     assert order == ["row", "follows"]
 
 
-async def test_the_answer_is_what_memory_makes_of_it(traced: Traced) -> None:
+async def test_a_write_returns_what_its_committed_callback_returns(traced: Traced) -> None:
     assert await traced.writer.write(insert(3), lambda n: f"{n}!") == "3!"
 
 
-async def test_a_cancelled_caller_loses_its_answer_and_nothing_else(traced: Traced) -> None:
+async def test_a_cancelled_caller_loses_only_its_result(traced: Traced) -> None:
     holding = await traced.hold()
     committed: list[object] = []
     writes = [asyncio.create_task(traced.writer.write(insert(n), committed.append)) for n in range(10)]
@@ -243,7 +243,7 @@ async def test_exactly_one_of_committed_and_failed_is_called(traced: Traced) -> 
     assert calls == ["good committed", "bad failed", "cancelled failed", "posted committed", "again failed"]
 
 
-async def test_a_mistake_in_what_follows_a_commit_stops_nobody_else(traced: Traced) -> None:
+async def test_an_error_in_a_committed_callback_affects_only_its_caller(traced: Traced) -> None:
     def mistake(_: object) -> None:
         raise KeyError("a bug")
 
@@ -256,8 +256,8 @@ async def test_a_mistake_in_what_follows_a_commit_stops_nobody_else(traced: Trac
     assert traced.kept() == [1, 2]
 
 
-async def test_a_locked_file_fails_all_who_wait_with_one_try(traced: Traced) -> None:
-    """A try for each would wait for the lock as often: a time-out of two seconds times a batch of hundreds."""
+async def test_a_locked_file_fails_the_whole_batch_at_the_first_try(traced: Traced) -> None:
+    """Trying each operation would wait for the lock hundreds of times, two seconds each."""
     other = sqlite3.connect(traced.path, isolation_level=None)
     try:
         holding = await traced.hold()
@@ -286,7 +286,7 @@ async def test_a_locked_file_fails_all_who_wait_with_one_try(traced: Traced) -> 
         other.close()
 
 
-async def test_what_waits_is_bounded(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_backlog_of_operations_is_bounded(traced: Traced, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(writer_module, "MAX_WAITING", 3)
     holding = await traced.hold()
     writes = [asyncio.create_task(traced.writer.write(insert(n), same)) for n in range(5)]
@@ -298,7 +298,7 @@ async def test_what_waits_is_bounded(traced: Traced, monkeypatch: pytest.MonkeyP
     assert [type(error) for error in answers[3:]] == [StoreUnavailableError] * 2
 
 
-async def test_closing_carries_out_what_waits_and_then_refuses(tmp_path: Path) -> None:
+async def test_closing_carries_out_the_backlog_and_refuses_new_operations(tmp_path: Path) -> None:
     traced = Traced(tmp_path / "b.db")
     holding = await traced.hold()
     writes = [asyncio.create_task(traced.writer.write(insert(n), same)) for n in range(5)]

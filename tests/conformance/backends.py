@@ -1,4 +1,4 @@
-"""The backends that must keep the ports' promises: each says how to open its store, and how to crash it."""
+"""The backends that have to pass the conformance suite: how each opens its record, and how it crashes."""
 
 import shutil
 from collections.abc import AsyncIterator
@@ -26,42 +26,42 @@ BODY_OF = partial(event_body, links=Links(""))
 
 
 class Backend(Protocol):
-    """One record, which several stores may open one after the other."""
+    """One record, which can be opened several times, one after the other."""
 
     @property
     def hub(self) -> EventHub: ...
 
     @property
     def store(self) -> JobStore:
-        """The store that is open."""
+        """The store of the open record."""
         ...
 
     @property
     def outbox(self) -> Outbox:
-        """What the open store has to say."""
+        """The outbox of the open record."""
         ...
 
     async def keys(self) -> KeyStore:
-        """The keys of the store that is open."""
+        """The keys of the open record."""
         ...
 
     async def open(self, *, max_queued: int = 100_000, max_queued_per_owner: int | None = None) -> JobStore: ...
 
     async def close(self) -> None:
-        """Close in good order."""
+        """Close the record in good order."""
         ...
 
     async def crash(self) -> None:
-        """Leave what `kill -9` would leave at this moment."""
+        """Leave what `kill -9` would leave now."""
         ...
 
     async def tick_to_disk(self, job: Job, percent: float, seconds: float) -> None:
-        """Publish progress, and see that it is recorded."""
+        """Publish progress and wait until it is recorded."""
         ...
 
 
 class SqliteBackend:
-    """The embedded store on a real file."""
+    """The embedded record on a real file."""
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
@@ -102,7 +102,7 @@ class SqliteBackend:
             await record.close()
 
     async def crash(self) -> None:
-        """The files as they are now become the record; what the live store writes afterwards is lost."""
+        """The files as they are now become the record. What the open one writes afterwards is lost."""
         left = self.path
         self._generation += 1
         for suffix in ("", "-wal"):
@@ -127,4 +127,4 @@ async def sqlite(directory: Path) -> AsyncIterator[Backend]:
 
 
 BACKENDS = {"sqlite": sqlite}
-"""By name. A second backend is a second entry, and every test of this folder runs on it."""
+"""The backends by name. Every test of this folder runs on each of them."""

@@ -20,7 +20,7 @@ async def backend(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterat
 
 @pytest.fixture
 def store(backend: Backend) -> JobStore:
-    """The store that is open at the test's beginning."""
+    """The store that is open when the test begins."""
     return backend.store
 
 

@@ -1,4 +1,4 @@
-"""Records as the suites need them, on a clock that only the test moves."""
+"""Jobs for the suites, on a clock that only the test advances."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -26,7 +26,7 @@ _ids = [JobIds()]
 
 
 def forget_ids() -> None:
-    """Let ids begin at the start again: each test has a record of its own."""
+    """Begin again with the first id: each test has a record of its own."""
     _ids[:] = [JobIds()]
 
 
@@ -35,7 +35,7 @@ def at(seconds: float) -> datetime:
 
 
 def new_job(seconds: float = 0, **chosen: Any) -> NewJob:
-    """A submission `seconds` after the start. Ids grow also when the clock of a test does not."""
+    """A submission `seconds` after the start. Ids grow even if the test's clock does not advance."""
     job_id, created_at = _ids[0].new(at(seconds))
     fields: dict[str, Any] = {
         "id": job_id,
@@ -56,7 +56,7 @@ async def insert_many(store: JobStore, count: int, **chosen: Any) -> list[Job]:
 async def claim_one(
     store: JobStore, seconds: float = 0, free: Mapping[str, int] | None = None, limit: int = 1
 ) -> Claim:
-    """The one job that a claim brings."""
+    """The one job that can be claimed."""
     claims = await store.claim(free or {"report": 1}, limit, at(seconds))
     (claim,) = claims.claims
     return claim

@@ -1,4 +1,4 @@
-"""`JobStore.claim`: who runs next, and that one job is never run by two."""
+"""`Attempts.claim`: which job runs next, and that no job is run twice at once."""
 
 import asyncio
 import random
@@ -43,7 +43,7 @@ async def test_a_claimed_job_runs(store: JobStore, hub: EventHub) -> None:
     assert (await store.counts(OWNER)).by_type == {"report": {Status.RUNNING: 1}}
 
 
-async def test_a_job_that_is_claimed_in_the_moment_it_comes_runs_for_everybody(store: JobStore) -> None:
+async def test_a_job_claimed_right_after_its_insert_is_running_for_every_reader(store: JobStore) -> None:
     for _ in range(10):
         claiming = asyncio.create_task(store.claim({"report": 1}, 1, at(2)))
         await asyncio.sleep(0)
@@ -52,7 +52,7 @@ async def test_a_job_that_is_claimed_in_the_moment_it_comes_runs_for_everybody(s
         assert await store.get(OWNER, inserted.id) == claimed[0]
 
 
-async def test_the_highest_priority_goes_first_then_the_oldest(store: JobStore) -> None:
+async def test_claims_are_by_priority_then_by_age(store: JobStore) -> None:
     chance = random.Random(1)
     news = [new_job(seconds, priority=chance.choice((-100, -1, 0, 1, 100))) for seconds in range(40)]
     shuffled = chance.sample(news, len(news))
@@ -63,7 +63,7 @@ async def test_the_highest_priority_goes_first_then_the_oldest(store: JobStore) 
     assert [claim.job.id for claim in claims.claims] == [new.id for new in expected]
 
 
-async def test_priority_counts_over_all_types(store: JobStore) -> None:
+async def test_priorities_compare_across_job_types(store: JobStore) -> None:
     low = await store.insert(new_job(0, type="a", priority=0))
     high = await store.insert(new_job(1, type="b", priority=5))
     middle = await store.insert(new_job(2, type="a", priority=3))
@@ -72,7 +72,7 @@ async def test_priority_counts_over_all_types(store: JobStore) -> None:
     assert (await store.get(OWNER, low.id)).status is Status.QUEUED
 
 
-async def test_a_job_waits_for_its_time(store: JobStore) -> None:
+async def test_a_job_is_not_claimed_before_its_run_at(store: JobStore) -> None:
     later = await store.insert(new_job(0, run_at=at(60)))
     sooner = await store.insert(new_job(1, run_at=at(30)))
     early = await store.claim({"report": 5}, 5, at(29.999))
@@ -85,7 +85,7 @@ async def test_a_job_waits_for_its_time(store: JobStore) -> None:
     assert last.next_run_at is None
 
 
-async def test_the_next_time_is_found_behind_other_priorities_and_due_jobs(store: JobStore) -> None:
+async def test_the_next_run_at_is_found_among_all_priorities(store: JobStore) -> None:
     await store.insert(new_job(0, priority=9, run_at=at(50)))
     await store.insert(new_job(0, priority=-9, run_at=at(20)))
     await store.insert(new_job(0, priority=0))
@@ -94,7 +94,7 @@ async def test_the_next_time_is_found_behind_other_priorities_and_due_jobs(store
     assert claims.next_run_at == at(20)
 
 
-async def test_a_type_gets_no_more_than_its_slots(store: JobStore) -> None:
+async def test_a_type_is_not_claimed_beyond_its_free_slots(store: JobStore) -> None:
     await insert_many(store, 5, type="a", priority=9)
     await insert_many(store, 5, type="b")
     await insert_many(store, 5, type="never")
@@ -111,14 +111,14 @@ async def test_without_a_free_slot_nothing_is_claimed(store: JobStore, free: dic
     assert (await store.counts(OWNER)).by_type == {"report": {Status.QUEUED: 3}}
 
 
-async def test_two_who_claim_at_once_never_get_one_job(store: JobStore) -> None:
+async def test_simultaneous_claims_never_return_the_same_job(store: JobStore) -> None:
     jobs = await insert_many(store, 60)
     answers = await asyncio.gather(*(store.claim({"report": 4}, 4, at(1)) for _ in range(20)))
     claimed = [claim.job.id for claims in answers for claim in claims.claims]
     assert sorted(claimed) == sorted(job.id for job in jobs)
 
 
-async def test_a_new_attempt_starts_with_nothing_of_the_last(store: JobStore) -> None:
+async def test_a_new_attempt_starts_without_the_progress_of_the_last(store: JobStore) -> None:
     job = await running_job(store)
     await tick(store, job, 60.0)
     await finish(store, job, Interrupted(), progress=Progress(percent=60.0, done=6, unit="rows"))
@@ -126,7 +126,7 @@ async def test_a_new_attempt_starts_with_nothing_of_the_last(store: JobStore) ->
     assert (again.attempt, again.started_at, again.progress) == (2, at(5), Progress())
 
 
-async def test_a_stale_worker_cannot_touch_a_job(store: JobStore) -> None:
+async def test_a_stale_attempt_cannot_change_a_job(store: JobStore) -> None:
     stale = await running_job(store)
     await finish(store, stale, Interrupted(crashed=True))
     current = (await claim_one(store, 5)).job
@@ -144,7 +144,7 @@ async def test_a_stale_worker_cannot_touch_a_job(store: JobStore) -> None:
     assert (await claim_one(store, 9)).checkpoint_json == '"mine"'
 
 
-async def test_an_ended_job_cannot_be_touched(store: JobStore) -> None:
+async def test_an_attempt_cannot_change_a_job_that_has_ended(store: JobStore) -> None:
     job = await ended_job(store)
     with pytest.raises(ClaimLostError):
         await finish(store, job, DONE)
@@ -155,7 +155,7 @@ async def test_an_ended_job_cannot_be_touched(store: JobStore) -> None:
     assert await store.get(OWNER, job.id) == job
 
 
-async def test_a_deleted_job_cannot_be_touched(store: JobStore) -> None:
+async def test_an_attempt_cannot_change_a_deleted_job(store: JobStore) -> None:
     job = await ended_job(store)
     await store.delete(OWNER, job.id, at(2))
     with pytest.raises(ClaimLostError):
@@ -168,7 +168,7 @@ async def test_a_deleted_job_cannot_be_touched(store: JobStore) -> None:
     assert await store.logs(job.id, 0, 100, 100) == []
 
 
-async def test_a_stale_batch_of_lines_harms_no_other(store: JobStore) -> None:
+async def test_a_stale_log_batch_does_not_affect_the_others(store: JobStore) -> None:
     stale, good = await running_job(store), await running_job(store)
     await finish(store, stale)
     await store.append_logs([LogBatch(stale.id, 1, [line("late")]), LogBatch(good.id, 1, [line("in time")])])
@@ -184,7 +184,7 @@ async def test_the_median_run_time_of_completed_jobs_is_known(store: JobStore) -
     assert store.median_run_s("import") is None
 
 
-async def test_a_queued_jobs_place_is_estimated(store: JobStore) -> None:
+async def test_the_queue_position_is_estimated(store: JobStore) -> None:
     jobs = await insert_many(store, 3)
     first = await store.insert(new_job(5, priority=1))
     running = await running_job(store, 5, type="import")
@@ -200,13 +200,13 @@ async def test_a_queued_jobs_place_is_estimated(store: JobStore) -> None:
     assert await store.queue_position(newcomer._replace(id=later.id), now) == 1  # looked at before it was claimed
 
 
-async def test_everybody_who_asks_first_gets_a_place_that_was_counted(store: JobStore) -> None:
+async def test_simultaneous_first_readers_all_get_an_exact_queue_position(store: JobStore) -> None:
     jobs = await insert_many(store, 20)
     places = await asyncio.gather(*(store.queue_position(job, at(1)) for job in jobs))
     assert places == list(range(1, 21))
 
 
-async def test_a_place_beyond_a_thousand_is_not_told(store: JobStore) -> None:
+async def test_there_is_no_queue_position_beyond_a_thousand(store: JobStore) -> None:
     jobs = sorted(await insert_many(store, 1_003), key=lambda job: job.id)
     places = [await store.queue_position(job, at(1)) for job in jobs[-5:]]
     assert places == [999, 1_000, None, None, None]

@@ -1,4 +1,4 @@
-"""`JobStore.finish`, `cancel` and `delete`: each outcome, each race, and that an ended job stays ended."""
+"""`Attempts.finish`, `Control` and expiry: each outcome, each race, and that an ended job stays ended."""
 
 import asyncio
 import random
@@ -33,7 +33,7 @@ LAST = Progress(
     percent=71.5, done=715, total=1000, unit="rows", message="nearly", step="two", rate_per_second=9.5, eta_s=3
 )
 KEPT = LAST._replace(rate_per_second=None, eta_s=None)
-"""What an ended job says of its progress: there is no pace any more."""
+"""The progress of an ended job, which has no pace any more."""
 
 OUTCOMES: dict[str, Outcome] = {
     "completed": DONE,
@@ -58,7 +58,7 @@ async def test_a_completed_job_has_its_result_and_files(store: JobStore) -> None
     assert (await store.documents(OWNER, job.id)).result_json == '{"ü":1}'
 
 
-async def test_where_the_handler_says_that_its_result_is_stays_with_the_job(store: JobStore) -> None:
+async def test_a_result_url_is_kept_with_the_job(store: JobStore) -> None:
     job = await running_job(store)
     assert job.result_url is None
     ended = await finish(store, job, Completed("1", result_url="/api/todos/7"))
@@ -67,7 +67,7 @@ async def test_where_the_handler_says_that_its_result_is_stays_with_the_job(stor
     assert (kept.result_bytes, kept.result_url) == (None, "/api/todos/7")
 
 
-async def test_a_failed_job_says_why(store: JobStore) -> None:
+async def test_a_failed_job_has_its_error(store: JobStore) -> None:
     ended = await finish(store, await running_job(store, retain_s=60.0), Failed(ERROR), 9, LAST)
     assert (ended.status, ended.error, ended.failures) == (Status.FAILED, ERROR, 1)
     assert (ended.completed_at, ended.expires_at) == (at(9), at(69))
@@ -84,7 +84,7 @@ async def test_a_cancelled_job_keeps_the_progress_it_made(store: JobStore) -> No
     assert ended.progress == KEPT
 
 
-async def test_a_job_that_failed_once_waits_for_its_next_attempt(store: JobStore, hub: EventHub) -> None:
+async def test_a_failed_attempt_with_a_retry_is_queued_until_its_run_at(store: JobStore, hub: EventHub) -> None:
     job = await running_job(store, max_attempts=3)
     queued = hub.listen(Bell.QUEUED)
     waiting = await finish(store, job, Retry(ERROR, at(30)), 9, LAST)
@@ -97,7 +97,7 @@ async def test_a_job_that_failed_once_waits_for_its_next_attempt(store: JobStore
 
 
 @pytest.mark.parametrize("crashed", [False, True])
-async def test_an_interrupted_job_is_due_at_once_and_nothing_counts_against_it(store: JobStore, crashed: bool) -> None:
+async def test_an_interrupted_job_is_due_at_once_without_a_failure(store: JobStore, crashed: bool) -> None:
     job = await running_job(store)
     await store.checkpoint(job.id, 1, '{"row":7}')
     waiting = await finish(store, job, Interrupted(crashed=crashed), 9)
@@ -118,9 +118,7 @@ async def test_a_recorded_cancel_wins_over_any_outcome(store: JobStore, outcome:
 
 
 @pytest.mark.parametrize("outcome", OUTCOMES.values(), ids=OUTCOMES)
-async def test_a_recorded_purge_deletes_the_job_when_its_attempt_ends(
-    store: JobStore, hub: EventHub, outcome: Outcome
-) -> None:
+async def test_a_running_job_is_deleted_when_its_attempt_ends(store: JobStore, hub: EventHub, outcome: Outcome) -> None:
     job = await running_job(store)
     marked = await store.delete(OWNER, job.id, at(1))
     assert (marked.status, marked.purge_requested) == (Status.RUNNING, True)
@@ -147,12 +145,12 @@ async def assert_gone(store: JobStore, last: Job) -> None:
 
 @pytest.mark.parametrize("outcome", OUTCOMES.values(), ids=OUTCOMES)
 async def test_a_current_attempt_can_always_be_ended(store: JobStore, outcome: Outcome) -> None:
-    """Also one that stops as if it had been cancelled, though nobody cancelled it: or it would run for ever."""
+    """Even one that reports a cancel that nobody requested: otherwise it would run for ever."""
     ended = await finish(store, await running_job(store), outcome, 2)
     assert ended.status is not Status.RUNNING
 
 
-async def test_an_attempts_last_lines_and_its_end_are_one_step(store: JobStore) -> None:
+async def test_the_last_log_lines_and_the_end_are_recorded_in_one_step(store: JobStore) -> None:
     job = await running_job(store)
     ended = await finish(store, job, DONE, 2, lines=[line("almost"), line("done")])
     assert [(said.seq, said.message) for said in await store.logs(job.id, 0, 99, 99)] == [(3, "almost"), (4, "done")]
@@ -169,7 +167,7 @@ async def test_a_queued_job_is_cancelled_at_once(store: JobStore) -> None:
     assert await store.get(OWNER, job.id) == cancelled
 
 
-async def test_a_running_job_is_marked_and_its_engine_hears(store: JobStore, hub: EventHub) -> None:
+async def test_cancelling_a_running_job_marks_it_and_rings_the_cancel_bell(store: JobStore, hub: EventHub) -> None:
     job = await running_job(store)
     cancels, changed = hub.listen(Bell.CANCEL), hub.listen(Bell.CHANGED)
     marked = await store.cancel(OWNER, job.id, at(3))
@@ -179,14 +177,14 @@ async def test_a_running_job_is_marked_and_its_engine_hears(store: JobStore, hub
     assert await store.get(OWNER, job.id) == marked
 
 
-async def test_a_cancel_does_not_take_a_purge_back(store: JobStore) -> None:
+async def test_a_cancel_does_not_revoke_a_deletion(store: JobStore) -> None:
     job = await running_job(store)
     await store.delete(OWNER, job.id, at(1))
     assert (await store.cancel(OWNER, job.id, at(2))).purge_requested
 
 
-async def test_a_cancel_does_not_put_progress_back(store: JobStore) -> None:
-    """Ticks reach the disk later than watchers: what a cancel finds there is old."""
+async def test_a_cancel_does_not_set_progress_back(store: JobStore) -> None:
+    """Ticks reach the disk later than watchers, so the cancel finds older progress there."""
     job = await running_job(store)
     for percent in (10.0, 20.0, 30.0):
         await tick(store, job, percent, 1)
@@ -195,7 +193,7 @@ async def test_a_cancel_does_not_put_progress_back(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("outcome", [DONE, BROKEN], ids=["completed", "failed"])
-async def test_what_has_ended_cannot_be_cancelled(store: JobStore, hub: EventHub, outcome: Outcome) -> None:
+async def test_a_completed_or_failed_job_cannot_be_cancelled(store: JobStore, hub: EventHub, outcome: Outcome) -> None:
     ended = await ended_job(store, outcome)
     changed = hub.listen(Bell.CHANGED)
     with pytest.raises(JobStateError):
@@ -204,7 +202,7 @@ async def test_what_has_ended_cannot_be_cancelled(store: JobStore, hub: EventHub
     assert await changed.wait(0) == frozenset()
 
 
-async def test_cancelling_what_is_cancelled_changes_nothing(store: JobStore) -> None:
+async def test_cancelling_a_cancelled_job_changes_nothing(store: JobStore) -> None:
     job = await store.insert(new_job())
     cancelled = await store.cancel(OWNER, job.id, at(1))
     assert await store.cancel(OWNER, job.id, at(2)) == cancelled
@@ -212,7 +210,7 @@ async def test_cancelling_what_is_cancelled_changes_nothing(store: JobStore) -> 
 
 
 @pytest.mark.parametrize("state", ["queued", "completed", "failed", "cancelled"])
-async def test_a_purge_deletes_what_does_not_run(store: JobStore, hub: EventHub, state: str) -> None:
+async def test_a_job_that_is_not_running_is_deleted_at_once(store: JobStore, hub: EventHub, state: str) -> None:
     if state == "queued":
         job = await store.insert(new_job())
     else:
@@ -226,7 +224,7 @@ async def test_a_purge_deletes_what_does_not_run(store: JobStore, hub: EventHub,
 
 @pytest.mark.parametrize("seed", range(4))
 async def test_commit_order_decides_between_an_end_and_a_cancel(store: JobStore, seed: int) -> None:
-    """Whoever is recorded first wins, and both are told the same."""
+    """What is recorded first wins, and both callers get the same job."""
     chance = random.Random(seed)
     statuses = set()
     for _ in range(40):
@@ -246,13 +244,13 @@ async def test_commit_order_decides_between_an_end_and_a_cancel(store: JobStore,
 
 
 async def after(turns: int, answer: Awaitable[Job]) -> Job:
-    """Begin some turns of the loop later: what comes first differs, and so does what shares a transaction."""
+    """Begin some turns of the loop later, so that the order and the shared transactions vary."""
     for _ in range(turns):
         await asyncio.sleep(0)
     return await answer
 
 
-async def test_exactly_one_of_many_ends_is_recorded(store: JobStore) -> None:
+async def test_of_many_simultaneous_ends_exactly_one_is_recorded(store: JobStore) -> None:
     for _ in range(20):
         job = await running_job(store)
         outcomes = [finish(store, job, outcome) for outcome in OUTCOMES.values()]
@@ -287,7 +285,7 @@ async def test_an_end_can_be_recorded_however_long_the_job_is_kept(store: JobSto
     assert (await store.cancel(OWNER, queued.id, at(3))).status is Status.CANCELLED
 
 
-async def test_the_expired_are_deleted_in_portions(store: JobStore, hub: EventHub) -> None:
+async def test_expired_jobs_are_deleted_in_batches(store: JobStore, hub: EventHub) -> None:
     kept = await ended_job(store, DONE, 1, retain_s=float(DAY_S))
     waiting = await store.insert(new_job(retain_s=0.0))
     going = [

@@ -19,7 +19,7 @@ def key(name: str, **chosen: object) -> ApiKey:
     return ApiKey(name=name, **fields)  # type: ignore[arg-type]
 
 
-async def test_a_key_is_found_by_its_sum_and_id_until_it_is_revoked(backend: Backend) -> None:
+async def test_a_key_is_found_by_its_hash_and_id_until_it_is_revoked(backend: Backend) -> None:
     keys, ann, bob = await backend.keys(), key("ann", read_only=True), key("bob", admin=True)
     assert not await keys.any_in_force()
     await keys.add(ann, "sum of ann")
@@ -47,7 +47,7 @@ async def test_a_name_is_free_again_once_its_key_is_revoked(backend: Backend) ->
     assert await keys.find("second") == second
 
 
-async def test_of_many_keys_with_one_name_one_is_made(backend: Backend) -> None:
+async def test_of_many_simultaneous_keys_with_one_name_one_is_created(backend: Backend) -> None:
     keys = await backend.keys()
     made = await asyncio.gather(
         *(keys.add(key("ann", id=str(number)), f"sum {number}") for number in range(20)), return_exceptions=True
@@ -75,7 +75,7 @@ async def test_a_session_stands_for_its_key_until_it_ends(backend: Backend) -> N
     assert await keys.find_session("after", at(12)) is None
 
 
-async def test_a_key_has_so_many_sessions_at_most_and_the_oldest_ends_first(backend: Backend) -> None:
+async def test_a_keys_sessions_are_limited_and_the_oldest_is_evicted(backend: Backend) -> None:
     keys, ann, bob = await backend.keys(), key("ann"), key("bob")
     await keys.add(ann, "sum")
     await keys.add(bob, "sum of bob")
@@ -100,7 +100,7 @@ async def test_a_key_has_so_many_sessions_at_most_and_the_oldest_ends_first(back
     assert await keys.find_session("of bob", at(0)) == bob
 
 
-async def test_all_of_it_survives_a_crash(backend: Backend) -> None:
+async def test_keys_sessions_and_the_secret_survive_a_crash(backend: Backend) -> None:
     keys, ann, bob = await backend.keys(), key("ann"), key("bob")
     await keys.add(ann, "sum")
     await keys.add(bob, "sum of bob")
@@ -117,7 +117,7 @@ async def test_all_of_it_survives_a_crash(backend: Backend) -> None:
     assert await keys.secret() == secret
 
 
-async def test_who_sees_all_owners_gets_lists_as_one_owner_would(backend: Backend) -> None:
+async def test_lists_over_all_owners_are_ordered_like_those_of_one(backend: Backend) -> None:
     store = backend.store
     jobs = [
         await ended_job(store, DONE, 100),

@@ -1,4 +1,4 @@
-"""`JobStore.page`, `active`, `counts`: many jobs at a time."""
+"""`Reader.page`, `active` and `counts`: many jobs at a time."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta, timezone
@@ -86,13 +86,13 @@ async def test_creation_times_are_compared_exactly(store: JobStore, fraction_ms:
 
 
 @pytest.mark.parametrize("moment", [datetime.min, datetime.max, datetime(1969, 12, 31)])  # noqa: DTZ001, DTZ901
-async def test_any_instant_may_be_asked_for(store: JobStore, moment: datetime) -> None:
+async def test_a_creation_time_filter_accepts_any_instant(store: JobStore, moment: datetime) -> None:
     jobs = {"one": await store.insert(new_job(1))}
     await names(store, jobs, created_after=moment.replace(tzinfo=UTC))
     await names(store, jobs, created_before=moment.replace(tzinfo=UTC))
 
 
-async def test_pages_show_each_job_once_while_others_come(store: JobStore) -> None:
+async def test_pages_show_each_job_once_while_jobs_are_inserted(store: JobStore) -> None:
     jobs = await insert_many(store, 23)
     seen: list[str] = []
     cursor: str | None = None
@@ -127,7 +127,7 @@ async def test_a_cursor_that_this_store_did_not_make_is_refused(store: JobStore,
         await store.page(OWNER, JobFilter(), 5, cursor)
 
 
-async def test_a_page_shows_progress_that_only_memory_knows(store: JobStore) -> None:
+async def test_a_page_shows_progress_that_is_not_on_disk_yet(store: JobStore) -> None:
     job = await running_job(store)
     await tick(store, job, 10.0)  # this one goes to the disk
     await tick(store, job, 20.0)
@@ -136,8 +136,8 @@ async def test_a_page_shows_progress_that_only_memory_knows(store: JobStore) -> 
     assert listed.progress.percent == 20.0
 
 
-async def test_lists_match_their_filter_while_jobs_move_on(store: JobStore) -> None:
-    """What was read from disk may be older than memory, and memory older than the disk."""
+async def test_lists_match_their_filter_while_jobs_change_state(store: JobStore) -> None:
+    """A row from disk may be older than memory, and memory older than the disk."""
     running = frozenset({Status.RUNNING})
 
     async def live() -> None:
@@ -158,7 +158,7 @@ async def test_lists_match_their_filter_while_jobs_move_on(store: JobStore) -> N
     await living
 
 
-async def test_active_are_the_running_then_the_queued_then_the_lately_ended(store: JobStore) -> None:
+async def test_active_jobs_are_running_then_queued_then_recently_ended(store: JobStore) -> None:
     jobs = await zoo(store)
 
     async def active(limit: int, since: float, **chosen: object) -> list[str]:
@@ -179,7 +179,7 @@ async def test_active_are_the_running_then_the_queued_then_the_lately_ended(stor
 
 
 async def test_no_active_job_is_missed_while_it_changes_its_state(store: JobStore) -> None:
-    """One look, not one for each state: a job that is claimed between two looks would be in neither."""
+    """It takes one query, not one for each state: a job that is claimed in between would be in neither."""
     job = await running_job(store)
     moving = True
 

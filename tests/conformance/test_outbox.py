@@ -1,4 +1,4 @@
-"""`Outbox`: what is to be said is recorded with what it tells of, taken by one, tried again, and never lost."""
+"""`Outbox`: deliveries are recorded with the change that they announce, leased, retried and never lost."""
 
 import asyncio
 import json
@@ -66,7 +66,7 @@ async def take_one(outbox: Outbox, seconds: float = 0) -> Delivery:
 
 
 async def next_at(outbox: Outbox, seconds: float = 0) -> datetime | None:
-    """When the next is due, after a look that takes nothing."""
+    """When the next delivery is due. Nothing is due now."""
     return (await outbox.take(at(seconds), Limits(0, 100, 100), LEASE_S)).next_at
 
 
@@ -75,7 +75,7 @@ def events(messages: Sequence[Message]) -> list[str]:
 
 
 async def ended_with_webhook(store: JobStore, webhook: Webhook = ENDS, seconds: float = 0, **chosen: Any) -> Job:
-    """A job that has completed, of which only the end is to be told."""
+    """A job that has completed, with a webhook for its end only."""
     job = await running_job(store, seconds, webhook=webhook, **chosen)
     return await finish(store, job, DONE, seconds)
 
@@ -83,7 +83,7 @@ async def ended_with_webhook(store: JobStore, webhook: Webhook = ENDS, seconds: 
 # Written with what they tell of
 
 
-async def test_a_start_and_an_end_are_told_with_the_job_as_it_was_then(store: JobStore, outbox: Outbox) -> None:
+async def test_start_and_end_are_announced_with_the_job_as_it_was_then(store: JobStore, outbox: Outbox) -> None:
     job = await running_job(store, webhook=WEBHOOK, label="x")
     ended = await finish(store, job, DONE, 3)
     started, completed = await take(outbox, 3)
@@ -112,13 +112,13 @@ ENDS_OF_A_RUNNING_JOB: dict[str, tuple[Outcome, list[str]]] = {
 
 
 @pytest.mark.parametrize("name", ENDS_OF_A_RUNNING_JOB)
-async def test_each_end_of_an_attempt_that_ends_the_job_is_told(store: JobStore, outbox: Outbox, name: str) -> None:
+async def test_every_end_of_a_job_is_announced(store: JobStore, outbox: Outbox, name: str) -> None:
     outcome, told = ENDS_OF_A_RUNNING_JOB[name]
     await finish(store, await running_job(store, webhook=WEBHOOK), outcome)
     assert events(await take(outbox, 5)) == ["started", *told]
 
 
-async def test_each_start_of_an_attempt_is_told(store: JobStore, outbox: Outbox) -> None:
+async def test_every_start_of_an_attempt_is_announced(store: JobStore, outbox: Outbox) -> None:
     for _ in range(2):
         job = await running_job(store, webhook=WEBHOOK)
         await finish(store, job, Interrupted())
@@ -127,13 +127,13 @@ async def test_each_start_of_an_attempt_is_told(store: JobStore, outbox: Outbox)
 
 
 @pytest.mark.parametrize("purge", [False, True])
-async def test_the_cancel_of_a_queued_job_is_told(store: JobStore, outbox: Outbox, purge: bool) -> None:
+async def test_the_cancel_of_a_queued_job_is_announced(store: JobStore, outbox: Outbox, purge: bool) -> None:
     job = await store.insert(new_job(webhook=WEBHOOK))
     await (store.delete if purge else store.cancel)(OWNER, job.id, at(1))
     assert events(await take(outbox, 1)) == ["cancelled"]
 
 
-async def test_the_end_that_a_purge_makes_is_told_though_the_job_is_gone(store: JobStore, outbox: Outbox) -> None:
+async def test_the_end_of_a_deleted_job_is_announced_although_it_is_gone(store: JobStore, outbox: Outbox) -> None:
     job = await running_job(store, webhook=ENDS)
     await store.delete(OWNER, job.id, at(1))
     await finish(store, job, DONE, 2)
@@ -145,7 +145,7 @@ async def test_the_end_that_a_purge_makes_is_told_though_the_job_is_gone(store: 
     assert await outbox.of_job(job.id, 10) == [], "nothing is left of a deleted job"
 
 
-async def test_what_recovery_ends_is_told(backend: Backend) -> None:
+async def test_jobs_ended_by_recovery_are_announced(backend: Backend) -> None:
     await running_job(backend.store, webhook=ENDS)
     cancelled = await running_job(backend.store, webhook=ENDS)
     await backend.store.cancel(OWNER, cancelled.id, at(1))
@@ -154,13 +154,13 @@ async def test_what_recovery_ends_is_told(backend: Backend) -> None:
     assert sorted(events(await take(backend.outbox, 2))) == ["cancelled", "failed"]
 
 
-async def test_only_the_events_that_were_asked_for_are_told(store: JobStore, outbox: Outbox) -> None:
+async def test_only_requested_events_are_announced(store: JobStore, outbox: Outbox) -> None:
     for event in (WebhookEvent.STARTED, WebhookEvent.FAILED):
         await finish(store, await running_job(store, webhook=Webhook(URL, frozenset({event}))), DONE)
     assert events(await take(outbox, 5)) == ["started"]
 
 
-async def test_of_a_job_without_a_webhook_nothing_is_told(store: JobStore, outbox: Outbox, hub: EventHub) -> None:
+async def test_a_job_without_a_webhook_announces_nothing(store: JobStore, outbox: Outbox, hub: EventHub) -> None:
     listener = hub.listen(Bell.OUTBOX)
     await finish(store, await running_job(store), DONE)
     assert await take(outbox, 5) == []
@@ -168,7 +168,9 @@ async def test_of_a_job_without_a_webhook_nothing_is_told(store: JobStore, outbo
     assert await listener.wait(0) == frozenset()
 
 
-async def test_the_bell_rings_once_there_is_something_to_take(store: JobStore, outbox: Outbox, hub: EventHub) -> None:
+async def test_the_outbox_bell_rings_when_a_delivery_can_be_taken(
+    store: JobStore, outbox: Outbox, hub: EventHub
+) -> None:
     listener = hub.listen(Bell.OUTBOX)
     job = await running_job(store, webhook=WEBHOOK)
     assert await listener.wait(1) == {job.id}
@@ -183,7 +185,7 @@ async def test_a_job_keeps_its_webhook(backend: Backend) -> None:
     assert (await (await backend.open()).get(OWNER, job.id)).webhook == PROGRESS
 
 
-async def test_a_change_that_is_lost_is_not_told(store: JobStore, outbox: Outbox) -> None:
+async def test_a_change_that_was_not_recorded_is_not_announced(store: JobStore, outbox: Outbox) -> None:
     job = await running_job(store, webhook=ENDS)
     await finish(store, job, DONE)
     with pytest.raises(Exception, match="is not current"):
@@ -194,7 +196,7 @@ async def test_a_change_that_is_lost_is_not_told(store: JobStore, outbox: Outbox
 # Progress
 
 
-async def test_of_progress_only_the_newest_is_told_and_at_most_every_ten_seconds(
+async def test_only_the_newest_progress_is_announced_at_most_every_ten_seconds(
     backend: Backend, store: JobStore, outbox: Outbox
 ) -> None:
     job = await running_job(store, webhook=Webhook(URL, frozenset({WebhookEvent.PROGRESS})))
@@ -214,20 +216,18 @@ async def test_of_progress_only_the_newest_is_told_and_at_most_every_ten_seconds
 
 
 async def told_progress(backend: Backend, job: Job, percent: float, seconds: float) -> None:
-    """A tick that has come to disk."""
+    """Publish progress and bring it to disk."""
     await backend.tick_to_disk(job, percent, seconds)
 
 
-async def test_the_end_drops_progress_that_was_not_sent(backend: Backend, store: JobStore, outbox: Outbox) -> None:
+async def test_the_end_supersedes_progress_that_was_not_sent(backend: Backend, store: JobStore, outbox: Outbox) -> None:
     job = await running_job(store, webhook=PROGRESS)
     await told_progress(backend, job, 10, 1)
     await finish(store, job, DONE, 2)
     assert events(await take(outbox, 2)) == ["started", "completed"]
 
 
-async def test_progress_that_failed_is_not_tried_again_after_the_end(
-    backend: Backend, store: JobStore, outbox: Outbox
-) -> None:
+async def test_failed_progress_is_not_retried_after_the_end(backend: Backend, store: JobStore, outbox: Outbox) -> None:
     job = await running_job(store, webhook=Webhook(URL, PROGRESS.events - {WebhookEvent.STARTED}))
     await told_progress(backend, job, 10, 1)
     sent = await take_one(outbox, 1)
@@ -240,7 +240,7 @@ async def test_progress_that_failed_is_not_tried_again_after_the_end(
 # Taken by one
 
 
-async def test_what_is_taken_is_not_taken_again_until_the_lease_ends(store: JobStore, outbox: Outbox) -> None:
+async def test_a_leased_delivery_is_not_taken_again_until_the_lease_ends(store: JobStore, outbox: Outbox) -> None:
     await ended_with_webhook(store)
     first = await take_one(outbox)
     assert await take(outbox, LEASE_S - 0.1) == []
@@ -255,7 +255,7 @@ async def test_what_is_taken_is_not_taken_again_until_the_lease_ends(store: JobS
     assert delivery.delivered_at == at(LEASE_S + 1)
 
 
-async def test_many_takers_get_each_delivery_once(store: JobStore, outbox: Outbox) -> None:
+async def test_simultaneous_takers_get_each_delivery_once(store: JobStore, outbox: Outbox) -> None:
     for _ in range(20):
         await ended_with_webhook(store)
     taken = await asyncio.gather(*(take(outbox, 1, limit=3) for _ in range(10)))
@@ -263,13 +263,13 @@ async def test_many_takers_get_each_delivery_once(store: JobStore, outbox: Outbo
     assert len(ids) == len(set(ids)) == 20
 
 
-async def test_a_limit_takes_the_longest_due(store: JobStore, outbox: Outbox) -> None:
+async def test_a_limited_take_gets_the_longest_due(store: JobStore, outbox: Outbox) -> None:
     jobs = [await ended_with_webhook(store, seconds=seconds) for seconds in range(5)]
     assert [message.delivery.job_id for message in await take(outbox, 9, limit=2)] == [job.id for job in jobs[:2]]
     assert [message.delivery.job_id for message in await take(outbox, 9)] == [job.id for job in jobs[2:]]
 
 
-async def test_a_host_gets_so_many_at_once_and_others_do_not_wait_for_it(store: JobStore, outbox: Outbox) -> None:
+async def test_deliveries_to_one_host_are_limited_without_holding_up_others(store: JobStore, outbox: Outbox) -> None:
     for _ in range(6):
         await ended_with_webhook(store)
     other = await ended_with_webhook(store, Webhook("https://other.example/", ENDS.events), 1)
@@ -289,7 +289,7 @@ async def test_one_owner_does_not_hold_up_another_at_the_same_host(store: JobSto
     assert (await take(outbox, 0, per_host=1))[0].delivery.owner == STRANGER
 
 
-async def test_a_host_that_fails_is_asked_one_at_a_time_until_it_answers(store: JobStore, outbox: Outbox) -> None:
+async def test_a_failing_host_gets_one_delivery_at_a_time_until_it_answers(store: JobStore, outbox: Outbox) -> None:
     for _ in range(10):
         await ended_with_webhook(store)
     first, second = await take(outbox, per_host=2)
@@ -311,7 +311,7 @@ async def test_a_host_that_fails_is_asked_one_at_a_time_until_it_answers(store: 
         (Delivered(200), 0.0),
     ],
 )
-async def test_a_host_that_does_not_answer_is_left_alone_for_a_moment(
+async def test_a_host_that_does_not_answer_gets_a_pause(
     store: JobStore, outbox: Outbox, verdict: Verdict, rest_s: float
 ) -> None:
     for _ in range(3):
@@ -338,7 +338,7 @@ async def test_an_owner_with_many_hosts_leaves_room_for_others(store: JobStore, 
 # Tried again
 
 
-async def test_a_failed_attempt_is_due_again_when_the_verdict_says(store: JobStore, outbox: Outbox) -> None:
+async def test_a_failed_delivery_is_due_again_at_the_verdicts_time(store: JobStore, outbox: Outbox) -> None:
     job = await ended_with_webhook(store)
     sent = await take_one(outbox)
     (under_way,) = await outbox.of_job(job.id, 10)
@@ -364,7 +364,7 @@ async def test_after_the_last_attempt_a_delivery_has_failed(store: JobStore, out
 
 
 @pytest.mark.parametrize("verdict", [Delivered(200), GivenUp("no", 400)])
-async def test_an_ended_delivery_is_sent_again_when_asked(
+async def test_an_ended_delivery_can_be_redelivered(
     store: JobStore, outbox: Outbox, hub: EventHub, verdict: Delivered | GivenUp
 ) -> None:
     job = await ended_with_webhook(store)
@@ -379,7 +379,7 @@ async def test_an_ended_delivery_is_sent_again_when_asked(
     assert (again.id, again.attempts, again.tries) == (sent.id, 2, 1)
 
 
-async def test_a_waiting_delivery_is_due_at_once_when_asked_and_one_under_way_stays(
+async def test_redelivering_makes_a_pending_delivery_due_and_leaves_one_under_way(
     store: JobStore, outbox: Outbox
 ) -> None:
     job = await ended_with_webhook(store)
@@ -393,7 +393,7 @@ async def test_a_waiting_delivery_is_due_at_once_when_asked_and_one_under_way_st
     assert (await take_one(outbox, 3)).tries == 1
 
 
-async def test_only_a_delivery_of_the_job_can_be_asked_for(store: JobStore, outbox: Outbox) -> None:
+async def test_only_a_delivery_of_the_job_can_be_redelivered(store: JobStore, outbox: Outbox) -> None:
     job, other = await ended_with_webhook(store), await ended_with_webhook(store)
     (delivery,) = await outbox.of_job(job.id, 10)
     assert await outbox.redeliver(other.id, delivery.id, at(1)) is None
@@ -410,7 +410,7 @@ async def test_deliveries_are_listed_newest_first(store: JobStore, outbox: Outbo
 # Receivers that want no more
 
 
-async def test_a_410_ends_what_waits_for_that_url_of_that_owner_alone(store: JobStore, outbox: Outbox) -> None:
+async def test_a_410_ends_pending_deliveries_of_that_owner_to_that_url_only(store: JobStore, outbox: Outbox) -> None:
     ended = [await ended_with_webhook(store) for _ in range(3)]
     other = await ended_with_webhook(store, Webhook(URL + "&other", ENDS.events))
     stranger = await ended_with_webhook(store, owner=STRANGER)
@@ -422,7 +422,7 @@ async def test_a_410_ends_what_waits_for_that_url_of_that_owner_alone(store: Job
     assert taken == {other.id, stranger.id}
 
 
-async def test_what_is_under_way_when_a_410_comes_is_not_tried_again(store: JobStore, outbox: Outbox) -> None:
+async def test_a_delivery_under_way_at_a_410_is_not_retried(store: JobStore, outbox: Outbox) -> None:
     for _ in range(2):
         await ended_with_webhook(store)
     first, second = await take(outbox)
@@ -431,7 +431,7 @@ async def test_what_is_under_way_when_a_410_comes_is_not_tried_again(store: JobS
     assert await take(outbox, 9_999) == []
 
 
-async def test_after_a_410_older_jobs_tell_nothing_and_later_ones_try_again(store: JobStore, outbox: Outbox) -> None:
+async def test_after_a_410_older_jobs_announce_nothing_and_later_ones_do(store: JobStore, outbox: Outbox) -> None:
     before = await running_job(store, webhook=WEBHOOK)
     started = await take_one(outbox)
     await outbox.record(started, GivenUp("gone", 410, gone=True), at(5))
@@ -441,7 +441,7 @@ async def test_after_a_410_older_jobs_tell_nothing_and_later_ones_try_again(stor
     assert (await take_one(outbox, 7)).job_id == later.id
 
 
-async def test_a_receiver_that_takes_something_after_its_410_is_told_again(store: JobStore, outbox: Outbox) -> None:
+async def test_a_receiver_that_accepts_a_redelivery_after_its_410_is_sent_more(store: JobStore, outbox: Outbox) -> None:
     before = await running_job(store, webhook=WEBHOOK)
     started = await take_one(outbox)
     await outbox.record(started, GivenUp("gone", 410, gone=True), at(5))
@@ -461,7 +461,9 @@ async def test_a_410_outlives_a_restart(backend: Backend) -> None:
     assert len(await backend.outbox.of_job(job.id, 10)) == 1
 
 
-async def test_a_410_ends_thousands_and_lets_others_write_meanwhile(store: JobStore, outbox: Outbox) -> None:
+async def test_a_410_ends_thousands_of_deliveries_without_blocking_other_writes(
+    store: JobStore, outbox: Outbox
+) -> None:
     await insert_many(store, 4_000, webhook=ENDS)
     claims = await store.claim({"report": 4_000}, 4_000, at(0))
     await asyncio.gather(*(finish(store, claim.job) for claim in claims.claims))
@@ -477,7 +479,7 @@ async def test_a_410_ends_thousands_and_lets_others_write_meanwhile(store: JobSt
 # Kept
 
 
-async def test_a_crash_loses_nothing_and_what_was_taken_is_due_at_once(backend: Backend) -> None:
+async def test_after_a_crash_leased_deliveries_are_due_at_once(backend: Backend) -> None:
     for _ in range(2):
         await ended_with_webhook(backend.store)
     (taken,) = await take(backend.outbox, limit=1)
@@ -490,7 +492,7 @@ async def test_a_crash_loses_nothing_and_what_was_taken_is_due_at_once(backend: 
     assert {message.body for message in again} >= {taken.body}
 
 
-async def test_a_clock_that_was_ahead_puts_nothing_off_for_longer_than_was_meant(backend: Backend) -> None:
+async def test_a_clock_that_was_ahead_does_not_lengthen_the_wait(backend: Backend) -> None:
     ahead_s = 30.0 * DAY_S
     tried, new = [await ended_with_webhook(backend.store, seconds=ahead_s) for _ in range(2)]
     (message,) = await take(backend.outbox, ahead_s, limit=1)
@@ -505,7 +507,7 @@ async def test_a_clock_that_was_ahead_puts_nothing_off_for_longer_than_was_meant
     assert (await take_one(backend.outbox, 300)).job_id == tried.id
 
 
-async def test_a_retry_keeps_its_time_over_a_restart(backend: Backend) -> None:
+async def test_a_scheduled_retry_keeps_its_time_across_a_restart(backend: Backend) -> None:
     await ended_with_webhook(backend.store)
     await backend.outbox.record(await take_one(backend.outbox), TryAgain(at(300), "no", 500), at(1))
     await backend.crash()
@@ -516,7 +518,9 @@ async def test_a_retry_keeps_its_time_over_a_restart(backend: Backend) -> None:
     assert len(await take(backend.outbox, 300)) == 1
 
 
-async def test_what_has_ended_goes_with_its_job_and_what_is_pending_goes_on(store: JobStore, outbox: Outbox) -> None:
+async def test_ended_deliveries_are_deleted_with_their_job_and_pending_ones_are_not(
+    store: JobStore, outbox: Outbox
+) -> None:
     job = await running_job(store, webhook=WEBHOOK)
     await outbox.record(await take_one(outbox), Delivered(200), at(0))
     await finish(store, job, DONE)
@@ -525,14 +529,14 @@ async def test_what_has_ended_goes_with_its_job_and_what_is_pending_goes_on(stor
     assert events(await take(outbox, 2)) == ["completed"]
 
 
-async def test_an_expired_job_takes_its_deliveries_along(store: JobStore, outbox: Outbox) -> None:
+async def test_the_deliveries_of_an_expired_job_are_deleted(store: JobStore, outbox: Outbox) -> None:
     job = await ended_with_webhook(store, retain_s=10.0)
     await outbox.record(await take_one(outbox), Delivered(200), at(1))
     assert await store.expire(at(20), 10) == 1
     assert await outbox.of_job(job.id, 10) == []
 
 
-async def test_a_week_after_its_end_a_delivery_is_forgotten(store: JobStore, outbox: Outbox) -> None:
+async def test_a_delivery_is_deleted_a_week_after_its_end(store: JobStore, outbox: Outbox) -> None:
     job = await finish(store, await running_job(store, webhook=WEBHOOK, retain_s=99.0 * DAY_S), DONE)
     (started, _) = await take(outbox, 1)
     await outbox.record(started.delivery, Delivered(200), at(1))
@@ -544,7 +548,7 @@ async def test_a_week_after_its_end_a_delivery_is_forgotten(store: JobStore, out
 # Secrets
 
 
-async def test_a_secret_is_made_once_and_stays(backend: Backend) -> None:
+async def test_a_secret_is_created_once(backend: Backend) -> None:
     asked = await asyncio.gather(*(backend.outbox.secrets(OWNER, at(0)) for _ in range(10)))
     ((secret,),) = {tuple(secrets) for secrets in asked}
     assert secret.text.startswith("whsec_")
@@ -578,7 +582,7 @@ async def test_the_first_rotation_needs_no_older_secret(outbox: Outbox) -> None:
     assert list(await outbox.secrets(OWNER, at(1))) == [new]
 
 
-async def test_the_status_of_a_job_stands_in_what_is_told(store: JobStore, outbox: Outbox) -> None:
+async def test_the_body_has_the_jobs_status(store: JobStore, outbox: Outbox) -> None:
     await finish(store, await running_job(store, webhook=WEBHOOK), BROKEN)
     told = [json.loads(message.body)["data"]["status"] for message in await take(outbox, 5)]
     assert told == [Status.RUNNING, Status.FAILED]

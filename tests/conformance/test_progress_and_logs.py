@@ -1,4 +1,4 @@
-"""`JobStore.tick`, `append_logs`, `logs`, `log_tail`: what watchers follow."""
+"""`Attempts.tick`, `flush` and `append_logs`, `Reader.logs` and `log_tail`: what watchers follow."""
 
 import asyncio
 import random
@@ -47,8 +47,25 @@ async def test_progress_is_on_disk_after_a_close(backend: Backend) -> None:
     assert (after.progress.percent, after.version) == (49.0, before.version)
 
 
-async def test_numbers_stay_what_they_were(backend: Backend) -> None:
-    """420 does not become 420.0, and a number may be as large as 64 bits hold."""
+async def test_flushed_progress_survives_a_crash(backend: Backend) -> None:
+    job = await running_job(backend.store)
+    progress = Progress(percent=45.2, message="on it")
+    await backend.store.tick([Tick(job.id, 1, progress)], at(1))
+    await backend.store.flush()
+    await backend.store.check_writable()  # recorded after the progress
+    await backend.crash()
+    store = await backend.open()
+    assert (await store.get(OWNER, job.id)).progress == progress
+
+
+async def test_a_flush_without_new_progress_is_harmless(backend: Backend) -> None:
+    job = await running_job(backend.store)
+    await backend.store.flush()
+    assert await backend.store.get(OWNER, job.id) == job
+
+
+async def test_progress_keeps_integers_and_floats_apart(backend: Backend) -> None:
+    """420 does not become 420.0, and numbers may have 64 bits."""
     job = await running_job(backend.store)
     await backend.store.tick([Tick(job.id, 1, Progress(done=420, total=2**63 - 1, percent=7.5))], at(1))
     ended = await finish(backend.store, job, DONE, 2, Progress(done=420, total=0.25))
@@ -58,7 +75,7 @@ async def test_numbers_stay_what_they_were(backend: Backend) -> None:
     assert (repr(again.progress.done), repr(again.progress.total)) == ("420", "0.25")
 
 
-async def test_a_tick_of_nobodys_attempt_is_skipped_and_the_others_count(store: JobStore, hub: EventHub) -> None:
+async def test_a_stale_tick_is_skipped_and_the_others_are_published(store: JobStore, hub: EventHub) -> None:
     queued, job = await store.insert(new_job(type="waits")), await running_job(store)
     changed = hub.listen(Bell.CHANGED)
     some = Progress(percent=5.0)
@@ -70,14 +87,14 @@ async def test_a_tick_of_nobodys_attempt_is_skipped_and_the_others_count(store: 
     assert await store.get(OWNER, queued.id) == queued
 
 
-async def test_no_tick_at_all_is_fine(store: JobStore) -> None:
+async def test_empty_batches_are_accepted(store: JobStore) -> None:
     await store.tick([], at(1))
     await store.append_logs([])
 
 
 @pytest.mark.parametrize("seed", range(3))
-async def test_versions_only_grow_while_everything_happens_at_once(store: JobStore, seed: int) -> None:
-    """A watcher who reads after every bell never sees a version twice with another content, nor an older one."""
+async def test_versions_only_grow_under_concurrent_writes(store: JobStore, seed: int) -> None:
+    """A watcher that reads after every bell never sees an older version, nor one version with two contents."""
     chance = random.Random(seed)
     for _ in range(15):
         job = await running_job(store)
@@ -122,8 +139,8 @@ async def test_versions_only_grow_while_everything_happens_at_once(store: JobSto
         await store.delete(OWNER, job.id, at(9))
 
 
-async def test_the_record_never_lags_behind_what_a_watcher_saw_of_an_end(backend: Backend) -> None:
-    """Ticks that come while the end is being committed do not push its version past the record's."""
+async def test_a_tick_during_the_final_commit_does_not_outrun_its_version(backend: Backend) -> None:
+    """Ticks during the commit of the end do not raise the published version above the recorded one."""
     for _ in range(10):
         store = backend.store
         job = await running_job(store)
@@ -137,7 +154,7 @@ async def test_the_record_never_lags_behind_what_a_watcher_saw_of_an_end(backend
         assert recorded == seen == ending.result()
 
 
-async def test_lines_are_numbered_without_a_gap_together_with_the_states(store: JobStore) -> None:
+async def test_log_lines_and_states_are_numbered_without_gaps(store: JobStore) -> None:
     job = await running_job(store)  # queued is 1, running 2
     await write_log(store, job, "three", "four")
     await write_log(store, job, "five")
@@ -159,7 +176,7 @@ async def test_lines_are_numbered_without_a_gap_together_with_the_states(store: 
     ]
 
 
-async def test_a_line_is_kept_as_it_was_said(store: JobStore, hub: EventHub) -> None:
+async def test_a_log_line_is_stored_verbatim(store: JobStore, hub: EventHub) -> None:
     job = await running_job(store)
     changed = hub.listen(Bell.CHANGED, job.id)
     await store.append_logs([LogBatch(job.id, 1, [line("é \U0001f600\n\t'", 3.217, "warning")])])
@@ -169,7 +186,7 @@ async def test_a_line_is_kept_as_it_was_said(store: JobStore, hub: EventHub) -> 
     assert (await store.get(OWNER, job.id)).last_seq == 3
 
 
-async def test_windows_into_a_log(store: JobStore) -> None:
+async def test_a_log_can_be_read_in_windows(store: JobStore) -> None:
     job = await running_job(store)
     await write_log(store, job, *(f"line {seq}" for seq in range(3, 103)))
 
@@ -191,7 +208,7 @@ async def test_windows_into_a_log(store: JobStore) -> None:
     assert await tail(10_000, 10_000) == list(range(3, 103))
 
 
-async def test_lines_of_many_writers_are_each_numbered_once(store: JobStore) -> None:
+async def test_lines_of_concurrent_writers_are_each_numbered_once(store: JobStore) -> None:
     jobs = [await running_job(store) for _ in range(5)]
     await asyncio.gather(*(write_log(store, job, f"{n}a", f"{n}b") for n in range(20) for job in jobs))
     for job in jobs:

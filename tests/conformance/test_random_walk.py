@@ -1,4 +1,4 @@
-"""The store is held against a simple model, through long random lives of jobs (see `walk.py`)."""
+"""The store is compared with a simple model during long random lives of jobs (see `walk.py`)."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.conformance.walk import Walk
 
 
 @pytest.mark.parametrize("seed", range(12))
-async def test_the_record_says_what_a_simple_model_says(backend: Backend, seed: int) -> None:
+async def test_a_random_walk_agrees_with_the_model(backend: Backend, seed: int) -> None:
     walk = Walk(backend, seed)
     try:
         await walk.walk()

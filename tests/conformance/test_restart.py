@@ -1,4 +1,4 @@
-"""What a store finds when it is opened again: after a close in good order, and after `kill -9`."""
+"""What a record holds when it is reopened, after an orderly close and after `kill -9`."""
 
 import os
 import signal
@@ -35,7 +35,7 @@ from tests.conformance.records import (
 
 @pytest.fixture(params=["close", "crash"])
 def leave(request: pytest.FixtureRequest) -> str:
-    """The two ways in which a server may leave its record."""
+    """The two ways in which a server can leave its record."""
     return str(request.param)
 
 
@@ -44,7 +44,7 @@ async def reopened(backend: Backend, leave: str) -> None:
     await backend.open()
 
 
-async def test_everything_that_was_answered_is_there(backend: Backend, leave: str) -> None:
+async def test_everything_that_was_acknowledged_is_there(backend: Backend, leave: str) -> None:
     store = backend.store
     jobs = [
         await store.insert(new_job(label="ü", run_at=at(99), priority=4)),
@@ -68,7 +68,7 @@ async def test_everything_that_was_answered_is_there(backend: Backend, leave: st
     assert store.median_run_s("a") == 1
 
 
-async def test_what_ran_is_queued_again(backend: Backend, leave: str) -> None:
+async def test_running_jobs_are_queued_again(backend: Backend, leave: str) -> None:
     job = await running_job(backend.store, timeout_s=5.0)
     for percent in (10.0, 20.0, 30.0):
         await tick(backend.store, job, percent)
@@ -108,7 +108,7 @@ async def test_a_job_that_crashes_too_often_fails(backend: Backend) -> None:
     assert await backend.store.get(OWNER, job.id) == ended
 
 
-async def test_a_type_may_survive_more_or_fewer_crashes(backend: Backend) -> None:
+async def test_a_type_may_have_its_own_limit_of_recoveries(backend: Backend) -> None:
     jobs = [await running_job(backend.store, type=name) for name in ("never", "usual", "often")]
     for round_ in range(3):
         await reopened(backend, "crash")
@@ -119,7 +119,7 @@ async def test_a_type_may_survive_more_or_fewer_crashes(backend: Backend) -> Non
         await backend.store.claim({"never": 1, "usual": 1, "often": 1}, 3, at(60))
 
 
-async def test_what_was_to_be_cancelled_is_cancelled(backend: Backend, leave: str) -> None:
+async def test_a_job_with_a_recorded_cancel_is_cancelled_by_recovery(backend: Backend, leave: str) -> None:
     job = await running_job(backend.store)
     seen = await backend.store.cancel(OWNER, job.id, at(3))
     await reopened(backend, leave)
@@ -129,7 +129,7 @@ async def test_what_was_to_be_cancelled_is_cancelled(backend: Backend, leave: st
     assert await backend.store.get(OWNER, job.id) == ended
 
 
-async def test_what_was_to_be_purged_is_gone(backend: Backend, leave: str) -> None:
+async def test_a_job_with_a_recorded_deletion_is_deleted_by_recovery(backend: Backend, leave: str) -> None:
     job = await running_job(backend.store)
     await write_log(backend.store, job, "three")
     await backend.store.delete(OWNER, job.id, at(3))
@@ -145,7 +145,7 @@ async def test_what_was_to_be_purged_is_gone(backend: Backend, leave: str) -> No
     assert not (await backend.store.counts(OWNER)).by_type
 
 
-async def test_nothing_ran_so_nothing_is_recovered(backend: Backend, leave: str) -> None:
+async def test_without_running_jobs_nothing_is_recovered(backend: Backend, leave: str) -> None:
     waiting, ended = await backend.store.insert(new_job()), await ended_job(backend.store, type="a")
     await reopened(backend, leave)
     recovery = await backend.store.recover(at(60), 3)
@@ -154,8 +154,8 @@ async def test_nothing_ran_so_nothing_is_recovered(backend: Backend, leave: str)
     assert await backend.store.get(OWNER, ended.id) == ended
 
 
-async def test_a_version_never_runs_backwards_over_a_crash(backend: Backend) -> None:
-    """Ticks that never came to the disk are what a client may have seen last."""
+async def test_versions_never_run_backwards_across_a_crash(backend: Backend) -> None:
+    """A client may have seen ticks that never reached the disk."""
     job = await running_job(backend.store)
     for round_ in range(3):
         for percent in range(90):
@@ -192,8 +192,8 @@ asyncio.run(main())
 """
 
 
-async def test_what_was_answered_before_kill_9_is_there(tmp_path: Path) -> None:
-    """The embedded store only: a real process, killed while it writes."""
+async def test_everything_acknowledged_before_kill_9_is_there(tmp_path: Path) -> None:
+    """For the embedded store only: a real process is killed while it writes."""
     path = tmp_path / "headway.db"
     with subprocess.Popen(  # noqa: ASYNC220 - nothing else runs in this loop
         [sys.executable, "-c", KILLED, str(path)],

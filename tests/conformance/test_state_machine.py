@@ -21,11 +21,11 @@ from tests.conformance.walk import Walk
 EXAMPLES = 80
 STEPS = 30
 SEEDS = st.integers(min_value=0, max_value=2**16)
-"""Which job, which outcome: drawn by the walk itself from a seed that Hypothesis chooses and shrinks."""
+"""The walk draws jobs and outcomes from a seed that Hypothesis chooses and shrinks."""
 
 
 class Straight(Random):
-    """Draws what leads far: the newest job, the first outcome (completed), as many as may be."""
+    """Draws what leads furthest: the newest job, the first outcome (completed), the largest number."""
 
     def choice(self, seq: Any) -> Any:
         return seq[0] if isinstance(seq, tuple) else seq[-1]
@@ -35,7 +35,7 @@ class Straight(Random):
 
 
 class Stale(Random):
-    """Draws what has moved on most likely: the oldest of the last claims, as completed."""
+    """Draws the claim that is most likely stale: the oldest of the last ones, as completed."""
 
     def choice(self, seq: Any) -> Any:
         return seq[0]
@@ -152,7 +152,7 @@ class Lives(RuleBasedStateMachine):
             self._do(self._walk.look_at(model))
 
 
-def test_no_sequence_of_calls_and_crashes_tells_the_record_from_the_model() -> None:
+def test_no_sequence_of_calls_and_crashes_disagrees_with_the_model() -> None:
     run_state_machine_as_test(
         Lives,
         settings=settings(

@@ -1,4 +1,4 @@
-"""`JobStore`: accepting jobs, reading them back, and whose they are."""
+"""`Submissions` and `Reader`: accepting jobs, reading them back, and their owners."""
 
 import asyncio
 
@@ -26,7 +26,7 @@ from tests.conformance.records import (
 )
 
 
-async def test_an_accepted_job_is_queued_with_what_was_asked_for(store: JobStore) -> None:
+async def test_an_accepted_job_is_queued_with_its_options(store: JobStore) -> None:
     upload = UploadedFile(field="document", filename="ünïcode.pdf", content_type="application/pdf", size_bytes=2**40)
     new = new_job(
         label="for Ada",
@@ -54,14 +54,14 @@ async def test_an_accepted_job_is_queued_with_what_was_asked_for(store: JobStore
     assert (documents.input_json, documents.result_json) == (new.input_json, None)
 
 
-async def test_a_job_is_the_same_after_the_store_was_opened_again(backend: Backend) -> None:
+async def test_a_job_is_the_same_after_the_store_is_reopened(backend: Backend) -> None:
     jobs = await insert_many(backend.store, 3, label="kept", priority=3, run_at=at(9), retain_s=7.25, timeout_s=2.5)
     await backend.close()
     store = await backend.open()
     assert [await store.get(OWNER, job.id) for job in jobs] == jobs
 
 
-async def test_no_such_job(store: JobStore) -> None:
+async def test_an_unknown_job_is_not_found(store: JobStore) -> None:
     for job_id in (UNKNOWN_ID, "", "x" * 10_000, "\0"):
         with pytest.raises(JobNotFoundError):
             await store.get(OWNER, job_id)
@@ -74,7 +74,7 @@ async def test_no_such_job(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("state", ["queued", "running", "ended"])
-async def test_a_strangers_job_is_like_an_unknown_one(store: JobStore, state: str) -> None:
+async def test_another_owners_job_is_like_an_unknown_one(store: JobStore, state: str) -> None:
     match state:
         case "queued":
             job = await store.insert(new_job())
@@ -102,14 +102,14 @@ async def test_a_strangers_job_is_like_an_unknown_one(store: JobStore, state: st
     assert await store.existing([job.id]) == {job.id}
 
 
-async def test_what_a_strangers_job_last_was_is_not_told(store: JobStore) -> None:
+async def test_another_owners_deleted_job_is_not_shown(store: JobStore) -> None:
     job = await ended_job(store)
     await store.delete(OWNER, job.id, at(2))
     assert store.departed(STRANGER, job.id) is None
     assert store.departed(OWNER, job.id) == job
 
 
-async def test_a_burst_cannot_pass_the_queues_limit(backend: Backend) -> None:
+async def test_a_burst_cannot_exceed_the_queue_limit(backend: Backend) -> None:
     await backend.close()
     store = await backend.open(max_queued=10)
     answers = await asyncio.gather(*(store.insert(new_job()) for _ in range(50)), return_exceptions=True)
@@ -133,7 +133,7 @@ async def test_a_type_may_have_a_limit_of_its_own(store: JobStore) -> None:
 
 
 async def test_an_owner_has_a_share_of_the_queue(backend: Backend) -> None:
-    """Of whatever types, a burst included; others, and who has no key, are not held up by it."""
+    """It counts all types and bursts. Other owners, and jobs submitted without an API key, are not affected."""
     await backend.close()
     store = await backend.open(max_queued_per_owner=3)
     news = [new_job(owner="ada", type=name) for name in ("a", "b") * 10]
@@ -165,8 +165,8 @@ async def test_a_share_is_known_after_a_restart_too(backend: Backend) -> None:
     await store.insert(new_job(owner="ada"))
 
 
-async def test_who_is_refused_is_told_when_to_come_again(backend: Backend) -> None:
-    """As soon as the jobs of its type have usually ended: not at once, and not only tomorrow."""
+async def test_a_refused_submission_is_told_when_to_retry(backend: Backend) -> None:
+    """After the usual run time of its type: neither at once nor tomorrow."""
     await backend.close()
     store = await backend.open(max_queued=0)
     with pytest.raises(QueueFullError) as unknown:
@@ -186,8 +186,8 @@ async def test_who_is_refused_is_told_when_to_come_again(backend: Backend) -> No
     assert (told[1], told[2]) == (1, 25)
 
 
-async def test_a_place_in_the_queue_is_counted_once(backend: Backend) -> None:
-    """Neither between a commit and its answer, nor when the answer comes too late for its caller."""
+async def test_a_queued_job_is_counted_once_against_the_limit(backend: Backend) -> None:
+    """Not twice between its commit and its return, nor if its caller was cancelled meanwhile."""
     await backend.close()
     store = await backend.open(max_queued=3)
     hub_says: list[str] = []
@@ -201,7 +201,7 @@ async def test_a_place_in_the_queue_is_counted_once(backend: Backend) -> None:
         await store.insert(new_job())
 
 
-async def test_places_become_free_again(backend: Backend) -> None:
+async def test_queue_places_become_free_again(backend: Backend) -> None:
     await backend.close()
     store = await backend.open(max_queued=2)
     first, _ = await insert_many(store, 2)
@@ -229,7 +229,7 @@ async def test_a_refused_insert_takes_no_place(backend: Backend) -> None:
     await store.insert(new_job())
 
 
-async def test_a_bad_insert_harms_no_other_of_the_same_moment(store: JobStore) -> None:
+async def test_an_invalid_insert_does_not_affect_others_in_its_batch(store: JobStore) -> None:
     taken = new_job()
     await store.insert(taken)
     good = [new_job() for _ in range(20)]
@@ -260,7 +260,7 @@ async def test_a_cancelled_caller_does_not_undo_an_insert(backend: Backend) -> N
     assert [(await reopened.get(OWNER, new.id)).status for new in news] == [Status.QUEUED] * 30
 
 
-async def test_a_cancelled_reader_harms_no_other(backend: Backend) -> None:
+async def test_a_cancelled_reader_does_not_affect_others(backend: Backend) -> None:
     jobs = await insert_many(backend.store, 20)
     await backend.close()
     store = await backend.open()
@@ -273,12 +273,12 @@ async def test_a_cancelled_reader_harms_no_other(backend: Backend) -> None:
     assert [await store.get(OWNER, job.id) for job in jobs] == jobs
 
 
-async def test_many_ask_for_an_unknown_job_at_once(store: JobStore) -> None:
+async def test_concurrent_reads_of_an_unknown_job(store: JobStore) -> None:
     answers = await asyncio.gather(*(store.get(OWNER, UNKNOWN_ID) for _ in range(100)), return_exceptions=True)
     assert all(isinstance(answer, JobNotFoundError) for answer in answers)
 
 
-async def test_an_insert_rings_for_those_who_claim_and_those_who_watch(store: JobStore, hub: EventHub) -> None:
+async def test_an_insert_rings_the_queued_and_changed_bells(store: JobStore, hub: EventHub) -> None:
     queued, changed = hub.listen(Bell.QUEUED), hub.listen(Bell.CHANGED)
     new = new_job()
     await store.insert(new)
@@ -286,12 +286,12 @@ async def test_an_insert_rings_for_those_who_claim_and_those_who_watch(store: Jo
     assert await changed.wait(5) == {new.id}
 
 
-async def test_existing_says_which_ids_are_jobs(store: JobStore) -> None:
+async def test_existing_returns_the_ids_that_are_jobs(store: JobStore) -> None:
     jobs = await insert_many(store, 3)
     assert await store.existing([UNKNOWN_ID, jobs[0].id, jobs[2].id]) == {jobs[0].id, jobs[2].id}
     assert await store.existing([]) == frozenset()
 
 
-async def test_a_store_on_a_good_disk_is_writable(store: JobStore) -> None:
+async def test_a_store_on_a_working_disk_is_writable(store: JobStore) -> None:
     await store.check_writable()
     await store.check_writable()

@@ -1,4 +1,4 @@
-"""`JobStore`: a key with which one submission, repeated however often, is one job."""
+"""`Submissions.insert` with an idempotency key: a submission that is repeated creates one job."""
 
 import asyncio
 from typing import Any
@@ -17,7 +17,7 @@ KEPT_S = 24 * 60 * 60
 
 
 def key(text: str = "k", seconds: float = 0, fingerprint: str = "f", owner: str = OWNER) -> IdempotencyKey:
-    """A key that was given `seconds` after the start."""
+    """A key that is used `seconds` after the start."""
     return IdempotencyKey(owner, text, fingerprint, at(seconds + KEPT_S))
 
 
@@ -37,7 +37,7 @@ async def queued(store: JobStore) -> int:
     return sum(of_type.get(Status.QUEUED, 0) for of_type in by_type.values())
 
 
-async def test_the_first_with_a_key_is_a_job_like_any_other(store: JobStore, hub: EventHub) -> None:
+async def test_the_first_submission_with_a_key_is_a_job_like_any_other(store: JobStore, hub: EventHub) -> None:
     bells = hub.listen(Bell.QUEUED)
     job = await accepted(store, label="once")
     assert (job.status, job.label) == (Status.QUEUED, "once")
@@ -47,7 +47,7 @@ async def test_the_first_with_a_key_is_a_job_like_any_other(store: JobStore, hub
     assert claim.job.id == job.id
 
 
-async def test_a_repeat_is_told_what_was_first(store: JobStore, hub: EventHub) -> None:
+async def test_a_repeat_returns_the_first_submission(store: JobStore, hub: EventHub) -> None:
     job = await accepted(store)
     bells = hub.listen(Bell.QUEUED)
     first = FirstSubmission(job.id, "f")
@@ -58,7 +58,7 @@ async def test_a_repeat_is_told_what_was_first(store: JobStore, hub: EventHub) -
     assert await bells.wait(0.01) == frozenset()
 
 
-async def test_of_twenty_at_once_one_is_accepted(backend: Backend) -> None:
+async def test_of_twenty_simultaneous_submissions_with_one_key_one_is_accepted(backend: Backend) -> None:
     answers = await asyncio.gather(*(submit(backend.store) for _ in range(20)))
     (job,) = [answer for answer in answers if isinstance(answer, Job)]
     assert answers.count(FirstSubmission(job.id, "f")) == 19
@@ -69,7 +69,7 @@ async def test_of_twenty_at_once_one_is_accepted(backend: Backend) -> None:
     assert await queued(store) == 1
 
 
-async def test_keys_are_the_owners_and_each_is_its_own(store: JobStore) -> None:
+async def test_keys_are_separate_by_owner_and_text(store: JobStore) -> None:
     job = await accepted(store)
     assert await store.first_with_key(STRANGER, "k", at(0)) is None
     strangers, other = await accepted(store, owner=STRANGER), await accepted(store, text="K")
@@ -77,8 +77,8 @@ async def test_keys_are_the_owners_and_each_is_its_own(store: JobStore) -> None:
     assert await submit(store, owner=STRANGER) == FirstSubmission(strangers.id, "f")
 
 
-async def test_a_job_that_is_gone_is_not_made_again(store: JobStore) -> None:
-    """Purged, or expired: the promise is one job within the key's time, not one at a time."""
+async def test_a_repeat_does_not_recreate_a_job_that_is_gone(store: JobStore) -> None:
+    """Deleted or expired: a key stands for one job as long as it is remembered, not for one at a time."""
     purged = await accepted(store)
     await store.delete(OWNER, purged.id, at(1))
     expired = await accepted(store, text="short", retain_s=0.0)
@@ -91,7 +91,7 @@ async def test_a_job_that_is_gone_is_not_made_again(store: JobStore) -> None:
 
 
 @pytest.mark.parametrize("swept", [True, False])
-async def test_a_key_is_free_again_when_its_time_is_over(store: JobStore, swept: bool) -> None:
+async def test_an_expired_key_can_be_used_again(store: JobStore, swept: bool) -> None:
     old = await accepted(store)
     assert await submit(store, KEPT_S - 0.001) == FirstSubmission(old.id, "f")
     if swept:
@@ -103,7 +103,7 @@ async def test_a_key_is_free_again_when_its_time_is_over(store: JobStore, swept:
     assert await store.forget_keys(at(KEPT_S + 1), 10) == 0
 
 
-async def test_keys_are_forgotten_in_batches(store: JobStore) -> None:
+async def test_expired_keys_are_deleted_in_batches(store: JobStore) -> None:
     for number in range(5):
         await accepted(store, number, str(number))
     assert await store.forget_keys(at(0), 3) == 0
@@ -111,7 +111,7 @@ async def test_keys_are_forgotten_in_batches(store: JobStore) -> None:
     assert await store.first_with_key(OWNER, "4", at(KEPT_S + 3)) is not None
 
 
-async def test_a_repeat_needs_no_room_and_takes_none(backend: Backend) -> None:
+async def test_a_repeat_takes_no_place_in_the_queue(backend: Backend) -> None:
     await backend.close()
     store = await backend.open(max_queued=2)
     job = await accepted(store)
@@ -129,7 +129,7 @@ async def test_a_repeat_needs_no_room_and_takes_none(backend: Backend) -> None:
         await store.insert(new_job(4))
 
 
-async def test_at_once_they_need_one_place(backend: Backend) -> None:
+async def test_simultaneous_submissions_with_one_key_take_one_place(backend: Backend) -> None:
     await backend.close()
     store = await backend.open(max_queued=1)
     answers = await asyncio.gather(*(submit(store) for _ in range(10)))
@@ -142,7 +142,7 @@ async def test_at_once_they_need_one_place(backend: Backend) -> None:
         await store.insert(new_job())
 
 
-async def test_a_bad_first_leaves_the_key_to_the_next(store: JobStore) -> None:
+async def test_an_invalid_first_submission_leaves_the_key_unused(store: JobStore) -> None:
     taken = await store.insert(new_job())
     bad: NewJob = new_job()._replace(id=taken.id)
     answers = await asyncio.gather(
@@ -152,7 +152,7 @@ async def test_a_bad_first_leaves_the_key_to_the_next(store: JobStore) -> None:
     assert isinstance(answers[1], Job)
 
 
-async def test_a_key_is_his_who_submits_whosever_the_job_is(store: JobStore) -> None:
+async def test_a_key_belongs_to_the_submitter_not_to_the_jobs_owner(store: JobStore) -> None:
     new = new_job(owner=OWNER)
     job = await store.insert(new, key=key(owner=STRANGER))
     assert isinstance(job, Job)

@@ -29,7 +29,7 @@ RETAIN_S = 200.0
 
 @dataclass
 class Modelled:
-    """What the record must say about one job."""
+    """What the record must hold about one job."""
 
     new: NewJob
     status: Status = Status.QUEUED
@@ -62,7 +62,7 @@ class Modelled:
 
 
 class Walk:
-    """One walk: draws a step, does it to the store and to the model, compares."""
+    """One walk: draw a step, apply it to the store and to the model, compare."""
 
     def __init__(self, backend: Backend, seed: int) -> None:
         self.backend = backend

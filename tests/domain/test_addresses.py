@@ -1,4 +1,4 @@
-"""`AllowList` and `refusal`: where requests may go."""
+"""`AllowList` and `refusal`: the addresses that requests may go to."""
 
 from ipaddress import IPv4Address, IPv6Address, ip_network
 
@@ -40,7 +40,7 @@ SPECIAL = {
 @pytest.mark.parametrize(
     ("word", "address"), [(word, address) for word, addresses in SPECIAL.items() for address in addresses]
 )
-def test_an_address_that_is_not_public_is_refused_for_what_it_is(word: str, address: str) -> None:
+def test_an_address_that_is_not_public_is_refused_with_its_kind(word: str, address: str) -> None:
     assert word in (refusal(address) or "public")
 
 
@@ -53,12 +53,12 @@ def test_an_address_that_is_not_public_is_refused_for_what_it_is(word: str, addr
         "2000::1", "2001:200::1", "2001:4860:4860::8888", "2003::1", "2606:4700::1111", "3fff:1000::1",
     ],
 )  # fmt: skip
-def test_an_address_of_the_public_internet_is_not(address: str) -> None:
+def test_a_public_address_is_not_refused(address: str) -> None:
     assert refusal(address) is None
 
 
 @given(st.ip_addresses())
-def test_whatever_python_holds_for_special_is_refused(ip: IPv4Address | IPv6Address) -> None:
+def test_every_address_that_python_considers_special_is_refused(ip: IPv4Address | IPv6Address) -> None:
     special = (
         ip.is_private or ip.is_loopback or ip.is_link_local or ip.is_multicast or ip.is_reserved or ip.is_unspecified
     )  # fmt: skip
@@ -77,7 +77,7 @@ def test_no_network_is_listed_twice() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "localhost", "127.1", "0x7f.0.0.1", "0177.0.0.1", "2130706433", "[::1]", "::1::"])
-def test_what_is_no_address_in_its_usual_form_is_an_error(text: str) -> None:
+def test_an_address_in_an_unusual_form_is_an_error(text: str) -> None:
     with pytest.raises(ValueError, match="does not appear to be"):
         refusal(text)
 
@@ -97,7 +97,7 @@ def test_what_is_no_address_in_its_usual_form_is_an_error(text: str) -> None:
         ("::ffff:10.1.2.3", "::ffff:10.1.2.3", 80),
     ],
 )
-def test_what_the_operator_names_is_excepted(entry: str, address: str, port: int) -> None:
+def test_the_operators_exceptions_are_allowed(entry: str, address: str, port: int) -> None:
     assert AllowList().refusal(address, port)
     allowed = AllowList(["192.168.0.1", entry])
     assert allowed.excepts(address, port)
@@ -117,12 +117,12 @@ def test_what_the_operator_names_is_excepted(entry: str, address: str, port: int
         ("0.0.0.0/0", "::1", 80),
     ],
 )
-def test_what_is_beside_it_is_not(entry: str, address: str, port: int) -> None:
+def test_addresses_beside_an_exception_are_not_allowed(entry: str, address: str, port: int) -> None:
     assert not AllowList([entry]).excepts(address, port)
     assert AllowList([entry]).refusal(address, port)
 
 
-def test_a_public_address_needs_no_exception_and_is_none() -> None:
+def test_a_public_address_needs_no_exception() -> None:
     assert AllowList().refusal("8.8.8.8", 80) is None
     assert not AllowList().excepts("8.8.8.8", 80)
 

@@ -1,4 +1,4 @@
-"""The schedule of deliveries, what answers mean, and secrets: pure, so every case is named."""
+"""The schedule of deliveries, verdicts on answers, and secrets."""
 
 import base64
 import re
@@ -61,22 +61,22 @@ def test_the_schedule_is_that_of_the_specification() -> None:
     assert [delay_s(tries) for tries in range(1, 12)] == expected
 
 
-def test_jitter_draws_a_delay_out_by_a_tenth_at_most() -> None:
+def test_jitter_extends_a_delay_by_a_tenth_at_most() -> None:
     assert [delay_s(2, jitter) for jitter in (0.0, 0.5, 1.0)] == [300, 315, 330]
 
 
 @pytest.mark.parametrize(
     ("retry_after_s", "expected"), [(None, 5), (0.0, 5), (3.0, 5), (120.0, 120), (1e9, 24 * HOUR_S)]
 )
-def test_a_receiver_can_put_an_attempt_off_for_a_day_at_most(retry_after_s: float | None, expected: float) -> None:
+def test_a_retry_after_postpones_an_attempt_by_a_day_at_most(retry_after_s: float | None, expected: float) -> None:
     assert delay_s(1, 0.0, retry_after_s) == expected
 
 
-def test_a_receivers_wish_makes_no_attempt_more() -> None:
+def test_a_retry_after_adds_no_attempt() -> None:
     assert delay_s(10, 0.0, 60.0) is None
 
 
-def test_progress_is_tried_twice() -> None:
+def test_progress_is_attempted_twice() -> None:
     again_at = SCHEDULE.next_attempt(delivery(1, WebhookEvent.PROGRESS), NOW, 0.0)
     assert again_at == NOW + timedelta(seconds=10)
     assert SCHEDULE.next_attempt(delivery(2, WebhookEvent.PROGRESS), NOW, 0.0) is None
@@ -88,30 +88,30 @@ def test_every_2xx_is_a_success(status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308, 400, 401, 404, 429, 500, 502, 503, 504])
-def test_everything_else_is_tried_again(status: int) -> None:
+def test_every_other_status_is_retried(status: int) -> None:
     verdict = judge_answer(delivery(), status, None, NOW, SCHEDULE, 0.0)
     assert verdict == TryAgain(NOW + timedelta(seconds=5), f"The receiver answered {status}.", status)
 
 
-def test_a_410_wants_no_more() -> None:
+def test_a_410_is_gone_for_good() -> None:
     verdict = judge_answer(delivery(), 410, None, NOW, SCHEDULE, 0.0)
     assert verdict == GivenUp("The receiver answered 410.", 410, gone=True)
 
 
 @pytest.mark.parametrize(("status", "delay"), [(429, 60), (503, 60), (500, 5), (301, 5)])
-def test_only_a_429_and_a_503_say_when(status: int, delay: int) -> None:
+def test_retry_after_is_honoured_for_429_and_503_only(status: int, delay: int) -> None:
     verdict = judge_answer(delivery(), status, 60.0, NOW, SCHEDULE, 0.0)
     assert isinstance(verdict, TryAgain)
     assert verdict.at == NOW + timedelta(seconds=delay)
 
 
-def test_after_the_last_attempt_it_is_given_up() -> None:
+def test_a_delivery_is_given_up_after_the_last_attempt() -> None:
     assert judge_answer(delivery(10), 500, None, NOW, SCHEDULE, 0.0) == GivenUp("The receiver answered 500.", 500)
     assert judge_silence(delivery(10), "no answer", NOW, SCHEDULE, 0.0) == GivenUp("no answer")
     assert judge_silence(delivery(9), "no answer", NOW, SCHEDULE, 0.0) == TryAgain(NOW + timedelta(days=1), "no answer")
 
 
-def test_a_secret_is_256_random_bits_as_the_specification_writes_them() -> None:
+def test_a_secret_is_256_random_bits_in_the_specifications_encoding() -> None:
     first, second = new_secret(), new_secret()
     assert first != second
     prefix, _, encoded = first.partition("_")
@@ -133,12 +133,12 @@ def test_a_webhooks_host_holds_nothing_secret(url: str, host: str) -> None:
     assert Webhook(url).host == host
 
 
-def test_every_state_that_somebody_is_told_of_has_its_event() -> None:
+def test_every_announced_state_has_its_event() -> None:
     assert EVENT_OF.keys() == set(Status) - {Status.QUEUED}
     assert set(EVENT_OF.values()) == set(WebhookEvent) - {WebhookEvent.PROGRESS} == DEFAULT_EVENTS
 
 
-def test_the_schema_knows_the_same_states_and_columns() -> None:
+def test_the_schema_has_the_same_states_and_columns() -> None:
     script = (Path(headway.backends.sqlite.__path__[0]) / "schema" / "0007.sql").read_text("utf-8")
     (check,) = re.findall(r"CHECK \(status IN \(([^)]*)\)\)", script)
     assert re.findall(r"'(\w+)'", check) == list(DeliveryStatus)

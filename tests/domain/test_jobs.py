@@ -4,11 +4,11 @@ import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
-from headway.backends.sqlite.rows import COLUMN_COUNT
+from headway.domain.deliveries import Webhook
 from headway.domain.filters import JobFilter
 from headway.domain.ids import JobIds, first_id_at_ms, is_job_id
 from headway.domain.instants import EPOCH, from_ms, to_ms, whole_ms
-from headway.domain.jobs import Job, NewJob, Status
+from headway.domain.jobs import Job, NewJob, Status, UploadedFile
 from headway.domain.progress import Progress
 from hypothesis import given
 from hypothesis import strategies as st
@@ -35,7 +35,7 @@ def test_ids_grow_whatever_the_clock_does(clock: list[datetime]) -> None:
     assert len({text for text, _ in made}) == len(made)
 
 
-def test_more_ids_than_a_millisecond_can_count_borrow_the_next_one() -> None:
+def test_ids_beyond_a_milliseconds_counter_continue_in_the_next_one() -> None:
     ids = JobIds()
     made = [ids.new(NOON) for _ in range(10_000)]
     texts = [text for text, _ in made]
@@ -45,7 +45,7 @@ def test_more_ids_than_a_millisecond_can_count_borrow_the_next_one() -> None:
 
 
 @given(INSTANTS)
-def test_the_first_id_of_a_millisecond_divides_the_ids_before_from_those_after(at: datetime) -> None:
+def test_the_first_id_of_a_millisecond_separates_earlier_ids_from_later_ones(at: datetime) -> None:
     ms = to_ms(at)
     before, _ = JobIds().new(from_ms(ms - 1))
     within, _ = JobIds().new(at)
@@ -75,12 +75,12 @@ def test_the_first_id_of_an_instant_that_no_id_can_carry_is_still_an_id(ms: int)
         "\0",
     ],
 )
-def test_nothing_else_is_an_id(text: str) -> None:
+def test_other_texts_are_not_ids(text: str) -> None:
     assert not is_job_id(text)
 
 
 @given(st.datetimes(timezones=st.just(UTC)))
-def test_an_instant_survives_to_the_millisecond(at: datetime) -> None:
+def test_an_instant_survives_the_round_trip_to_the_millisecond(at: datetime) -> None:
     assert timedelta(0) <= at - from_ms(to_ms(at)) < timedelta(milliseconds=1)
     assert to_ms(from_ms(to_ms(at))) == to_ms(at)
 
@@ -111,12 +111,40 @@ def a_job(**chosen: object) -> Job:
     return job._replace(**chosen)  # type: ignore[arg-type]
 
 
-def test_a_new_job_has_every_column() -> None:
-    """`COLUMNS` and the fields of `Job` are kept in step by hand: a progress is eight columns and one field."""
-    assert len(Job._fields) - 1 + len(Progress._fields) == COLUMN_COUNT
+LATER = NOON + timedelta(hours=1)
+EVERYTHING = NewJob(
+    id="one",
+    owner="ada",
+    type="report",
+    input_json='{"rows":3}',
+    created_at=NOON,
+    run_at=LATER,
+    retain_s=7.5,
+    label="March",
+    priority=9,
+    max_attempts=4,
+    timeout_s=30.0,
+    uploads=(UploadedFile("archive", "a.zip", "application/zip", 12),),
+    retry_of="zero",
+    webhook=Webhook("https://receiver.example/"),
+)
 
 
-def test_a_filter_without_wishes_takes_everything() -> None:
+def test_a_queued_job_has_every_option_of_its_submission() -> None:
+    assert not [name for name, default in NewJob._field_defaults.items() if getattr(EVERYTHING, name) == default]
+    job = Job.queued(EVERYTHING)
+    assert {name: getattr(job, name) for name in NewJob._fields if name != "input_json"} == {
+        name: value for name, value in EVERYTHING._asdict().items() if name != "input_json"
+    }
+    assert (job.status, job.attempt, job.version, job.updated_at) == (Status.QUEUED, 0, 1, NOON)
+
+
+def test_a_retry_has_every_option_of_the_job_and_is_due_now() -> None:
+    retry = NewJob.repeating(Job.queued(EVERYTHING), "two", LATER, '{"rows":3}')
+    assert retry == EVERYTHING._replace(id="two", created_at=LATER, run_at=LATER, retry_of="one")
+
+
+def test_an_empty_filter_matches_everything() -> None:
     assert JobFilter().matches(a_job())
 
 
@@ -137,11 +165,11 @@ def test_a_filter_without_wishes_takes_everything() -> None:
         (JobFilter(label="red", types=frozenset({"import"})), False),
     ],
 )
-def test_a_filter_takes_what_meets_all_its_wishes(wanted: JobFilter, matches: bool) -> None:
+def test_a_filter_matches_jobs_that_meet_all_its_conditions(wanted: JobFilter, matches: bool) -> None:
     assert wanted.matches(a_job(label="red")) is matches
 
 
-def test_a_tick_is_a_version_of_its_own() -> None:
+def test_a_tick_makes_a_new_version() -> None:
     job = a_job(version=7)
     ticked = job.ticked(Progress(percent=5.0), NOON + timedelta(seconds=1))
     assert (ticked.version, ticked.progress.percent, ticked.updated_at) == (8, 5.0, NOON + timedelta(seconds=1))

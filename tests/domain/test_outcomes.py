@@ -105,7 +105,7 @@ def test_the_back_off_has_full_jitter() -> None:
     assert backoff_s(3, 0.5) == 8.0
 
 
-def test_a_claim_and_the_cancel_of_a_queued_job_are_no_outcomes() -> None:
+def test_outcomes_reach_every_transition_out_of_running() -> None:
     outcomes: list[Outcome] = [Completed("null"), Failed(ERROR), Cancelled(), Interrupted(), Retry(ERROR, NOON)]
     reached = {transition_of(outcome) for outcome in outcomes}
     assert set(Transition) - reached == {Transition.CLAIM, Transition.CANCEL_QUEUED}

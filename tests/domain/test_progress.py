@@ -1,4 +1,4 @@
-"""`Meter`: what is published of what a handler says. The clock is a number that the test counts."""
+"""`Meter`: what is published of a handler's reports. The test passes in the time."""
 
 import itertools
 import json
@@ -56,11 +56,11 @@ def test_a_percentage_is_rounded_down_to_one_decimal(done: float, total: float, 
 
 
 @given(st.integers(0, 1000))
-def test_every_tenth_of_a_percent_is_itself(tenths: int) -> None:
+def test_every_tenth_of_a_percent_is_kept_exactly(tenths: int) -> None:
     assert Meter(0).read(values(tenths, 1000), 1).percent == min(tenths / 10, MAX_PERCENT_RUNNING)
 
 
-def test_a_percentage_that_is_said_wins_over_one_that_is_computed() -> None:
+def test_a_reported_percentage_wins_over_a_computed_one() -> None:
     assert Meter(0).read(values(1, 2, percent=12.34), 1).percent == 12.3
 
 
@@ -72,7 +72,7 @@ def test_a_percentage_stays_within_its_bounds(said: float, percent: float) -> No
 
 
 @given(st.lists(st.tuples(ANYTHING, ANYTHING, ANYTHING), min_size=1, max_size=30))
-def test_a_percentage_never_goes_back_whatever_is_said(said: list[tuple[Any, Any, Any]]) -> None:
+def test_a_percentage_never_falls(said: list[tuple[Any, Any, Any]]) -> None:
     meter = Meter(0)
     percent = 0.0
     for now_s, (done, total, given_percent) in enumerate(said, 1):
@@ -85,7 +85,7 @@ def test_a_percentage_never_goes_back_whatever_is_said(said: list[tuple[Any, Any
         percent = published
 
 
-def test_a_total_that_grows_holds_the_percentage() -> None:
+def test_a_growing_total_does_not_lower_the_percentage() -> None:
     meter = Meter(0)
     assert meter.read(values(50, 100), 1).percent == 50.0
     grown = meter.read(values(60, 1_000), 2)
@@ -94,7 +94,7 @@ def test_a_total_that_grows_holds_the_percentage() -> None:
 
 
 @given(st.tuples(*[ANYTHING] * 6), st.floats(0, 1e9))
-def test_whatever_a_handler_says_can_be_stored_and_sent(said: tuple[Any, ...], now_s: float) -> None:
+def test_whatever_a_handler_reports_can_be_stored_and_sent(said: tuple[Any, ...], now_s: float) -> None:
     meter = Meter(0)
     meter.read(values(0, 1), 0)
     for progress in (meter.read(said, now_s), meter.read(said, now_s + 5)):
@@ -105,7 +105,7 @@ def test_whatever_a_handler_says_can_be_stored_and_sent(said: tuple[Any, ...], n
 
 
 @pytest.mark.parametrize("odd", [True, "5", b"5", [5], math.nan, math.inf, -math.inf, 2**63, 10**400, object()])
-def test_an_odd_number_counts_as_unknown(odd: Any) -> None:
+def test_an_invalid_number_counts_as_unknown(odd: Any) -> None:
     progress = Meter(0).read(values(odd, odd, odd), 9)
     assert (progress.done, progress.total, progress.percent) == (None, None, None)
 
@@ -120,7 +120,7 @@ class Unspeakable:
         raise RuntimeError("no words")
 
 
-def test_words_are_cut_and_cleaned_and_never_stop_the_ticker() -> None:
+def test_texts_are_cut_and_cleaned_and_never_stop_the_ticker() -> None:
     progress = Meter(0).read(values(unit="u" * 81, message="m" * 501, step="a\0b\ud800"), 1)
     assert progress.unit == "u" * 79 + "…"
     assert progress.message == "m" * 499 + "…"
@@ -141,7 +141,7 @@ def run(meter: Meter, at: Sequence[tuple[float, float]], total: float | None = 1
     return progress
 
 
-def test_a_rate_is_given_after_three_seconds() -> None:
+def test_the_rate_is_known_after_three_seconds() -> None:
     steady = [(tick / 10, tick) for tick in range(200)]
     early = run(Meter(0), steady[:30])
     assert (early.rate_per_second, early.eta_s) == (None, None)
@@ -149,18 +149,18 @@ def test_a_rate_is_given_after_three_seconds() -> None:
     assert (late.rate_per_second, late.eta_s) == (10.0, 97)
 
 
-def test_work_that_was_done_before_is_no_speed() -> None:
-    """An attempt that resumes at row 500 did not read 500 rows in its first second."""
+def test_work_done_by_earlier_attempts_does_not_count_as_speed() -> None:
+    """An attempt that resumes at row 500 has not read 500 rows in its first second."""
     resumed = run(Meter(0), [(1 + second, 500 + second) for second in range(10)])
     assert (resumed.rate_per_second, resumed.eta_s) == (1.0, 491)
 
 
-def test_a_late_first_report_is_no_speed_either() -> None:
+def test_a_late_first_report_does_not_count_as_speed() -> None:
     late = run(Meter(0), [(60.0, 500), (60.1, 520)])
     assert (late.rate_per_second, late.eta_s) == (None, None)
 
 
-def test_a_count_that_begins_again_is_measured_again() -> None:
+def test_a_count_that_restarts_is_measured_anew() -> None:
     meter = Meter(0)
     assert run(meter, [(float(second), second * 10) for second in range(20)]).rate_per_second == 10.0
     restarted = meter.read(values(0, 50), 20.0)
@@ -170,8 +170,8 @@ def test_a_count_that_begins_again_is_measured_again() -> None:
     assert run(meter, [(20 + second, float(second)) for second in range(1, 9)], 50).eta_s == 42
 
 
-def test_a_time_left_stays_calm_under_jitter() -> None:
-    """Work of 100 seconds whose single steps take between nothing and twice their time."""
+def test_the_time_left_is_steady_under_jitter() -> None:
+    """Work of 100 seconds, whose steps take between no time and twice their usual time."""
     for seed in range(20):
         chance = random.Random(seed)
         meter, now_s = Meter(0), 0.0
@@ -186,7 +186,7 @@ def test_a_time_left_stays_calm_under_jitter() -> None:
 
 
 def ends(steps_at: Sequence[float], until_s: float, total: float) -> list[float]:
-    """When the work is said to end, at each tenth of a second: a step at each instant, and a new message always."""
+    """The announced end of the work, read every tenth of a second: a step at each instant, and always a new message."""
     meter, said = Meter(0), []
     for tick in range(int(until_s * 10)):
         done = sum(1 for at in steps_at if at <= tick / 10)
@@ -197,14 +197,14 @@ def ends(steps_at: Sequence[float], until_s: float, total: float) -> list[float]
 
 
 @pytest.mark.parametrize("step_s", [0.1, 0.7, 5.0, 30.0])
-def test_a_time_left_counts_down_between_steps_however_long_they_take(step_s: float) -> None:
+def test_the_time_left_counts_down_between_steps(step_s: float) -> None:
     whole_s = step_s * 50
     said = ends([step_s * (number + 1) for number in range(50)], whole_s, 50)
     assert said
     assert all(whole_s - 0.001 <= end <= whole_s + 1.001 for end in said)
 
 
-def test_steps_that_take_now_less_and_now_more_time_make_no_great_jumps() -> None:
+def test_steps_of_varying_length_cause_no_large_jumps() -> None:
     """Twenty steps of five seconds on average, each between half and one and a half of that."""
     for seed in range(20):
         chance = random.Random(seed)
@@ -214,7 +214,7 @@ def test_steps_that_take_now_less_and_now_more_time_make_no_great_jumps() -> Non
         assert sum(abs(end - steps_at[-1]) for end in said) / len(said) <= 15
 
 
-def test_a_step_that_is_late_makes_the_time_left_longer_bit_by_bit() -> None:
+def test_an_overdue_step_lengthens_the_time_left_gradually() -> None:
     said = ends([5.0 * (number + 1) for number in range(4)], 100, 20)
     late = said[-700::10]  # the fifth step never comes; an end is told in whole seconds
     assert all(-1 <= after - before <= 25 for before, after in itertools.pairwise(late))
@@ -230,7 +230,7 @@ def test_a_change_of_pace_is_followed() -> None:
     assert slow.rate_per_second < 2
 
 
-def test_a_clock_that_stands_still_is_survived() -> None:
+def test_a_clock_that_does_not_advance_is_harmless() -> None:
     meter = Meter(0)
     run(meter, [(0.0, 0), (5.0, 50)])
     assert run(meter, [(5.0, 60), (5.0, 70), (4.0, 80)]).rate_per_second == 10.0
@@ -248,22 +248,22 @@ def test_without_a_total_there_is_a_rate_and_no_time_left() -> None:
     assert (progress.rate_per_second, progress.eta_s, progress.percent) == (5.0, None, None)
 
 
-def test_a_rate_has_three_figures() -> None:
+def test_a_rate_has_three_significant_digits() -> None:
     assert run(Meter(0), [(0, 0), (9, 1234)], None).rate_per_second == 137.0
     assert run(Meter(0), [(0, 0), (9, 123)], None).rate_per_second == 13.7
 
 
-def test_work_that_stands_has_no_time_left() -> None:
+def test_stalled_work_has_no_time_left() -> None:
     assert run(Meter(0), [(float(second), 5) for second in range(10)]).eta_s is None
 
 
-def test_a_time_left_beyond_reason_is_unknown() -> None:
+def test_an_excessive_time_left_is_unknown() -> None:
     progress = run(Meter(0), [(0.0, 0), (10.0, 1e-9)], 1e18)
     assert progress.eta_s is None
     assert run(Meter(0), [(0.0, 0), (10.0, 1)], MAX_ETA_S / 20).eta_s is not None
 
 
-def test_before_there_is_progress_the_usual_time_is_told() -> None:
+def test_the_median_run_time_is_shown_before_there_is_progress() -> None:
     meter = Meter(0, median_s=41.2)
     assert meter.initial() == Progress(eta_s=42)
     assert meter.read(values(message="opening"), 1).eta_s == 42
@@ -271,7 +271,7 @@ def test_before_there_is_progress_the_usual_time_is_told() -> None:
     assert Meter(0).initial() == Progress()
 
 
-def test_what_was_reported_is_taken_once() -> None:
+def test_a_report_is_taken_once() -> None:
     reported = Reported()
     assert reported.take() is None
     reported.put(values(1, 2, message="x"))

@@ -30,8 +30,8 @@ def files(tmp_path: Path) -> DataDirectory:
     return DataDirectory.open(str(tmp_path / "data"))
 
 
-def test_a_second_server_is_refused_and_told_who_the_first_is(tmp_path: Path) -> None:
-    """A lock of a file is its process's, whichever descriptor it asks with: the second is another process."""
+def test_a_second_server_is_refused_with_the_first_ones_process_id(tmp_path: Path) -> None:
+    """File locks belong to a process, whichever descriptor they are taken with, so this needs a second process."""
     first = DataDirectory.open(str(tmp_path / "data"))
     code = (
         "import sys; from headway.files.data_directory import DataDirectory; from headway.errors import SetupError\n"
@@ -52,20 +52,22 @@ def test_a_second_server_is_refused_and_told_who_the_first_is(tmp_path: Path) ->
     DataDirectory.open(str(tmp_path / "data")).close()
 
 
-def test_in_one_process_too(files: DataDirectory) -> None:
+def test_a_second_lock_in_one_process_is_refused_too(files: DataDirectory) -> None:
     with pytest.raises(SetupError, match=f"process {os.getpid()}"):
         DataDirectory.open(str(files.root))
     assert (files.root / "headway.lock").read_text() == f"{os.getpid()}\n"
 
 
-def test_a_shorter_pid_leaves_nothing_of_a_longer_one(tmp_path: Path) -> None:
+def test_a_shorter_process_id_replaces_a_longer_one(tmp_path: Path) -> None:
     (tmp_path / "headway.lock").write_text("99999999999999\n")
     with_lock = DataDirectory.open(str(tmp_path))
     assert (tmp_path / "headway.lock").read_text() == f"{os.getpid()}\n"
     with_lock.close()
 
 
-def test_a_file_system_without_locks_is_named_as_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_system_without_locks_is_refused_with_that_reason(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def no_locks(_descriptor: int, _operation: int) -> None:
         raise OSError(37, "No locks available")
 
@@ -80,7 +82,7 @@ def test_a_path_that_is_a_file_is_refused(tmp_path: Path) -> None:
         DataDirectory.open(str(tmp_path / "data"))
 
 
-def test_memory_is_a_directory_that_goes_when_it_is_closed() -> None:
+def test_a_memory_directory_is_deleted_when_closed() -> None:
     first, second = DataDirectory.open(MEMORY), DataDirectory.open(MEMORY)
     assert first.root != second.root
     assert first.root.is_dir()
@@ -99,7 +101,7 @@ def test_uploads_become_the_jobs_inputs(files: DataDirectory, job: Job) -> None:
     assert list(files.job_ids()) == [job.id]
 
 
-def test_uploads_of_nobody_are_cleared(files: DataDirectory) -> None:
+def test_uploads_that_were_never_accepted_are_cleared(files: DataDirectory) -> None:
     (files.new_incoming() / "document").write_bytes(b"pdf")
     files.clear_incoming()
     assert list((files.root / "incoming").iterdir()) == []
@@ -138,7 +140,7 @@ def test_a_hard_link_to_a_file_outside_is_not_published(files: DataDirectory, jo
     assert secret.read_text() == "nobody's business"
 
 
-def test_nobody_else_may_look_into_a_directory_that_is_made_here(tmp_path: Path) -> None:
+def test_new_directories_are_private(tmp_path: Path) -> None:
     before = os.umask(0)
     try:
         files = DataDirectory.open(str(tmp_path / "deep" / "data"))
@@ -155,11 +157,11 @@ def modes(*paths: Path) -> list[int]:
     return [stat.S_IMODE(path.stat().st_mode) for path in paths]
 
 
-def test_no_output_is_no_file(files: DataDirectory, job: Job) -> None:
+def test_without_output_nothing_is_published(files: DataDirectory, job: Job) -> None:
     assert files.publish_output(job) == ((), ())
 
 
-def test_a_later_attempts_output_takes_the_place_of_an_earlier_ones(files: DataDirectory, job: Job) -> None:
+def test_a_later_attempts_output_replaces_an_earlier_ones(files: DataDirectory, job: Job) -> None:
     for attempt, name in ((1, "old.txt"), (2, "new.txt")):
         current = job._replace(attempt=attempt)
         Path(files.directories(current).output).mkdir(parents=True)
@@ -168,7 +170,7 @@ def test_a_later_attempts_output_takes_the_place_of_an_earlier_ones(files: DataD
     assert [file.name for file in (files.job(job.id) / "files").iterdir()] == ["new.txt"]
 
 
-def test_what_is_discarded_is_gone_and_the_rest_stays(files: DataDirectory, job: Job) -> None:
+def test_discarding_deletes_only_what_it_names(files: DataDirectory, job: Job) -> None:
     own = files.job(job.id)
     for name in ("work", "output-2", "files", "inputs"):
         (own / name).mkdir(parents=True)
@@ -201,5 +203,5 @@ def test_only_directories_of_jobs_count_as_jobs(files: DataDirectory, job: Job) 
         ("odd.zzzzz", "application/octet-stream"),
     ],
 )
-def test_a_type_is_told_by_the_name(name: str, content_type: str) -> None:
+def test_the_media_type_comes_from_the_name(name: str, content_type: str) -> None:
     assert content_type_of(name) == content_type

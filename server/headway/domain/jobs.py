@@ -206,6 +206,26 @@ class NewJob(NamedTuple):
     retry_of: str | None = None
     webhook: Webhook | None = None
 
+    @classmethod
+    def repeating(cls, job: Job, id: str, created_at: datetime, input_json: str) -> Self:
+        """A retry of `job`: a new job with the same owner, input and options, due now."""
+        return cls(
+            id=id,
+            owner=job.owner,
+            type=job.type,
+            input_json=input_json,
+            created_at=created_at,
+            run_at=created_at,
+            retain_s=job.retain_s,
+            label=job.label,
+            priority=job.priority,
+            max_attempts=job.max_attempts,
+            timeout_s=job.timeout_s,
+            uploads=job.uploads,
+            retry_of=job.id,
+            webhook=job.webhook,
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class Documents:

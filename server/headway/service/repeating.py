@@ -5,7 +5,7 @@ from functools import partial
 from ..clock import utc_now
 from ..domain.access import Caller
 from ..domain.ids import JobIds
-from ..domain.jobs import Job, NewJob, Status
+from ..domain.jobs import NewJob, Status
 from ..errors import JobStateError
 from ..ports.files import Uploads
 from .accepting import Accepted, Accepting, Prepared
@@ -49,26 +49,7 @@ class Repeating:
         job_type = self._admission.job_type(job.type)
         self._admission.check_space(0, FREE_SPACE_MAX_AGE_S)
         documents = await self._reading.documents(job)
-        new = self._new_job(job, documents.input_json)
+        new = NewJob.repeating(job, *self._ids.new(utc_now()), documents.input_json)
         return Prepared(
             new, job_type.max_queued, partial(self._files.link_inputs, job, new.id) if job.uploads else None
-        )
-
-    def _new_job(self, job: Job, input_json: str) -> NewJob:
-        job_id, created_at = self._ids.new(utc_now())
-        return NewJob(
-            id=job_id,
-            owner=job.owner,
-            type=job.type,
-            input_json=input_json,
-            created_at=created_at,
-            run_at=created_at,
-            retain_s=job.retain_s,
-            label=job.label,
-            priority=job.priority,
-            max_attempts=job.max_attempts,
-            timeout_s=job.timeout_s,
-            uploads=job.uploads,
-            retry_of=job.id,
-            webhook=job.webhook,
         )
