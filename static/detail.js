@@ -131,7 +131,7 @@ export class DetailView {
     if (status === 401) return noteStatus(status);
     const held = this.store.get(this.#id);
     if (status === 404 && !held) {
-      const why = "It may have expired or been deleted, or the address is wrong.";
+      const why = "It may have expired or been deleted, or the URL is wrong.";
       return this.#showMissing("Job not found", why);
     }
     if (status === 404 || status === 410) return this.store.remove(this.#id);

@@ -152,7 +152,7 @@ function endLine(job) {
   const parts = [amount(job)];
   if (job.startedAt && job.completedAt) {
     const seconds = (Date.parse(job.completedAt) - Date.parse(job.startedAt)) / 1000;
-    parts.push(job.status === "completed" ? `took ${duration(seconds)}` : `after ${duration(seconds)}`);
+    parts.push(job.status === "completed" ? `took ${duration(seconds)}` : `${job.status} after ${duration(seconds)}`);
   }
   return parts.filter(Boolean).join(" · ");
 }

@@ -1,4 +1,4 @@
-"""The benchmarks themselves, tiny: that they run, and that they count what clients received."""
+"""The benchmarks in miniature: they run, and they count what clients receive."""
 
 import socket
 import subprocess
@@ -12,32 +12,32 @@ from tests.benchmarks.comparing import checkout, plays
 from tests.benchmarks.comparing.comparison import in_turn
 from tests.benchmarks.comparing.plays import Played
 from tests.benchmarks.report import Play, Table, summary
-from tests.benchmarks.sides import Pace
-from tests.benchmarks.stream import run_many_jobs, run_one_job
-from tests.benchmarks.watchers import Order, Watchers
+from tests.benchmarks.streams.sides import Pace
+from tests.benchmarks.streams.stream import run_many_jobs, run_one_job
+from tests.benchmarks.streams.watchers import Instructions, Watchers
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 FRAME = b'data: {"message":"00000000000000000001"}\n\n'
 OURS = Play(1, frozenset({"headway", "aiohttp"}))
 
 
-def test_frames_are_counted_wherever_the_reads_cut_them() -> None:
-    said = b": connected\n\n" + 3 * FRAME + b": keep-alive\n\n"
+def test_frames_are_counted_however_reads_split_them() -> None:
+    sent = b": connected\n\n" + 3 * FRAME + b": keep-alive\n\n"
     with socket.create_server(("127.0.0.1", 0)) as listening:
         port = listening.getsockname()[1]
-        watchers = Watchers(Order(part="listening", port=port, paths=["/"], watchers=1, seconds=0, pids=[]))
+        watchers = Watchers(Instructions(part="listening", port=port, paths=["/"], watchers=1, seconds=0, pids=[]))
         opening = threading.Thread(target=watchers.open)
         opening.start()
         connection, _ = listening.accept()
         with connection:
             connection.sendall(HEAD)
             opening.join()
-            for number, cut in enumerate(range(1, len(said)), 1):
-                for part in (said[:cut], said[cut:]):
+            for number, cut in enumerate(range(1, len(sent)), 1):
+                for part in (sent[:cut], sent[cut:]):
                     connection.sendall(part)
                     while not watchers.read(1.0):
                         pass
-                assert watchers.counted.frames == 3 * number, said[:cut]
+                assert watchers.counted.frames == 3 * number, sent[:cut]
             watchers.close()
 
 
@@ -69,7 +69,7 @@ def test_a_target_is_met_missed_or_not_measured() -> None:
 
 
 @pytest.mark.parametrize("name", plays.BENCHMARKS)
-def test_what_is_compared_is_measured(name: str, tmp_path: Path) -> None:
+def test_each_benchmark_of_a_comparison_measures_a_rate(name: str, tmp_path: Path) -> None:
     played = plays.BENCHMARKS[name].play(checkout.root(), 0.2, tmp_path)
     assert played.per_second > 0
     assert played.cpu_us_each > 0

@@ -1,1 +1,1 @@
-"""Measurements, as ratios within one run: `python -m tests.benchmarks NAME`. Never part of the tests."""
+"""Benchmarks, as ratios within one run: `python -m tests.benchmarks NAME`. Not part of the tests."""

@@ -13,9 +13,11 @@ import json
 import sys
 from collections.abc import Callable, Sequence
 
-from . import against_bare, busy, carried, context, foreign, growth, idle, stream, watched
+from . import busy, context, foreign, growth, watched
 from .comparing import checkout, comparison, plays
 from .report import Play, Table, summary
+from .streams import idle, stream
+from .throughput import against_bare, carried
 
 BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
     "context": [context.run],

@@ -1,4 +1,4 @@
-"""Job types that measure themselves."""
+"""Job types for benchmarks, some of which measure themselves."""
 
 import asyncio
 import io
@@ -9,10 +9,10 @@ from headway import BlockingContext, Context, job
 from pydantic import BaseModel
 from tqdm import tqdm
 
-from tests.benchmarks.producing import by_the_clock, on_demand, stamp
+from tests.benchmarks.streams.producing import by_the_clock, on_demand, stamp
 
 FRAMES = 1_000_000
-"""The total that the publishing handlers name: out of reach, so that no frame is the last."""
+"""The total of the publishing handlers: out of reach, so that no frame is the last."""
 
 
 class Calls(BaseModel):
@@ -86,7 +86,7 @@ async def time_async(ctx: Context, input: Calls) -> Measured:
 
 @job("spin")
 def spin(ctx: BlockingContext, input: Spin) -> int:
-    """Keeps a core busy until it has used so much processor time, or is cancelled."""
+    """Keeps a core busy until it has used this much CPU time, or is cancelled."""
     rounds = 0
     end = time.process_time() + input.cpu_s
     while time.process_time() < end:
@@ -103,13 +103,13 @@ class Wait(BaseModel):
 
 @job("one-slot", concurrency=1)
 async def one_slot(ctx: Context, input: Wait) -> None:
-    """Holds the type's only slot for a while."""
+    """Occupies the type's only slot for a while."""
     await asyncio.sleep(input.seconds)
 
 
 @job("noop")
 async def noop(ctx: Context) -> None:
-    """Nothing at all."""
+    """Does nothing."""
 
 
 class Control(BaseModel):
@@ -121,22 +121,22 @@ class Pace(Control):
     per_second: float
 
 
-@job("say-once")
-async def say_once(ctx: Context) -> None:
-    """Publishes one frame and waits."""
+@job("report-once")
+async def report_once(ctx: Context) -> None:
+    """Publishes one frame and waits for ever."""
     ctx.progress(done=1, total=FRAMES, unit="frames", message=stamp())
     await asyncio.Event().wait()
 
 
 @job("publish-on-demand")
 async def publish_on_demand(ctx: Context, input: Control) -> None:
-    """One job that many watch: an update for each byte that the load generator sends."""
+    """One job with many watchers: an update for each byte that the load generator sends."""
     async for number in on_demand(input.port):
         ctx.progress(done=number, total=FRAMES, unit="frames", message=stamp())
 
 
 @job("publish-by-the-clock")
 async def publish_by_the_clock(ctx: Context, input: Pace) -> None:
-    """One of many jobs: updates at a steady pace, once the load generator lets it begin."""
+    """One of many jobs: updates at a steady rate, once the load generator lets it begin."""
     async for number in by_the_clock(input.port, input.updates, input.per_second):
         ctx.progress(done=number, total=FRAMES, unit="frames", message=stamp())

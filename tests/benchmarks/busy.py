@@ -1,8 +1,8 @@
-"""Poll latency while one CPU-bound `def` job a core runs, against the same server idle.
+"""Poll latency while one CPU-bound `def` job per core runs, against the same server when idle.
 
-Idle and busy take turns, so that a machine that slows down slows both. One client polls a finished job over
-one kept connection, at a steady pace rather than as fast as it can: that is what pollers do, and it leaves the
-cores to the jobs.
+Idle and busy alternate, so that a machine that slows down slows both. One client polls a finished job over one
+persistent connection at a steady rate instead of as fast as it can, as real clients do, which leaves the cores to the
+jobs.
 """
 
 import http.client
@@ -27,9 +27,9 @@ def run(play: Play) -> Table:
     idle: list[list[float]] = []
     busy: list[list[float]] = []
     with ServerProcess(":memory:", "--jobs", str(JOBS)) as server:
-        job_id = server.submit("weather", {"city": "Rome"})
+        job_id = server.submit("noop")
         server.wait_for(job_id)
-        _latencies(server, job_id)  # warm
+        _latencies(server, job_id)  # warm-up
         for _ in range(play.rounds):
             idle.append(_latencies(server, job_id))
             spinning = [server.submit("spin", {"cpu_s": 600}) for _ in range(cores)]
@@ -46,7 +46,7 @@ def run(play: Play) -> Table:
 
 
 def _latencies(server: ServerProcess, job_id: str) -> list[float]:
-    """Milliseconds from request to answer, for each poll."""
+    """Milliseconds from request to response, for each poll."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     measured = []
     for _ in range(POLLS):

@@ -1,4 +1,4 @@
-"""What the 404 of another owner's job tells by its time: against that of an unknown job, by turns on one connection."""
+"""The time of a 404 for another owner's job against one for an unknown job, alternately on one connection."""
 
 import http.client
 import itertools
@@ -24,7 +24,7 @@ ASKED = (
 
 
 def run(play: Play) -> Table:
-    """One owner asks for jobs of another, which the server holds in memory, and for ids that differ in a digit."""
+    """One owner requests jobs of another, which the server holds in memory, and ids that differ in some digits."""
     pairs = PAIRS * play.rounds
     table = Table(f"404 of a foreign job against an unknown one: microseconds, {pairs:,} pairs of requests each")
     with tempfile.TemporaryDirectory() as folder:
@@ -44,7 +44,7 @@ def run(play: Play) -> Table:
 def _ask(
     server: ServerProcess, key: str, method: str, suffix: str, foreign: list[str], pairs: int
 ) -> dict[str, list[float]]:
-    """Microseconds from the request to the whole answer."""
+    """Microseconds from the request to the complete response."""
     took_us: defaultdict[str, list[float]] = defaultdict(list)
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     for _, job_id in zip(range(pairs), itertools.cycle(foreign), strict=False):

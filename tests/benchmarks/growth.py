@@ -1,7 +1,7 @@
-"""What a million finished jobs in the file cost: submit, poll and list latency against a small file, and start-up.
+"""The cost of a million finished jobs: submit, poll and list latency against a small file, and start-up time.
 
-The small file holds just so many that every list fills a page: else the ratio would be that of their lengths.
-The jobs are written straight into the files, in the schema's terms. Full and small take turns in one run.
+The small file holds just enough jobs for every list to fill a page; otherwise the ratio would be that of the lengths.
+The jobs are inserted directly into the files. Large and small alternate in one run.
 """
 
 import http.client
@@ -59,13 +59,13 @@ def run(play: Play) -> Table:
             table.add(request=name, full_ms=median(with_all), few_ms=median(with_none), full_by_few=median(ratios))
         table.add(request="start-up, s", full_ms=started_s[0], few_ms=few_started_s[0])
     most = max(row["full_by_few"] for row in table.rows if "full_by_few" in row)
-    table.expect("growth: latency with all the jobs by that with few, the worst request", most, at_most=1.2)
-    table.expect("growth: start-up with all the jobs, s", started_s[0], at_most=1.5)
+    table.expect("growth: latency with all jobs by that with few, the worst request", most, at_most=1.2)
+    table.expect("growth: start-up with all jobs, s", started_s[0], at_most=1.5)
     return table
 
 
 def _requests() -> dict[str, str]:
-    """The requests by name; a path that begins with `POST ` is a submission."""
+    """The requests by name; a path with the prefix `POST ` is a submission."""
     yesterday = (datetime.now(UTC) - timedelta(days=1)).strftime("%Y-%m-%dT%H:%M:%SZ")
     filters = {
         "list": "",
@@ -96,7 +96,7 @@ def _latency_ms(server: ServerProcess, path: str) -> float:
 
 
 def _fill(folder: Path, jobs: int) -> None:
-    """A record with so many jobs that ended over the last thirty days."""
+    """Create a file with this many jobs, which ended during the last thirty days."""
     with ServerProcess(folder) as server:
         assert server.stop() == 0
     ids = JobIds()

@@ -1,4 +1,4 @@
-"""The processes of a benchmark: each on its core, and what it costs in time and memory."""
+"""The processes of a benchmark: each on its core, and their CPU time and memory."""
 
 import os
 import resource
@@ -12,7 +12,7 @@ LOAD_CORE = (os.cpu_count() or 1) - 1
 
 @contextmanager
 def on_core(core: int) -> Iterator[None]:
-    """What is started meanwhile stays on this core, with all that it starts."""
+    """Processes started in this context run on this core, their children included."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {core})
     try:
@@ -22,10 +22,10 @@ def on_core(core: int) -> Iterator[None]:
 
 
 def cpu_s(pids: Iterable[int]) -> float:
-    """Processor time that these processes have used, whatever for.
+    """The CPU time that these processes have used.
 
-    By the scheduler's count (Linux, `schedstat`): `utime` and `stime` leave out what the kernel's network code does
-    in interrupts on the sender's account, on loopback a third of the work.
+    As counted by the scheduler (Linux, `schedstat`): `utime` and `stime` exclude what the kernel's network code does
+    in interrupts while the sender runs, which is a third of the work on loopback.
     """
     ns = 0
     for pid in pids:
@@ -35,7 +35,7 @@ def cpu_s(pids: Iterable[int]) -> float:
 
 
 def resident_kib(pids: Iterable[int]) -> int:
-    """What these processes hold in memory; a page that several share counts in part for each (PSS)."""
+    """The memory of these processes; a page shared by several counts in part for each (PSS)."""
     kib = 0
     for pid in pids:
         for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
@@ -45,6 +45,6 @@ def resident_kib(pids: Iterable[int]) -> int:
 
 
 def raise_file_limit() -> None:
-    """Ten thousand sockets need as many descriptors; the processes that are started from here inherit it."""
+    """Raise the limit of open files, for ten thousand sockets; processes started from here inherit it."""
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))

@@ -1,4 +1,4 @@
-"""What a benchmark is asked, and what it answers."""
+"""The parameters of a benchmark, and its results as tables."""
 
 from dataclasses import dataclass, field
 from statistics import median
@@ -7,7 +7,7 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Play:
-    """How to play: the rounds of which medians are taken, and which sides (none named: all)."""
+    """How to run: the number of rounds whose medians are taken, and which sides (if empty, all)."""
 
     rounds: int
     sides: frozenset[str] = frozenset()
@@ -15,7 +15,7 @@ class Play:
 
 @dataclass(frozen=True)
 class Target:
-    """A limit that a figure has to keep; `value` is `None` if it could not be measured here."""
+    """A limit for a figure; `value` is `None` if it could not be measured here."""
 
     name: str
     value: float | None
@@ -24,7 +24,7 @@ class Target:
 
     @property
     def met(self) -> bool | None:
-        """Whether it is kept, `None` if that is not known."""
+        """Whether the limit is met; `None` if that is unknown."""
         if self.value is None:
             return None
         return (self.at_least is None or self.value >= self.at_least) and (
@@ -39,7 +39,7 @@ class Target:
 
 @dataclass
 class Table:
-    """Named rows of figures under one title, notes on what could not be played, and the targets."""
+    """Named rows of figures with a title, notes on what could not run, and the targets."""
 
     title: str
     rows: list[dict[str, Any]] = field(default_factory=list)
@@ -52,7 +52,7 @@ class Table:
     def expect(
         self, name: str, value: float | None, *, at_least: float | None = None, at_most: float | None = None
     ) -> None:
-        """Hold a figure against its target."""
+        """Compare a figure with its target."""
         self.targets.append(Target(name, value, at_least, at_most))
 
     def text(self) -> str:
@@ -71,7 +71,7 @@ class Table:
 
 
 def summary(tables: list[Table]) -> Table:
-    """The targets of all tables in one."""
+    """The targets of all tables in one table."""
     return Table("Targets", rows=[target.row() for table in tables for target in table.targets])
 
 
@@ -88,13 +88,13 @@ def _cell(value: Any) -> str:
 
 
 def percentile(values: list[float], share: float) -> float:
-    """The smallest value that `share` of the values do not exceed."""
+    """The smallest value that at least `share` of the values do not exceed."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
 
 
 def median_of(found: list[dict[str, Any]], figure: str) -> float | None:
-    """The median of one figure over the rounds; `None` where a round has none."""
+    """The median of one figure over the rounds; `None` if a round has none."""
     values = [one[figure] for one in found]
     return None if not values or None in values else median(map(float, values))
 

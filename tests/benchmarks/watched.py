@@ -1,4 +1,4 @@
-"""How long a `csv-report` of 300,000 rows takes while somebody watches its stream, against nobody watching."""
+"""How long a `csv-report` of 300,000 rows takes with a watcher of its stream, against none."""
 
 import csv
 import io
@@ -21,7 +21,7 @@ def run(play: Play) -> Table:
     watched: list[float] = []
     frames = 0
     with ServerProcess(":memory:") as server:
-        _run_time(server, content, watch=False)  # warm
+        _run_time(server, content, watch=False)  # warm-up
         for _ in range(play.rounds):
             unwatched.append(_run_time(server, content, watch=False)[0])
             seconds, frames = _run_time(server, content, watch=True)
@@ -34,7 +34,7 @@ def run(play: Play) -> Table:
 
 
 def _run_time(server: ServerProcess, content: bytes, *, watch: bool) -> tuple[float, int]:
-    """Seconds from start to completion by the server's own instants, and how many frames were read."""
+    """Seconds from start to completion by the server's clock, and how many frames were read."""
     job_id = server.upload("csv-report", {"file": content})
     frames: list[Any] = []
     reader = threading.Thread(target=lambda: frames.extend(server.states(job_id)))

@@ -43,7 +43,7 @@ def page(chromium: Browser, module_server: PageServer) -> Iterator[Page]:
         ({"status": "completed", "done": 5, "total": 5, "unit": "rows", "startedAt": NOW,
           "completedAt": "2026-03-01T12:01:05.000Z"}, "5 rows · took 1 min 5 s"),
         ({"status": "failed", "done": 2, "total": 5, "startedAt": NOW, "completedAt": "2026-03-01T12:00:02.500Z"},
-         "2/5 · after 2.5 s"),
+         "2/5 · failed after 2.5 s"),
     ],
 )  # fmt: skip
 def test_the_line_below_a_bar_describes_the_progress(page: Page, changes: dict[str, Any], line: str) -> None:

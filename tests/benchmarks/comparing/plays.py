@@ -5,10 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from ..asking import Asked, Request, has_wrk, load, wrk
 from ..processes import cpu_s
-from ..sides import control_socket, watched
-from ..watchers import Order
+from ..streams.sides import control_socket, watched
+from ..streams.watchers import Instructions
+from ..throughput.asking import Asked, Request, has_wrk, load, wrk
 from .server import PAUSE_S, TIME_LIMIT_S, Server, serving
 
 JSON = {"Content-Type": "application/json"}
@@ -71,7 +71,7 @@ def stream(tree: Path, seconds: float, _disk: Path) -> Played:
         job_id = server.submit("compare-publish", {"port": port})
         server.wait_for(job_id, "running")
         received = watched(
-            Order(
+            Instructions(
                 part="paced", port=server.port, paths=[f"/jobs/{job_id}/progress"], watchers=WATCHERS,
                 seconds=seconds, pids=[server.pid], control=descriptor, warm_s=WARM_S, sample_every=20,
             )

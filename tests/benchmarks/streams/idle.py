@@ -1,17 +1,17 @@
-"""Ten thousand streams on which nothing happens but heartbeats: what each keeps resident, and what they cost.
+"""Ten thousand streams with nothing but heartbeats: the memory of each, and the CPU time of all.
 
-The streams are opened and left alone for two heartbeats and a half; the load generator counts what each of them
-received. Memory is the difference between the server with all streams (the most of the beginning and the end) and
-the same server before. nginx pings as Headway does, the Python peers by their own timers; bare aiohttp has none.
+The streams are opened and left idle for two and a half heartbeats; the load generator counts what each receives.
+Memory is the difference between the server with all streams (the larger of beginning and end) and the same server
+before. nginx pings as Headway does, the Python peers by their own timers; bare aiohttp sends none.
 """
 
 from typing import Any
 
-from .processes import resident_kib
+from ..processes import resident_kib
+from ..report import Play, Table, median_of, median_ratio
 from .producing import HEARTBEAT_S
-from .report import Play, Table, median_of, median_ratio
 from .sides import Side, playing, watched
-from .watchers import Order
+from .watchers import Instructions
 
 STREAMS = 10_000
 BEATS = 2.5
@@ -40,7 +40,7 @@ def _idle(side: Side, streams: int, seconds: float) -> dict[str, Any]:
     with side.quiet() as serving:
         before_kib = resident_kib(serving.pids)
         received = watched(
-            Order(
+            Instructions(
                 part="listening", port=serving.port, paths=serving.paths, watchers=streams, seconds=seconds,
                 pids=serving.pids,
             )

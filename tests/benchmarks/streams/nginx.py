@@ -14,7 +14,7 @@ from pathlib import Path
 
 from tests.support.process import PATIENCE_S, descendants
 
-from .processes import SERVER_CORE, on_core
+from ..processes import SERVER_CORE, on_core
 from .producing import HEARTBEAT_S, HOST
 
 CONFIGURATION = """
@@ -56,11 +56,11 @@ FILES = 20_000
 
 
 def missing() -> str | None:
-    """What is not installed, and how to get it."""
+    """What is not installed, and how to install it."""
     if shutil.which("nginx") is None:
         return "nginx is not installed: apt-get install nginx libnginx-mod-nchan"
     if not (_modules() / "ngx_nchan_module.so").exists():
-        return "nginx is there without nchan: apt-get install libnginx-mod-nchan"
+        return "nginx is installed without nchan: apt-get install libnginx-mod-nchan"
     return None
 
 
@@ -89,14 +89,14 @@ def _modules() -> Path:
 
 def _configured(folder: str, port: int) -> str:
     path = Path(folder) / "nginx.conf"
-    user = "user root;" if os.getuid() == 0 else ""  # else the worker could not reach the folder
+    user = "user root;" if os.getuid() == 0 else ""  # otherwise the worker cannot access the folder
     values = {"modules": _modules(), "folder": folder, "port": port, "user": user, "files": FILES}
     path.write_text(CONFIGURATION.format(host=HOST, heartbeat_s=HEARTBEAT_S, **values))
     return str(path)
 
 
 def _wait(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    """Until it answers anything."""
+    """Wait until it answers."""
     end_s = time.monotonic() + PATIENCE_S
     while time.monotonic() < end_s:
         assert process.poll() is None, log.read_text()

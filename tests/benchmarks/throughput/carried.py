@@ -1,9 +1,9 @@
-"""No-op jobs carried from POST to completed, a second: against what a bare handler answers at all, and against SAQ.
+"""No-op jobs from POST to completed, a second: against the requests a second of a bare handler, and against SAQ.
 
-Each side takes submissions for so long from as many senders, and the clock stops when the last job is done. Headway
-has its one process on the server's core and its record on a real disk, each 202 durable. SAQ has its worker on the
-server's core and its client on the load's, and Redis wherever there is room, with the persistence that it comes
-with, and once more with a sync before each answer, which is what Headway promises.
+Each side accepts submissions for the same time from equally many senders, and the clock stops when the last job is
+done. Headway has its process on the server's core and its data on a real disk, and each 202 is durable. SAQ has its
+worker on the server's core and its client on the load's, and Redis on either, with its default persistence, and once
+more with a sync before each response, which is what Headway promises.
 """
 
 import importlib.util
@@ -22,10 +22,10 @@ from typing import Any
 
 from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually
 
+from ..processes import LOAD_CORE, SERVER_CORE, on_core
+from ..report import Play, Table, median_of, median_ratio
+from ..streams.sides import headway
 from .asking import CONNECTIONS, Asked, Request, bare, load
-from .processes import LOAD_CORE, SERVER_CORE, on_core
-from .report import Play, Table, median_of, median_ratio
-from .sides import headway
 
 SECONDS = 3.0
 RUNNING = 64
@@ -35,14 +35,14 @@ DURABLE = ("--appendonly", "yes", "--appendfsync", "always")
 
 @dataclass(frozen=True)
 class Saq:
-    """One way to set SAQ and Redis up."""
+    """A configuration of SAQ and Redis."""
 
     name: str
     concurrency: int
     redis: tuple[str, ...] = ()
 
 
-SAQS = (Saq("SAQ as it comes", 10), Saq("SAQ, tuned", 100), Saq("SAQ, tuned, durable", 100, DURABLE))
+SAQS = (Saq("SAQ by default", 10), Saq("SAQ, tuned", 100), Saq("SAQ, tuned, durable", 100, DURABLE))
 
 
 def run(play: Play, seconds: float = SECONDS) -> Table:
@@ -112,18 +112,18 @@ def _saq(saq: Saq, seconds: float) -> dict[str, Any]:
         finally:
             worker.send_signal(signal.SIGTERM)
             done = int(worker.communicate(timeout=PATIENCE_S)[0])
-    assert done >= sent["jobs"], (done, sent)  # under load it has been seen to run a few twice
+    assert done >= sent["jobs"], (done, sent)  # under load it may run a few twice
     return {"per_second": sent["jobs"] / sent["seconds"]}
 
 
 def _saq_process(*arguments: object) -> "subprocess.Popen[str]":
-    command = [sys.executable, "-m", "tests.benchmarks.saq_queue", *map(str, arguments)]
+    command = [sys.executable, "-m", "tests.benchmarks.throughput.saq_queue", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True)
 
 
 @contextmanager
 def _redis(arguments: tuple[str, ...]) -> Iterator[int]:
-    """A Redis of its own on a real disk, with its own defaults and these arguments; its port."""
+    """A Redis with its data on a real disk, its defaults and these arguments; its port."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port: int = free.getsockname()[1]
     with tempfile.TemporaryDirectory(dir=ROOT) as folder:

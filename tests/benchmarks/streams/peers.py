@@ -1,14 +1,14 @@
-"""The Python peers: what somebody would write with aiohttp, aiohttp-sse or sse-starlette, one process each.
+"""The Python peers: typical servers with aiohttp, aiohttp-sse and sse-starlette, one process each.
 
-`python -m tests.benchmarks.peers KIND` takes `{"head": …, "tail": …, "control": …}` (a frame's data around its stamp,
-and the load generator's port, 0 if nothing is to be published) as JSON on standard input and prints its port. All
-of them serve
+`python -m tests.benchmarks.streams.peers KIND` takes `{"head": …, "tail": …, "control": …}` (a frame's data around its
+stamp, and the load generator's port, 0 if nothing is to be published) as JSON on standard input and prints its port.
+All of them serve
 
-- `GET /watch`: a stream of the one source that all watch; it publishes on demand;
+- `GET /watch`: a stream of one source for all watchers, which publishes on demand;
 - `GET /own?updates=&per_second=`: a stream with a source of its own, which publishes by the clock.
 
-The frame is encoded as the library's users do it: once where the library lets them (bare aiohttp), by the library
-for each watcher where it takes text.
+Frames are encoded as the library's users do it: once if the library allows that (bare aiohttp), and by the library for
+each watcher if it takes text.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ class Frames:
         self._feeding: asyncio.Task[None] | None = None
 
     def feed(self, publish: Publish) -> None:
-        """Publish on demand, from the first watcher on; with nobody to demand anything, be quiet."""
+        """Publish on demand, from the first watcher on; without a control connection, publish nothing."""
         if not self._control:
             return
         self._feeding = self._feeding or asyncio.create_task(self._feed(publish))
@@ -44,7 +44,7 @@ class Frames:
             await publish(self._next())
 
     async def own(self, query: Mapping[str, str]) -> AsyncIterator[str]:
-        """The frames of a source that one watcher has to itself."""
+        """The frames of a source with one watcher."""
         async for _ in by_the_clock(self._control, int(query["updates"]), float(query["per_second"])):
             yield self._next()
 
@@ -53,7 +53,7 @@ class Frames:
 
 
 async def serve_aiohttp(frames: Frames) -> None:
-    """`StreamResponse.write` for each watcher, of bytes that are encoded once."""
+    """`StreamResponse.write` for each watcher, with bytes that are encoded once."""
     from aiohttp import web  # noqa: PLC0415 - each process needs one library
 
     watching: list[web.StreamResponse] = []
@@ -84,7 +84,7 @@ async def serve_aiohttp(frames: Frames) -> None:
 
 
 async def serve_aiohttp_sse(frames: Frames) -> None:
-    """aiohttp-sse's `send` in a loop; its own ping is the heartbeat."""
+    """`send` of aiohttp-sse in a loop; its ping is the heartbeat."""
     from aiohttp import web  # noqa: PLC0415
     from aiohttp_sse import EventSourceResponse, sse_response  # noqa: PLC0415
 
@@ -125,7 +125,7 @@ async def _serve_app(watch: Any, own: Any) -> None:
 
 
 async def serve_sse_starlette(frames: Frames, http: str = "h11") -> None:
-    """A queue for each watcher, as its examples have it, on uvicorn: with what comes with it (h11, asyncio's loop)."""
+    """A queue for each watcher, as in its examples, on uvicorn with its defaults (h11, asyncio's loop)."""
     import socket  # noqa: PLC0415
 
     import uvicorn  # noqa: PLC0415
@@ -167,7 +167,7 @@ async def serve_sse_starlette(frames: Frames, http: str = "h11") -> None:
 
 
 async def serve_sse_starlette_tuned(frames: Frames) -> None:
-    """The same with httptools and uvloop, which uvicorn takes if they are installed."""
+    """The same with httptools and uvloop, which uvicorn uses if they are installed."""
     await serve_sse_starlette(frames, "httptools")
 
 
@@ -177,17 +177,17 @@ SERVE = dict(
 WITH_ASYNCIO = {"sse-starlette"}
 
 
-async def serve(kind: str, order: dict[str, Any]) -> None:
-    await SERVE[kind](Frames(**order))
+async def serve(kind: str, frames: dict[str, Any]) -> None:
+    await SERVE[kind](Frames(**frames))
 
 
 def main() -> None:
     kind = sys.argv[1]
-    order = json.load(sys.stdin)
-    import uvloop  # noqa: PLC0415 - the same loop for all, Headway included, but who comes without it
+    frames = json.load(sys.stdin)
+    import uvloop  # noqa: PLC0415 - the same loop for all, Headway included, except for those without it by default
 
     with asyncio.Runner(loop_factory=None if kind in WITH_ASYNCIO else uvloop.new_event_loop) as runner:
-        runner.run(serve(kind, order))
+        runner.run(serve(kind, frames))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""The producers' side of a stream benchmark: when to publish, and the instant that a frame carries.
+"""The producers of a stream benchmark: when to publish, and the timestamp that a frame carries.
 
-Headway's handlers and the Python peers use the same two paces. Both begin with the load generator's control
-connection, so that nothing is published before all watchers are there.
+Headway's handlers and the Python peers use the same two rhythms. Both wait for the load generator's control
+connection, so that nothing is published before all watchers are connected.
 """
 
 import asyncio
@@ -11,19 +11,19 @@ from collections.abc import AsyncIterator
 
 HOST = "127.0.0.1"
 HEARTBEAT_S = 12.0
-"""Headway's own, for those peers that have one."""
+"""Headway's default, for the peers that have one."""
 STAMP_DIGITS = 20
 
 _begun: dict[int, asyncio.Task[None]] = {}
 
 
 def stamp() -> str:
-    """The instant of the call, for a frame to carry: the system's monotonic clock in ns, in as many digits always."""
+    """The current time for a frame to carry: the system's monotonic clock in ns, with a fixed number of digits."""
     return f"{time.monotonic_ns():0{STAMP_DIGITS}d}"
 
 
 async def on_demand(port: int) -> AsyncIterator[int]:
-    """A number for each byte that the control connection brings: as fast as the watchers take frames."""
+    """A number for each byte from the control connection: as fast as the watchers receive frames."""
     reader, writer = await asyncio.open_connection(HOST, port)
     number = 0
     while await reader.read(1):
@@ -33,7 +33,7 @@ async def on_demand(port: int) -> AsyncIterator[int]:
 
 
 async def by_the_clock(port: int, updates: int, per_second: float) -> AsyncIterator[int]:
-    """So many numbers at this pace, from a moment of its own within the first interval; then it waits for ever."""
+    """Numbers at this rate, from a random moment within the first interval; after `updates` it waits for ever."""
     if port not in _begun:
         _begun[port] = asyncio.create_task(_begin(port))
     await asyncio.shield(_begun[port])
@@ -46,6 +46,6 @@ async def by_the_clock(port: int, updates: int, per_second: float) -> AsyncItera
 
 
 async def _begin(port: int) -> None:
-    """One control connection for all producers of a process; its first byte lets them begin."""
+    """Wait for the first byte of the control connection that all producers of a process share."""
     async for _ in on_demand(port):
         return

@@ -1,7 +1,7 @@
-"""The peer to be measured against: an aiohttp handler that does nothing but give one answer.
+"""The peer of a comparison: an aiohttp handler that only sends one response.
 
-`python -m tests.benchmarks.bare` takes `{"status": …, "headers": {…}, "body": …}` as JSON on standard input and prints
-its port. A POST's body is read and parsed as JSON, a GET is answered at once.
+`python -m tests.benchmarks.throughput.bare` takes `{"status": …, "headers": {…}, "body": …}` as JSON on standard
+input and prints its port. A POST's body is read and parsed as JSON; a GET is answered immediately.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""Requests a second: the bare peer, and the load generators that ask it and Headway in turn."""
+"""Requests a second: the bare peer, and the load generators that are run against it and Headway in turn."""
 
 import json
 import re
@@ -12,17 +12,17 @@ from typing import Any
 
 from tests.support.process import ROOT, Reply
 
-from .processes import LOAD_CORE, SERVER_CORE, cpu_s, on_core
+from ..processes import LOAD_CORE, SERVER_CORE, cpu_s, on_core
 
 CONNECTIONS = 64
 SECONDS = 3
 OF_ITS_OWN = {"content-length", "date"}
-"""Headers that a server makes itself; all others the bare peer takes over."""
+"""Headers that a server generates itself; the bare peer copies all others."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """What is asked again and again."""
+    """A request that a load generator repeats."""
 
     method: str
     path: str
@@ -39,7 +39,7 @@ class Request:
 
 @dataclass(frozen=True)
 class Asked:
-    """A server that is up: its port and process."""
+    """A running server: its port and process."""
 
     port: int
     pid: int
@@ -47,11 +47,11 @@ class Asked:
 
 @contextmanager
 def bare(reply: Reply) -> Iterator[Asked]:
-    """An aiohttp handler that does nothing but give this answer, on the server's core."""
+    """An aiohttp handler that only sends this response, on the server's core."""
     with on_core(SERVER_CORE):
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.bare"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT,
-            text=True,
+            [sys.executable, "-m", "tests.benchmarks.throughput.bare"],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True,
         )  # fmt: skip
     assert process.stdin is not None
     assert process.stdout is not None
@@ -67,11 +67,11 @@ def bare(reply: Reply) -> Iterator[Asked]:
 
 
 def load(asked: Asked, request: Request, *, connections: int = CONNECTIONS, seconds: float = SECONDS) -> dict[str, Any]:
-    """One run of the load generator in Python: answers a second, by status, and latency."""
+    """One run of the load generator in Python: responses a second, counts by status, and latencies."""
     with on_core(LOAD_CORE):
         before_s = cpu_s([asked.pid])
         done = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.load", str(asked.port), str(connections), str(seconds)],
+            [sys.executable, "-m", "tests.benchmarks.throughput.load", str(asked.port), str(connections), str(seconds)],
             input=request.raw(), stdout=subprocess.PIPE, check=True, cwd=ROOT,
         )  # fmt: skip
         used_s = cpu_s([asked.pid]) - before_s
@@ -84,7 +84,7 @@ def has_wrk() -> bool:
 
 
 def wrk(asked: Asked, request: Request, *, connections: int = CONNECTIONS, seconds: int = SECONDS) -> dict[str, Any]:
-    """The same by wrk, which is in C; of statuses it tells only whether some were no success."""
+    """The same by wrk, which is written in C. It only reports whether there were statuses other than 2xx and 3xx."""
     command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "--latency"]
     for name, value in request.headers.items():
         command += ["-H", f"{name}: {value}"]

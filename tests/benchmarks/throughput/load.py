@@ -1,8 +1,8 @@
-"""A load generator as a process of its own: as many requests as a server takes over a few kept connections.
+"""A load generator as a process of its own: as many requests as a server answers over a few persistent connections.
 
-`python -m tests.benchmarks.load PORT CONNECTIONS SECONDS < request` sends the bytes on standard input again and
-again and prints one JSON object. It reads answers by their Content-Length and does as little else as it can, so
-that the server is what is measured.
+`python -m tests.benchmarks.throughput.load PORT CONNECTIONS SECONDS < request` sends the bytes on standard input
+repeatedly and prints one JSON object. It reads responses by their Content-Length and does as little else as possible,
+so that the server is what is measured.
 """
 
 import asyncio
@@ -11,11 +11,11 @@ import sys
 import time
 from typing import Any, cast
 
-from .report import percentile
+from ..report import percentile
 
 
 class Requester(asyncio.Protocol):
-    """One connection: sends, waits for the whole answer, sends again."""
+    """One connection: sends, waits for the complete response, and sends again."""
 
     def __init__(self, request: bytes, statuses: dict[bytes, int], latencies_s: list[float]) -> None:
         self._request = request
@@ -25,7 +25,7 @@ class Requester(asyncio.Protocol):
         self._sent_s = 0.0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        self._transport = cast("asyncio.Transport", transport)  # uvloop's is none by class
+        self._transport = cast("asyncio.Transport", transport)  # uvloop's is not a subclass
         self._send()
 
     def data_received(self, data: bytes) -> None:
@@ -50,7 +50,7 @@ class Requester(asyncio.Protocol):
 
 
 async def run(port: int, connections: int, seconds: float, request: bytes) -> dict[str, Any]:
-    """Send for so long; how many answers of each status came, and how fast."""
+    """Send for this long; how many responses of each status were received, and how fast."""
     loop = asyncio.get_running_loop()
     statuses: dict[bytes, int] = {}
     latencies_s: list[float] = []

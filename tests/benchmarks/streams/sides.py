@@ -1,4 +1,4 @@
-"""Who plays in the benchmarks of streams: Headway and its peers, each on the server's core, serving the same frames."""
+"""The sides of the stream benchmarks: Headway and its peers, each on the server's core, serving the same frames."""
 
 import importlib.util
 import json
@@ -13,12 +13,12 @@ from typing import Any, Protocol
 
 from tests.support.process import ROOT, ServerProcess
 
+from ..processes import LOAD_CORE, SERVER_CORE, on_core, raise_file_limit
+from ..report import Play, Table
 from . import nginx
 from .peers import KINDS
-from .processes import LOAD_CORE, SERVER_CORE, on_core, raise_file_limit
 from .producing import HOST, STAMP_DIGITS
-from .report import Play, Table
-from .watchers import Order
+from .watchers import Instructions
 
 JOBS = ROOT / "tests" / "benchmarks" / "benchmark_jobs.py"
 LIMITS = {"HEADWAY_MAX_STREAMS": "100000", "HEADWAY_MAX_STREAMS_PER_CLIENT": "100000"}
@@ -42,7 +42,7 @@ class Frame:
 
 @dataclass(frozen=True)
 class Pace:
-    """How many frames each of many sources publishes, and how fast."""
+    """How many frames each of many sources publishes, and at which rate."""
 
     sources: int
     updates: int
@@ -51,7 +51,7 @@ class Pace:
 
 @dataclass(frozen=True)
 class Serving:
-    """A side that is up: the paths of its streams, to be watched in turn; `publish` as in `watchers.Order`."""
+    """A running side: the paths of its streams, to be watched in turn; `publish` as in `watchers.Instructions`."""
 
     port: int
     pids: list[int]
@@ -60,45 +60,45 @@ class Serving:
 
 
 class Side(Protocol):
-    """One that can play. `control` is the port that tells its producers when to publish (see `producing`)."""
+    """A server in the comparison. `control` is the port that its producers are triggered by (see `producing`)."""
 
     name: str
 
     def missing(self) -> str | None:
-        """Why it cannot play, if it cannot."""
+        """Why it cannot run, or `None`."""
         ...
 
     def one_source(self, control: int, /) -> AbstractContextManager[Serving]:
-        """One source that all watch, which publishes on demand."""
+        """One source for all watchers, which publishes on demand."""
         ...
 
     def many_sources(self, control: int, pace: Pace, /) -> AbstractContextManager[Serving] | None:
-        """A source for each stream, which publishes by the clock; `None` if this is not its game."""
+        """A source for each stream, which publishes by the clock; `None` if the side does not support this."""
         ...
 
     def quiet(self) -> AbstractContextManager[Serving]:
-        """Streams on which nothing happens but heartbeats."""
+        """Streams with nothing but heartbeats."""
         ...
 
 
 def playing(play: Play, table: Table, frame: Frame | None = None) -> list[Side]:
-    """Those that are asked for and can play, Headway first; the table says why others do not."""
+    """The requested sides that can run, Headway first; the table notes why others do not."""
     frame = frame or Frame()
     wanted: list[Side] = [Headway(), *(PythonPeer(kind, frame) for kind in KINDS), Nchan(frame)]
     if play.sides:
         wanted = [side for side in wanted if side.name in play.sides]
-    table.notes += [f"{side.name} does not play: {why}" for side in wanted if (why := side.missing())]
+    table.notes += [f"{side.name} does not run: {why}" for side in wanted if (why := side.missing())]
     return [side for side in wanted if not side.missing()]
 
 
-def watched(order: Order) -> dict[str, Any]:
-    """One run of the load generator, on its core: what the clients received."""
+def watched(instructions: Instructions) -> dict[str, Any]:
+    """One run of the load generator on its core: what the clients received."""
     raise_file_limit()
     with on_core(LOAD_CORE):
         done = subprocess.run(
-            [sys.executable, "-m", "tests.benchmarks.watchers"],
-            input=json.dumps(asdict(order)), text=True, stdout=subprocess.PIPE, check=True, cwd=ROOT,
-            pass_fds=() if order.control is None else (order.control,),
+            [sys.executable, "-m", "tests.benchmarks.streams.watchers"],
+            input=json.dumps(asdict(instructions)), text=True, stdout=subprocess.PIPE, check=True, cwd=ROOT,
+            pass_fds=() if instructions.control is None else (instructions.control,),
         )  # fmt: skip
     received: dict[str, Any] = json.loads(done.stdout)
     return received
@@ -106,13 +106,13 @@ def watched(order: Order) -> dict[str, Any]:
 
 @contextmanager
 def control_socket() -> Iterator[tuple[int, int]]:
-    """The listening socket where producers and load generator meet (the latter inherits it): descriptor and port."""
+    """The listening socket that connects producers and load generator, which inherits it: descriptor and port."""
     with socket.create_server((HOST, 0)) as listening:
         yield listening.fileno(), listening.getsockname()[1]
 
 
 class Headway:
-    """The real server; frames come from handlers' `ctx.progress`."""
+    """The real server; frames come from `ctx.progress` in handlers."""
 
     name = "headway"
 
@@ -121,7 +121,7 @@ class Headway:
 
     @contextmanager
     def one_source(self, control: int) -> Iterator[Serving]:
-        """The limit of ticks is lifted."""
+        """The tick limit is lifted."""
         with headway(HEADWAY_TICK_S="0") as server:
             job_id = server.submit("publish-on-demand", {"port": control})
             server.wait_for(job_id, "running")
@@ -129,10 +129,10 @@ class Headway:
 
     @contextmanager
     def many_sources(self, control: int, pace: Pace) -> Iterator[Serving]:
-        """Ticks as they are by default."""
+        """With default ticks."""
         with headway(HEADWAY_MAX_RUNNING=str(pace.sources)) as server:
-            order = {"port": control, "updates": pace.updates, "per_second": pace.per_second}
-            job_ids = [server.submit("publish-by-the-clock", order) for _ in range(pace.sources)]
+            fields = {"port": control, "updates": pace.updates, "per_second": pace.per_second}
+            job_ids = [server.submit("publish-by-the-clock", fields) for _ in range(pace.sources)]
             server.wait_for(job_ids[-1], "running")
             yield Serving(server.port, [server.process.pid], [f"/jobs/{job_id}/progress" for job_id in job_ids])
 
@@ -154,13 +154,13 @@ def headway(data_dir: str = ":memory:", **env: str) -> Iterator[ServerProcess]:
 
 
 def frame_of_headway() -> Frame:
-    """A running job's frame as Headway sends it, for the others to send too."""
+    """A running job's frame as Headway sends it, to be sent by the peers too."""
     with headway() as server:
-        for state in server.states(server.submit("say-once")):
+        for state in server.states(server.submit("report-once")):
             if state["message"]:
                 text = json.dumps(state, separators=(",", ":"), ensure_ascii=False)
                 return Frame(*re.split(rf"\d{{{STAMP_DIGITS}}}", text))
-    raise AssertionError("the job said nothing")
+    raise AssertionError("the job reported nothing")
 
 
 class PythonPeer:
@@ -186,7 +186,7 @@ class PythonPeer:
     @contextmanager
     def _serving(self, control: int, path: str) -> Iterator[Serving]:
         raise_file_limit()
-        command = [sys.executable, "-m", "tests.benchmarks.peers", self.name]
+        command = [sys.executable, "-m", "tests.benchmarks.streams.peers", self.name]
         with on_core(SERVER_CORE):
             process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True)
         assert process.stdin is not None
@@ -218,7 +218,7 @@ class Nchan:
             yield Serving(port, pids, ["/watch/job"], {"path": "/publish/job", **asdict(self._frame)})
 
     def many_sources(self, _control: int, _pace: Pace) -> None:
-        """Ten thousand POSTs a second would measure its publishers."""
+        """It would measure the publishers: ten thousand POSTs a second."""
 
     @contextmanager
     def quiet(self) -> Iterator[Serving]:

@@ -1,8 +1,9 @@
-"""The peer of the benchmark of jobs: SAQ on Redis, as processes of their own.
+"""The peer of the jobs benchmark: SAQ on Redis, as processes of their own.
 
-- `python -m tests.benchmarks.saq_queue worker PORT CONCURRENCY` runs jobs until SIGTERM, then prints how many.
-- `python -m tests.benchmarks.saq_queue client PORT SENDERS SECONDS` enqueues for so long, as fast as so many
-  coroutines can, waits until all is done, and prints `{"jobs": …, "seconds": …}`, the wait included.
+- `python -m tests.benchmarks.throughput.saq_queue worker PORT CONCURRENCY` runs jobs until SIGTERM, then prints how
+  many.
+- `python -m tests.benchmarks.throughput.saq_queue client PORT SENDERS SECONDS` enqueues for this long, as fast as that
+  many coroutines can, waits until all jobs are done, and prints `{"jobs": …, "seconds": …}`, the wait included.
 """
 
 import asyncio
@@ -15,9 +16,9 @@ from typing import Any
 
 from saq import Queue, Worker
 
-LOOK_EVERY_S = 0.02
-PATIENCE_S = 120.0
-"""For the last job to be done; if SAQ loses one, this ends the wait for it."""
+POLL_EVERY_S = 0.02
+TIME_LIMIT_S = 120.0
+"""Limits the wait for the last job, in case SAQ loses one."""
 
 
 def queue(port: int, at_once: int) -> Queue:
@@ -31,7 +32,7 @@ async def work(port: int, concurrency: int) -> None:
         nonlocal done
         done += 1
 
-    # SAQ lets 20 operations on Redis at a time unless it is told otherwise.
+    # By default SAQ allows 20 concurrent operations on Redis.
     worker: Worker[Any] = Worker(queue(port, max(20, concurrency)), [("noop", noop)], concurrency=concurrency)
     logging.getLogger("saq").setLevel(logging.ERROR)
     print("ready", flush=True)
@@ -52,9 +53,9 @@ async def enqueue(port: int, senders: int, seconds: float) -> None:
         return sent
 
     sent = sum(await asyncio.gather(*(send() for _ in range(senders))))
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(TIME_LIMIT_S):
         while await jobs.count("incomplete"):  # noqa: ASYNC110 - it is in Redis
-            await asyncio.sleep(LOOK_EVERY_S)
+            await asyncio.sleep(POLL_EVERY_S)
     print(json.dumps({"jobs": sent, "seconds": time.perf_counter() - started_s}), flush=True)
     await jobs.disconnect()
 

@@ -1,0 +1,1 @@
+"""Event streams: Headway against Python libraries and nginx, with the load generator that watches them."""
