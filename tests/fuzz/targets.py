@@ -25,8 +25,8 @@ from headway.domain.urls import check_url
 from headway.errors import HeadwayError, SetupError, UrlRefusedError
 from headway.links import Links
 from headway.service.options import SubmitOptions
-from headway.service.validation import validate
 from headway.settings import Settings
+from headway.validation import validate
 from headway.web.application import MAX_LINE_BYTES
 from headway.web.endpoints import jobs as polling
 from headway.web.endpoints.files import _disposition

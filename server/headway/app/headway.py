@@ -25,13 +25,13 @@ from ..domain.jobs import Job
 from ..logs import configure_logging
 from ..operating.process_limits import fit_open_files
 from ..running.failure_hook import OnFailure
-from ..service.local_files import copy_into
 from ..service.options import SubmitOptions
 from ..service.submission import Submission
-from ..service.validation import as_json_object, validate
 from ..settings import Settings
+from ..validation import as_json_object, validate
 from .bundled import SAMPLES
 from .listening import exit_if_handlers_remain, ignore_warnings_about_clients, listening, stopped_by_signals
+from .local_files import copy_into
 from .rooms import Rooms, opened
 
 EMBEDDING_PROGRAM = Caller(LOCAL_OWNER, EVERY_OWNER)

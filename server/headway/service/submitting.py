@@ -18,10 +18,10 @@ from ..domain.jobs import NewJob
 from ..domain.urls import check_url
 from ..errors import InvalidError, UrlRefusedError
 from ..ports.files import Uploads
+from ..validation import invalid
 from .accepting import Accepted, Accepting, Prepared
 from .admission import Admission
 from .submission import Submission
-from .validation import invalid
 
 
 class Submitting:

@@ -10,7 +10,7 @@ from pydantic_core import to_json
 
 from ...clock import utc_now
 from ...domain.access import SESSION_PREFIX, digest, new_token
-from ...service.validation import validate
+from ...validation import validate
 from ..identity.gate import GATE, Identity, identity, session_token
 from ..identity.rates import RATES
 from ..parts import parts

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 
 from ...clock import utc_now
 from ...representation import instant
-from ...service.validation import validate
+from ...validation import validate
 from ..identity.gate import identity
 from ..identity.tickets import TICKET, TICKETS, Ticket
 from ..links import LINKS

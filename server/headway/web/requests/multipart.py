@@ -18,8 +18,8 @@ from ...authoring.uploads import INPUT_PART
 from ...domain.jobs import UploadedFile
 from ...domain.text import clean_text
 from ...errors import StoreUnavailableError
-from ...service.validation import pointer_token
 from ...settings import Settings
+from ...validation import pointer_token
 from ..problems import Problem
 from .bodies import CHUNK_BYTES, MAX_ERROR_CHARS, check_charset, check_coding, one_line, too_large
 from .strict_json import parse_json

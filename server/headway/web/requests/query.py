@@ -7,7 +7,7 @@ from urllib.parse import unquote_to_bytes
 from aiohttp import web
 from pydantic import BaseModel
 
-from ...service.validation import Model, validate
+from ...validation import Model, validate
 from ..identity.gate import takes_ticket
 from ..identity.tickets import TICKET
 from ..problems import Problem

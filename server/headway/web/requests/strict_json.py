@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
-from ...service.validation import pointer_token
+from ...validation import pointer_token
 from ..problems import Problem
 
 MAX_INTEGER = 2**63 - 1

@@ -15,7 +15,7 @@ from ...service.accepting import Accepted
 from ...service.admission import FREE_SPACE_MAX_AGE_S, STOPPING_RETRY_S
 from ...service.options import SubmitOptions, separated
 from ...service.submission import Submission
-from ...service.validation import validate
+from ...validation import validate
 from ..identity.gate import caller
 from ..parts import PARTS, parts
 from ..problems import Problem

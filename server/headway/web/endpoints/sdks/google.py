@@ -17,7 +17,7 @@ from ....domain.ids import JOB_ID
 from ....domain.jobs import Job, JobError, Status
 from ....errors import InvalidError, JobStateError
 from ....representation import Encoder
-from ....service.validation import Model
+from ....validation import Model
 from ...identity.gate import caller
 from ...parts import parts
 from ...problems import Problem, also_saying, as_problem

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 from pydantic_core import PydanticSerializationError, to_json
 
-from ..errors import InvalidError
+from .errors import InvalidError
 
 Model = TypeVar("Model", bound=BaseModel)
 
