@@ -12,7 +12,6 @@ from headway.domain.ids import JobIds
 from headway.domain.jobs import Job, JobError, NewJob, OutputFile
 from headway.links import Links
 from headway.representation import JobView, job_fields
-from headway.settings import Settings
 
 from tests.support.process import ROOT
 
@@ -68,19 +67,6 @@ def test_the_columns_are_counted_right() -> None:
 def test_ci_runs_the_readmes_test_command_word_for_word() -> None:
     (command,) = re.findall(r"^\$ (.* -m pytest.*)$", README, re.MULTILINE)
     assert command in (ROOT / ".ci" / "run").read_text("utf-8").splitlines()
-
-
-def test_the_readme_names_every_setting() -> None:
-    unnamed = {"jobs", "log_format"}  # the flags --jobs and --log-format
-    for name in Settings.model_fields.keys() - unnamed:
-        assert f"HEADWAY_{name.upper()}" in README, name
-
-
-def test_the_readmes_python_can_be_parsed() -> None:
-    blocks = re.findall(r"```python\n(.*?)```", README, re.DOTALL)
-    assert blocks
-    for block in blocks:
-        ast.parse(block)
 
 
 def test_the_lock_names_a_version_of_every_dependency() -> None:

@@ -1,11 +1,6 @@
 """`watch-job.js` in a page on another origin, which has no key: its backend gets a ticket for one job."""
 
 import json
-import os
-import re
-import socket
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler
 from pathlib import Path
@@ -16,7 +11,7 @@ from playwright.sync_api import expect
 
 from tests.browser.keyed import KeyedServer
 from tests.browser.tab import PageServer, Tab
-from tests.support.process import ROOT, eventually
+from tests.support.process import eventually
 from tests.support.threaded import ThreadedServer
 
 UNAUTHORIZED = "401"
@@ -185,46 +180,6 @@ def test_if_no_new_ticket_can_be_obtained_watch_job_rejects_with_the_reason(
     refuses = "getTicket: async () => { throw new RangeError('not for you'); },"
     watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}", refuses)
     assert outcome(tab) == {"error": "WatchError", "status": 401, "cause": "RangeError: not for you"}
-
-
-def test_the_page_and_the_backend_of_the_readme_work(new_tab: Callable[[PageServer], Tab], tmp_path: Path) -> None:
-    port = free_port()
-    shop_url = f"http://127.0.0.1:{port}"
-    with KeyedServer(tmp_path / "data", {"HEADWAY_CORS_ORIGINS": shop_url}) as headway:
-        html, python = (
-            block.replace("https://jobs.example.com", headway.url).replace("port=8000", f"port={port}")
-            for block in readme_example()
-        )
-        (tmp_path / "report.html").write_text(html)
-        (tmp_path / "shop.py").write_text(python)
-        command = [sys.executable, str(tmp_path / "shop.py")]
-        env = {**os.environ, "HEADWAY_KEY": headway.make_key("shop")}
-        with subprocess.Popen(command, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) as shop:
-            try:
-                assert shop.stdout is not None
-                assert b"Running on" in shop.stdout.readline()
-                tab = new_tab(headway)
-                tab.expected.append("favicon.ico|404")
-                tab.page.goto(shop_url)
-                expect(tab.page.locator("body")).to_contain_text("completed: Yearly sales 2025")
-                expect(tab.page.locator("progress")).to_have_attribute("value", "100")
-            finally:
-                shop.terminate()
-
-
-def readme_example() -> tuple[str, str]:
-    """The page and its backend."""
-    text = (ROOT / "README.md").read_text("utf-8").partition("### Watching from a page elsewhere")[2]
-    (html,) = re.findall(r"```html\n(.*?)```", text, re.DOTALL)
-    python = re.search(r"```python\n(.*?)```", text, re.DOTALL)
-    assert python is not None
-    return html, python[1]
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def test_revoking_a_key_revokes_its_tickets(tab: Tab, headway: KeyedServer, theirs: Theirs) -> None:

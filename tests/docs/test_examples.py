@@ -32,6 +32,11 @@ def test_every_block_is_of_a_language_that_is_run_or_checked(block: Block) -> No
     assert block.language in RUN_HERE | CHECKED_ELSEWHERE | RUN_IN_A_BROWSER, block
 
 
+@pytest.mark.parametrize("block", [block for block in ALL_BLOCKS if "run" in block.notes], ids=str)
+def test_a_block_that_another_test_runs_is_named_there(block: Block) -> None:
+    assert f'"{block.file}"' in (ROOT / block.notes["run"]).read_text("utf-8")
+
+
 @pytest.mark.parametrize("page", [page for page in PAGES if blocks_of(page)], ids=lambda page: str(page.relative_to(ROOT)))
 def test_the_examples_of_a_page_run_as_they_are_written(page: Path, tmp_path: Path) -> None:
     blocks = [block for block in blocks_of(page) if block.language in RUN_HERE and "run" not in block.notes]

@@ -1,0 +1,117 @@
+"""What the guides must name: each public name, each parameter, each setting, each call, each error, each metric."""
+
+import inspect
+import re
+from pathlib import Path
+from typing import Any
+
+import headway
+import pytest
+from headway.authoring.job_types import Registry
+from headway.cli.main import app
+from headway.metrics import Metrics
+from headway.settings import Settings
+from headway.web.openapi.document import Description
+from headway.web.problems import KINDS
+from typer.main import get_command
+
+from tests.support.process import ROOT
+
+README = (ROOT / "README.md").read_text("utf-8")
+AUTHORS = (ROOT / "docs/authors.md").read_text("utf-8")
+EMBEDDING = (ROOT / "docs/embedding.md").read_text("utf-8")
+HTTP = (ROOT / "docs/http.md").read_text("utf-8")
+OPERATORS = (ROOT / "docs/operators.md").read_text("utf-8")
+
+
+LARGE = 86_400
+
+FOR_THE_SERVER = {"ask_to_stop"}
+"""Members of contexts that the server calls, not the author."""
+
+
+def names_in_code(text: str) -> set[str]:
+    """The words that stand in `code`."""
+    return {word for code in re.findall(r"`([^`\n]+)`", text) for word in re.findall(r"\w+", code)}
+
+
+def public_members(cls: type[Any]) -> set[str]:
+    found = {*dir(cls), *getattr(cls, "__annotations__", {})}
+    for each in cls.__mro__:
+        if "__init__" in vars(each) and inspect.isfunction(each.__init__) and not hasattr(each, "__dataclass_fields__"):
+            found |= set(re.findall(r"self\.([a-z]\w*)\b.* = ", inspect.getsource(each.__init__)))
+    return {name for name in found if not name.startswith("_")} - FOR_THE_SERVER
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 150
+
+
+def test_the_author_s_guide_names_every_public_name() -> None:
+    assert set(headway.__all__) - names_in_code(AUTHORS) == set()
+
+
+def test_the_author_s_guide_names_every_parameter_of_the_decorator() -> None:
+    assert set(inspect.signature(headway.job).parameters) - names_in_code(AUTHORS) == set()
+
+
+@pytest.mark.parametrize("cls", [headway.Context, headway.BlockingContext, headway.ResourceContext])
+def test_the_author_s_guide_names_everything_that_a_context_has(cls: type[Any]) -> None:
+    assert public_members(cls) - names_in_code(AUTHORS) == set()
+
+
+def test_the_author_s_guide_names_every_field_of_an_upload_and_of_a_failure() -> None:
+    fields = {*headway.Upload.__annotations__, *inspect.signature(headway.JobFailed).parameters}
+    assert fields - names_in_code(AUTHORS) == set()
+
+
+def test_the_guide_to_embedding_names_everything_that_a_server_can_do() -> None:
+    members = {name for name in dir(headway.Headway) if not name.startswith("_")}
+    submit = set(inspect.signature(headway.Headway.submit).parameters) - {"self"}
+    assert members | submit <= names_in_code(EMBEDDING)
+
+
+def test_the_operator_s_guide_names_every_setting_with_its_default() -> None:
+    for name, field in Settings.model_fields.items():
+        (row,) = [line for line in OPERATORS.splitlines() if line.startswith("|") and f"`HEADWAY_{name.upper()}`" in line]
+        if isinstance(field.default, int | float) and not isinstance(field.default, bool):
+            written = f"{field.default:g}" if field.default < LARGE else ""  # larger ones are in days or MiB
+            assert written in row, row
+
+
+def test_the_operator_s_guide_names_no_setting_that_is_not_there() -> None:
+    named = set(re.findall(r"HEADWAY_([A-Z_]+)\b", README + AUTHORS + HTTP + OPERATORS + EMBEDDING))
+    of_programs = {"KEY"}  # the environment of the HTTP guide's shop
+    assert {name.lower() for name in named - of_programs} - Settings.model_fields.keys() == set()
+
+
+def test_the_operator_s_guide_names_every_command() -> None:
+    for group in _commands(get_command(app), ""):
+        assert f"headway {group}" in OPERATORS, group
+
+
+def _commands(command: Any, path: str) -> list[str]:
+    below = getattr(command, "commands", None)
+    if not below:
+        return [path.strip()]
+    return [found for name, each in below.items() for found in _commands(each, f"{path} {name}")]
+
+
+def test_the_operator_s_guide_names_every_metric() -> None:
+    source = (Path(inspect.getfile(Metrics)).parent / "web/endpoints/metrics.py").read_text("utf-8")
+    source += Path(inspect.getfile(Metrics)).read_text("utf-8")
+    metrics = set(re.findall(r'"(headway_\w+)"', source))
+    assert metrics
+    assert {name for name in metrics if name not in OPERATORS} == set()
+
+
+def test_the_http_guide_names_every_call() -> None:
+    document = Description(Registry([]), Settings()).document()
+    calls = {f"{method.upper()} {path}" for path, methods in document["paths"].items() for method in methods}
+    assert {call for call in calls if f"`{call}`" not in HTTP and not call.startswith("GET /static")} == set()
+
+
+def test_the_http_guide_names_every_type_of_problem_with_its_status() -> None:
+    rows = [line for line in HTTP.splitlines() if re.match(r"\| \d{3}", line)]
+    for kind, (status, _) in KINDS.items():
+        assert any(f"`{kind}`" in row and str(status) in row.split("|")[1] for row in rows), kind
