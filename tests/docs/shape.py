@@ -24,8 +24,13 @@ _SHAPES = {
     "space": "",
 }
 
-_ID = "[0-9a-f-]{36}"
-_KEY = r"[\w.+/=-]+?"
+_BOUND = {
+    "hwk_": "hwk_[A-Za-z0-9_-]{43}",
+    "hwt_": r"hwt_[\w.-]+",
+    "whsec_": "whsec_[A-Za-z0-9+/]{43}=",
+    "": "[0-9a-f-]{36}",
+}
+"""What each kind of name looks like, by how it begins. White space is gone, so where it ends must be known."""
 
 
 class Names:
@@ -64,5 +69,5 @@ class Names:
             if written == text:
                 return f"(?P={group})"
         groups[f"bound{len(groups)}"] = text
-        of_a_key = text.startswith(("hw", "whsec"))
-        return f"(?P<bound{len(groups) - 1}>{_KEY if of_a_key else _ID})"
+        shape = next(shape for prefix, shape in _BOUND.items() if text.startswith(prefix))
+        return f"(?P<bound{len(groups) - 1}>{shape})"

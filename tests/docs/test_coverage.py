@@ -38,8 +38,9 @@ def names_in_code(text: str) -> set[str]:
 def public_members(cls: type[Any]) -> set[str]:
     found = {*dir(cls), *getattr(cls, "__annotations__", {})}
     for each in cls.__mro__:
-        if "__init__" in vars(each) and inspect.isfunction(each.__init__) and not hasattr(each, "__dataclass_fields__"):
-            found |= set(re.findall(r"self\.([a-z]\w*)\b.* = ", inspect.getsource(each.__init__)))
+        init = vars(each).get("__init__")
+        if inspect.isfunction(init) and not hasattr(each, "__dataclass_fields__"):
+            found |= set(re.findall(r"self\.([a-z]\w*)\b.* = ", inspect.getsource(init)))
     return {name for name in found if not name.startswith("_")} - FOR_THE_SERVER
 
 
@@ -73,7 +74,9 @@ def test_the_guide_to_embedding_names_everything_that_a_server_can_do() -> None:
 
 def test_the_operator_s_guide_names_every_setting_with_its_default() -> None:
     for name, field in Settings.model_fields.items():
-        (row,) = [line for line in OPERATORS.splitlines() if line.startswith("|") and f"`HEADWAY_{name.upper()}`" in line]
+        (row,) = [
+            line for line in OPERATORS.splitlines() if line.startswith("|") and f"`HEADWAY_{name.upper()}`" in line
+        ]
         if isinstance(field.default, int | float) and not isinstance(field.default, bool):
             written = f"{field.default:g}" if field.default < LARGE else ""  # larger ones are in days or MiB
             assert written in row, row

@@ -22,7 +22,9 @@ def receiver(folder: Path, port: int, secret: str) -> Iterator[subprocess.Popen[
     program = folder / "receiver.py"
     program.write_text(block.text.replace("port=9000", f"port={port}"))
     environment = {**os.environ, "WEBHOOK_SECRET": secret}
-    with subprocess.Popen([sys.executable, str(program)], env=environment, stdout=subprocess.PIPE, text=True) as process:
+    with subprocess.Popen(
+        [sys.executable, str(program)], env=environment, stdout=subprocess.PIPE, text=True
+    ) as process:
         try:
             eventually(lambda: _status(port, b"{}"))
             yield process
