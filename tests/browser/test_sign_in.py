@@ -124,6 +124,7 @@ def test_the_key_stays_in_the_field_while_the_server_cannot_be_reached(tab: Tab)
 
 
 def test_signing_out_leaves_nothing_for_the_next_user(tab: Tab, keyed: KeyedServer) -> None:
+    tab.expected.append(CUT)
     ana, ben = keyed.make_key("ana"), keyed.make_key("ben")
     job_id = keyed.submit_with(ana, "steady", {"steps": 1}, "?label=of-ana")
     page = arrive(tab, f"/#/jobs/{job_id}")
@@ -190,11 +191,14 @@ def test_a_tab_that_is_focused_again_shows_who_is_signed_in_now(
     ana, ben = keyed.make_key("ana"), keyed.make_key("ben")
     keyed.submit_with(ana, "steady", {"steps": 100_000}, "?label=of-ana")
     here, there = new_tab(keyed), new_tab(keyed)
+    for tab in (here, there):
+        tab.expected += [UNAUTHORIZED, CUT]
     sign_in(arrive(here), ana)
     there.open()
     expect(there.page.get_by_role("link", name="of-ana")).to_be_visible()
     here.page.get_by_role("button", name="Sign out").click()
     expect(here.page.get_by_label("API key")).to_be_focused()
+    expect(there.page.get_by_label("API key")).to_be_visible()  # its stream has ended too
     sign_in(here.page, ben)
     there.page.evaluate("dispatchEvent(new Event('focus'))")
     expect(there.page.locator("#who-name")).to_have_text("ben")
@@ -206,6 +210,8 @@ def test_the_permissions_of_a_key_are_shown_in_other_tabs_too(
 ) -> None:
     ana, wall = keyed.make_key("ana"), keyed.make_key("wall", "--owner", "ana", "--read-only")
     here, there = new_tab(keyed), new_tab(keyed)
+    for tab in (here, there):
+        tab.expected += [UNAUTHORIZED, CUT]
     sign_in(arrive(here), ana)
     there.open()
     start = there.page.get_by_role("button", name="Start job")
@@ -219,7 +225,7 @@ def test_the_permissions_of_a_key_are_shown_in_other_tabs_too(
 
 
 def test_a_job_started_after_the_session_has_ended_is_reported(tab: Tab, keyed: KeyedServer) -> None:
-    tab.expected.append(UNAUTHORIZED)
+    tab.expected += [UNAUTHORIZED, CUT]
     key = keyed.make_key("ana")
     page = arrive(tab)
     sign_in(page, key)

@@ -75,6 +75,18 @@ async def test_a_session_stands_for_its_key_until_it_ends(backend: Backend) -> N
     assert await keys.find_session("after", at(12)) is None
 
 
+async def test_a_session_that_ends_rings_with_its_sum(backend: Backend) -> None:
+    keys, ann = await backend.keys(), key("ann")
+    await keys.add(ann, "sum of ann")
+    for name in ("signed out", "expired"):
+        await keys.open_session(name, ann, at(10))
+    ended = backend.hub.listen(Bell.REVOKED)
+    await keys.end_session("signed out")
+    assert await ended.wait(1) == {"signed out"}
+    await keys.forget_sessions(at(10), 100)
+    assert await ended.wait(1) == {"expired"}
+
+
 async def test_a_keys_sessions_are_limited_and_the_oldest_is_evicted(backend: Backend) -> None:
     keys, ann, bob = await backend.keys(), key("ann"), key("bob")
     await keys.add(ann, "sum")

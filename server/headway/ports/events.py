@@ -5,14 +5,16 @@ from typing import Protocol
 
 
 class Bell(StrEnum):
-    """What has happened to a job, or to an API key."""
+    """What has happened to a job, an API key or a session."""
 
     CHANGED = "changed"  # the job's state, progress or log changed, or it was deleted
     QUEUED = "queued"  # the job can be claimed, now or at its `run_at`
     CANCEL = "cancel"  # the job's running attempt should stop
     DELETED = "deleted"  # the job's record is gone, so its files can be deleted
     OUTBOX = "outbox"  # there is a new delivery for the job's webhook
-    REVOKED = "revoked"  # the API key with this id was revoked, so what was opened with it ends
+    REVOKED = (
+        "revoked"  # the API key with this id, or the session with this SHA-256, has ended, and its streams with it
+    )
 
 
 class Listener(Protocol):

@@ -52,7 +52,7 @@ class KeyStore(Protocol):
         ...
 
     async def end_session(self, sha256: str) -> None:
-        """End a session, if there is one."""
+        """End a session, if there is one; the hub's `revoked` bell rings with its sum, however a session ends."""
         ...
 
     async def forget_sessions(self, now: datetime, limit: int) -> int:

@@ -74,6 +74,7 @@ def make_app(
         fan_out=FanOut(backend.store, backend.hub, encoder),
         audiences=Audiences(backend.store, backend.hub, encoder, settings.tick_s),
     )
+    app.on_startup.append(_name_cookie)
     app.cleanup_ctx.extend([_streams, _checks])
     app.on_shutdown.extend([refuse_unread, _end_streams])
     app.on_response_prepare.append(_harden)
@@ -88,6 +89,10 @@ async def _harden(request: web.Request, response: web.StreamResponse) -> None:
     harden(response.headers)
     response.headers[REQUEST_ID] = request_id(request)
     request.app[GATE].origins.mark(request, response)
+
+
+async def _name_cookie(app: web.Application) -> None:
+    await app[GATE].start()
 
 
 async def _streams(app: web.Application) -> AsyncIterator[None]:

@@ -227,7 +227,7 @@ def test_a_server_that_others_reach_does_not_start_without_a_key(flags: list[str
     public = {} if flags else {"HEADWAY_PUBLIC_URL": "https://jobs.example.com"}
     refused = run_command("--port", "0", "--data-dir", str(tmp_path), *flags, env=public)
     assert (refused.returncode, refused.stdout) == (2, "")
-    assert "there is no API key: make one with `python run.py keys create NAME`" in refused.stderr
+    assert "there is no API key: create one with `headway keys create NAME`" in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
@@ -245,7 +245,7 @@ def test_on_loopback_nobody_needs_a_key(serving: Serving, tmp_path: Path) -> Non
         "keyNeeded": False, "signedIn": False, "name": None, "owner": None, "admin": False, "readOnly": False,
     }  # fmt: skip
     assert server.request("GET", f"/jobs/{mine}", headers=dict(bearer(key))).status == 404
-    assert server.request("GET", "/jobs", headers={"Cookie": "headway=of-another-server"}).status == 200
+    assert server.request("GET", "/jobs", headers={"Cookie": "headway-00000000=of-another-server"}).status == 200
 
 
 def test_who_comes_through_a_proxy_that_the_server_does_not_know_of_is_told_of_in_the_log(serving: Serving) -> None:
@@ -277,8 +277,38 @@ def test_behind_https_the_cookie_is_secure_and_bound_to_the_host(serving: Servin
     key = make_key(tmp_path / "data", "ann")
     server = serving(tmp_path / "data", env={"HEADWAY_PUBLIC_URL": "https://jobs.example.com/x"})
     cookie = server.request("POST", "/session", {"key": key}).headers["Set-Cookie"]
-    assert cookie.startswith("__Host-headway=hws_")
+    assert re.match(r"__Host-headway-[0-9a-f]{8}=hws_", cookie)
     assert {"Secure", "HttpOnly", "SameSite=Strict", "Path=/"} <= {part.strip() for part in cookie.split(";")}
+
+
+def test_signing_out_ends_the_streams_of_the_session_in_every_tab_and_no_others(guarded: Guarded) -> None:
+    cookie, elsewhere = guarded.sign_in(guarded.ann), guarded.sign_in(guarded.ann)
+    in_other_tabs = [guarded.server.events("/jobs/progress", {"Cookie": cookie}) for _ in range(2)]
+    in_another_browser = guarded.server.events("/jobs/progress", {"Cookie": elsewhere})
+    of_a_program = guarded.server.events("/jobs/progress", dict(bearer(guarded.ann)))
+    for stream in (*in_other_tabs, in_another_browser, of_a_program):
+        next(stream)
+    assert guarded.ask("DELETE", "/session", Cookie=cookie).status == 204
+    for stream in in_other_tabs:
+        with suppress(http.client.IncompleteRead, ConnectionError):
+            for _ in stream:
+                pass
+    job_id = guarded.submit("noop")
+    for stream in (in_another_browser, of_a_program):
+        assert any(event.data.get("jobId") == job_id for event in stream)
+
+
+def test_two_servers_on_one_host_have_sessions_of_their_own(serving: Serving, tmp_path: Path) -> None:
+    cookies, servers = {}, []
+    for name in ("one", "two"):
+        key = make_key(tmp_path / name, name)
+        server = serving(tmp_path / name, env={"HEADWAY_PUBLIC_URL": "http://jobs.example.com"})
+        (cookie,) = SimpleCookie(server.request("POST", "/session", {"key": key}).headers["Set-Cookie"]).values()
+        cookies[cookie.key] = cookie.value  # as a browser keeps them, which knows no ports
+        servers.append((name, server))
+    sent = {"Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items())}
+    for name, server in servers:
+        assert server.request("GET", "/session", headers=sent).json["name"] == name
 
 
 @pytest.mark.parametrize("body", [{"key": "hwk_"}, {"key": UNKNOWN_KEY}, {"key": UNKNOWN_SESSION}, {"key": ""}])

@@ -89,6 +89,23 @@ def test_an_address_submits_so_often_whoever_it_is(exposed: Exposing) -> None:
     assert limits(exposed.submit(keys[0], THERE))["submissions-by-owner"][0] == 1, "a refused one is not counted"
 
 
+def test_redeliveries_are_limited_per_owner_and_apart_from_submissions(exposed: Exposing) -> None:
+    exposed(submissions_per_minute=2, webhook_allow="127.0.0.1")
+    ada = exposed.key("ada")
+    submitted = exposed.ask("POST", f"/jobs/noop{LATER}&webhookUrl=http://127.0.0.1:9/", ada, body={}).json
+    assert exposed.ask("DELETE", f"/jobs/{submitted['jobId']}", ada).status == 204
+    deliveries = f"/jobs/{submitted['jobId']}/deliveries"
+    (delivery,) = exposed.ask("GET", deliveries, ada).json["deliveries"]
+    again = f"{deliveries}/{delivery['deliveryId']}/redeliver"
+    replies = [exposed.ask("POST", again, ada, address) for address in (HERE, THERE)]
+    assert [reply.status for reply in replies] == [202, 202]
+    assert [limits(reply)["redeliveries-by-owner"][0] for reply in replies] == [1, 0]
+    refused = exposed.ask("POST", again, ada, "192.0.2.2")
+    assert_too_many(refused)
+    assert limits(refused)["redeliveries-by-owner"] == (0, int(refused.headers["Retry-After"]))
+    assert exposed.submit(ada).status == 202
+
+
 def test_the_policies_are_said(exposed: Exposing) -> None:
     exposed(submissions_per_minute=7)
     reply = exposed.submit(exposed.key("ada"))

@@ -144,6 +144,7 @@ class SqliteKeyStore:
             del of_key[sha256]
             if not of_key:
                 del self._sessions_of[key_id]
+            self._hub.ring(Bell.REVOKED, sha256)
 
     async def end_session(self, sha256: str) -> None:
         def committed(_: object) -> None:

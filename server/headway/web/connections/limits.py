@@ -53,13 +53,14 @@ class _Server(web.Server):
 class Connection(web.RequestHandler):
     """One client's connection, as aiohttp serves it."""
 
-    __slots__ = ("_body", "_connections", "_head_begun", "_requests_seen", "key_id")
+    __slots__ = ("_body", "_connections", "_head_begun", "_requests_seen", "key_id", "session")
 
     def __init__(self, connections: "Connections", server: web.Server, **options: Any) -> None:
         super().__init__(server, **options)
         self._connections = connections
         self.key_id: str | None = None
-        """The API key that its latest request came with. The gate says so."""
+        """The API key that its latest request came with, and the session. The gate says so."""
+        self.session: str | None = None
         self._requests_seen = 0
         self._body: StreamReader = EMPTY_PAYLOAD
         self._head_begun = False
@@ -161,10 +162,15 @@ class Connections:
     def head_came(self, connection: Connection) -> None:
         self._heads.pop(connection, None)
 
-    def cut(self, key_ids: Collection[str]) -> None:
-        """Cut those whose latest request came with one of these keys, whatever they are at."""
-        for connection in [each for each in self._open if each.key_id in key_ids]:
-            connection.cut()
+    def cut(self, ids: Collection[str]) -> None:
+        """Cut those whose latest request came with one of these keys or sessions.
+
+        A browser that signs out goes on to use its idle connections, so a session's end leaves those open.
+        """
+        if ids:
+            used = [each for each in self._open if each.key_id in ids or (each.session in ids and not each.idle)]
+            for connection in used:
+                connection.cut()
 
     def _make_room(self) -> None:
         """Close a part of those that are idle. Where nearly all are busy, looking again at once would be in vain."""

@@ -10,8 +10,9 @@ from pydantic_core import to_json
 from ...domain.deliveries import Delivery
 from ...representation import instant
 from ...service.options import EventName
-from ..identity.gate import caller
+from ..identity.gate import caller, count_redelivery
 from ..parts import parts
+from ..problems import RATE_LIMITS
 from ..requests.query import NoQuery, query
 from ..responses.json import PRIVATE
 
@@ -63,7 +64,9 @@ async def list_deliveries(request: web.Request) -> web.Response:
 async def redeliver(request: web.Request) -> web.Response:
     """`POST /jobs/{id}/deliveries/{deliveryId}/redeliver`: recorded, and sent as soon as there is room."""
     query(request, NoQuery)
+    count_redelivery(request)
     path = request.match_info
     delivery = await parts(request).service.deliveries.redeliver(caller(request), path["id"], path["deliveryId"])
     body = to_json(delivery_fields(delivery))
-    return web.Response(status=202, body=body, headers=PRIVATE, content_type="application/json")
+    headers = {**PRIVATE, **request.get(RATE_LIMITS, {})}
+    return web.Response(status=202, body=body, headers=headers, content_type="application/json")

@@ -11,7 +11,7 @@ from pydantic_core import to_json
 from ...clock import utc_now
 from ...domain.access import SESSION_PREFIX, digest, new_token
 from ...validation import validate
-from ..identity.gate import GATE, Identity, identity, session_token
+from ..identity.gate import GATE, Identity, identity, outlive_session, session_token
 from ..identity.rates import RATES
 from ..parts import parts
 from ..problems import unauthorized
@@ -70,6 +70,7 @@ async def end_session(request: web.Request) -> web.Response:
     gate = request.app[GATE]
     token = session_token(request, gate.cookie)
     if token is not None:
+        outlive_session(request)
         await parts(request).keys.end_session(digest(token))
     answer = web.Response(status=204, headers=NOT_KEPT)
     answer.del_cookie(gate.cookie, **_cookie_options(request))

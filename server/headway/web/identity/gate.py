@@ -3,6 +3,7 @@
 `Gate` finds that out once for each request, before its endpoint runs; endpoints ask `caller` and `owner`.
 """
 
+import hashlib
 from typing import NamedTuple
 
 import structlog
@@ -28,6 +29,8 @@ TICKET_PATHS = frozenset(
     {"/jobs/{id}", "/jobs/{id}/progress", "/jobs/{id}/result", "/jobs/{id}/logs", "/jobs/{id}/files/{name}"}
 )
 
+COOKIE_DIGITS = 8
+
 AUTHORIZATION, COOKIE, FORWARDED_FOR = istr("Authorization"), istr("Cookie"), istr("X-Forwarded-For")
 
 log = structlog.get_logger(__name__)
@@ -37,13 +40,14 @@ class Identity(NamedTuple):
     """Who asks, and how they have shown it.
 
     `key`: the API key that was presented, directly or through a session or a ticket. `ambient`: the browser adds the
-    credentials by itself, so that any page can ask in their name.
+    credentials by itself, so that any page can ask in their name. `session`: its id, if there is one.
     """
 
     caller: Caller
     key: ApiKey | None = None
     read_only: bool = False
     ambient: bool = False
+    session: str | None = None
 
 
 LOCAL = Identity(LOCAL_CALLER, ambient=True)
@@ -80,6 +84,17 @@ def count_submission(request: web.Request) -> None:
     request.app[RATES].count_submission(request, keys_owner(request))
 
 
+def count_redelivery(request: web.Request) -> None:
+    """Raises `Problem` if the request's owner, or its address, has reached the limit."""
+    request.app[RATES].count_redelivery(request, keys_owner(request))
+
+
+def outlive_session(request: web.Request) -> None:
+    """Keep the request's connection when its session ends: it carries the answer to signing out."""
+    if isinstance(request.protocol, Connection):
+        request.protocol.session = None
+
+
 def refuse_unless_operator(request: web.BaseRequest) -> None:
     """Raises `Problem` for who may not see what all owners do together."""
     key = identity(request).key
@@ -97,7 +112,14 @@ class Gate:
         self._key_needed = settings.key_needed
         self._warned = settings.insecure
         self.origins = Origins(settings)
-        self.cookie = "__Host-headway" if settings.public_url.startswith("https:") else "headway"
+        self._cookie_prefix = "__Host-headway-" if settings.public_url.startswith("https:") else "headway-"
+        self.cookie = ""
+        """The name of the session's cookie. Before `start` there is none."""
+
+    async def start(self) -> None:
+        """Name the cookie after this server: cookies know no ports, so two servers on one host would share one name."""
+        secret = await self._keys.secret()
+        self.cookie = self._cookie_prefix + hashlib.sha256(b"session cookie" + secret).hexdigest()[:COOKIE_DIGITS]
 
     async def admit(self, request: web.Request) -> None:
         """From here on `identity` knows who asks."""
@@ -106,8 +128,9 @@ class Gate:
         if request.method not in SAFE_METHODS:
             self._check_write(request, asking)
         request[_IDENTITY] = asking
-        if isinstance(request.protocol, Connection):  # which is cut when the key is revoked
+        if isinstance(request.protocol, Connection):
             request.protocol.key_id = None if asking.key is None else asking.key.id
+            request.protocol.session = asking.session
 
     async def _identify(self, request: web.Request) -> Identity:
         headers = request.headers
@@ -140,8 +163,11 @@ class Gate:
     async def _by_session(self, request: web.Request) -> Identity | None:
         """`None` for a cookie that is of no use: browsers send what another server on this host has set, too."""
         token = session_token(request, self.cookie)
-        key = None if token is None else await self._keys.find_session(digest(token), utc_now())
-        return None if key is None else Identity(key.caller, key, key.read_only, ambient=True)
+        if token is None:
+            return None
+        session = digest(token)
+        key = await self._keys.find_session(session, utc_now())
+        return None if key is None else Identity(key.caller, key, key.read_only, ambient=True, session=session)
 
     async def _by_ticket(self, request: web.Request) -> Identity:
         """One job, to be read. Only its path lets a ticket in, so nothing else has to know what it is for."""

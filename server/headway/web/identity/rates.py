@@ -87,29 +87,49 @@ class _Counted(NamedTuple):
     key: str
 
 
+class _OwnersAndAddresses:
+    """One kind of request, counted by owner and by address."""
+
+    def __init__(self, name: str, per_minute: int, clock_s: Callable[[], float]) -> None:
+        self._name = name
+        self._by_owner = Rate(per_minute, clock_s)
+        self._by_address = Rate(per_minute, clock_s)
+
+    def counted(self, owner: str | None, address: str) -> list[_Counted]:
+        by_address = _Counted(f"{self._name}-by-address", self._by_address, address)
+        return (
+            [by_address] if owner is None else [_Counted(f"{self._name}-by-owner", self._by_owner, owner), by_address]
+        )
+
+
 class Rates:
     """The rates of one server."""
 
     def __init__(self, settings: Settings, clock_s: Callable[[], float] = time.monotonic) -> None:
-        per_minute = settings.submissions_per_minute
-        self._by_owner = Rate(per_minute, clock_s) if per_minute else None
-        self._by_address = Rate(per_minute, clock_s)
+        self._limited = settings.submissions_per_minute > 0
+        self._submissions = _OwnersAndAddresses("submissions", settings.submissions_per_minute, clock_s)
+        self._redeliveries = _OwnersAndAddresses("redeliveries", settings.submissions_per_minute, clock_s)
         self._failed_sign_ins = Rate(settings.failed_sign_ins_per_minute, clock_s)
         self._shared = settings.exposed
 
     def count_submission(self, request: web.Request, owner: str | None) -> None:
-        """`owner`: whose key was shown, if one was. Raises `Problem` if the owner, or the address, has submitted as
-        much as may be.
+        """Raises `Problem` if the owner or the address has reached its limit. `owner`: whose key was presented, if any.
 
-        Who shows no key to a server that only this machine reaches shares it with nobody, and is not counted. Where
-        others show none either, they would be one owner: each counts by address alone.
+        A client without a key is not counted on a server that only this machine reaches, because nobody else uses it.
+        Elsewhere clients without keys are counted by address alone; otherwise all of them would be one owner.
         """
-        if self._by_owner is None or (owner is None and not self._shared):
-            return
-        counted = [_Counted("submissions-by-address", self._by_address, request.app[CLIENTS].of(request))]
-        if owner is not None:
-            counted.insert(0, _Counted("submissions-by-owner", self._by_owner, owner))
-        _count(request, counted, "So many submissions were made within a minute.")
+        if self._counts(owner):
+            counted = self._submissions.counted(owner, request.app[CLIENTS].of(request))
+            _count(request, counted, "The limit of submissions per minute is reached.")
+
+    def count_redelivery(self, request: web.Request, owner: str | None) -> None:
+        """As `count_submission`, with the same limits: each of them makes the server send a request."""
+        if self._counts(owner):
+            counted = self._redeliveries.counted(owner, request.app[CLIENTS].of(request))
+            _count(request, counted, "The limit of redeliveries per minute is reached.")
+
+    def _counts(self, owner: str | None) -> bool:
+        return self._limited and (owner is not None or self._shared)
 
     def count_failed_sign_in(self, request: web.Request) -> None:
         """Raises `Problem` if the address has sent as many wrong keys as may be.
@@ -118,7 +138,7 @@ class Rates:
         """
         address = request.app[CLIENTS].of(request)
         counted = [_Counted("failed-sign-ins", self._failed_sign_ins, address)]
-        _count(request, counted, "So many wrong keys were sent from this address within a minute.")
+        _count(request, counted, "The limit of wrong keys per minute from one address is reached.")
 
 
 RATES = web.AppKey("rates", Rates)

@@ -1,5 +1,5 @@
-"""Whatever is in progress under an API key ends when the key is revoked: a stream or a download may last for days, and
-a body that is still being sent would become a job.
+"""Whatever is in progress under an API key ends when the key is revoked, or when the session that it was opened with
+ends: a stream or a download may last for days, and a body that is still being sent would become a job.
 """
 
 from ...loops import Loop, Loops
@@ -10,7 +10,7 @@ LISTEN_S = 60.0
 
 
 class Revocations:
-    """Cuts the connections on which a revoked key was last used.
+    """Cuts the connections on which a revoked key or an ended session is in use.
 
     By connection, not by request: nothing that began an instant ago is missed, and polls pay nothing.
     """

@@ -5,27 +5,32 @@ from ..endpoints.tickets import TicketOrder, TicketView
 from ..requests.query import NoQuery
 from .operation import Answer, Operation, Operations, Schema, json_content, ref
 
-SECURITY_SCHEMES: Schema = {
-    "key": {
-        "type": "http",
-        "scheme": "bearer",
-        "description": "An API key. `python run.py keys create NAME` makes one.",
-    },
-    "session": {
-        "type": "apiKey",
-        "in": "cookie",
-        "name": "headway",
-        "description": "What `POST /session` sets, for the page; behind https it is called `__Host-headway`.",
-    },
-    "ticket": {
-        "type": "apiKey",
-        "in": "query",
-        "name": "ticket",
-        "description": "What `POST /jobs/{id}/tickets` makes: for GETs of that job and below.",
-    },
-}
 SECURITY: list[Schema] = [{"key": []}, {"session": []}, {}]
 """Any one of them; `{}`: on a server that only its own machine reaches, none is needed."""
+
+
+def security_schemes(session_cookie: str) -> Schema:
+    """The ways to authenticate."""
+    return {
+        "key": {
+            "type": "http",
+            "scheme": "bearer",
+            "description": "An API key. `headway keys create NAME` creates one.",
+        },
+        "session": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": session_cookie,
+            "description": "Set by `POST /session`, for the page. Each server's cookie has a name of its own.",
+        },
+        "ticket": {
+            "type": "apiKey",
+            "in": "query",
+            "name": "ticket",
+            "description": "Created by `POST /jobs/{id}/tickets`, for reading that job.",
+        },
+    }
+
 
 SESSION = json_content(ref(SessionView))
 

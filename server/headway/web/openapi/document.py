@@ -1,7 +1,6 @@
 """The whole document: every area's operations, the models, the job types, the limits in force."""
 
 from collections.abc import Mapping
-from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -21,6 +20,7 @@ from ..endpoints.jobs import MAX_WAIT_S
 from ..endpoints.sdks.azure import StatusMonitor
 from ..endpoints.sessions import SessionView, SignIn
 from ..endpoints.tickets import TicketOrder, TicketView
+from ..identity.gate import GATE
 from ..problems import KINDS
 from ..requests.envelope import Envelope
 from ..requests.idempotency import MAX_KEY_CHARS
@@ -51,11 +51,13 @@ class Description:
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
         self._settings = settings
+        self._encoded: bytes | None = None
 
-    @cached_property
-    def encoded(self) -> bytes:
-        """The document as JSON text."""
-        return to_json(self.document())
+    def encoded(self, session_cookie: str) -> bytes:
+        """The document as JSON text, for a server whose sessions have a cookie of this name."""
+        if self._encoded is None:
+            self._encoded = to_json(self.document(session_cookie))
+        return self._encoded
 
     @property
     def operations(self) -> Operations:
@@ -72,7 +74,7 @@ class Description:
             **service.OPERATIONS,
         }
 
-    def document(self) -> Schema:
+    def document(self, session_cookie: str = "headway") -> Schema:
         paths: dict[str, Schema] = {}
         for (method, path), operation in self.operations.items():
             paths.setdefault(path, {})[method.lower()] = operation.described(method, path)
@@ -85,7 +87,7 @@ class Description:
             "webhooks": webhooks.webhooks(),
             "security": access.SECURITY,
             "components": {
-                "securitySchemes": access.SECURITY_SCHEMES,
+                "securitySchemes": access.security_schemes(session_cookie),
                 "schemas": {
                     **_schemas(),
                     **submissions.definitions(self._registry),
@@ -117,7 +119,7 @@ DESCRIPTION = web.AppKey("description", Description)
 
 async def openapi(request: web.Request) -> web.Response:
     """`GET /openapi.json`"""
-    return web.Response(body=request.app[DESCRIPTION].encoded, content_type=JSON)
+    return web.Response(body=request.app[DESCRIPTION].encoded(request.app[GATE].cookie), content_type=JSON)
 
 
 def _version() -> str:

@@ -6,7 +6,18 @@ from ...domain.deliveries import DEFAULT_EVENTS, WebhookEvent
 from ...representation import JobView
 from ..endpoints.deliveries import DeliveryView
 from ..requests.query import NoQuery
-from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, link, ref
+from .operation import (
+    RATE_HEADERS,
+    Answer,
+    Operation,
+    Operations,
+    Schema,
+    array,
+    closed_object,
+    json_content,
+    link,
+    ref,
+)
 
 SUMMARIES: Mapping[WebhookEvent, str] = {
     WebhookEvent.STARTED: "An attempt of a job has started",
@@ -57,6 +68,7 @@ OPERATIONS: Operations = {
             202: Answer(
                 description="Recorded; the delivery as it is now",
                 content=json_content(ref(DeliveryView)),
+                sometimes=RATE_HEADERS,
                 links={"list": link("listDeliveries", "What came of it", id="$request.path.id")},
             )
         },
