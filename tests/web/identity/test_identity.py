@@ -191,10 +191,10 @@ def test_keys_are_listed_without_themselves_and_kept_as_sums(guarded: Guarded) -
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        (["create", "ann"], "there is a key 'ann' already"),
+        (["create", "ann"], "there is already a key 'ann'"),
         (["create", "a b"], "is no name"),
         (["create", "x", "--owner", "*"], "is no name"),
-        (["revoke", "nobody"], "there is no key 'nobody' in force"),
+        (["revoke", "nobody"], "there is no valid key 'nobody'"),
     ],
 )
 def test_what_cannot_be_done_to_keys_is_said_in_a_line(guarded: Guarded, arguments: list[str], words: str) -> None:
