@@ -25,7 +25,7 @@ class Status(StrEnum):
     RUNNING = "running"
     """Claimed: attempt number `attempt` is its only writer. `running.executor` records the attempt's outcome (COMPLETE,
     FAIL, CANCEL or REQUEUE). After a crash, `running.engine` has the store recover it at the next start. A client's
-    cancel does not change the state: it is a request that the attempt is told of.
+    cancel does not change the state: it is recorded, and the engine asks the attempt to stop.
     """
     COMPLETED = "completed"
     """The handler returned; result and output files are there. Final: `operating.retention` deletes the job when

@@ -1,4 +1,4 @@
-"""Bells: how a room learns that something has changed. A bell carries only an id: what changed, the store says."""
+"""Bells: how a room learns that something has changed. A bell carries only an id, and the store holds the truth."""
 
 from enum import StrEnum
 from typing import Protocol
