@@ -38,7 +38,7 @@ const outcome = watchJob(URL_OF_JOB, {
   onProgress: (job) => window.states.push([job.version, job.status]),
   signal: window.controller.signal,
 }).then((job) => ({ job }), (error) => ({ error: error.name, status: error.status }));
-window.watched = Promise.race([outcome, new Promise((go) => setTimeout(go, 45_000, { error: 'in vain' }))]);
+window.watched = Promise.race([outcome, new Promise((go) => setTimeout(go, 45_000, { error: 'timed out' }))]);
 </script>"""
 """A page of another site that follows a job with `watchJob`; `URL_OF_JOB` is to be replaced."""
 

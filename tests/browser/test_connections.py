@@ -31,8 +31,8 @@ def closed(page: Page) -> bool:
 
 def test_a_page_of_another_site_follows_a_job_with_four_lines(tab: Tab, server: PageServer) -> None:
     job_id = server.submit("steady", {"steps": 50})
-    tab.serve("/theirs", README_PAGE.replace("ID", job_id).replace("CLOSE", "s.close()"))
-    tab.page.goto(server.url + "/theirs")
+    tab.serve("/other-site", README_PAGE.replace("ID", job_id).replace("CLOSE", "s.close()"))
+    tab.page.goto(server.url + "/other-site")
     expect(tab.page.locator("progress")).to_have_attribute("value", "100")
     values = [value for value in tab.page.evaluate("window.values") if value is not None]
     assert values == sorted(values)
@@ -51,8 +51,8 @@ def test_a_page_that_does_not_close_its_stream_reconnects_once_and_is_stopped_by
 
     tab.page.on("response", note)
     job_id = server.submit("steady", {"steps": 5})
-    tab.serve("/theirs", README_PAGE.replace("ID", job_id).replace("CLOSE", "0"))
-    tab.page.goto(server.url + "/theirs")
+    tab.serve("/other-site", README_PAGE.replace("ID", job_id).replace("CLOSE", "0"))
+    tab.page.goto(server.url + "/other-site")
     # Closed is final: EventSource does not reconnect.
     eventually(lambda: closed(tab.page))
     assert answers == [200, 204]
@@ -64,8 +64,8 @@ def test_watch_job_in_a_page_of_another_site_resolves_with_input_and_result(
 ) -> None:
     job_id = server.submit("steady", {"steps": 20})
     url = server.job(job_id)[link]
-    tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(url)))
-    tab.page.goto(server.url + "/theirs")
+    tab.serve("/other-site", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(url)))
+    tab.page.goto(server.url + "/other-site")
     job = tab.page.evaluate("window.watched")["job"]
     assert (job["status"], job["result"]) == ("completed", {"steps": 20})
     assert job["input"]["steps"] == 20
@@ -76,16 +76,16 @@ def test_watch_job_in_a_page_of_another_site_resolves_with_input_and_result(
 
 def test_watch_job_fetches_a_result_that_is_too_large_to_be_part_of_the_job(tab: Tab, server: PageServer) -> None:
     job_id = server.submit("bulk", {"items": 20_000})
-    tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
-    tab.page.goto(server.url + "/theirs")
+    tab.serve("/other-site", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
+    tab.page.goto(server.url + "/other-site")
     assert tab.page.evaluate("window.watched.then(({ job }) => job.result.length)") == 20_000
     assert server.job(job_id)["result"] is None
 
 
 def test_watch_job_does_not_fetch_a_result_on_another_server(tab: Tab, server: PageServer) -> None:
     job_id = server.submit("elsewhere")
-    tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
-    tab.page.goto(server.url + "/theirs")
+    tab.serve("/other-site", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
+    tab.page.goto(server.url + "/other-site")
     job = tab.page.evaluate("window.watched")["job"]
     assert (job["result"], job["resultUrl"]) == (None, "http://headway.invalid/map")
 
@@ -94,8 +94,8 @@ def test_watch_job_polls_if_streams_are_rejected(tab: Tab, server: PageServer) -
     tab.expected.append(NETWORK)
     tab.page.route("**/progress", lambda route: route.fulfill(status=503, headers={"Retry-After": "1"}))
     job_id = server.submit("steady", {"steps": 20})
-    tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
-    tab.page.goto(server.url + "/theirs")
+    tab.serve("/other-site", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
+    tab.page.goto(server.url + "/other-site")
     assert tab.page.evaluate("window.watched")["job"]["result"] == {"steps": 20}
 
 
@@ -104,8 +104,8 @@ def test_watch_job_rejects_for_unknown_deleted_and_abandoned_jobs(tab: Tab, serv
 
     def watch(job_id: str) -> Page:
         tab.page.unroute_all()
-        tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
-        tab.page.goto(server.url + "/theirs")
+        tab.serve("/other-site", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
+        tab.page.goto(server.url + "/other-site")
         return tab.page
 
     unknown = watch("0192f0c4-0000-7000-8000-000000000000").evaluate("window.watched")
@@ -128,8 +128,8 @@ def test_watch_job_rejects_if_the_stream_reports_that_the_job_is_gone(tab: Tab, 
     job_id = server.submit("steady", {"steps": 10_000})
     gone = f'event: gone\ndata: {{"jobId":"{job_id}"}}\n\n'
     tab.page.route("**/progress", lambda route: route.fulfill(content_type="text/event-stream", body=gone))
-    tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
-    tab.page.goto(server.url + "/theirs")
+    tab.serve("/other-site", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
+    tab.page.goto(server.url + "/other-site")
     assert tab.page.evaluate("window.watched") == {"error": "WatchError", "status": 410}
 
 
@@ -157,10 +157,10 @@ def test_the_page_survives_a_restart_and_no_bar_moves_back(
 
 def test_a_page_without_a_stream_polls_and_returns_to_the_stream(tab: Tab, server: PageServer) -> None:
     tab.expected.append(NETWORK)
-    refuse = [True]
+    reject = [True]
 
     def answer(route: Any) -> None:
-        if refuse[0]:
+        if reject[0]:
             route.fulfill(status=503, headers={"Retry-After": "1"})
         else:
             route.continue_()
@@ -172,7 +172,7 @@ def test_a_page_without_a_stream_polls_and_returns_to_the_stream(tab: Tab, serve
     expect(connection).to_contain_text("Polling every")
     job_id = server.submit("steady", {"steps": 20})
     expect(tab.page.locator(f"[data-job='{job_id}'] .badge")).to_have_text("✓Completed")
-    refuse[0] = False
+    reject[0] = False
     expect(connection).to_have_attribute("data-state", "live")
 
 

@@ -47,11 +47,11 @@ def page(chromium: Browser, module_server: PageServer) -> Iterator[Page]:
     ],
 )  # fmt: skip
 def test_the_line_below_a_bar_describes_the_progress(page: Page, changes: dict[str, Any], line: str) -> None:
-    said = page.evaluate(
+    text = page.evaluate(
         "([job, now]) => import('/static/format.js').then((m) => m.progressLine(job, Date.parse(now)))",
         [JOB | changes, NOW],
     )
-    assert said == line
+    assert text == line
 
 
 @pytest.mark.parametrize(("silent_s", "line"), [(3, ""), (18, "no update for 18 s"), (150, "no update for 2 min 30 s")])

@@ -10,13 +10,13 @@ AWAY_MS = 5_000
 QUIET_MS = 30_000
 
 NOTES = """
-window.said = [];
-window.saidOfLog = [];
+window.states = [];
+window.statesOfLog = [];
 window.values = [];
 const note = (list, value) => { if (value != null && list.at(-1) !== value) list.push(value); };
 new MutationObserver(() => {
-  note(window.said, document.querySelector('#connection-word')?.textContent);
-  note(window.saidOfLog, document.querySelector('#log-connection')?.textContent);
+  note(window.states, document.querySelector('#connection-word')?.textContent);
+  note(window.statesOfLog, document.querySelector('#log-connection')?.textContent);
   note(window.values, document.querySelector('#detail-bar [aria-valuenow]')?.getAttribute('aria-valuenow'));
 }).observe(document, { subtree: true, childList: true, characterData: true, attributeFilter: ['aria-valuenow'] });
 """
@@ -52,8 +52,8 @@ def test_while_a_killed_server_is_down_the_page_shows_it_and_then_the_job_contin
 
     durable_server.kill()
     for tab in tabs:
-        tab.page.wait_for_function("window.said.includes('Reconnecting…')")
-    viewing.page.wait_for_function("window.saidOfLog.includes('reconnecting…')")
+        tab.page.wait_for_function("window.states.includes('Reconnecting…')")
+    viewing.page.wait_for_function("window.statesOfLog.includes('reconnecting…')")
     held = float(bar.get_attribute("aria-valuenow") or 0)
     listing.page.wait_for_timeout(AWAY_MS)
     durable_server.restart()
@@ -70,9 +70,9 @@ def test_while_a_killed_server_is_down_the_page_shows_it_and_then_the_job_contin
         assert values[-1] == 100
         assert any(held < value < 100 for value in values)
     for tab in tabs:
-        said = tab.page.evaluate("window.said")
-        assert said[:3] == ["Connecting…", "Live", "Reconnecting…"]
-        assert said[-1] == "Live"
+        states = tab.page.evaluate("window.states")
+        assert states[:3] == ["Connecting…", "Live", "Reconnecting…"]
+        assert states[-1] == "Live"
 
     # The stream of all jobs stays open; that of the ended job is closed, and no other is requested.
     asked = [streams_of(tab.page) for tab in tabs]

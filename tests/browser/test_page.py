@@ -229,27 +229,27 @@ def test_the_start_and_the_end_of_a_job_are_announced_but_not_its_ticks(tab: Tab
     page = tab.open()
     page.evaluate(
         """() => {
-          window.said = [];
+          window.announced = [];
           const region = document.getElementById('announcer');
-          new MutationObserver(() => window.said.push(region.textContent)).observe(region, { childList: true });
+          new MutationObserver(() => window.announced.push(region.textContent)).observe(region, { childList: true });
         }"""
     )
 
-    def said() -> list[str]:
+    def announced() -> list[str]:
         # News within a second are announced together, so others may be included.
-        texts = page.evaluate("window.said")
+        texts = page.evaluate("window.announced")
         return [news for text in texts for news in text.split(". ") if news.startswith("long")]
 
     # Only changes are announced, so the page must have seen the job queued before it starts.
     long = server.submit("steady", {"steps": 10_000}, "?label=long")
     expect(page.locator(f"[data-job='{long}']")).to_have_attribute("data-status", "queued")
     server.request("DELETE", f"/jobs/{blockers[0]}")
-    eventually(lambda: said() == ["long started"])
+    eventually(lambda: announced() == ["long started"])
     ticks = len(tab.shown(long))
     eventually(lambda: len(tab.shown(long)) > ticks)
     server.request("DELETE", f"/jobs/{long}")
-    eventually(lambda: len(said()) > 1)
-    assert said() == ["long started", "long cancelled"]
+    eventually(lambda: len(announced()) > 1)
+    assert announced() == ["long started", "long cancelled"]
 
 
 def test_a_type_that_is_unavailable_shows_why_and_cannot_be_selected(tab: Tab) -> None:
@@ -326,8 +326,8 @@ def test_two_hundred_moving_bars_do_not_delay_a_frame(tab: Tab, server: PageServ
               const { store } = await import('/static/app.js');
               const ids = Array.from({ length: 200 }, (_, n) => `made-up-${n}`);
               for (let tick = 1; tick <= 30; tick += 1) {
-                const told = { version: tick, progress: tick * 3.3, done: tick, message: `row ${tick}` };
-                for (const jobId of ids) store.accept({ ...base, jobId, ...told });
+                const change = { version: tick, progress: tick * 3.3, done: tick, message: `row ${tick}` };
+                for (const jobId of ids) store.accept({ ...base, jobId, ...change });
                 await new Promise((next) => setTimeout(next, 100));
               }
             }""",

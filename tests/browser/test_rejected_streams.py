@@ -59,7 +59,7 @@ def test_watch_job_polls_with_an_etag_and_according_to_retry_after(
 ) -> None:
     tab = new_tab(full_server)
     tab.expected.append(REFUSED)
-    job_id = full_server.submit("lingers")  # says one thing, and then nothing more
+    job_id = full_server.submit("lingers")  # reports once, and then nothing more
     polls: list[Request] = []
 
     def answered(request: Request) -> None:
@@ -68,8 +68,8 @@ def test_watch_job_polls_with_an_etag_and_according_to_retry_after(
 
     tab.page.on("requestfinished", answered)
     with RawStream(full_server, "/jobs/progress"):
-        tab.serve("/theirs", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
-        tab.page.goto(full_server.url + "/theirs")
+        tab.serve("/other-site", WATCH_PAGE.replace("URL_OF_JOB", json.dumps(f"/jobs/{job_id}")))
+        tab.page.goto(full_server.url + "/other-site")
         while len(polls) < 4:
             tab.page.wait_for_event("requestfinished")
         full_server.request("DELETE", f"/jobs/{job_id}")

@@ -262,12 +262,12 @@ def test_with_a_read_only_key_everything_is_shown_and_the_reason_why_nothing_can
         "Run again failed": row.get_by_role("status"),
         "Delete failed": row.get_by_role("status"),
     }
-    for name, said in controls.items():
+    for name, place in controls.items():
         button = page.get_by_role("button", name=name)
         expect(button).to_have_attribute("aria-disabled", "true")
         expect(button).to_have_accessible_description(why)
         button.click(force=True)
-        expect(said.first).to_contain_text(why)
+        expect(place.first).to_contain_text(why)
     expect(page.get_by_role("button", name="Delete failed")).to_be_visible()  # it asks nothing
     assert keyed.job(running)["status"] == "running"
     assert writes == []

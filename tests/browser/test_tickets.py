@@ -16,7 +16,7 @@ from tests.support.threaded import ThreadedServer
 
 UNAUTHORIZED = "401"
 
-PAGE = """<!doctype html><title>Theirs</title><link rel="icon" href="data:,">
+PAGE = """<!doctype html><title>OtherSite</title><link rel="icon" href="data:,">
 <progress id="bar" max="100"></progress><script type="module">
 import { watchJob } from 'HEADWAY/static/watch-job.js';
 window.states = [];
@@ -28,7 +28,7 @@ window.watched = watchJob('URL_OF_JOB', {
 </script>"""
 
 
-class Theirs(ThreadedServer):
+class OtherSite(ThreadedServer):
     """A page and its backend, on an origin of their own. The backend has a key; the page has none."""
 
     def __init__(self) -> None:
@@ -36,7 +36,7 @@ class Theirs(ThreadedServer):
         self.lasts_s: list[int] = []
         """The lifetimes of the tickets that it gets, one after the other; after these it has none."""
         self.tickets: list[str] = []
-        super().__init__(type("Handler", (_Handler,), {"theirs": self}))
+        super().__init__(type("Handler", (_Handler,), {"site": self}))
 
     @property
     def url(self) -> str:
@@ -55,13 +55,13 @@ class Theirs(ThreadedServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    theirs: Theirs
+    site: OtherSite
 
     def do_GET(self) -> None:  # as the base class calls it
         if self.path == "/":
-            self._send(200, "text/html", self.theirs.html)
-        elif self.path == "/ticket" and self.theirs.lasts_s:
-            self._send(200, "application/json", json.dumps(self.theirs.ticket()["ticket"]))
+            self._send(200, "text/html", self.site.html)
+        elif self.path == "/ticket" and self.site.lasts_s:
+            self._send(200, "application/json", json.dumps(self.site.ticket()["ticket"]))
         else:
             self._send(404, "text/plain", "nothing")
 
@@ -76,14 +76,14 @@ class _Handler(BaseHTTPRequestHandler):
 
 
 @pytest.fixture
-def theirs() -> Iterator[Theirs]:
-    with Theirs() as page:
+def site() -> Iterator[OtherSite]:
+    with OtherSite() as page:
         yield page
 
 
 @pytest.fixture
-def headway(tmp_path: Path, theirs: Theirs) -> Iterator[KeyedServer]:
-    with KeyedServer(tmp_path / "data", {"HEADWAY_CORS_ORIGINS": theirs.url}) as server:
+def headway(tmp_path: Path, site: OtherSite) -> Iterator[KeyedServer]:
+    with KeyedServer(tmp_path / "data", {"HEADWAY_CORS_ORIGINS": site.url}) as server:
         yield server
 
 
@@ -92,10 +92,10 @@ def tab(headway: KeyedServer, new_tab: Callable[[PageServer], Tab]) -> Tab:
     return new_tab(headway)
 
 
-def watch(tab: Tab, theirs: Theirs, headway: KeyedServer, url: str, options: str = "") -> None:
+def watch(tab: Tab, site: OtherSite, headway: KeyedServer, url: str, options: str = "") -> None:
     """Opens their page, which watches the job at this URL."""
-    theirs.html = PAGE.replace("HEADWAY", headway.url).replace("URL_OF_JOB", url).replace("OPTIONS", options)
-    tab.page.goto(theirs.url)
+    site.html = PAGE.replace("HEADWAY", headway.url).replace("URL_OF_JOB", url).replace("OPTIONS", options)
+    tab.page.goto(site.url)
 
 
 def outcome(tab: Tab) -> Any:
@@ -103,45 +103,45 @@ def outcome(tab: Tab) -> Any:
 
 
 def test_with_a_ticket_in_the_url_a_page_on_another_origin_follows_a_job_to_its_result(
-    tab: Tab, headway: KeyedServer, theirs: Theirs
+    tab: Tab, headway: KeyedServer, site: OtherSite
 ) -> None:
     job_id = headway.submit("bulk", {"items": 20_000})  # too big to stand in the job itself
-    theirs.about(headway, job_id)
-    theirs.lasts_s = [300]
-    made = theirs.ticket()
-    watch(tab, theirs, headway, made["progressUrl"].replace(headway.public_url, headway.url))
+    site.about(headway, job_id)
+    site.lasts_s = [300]
+    made = site.ticket()
+    watch(tab, site, headway, made["progressUrl"].replace(headway.public_url, headway.url))
     job = outcome(tab)["job"]
     assert (job["status"], len(job["result"])) == ("completed", 20_000)
     # Without a cookie: the page has no session, and needs none.
     assert tab.page.context.cookies() == []
 
 
-def test_without_a_ticket_a_page_on_another_origin_gets_a_401(tab: Tab, headway: KeyedServer, theirs: Theirs) -> None:
+def test_without_a_ticket_a_page_on_another_origin_gets_a_401(tab: Tab, headway: KeyedServer, site: OtherSite) -> None:
     tab.expected.append(UNAUTHORIZED)
     job_id = headway.submit("steady", {"steps": 10_000})
-    watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}")
+    watch(tab, site, headway, f"{headway.url}/jobs/{job_id}")
     told = outcome(tab)
     assert (told["error"], told["status"]) == ("WatchError", 401)
 
 
 def test_a_page_on_another_origin_gets_its_first_ticket_before_its_first_request(
-    tab: Tab, headway: KeyedServer, theirs: Theirs
+    tab: Tab, headway: KeyedServer, site: OtherSite
 ) -> None:
     job_id = headway.submit("steady", {"steps": 30})
-    theirs.about(headway, job_id)
-    theirs.lasts_s = [300]
-    watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}", "getTicket,")
+    site.about(headway, job_id)
+    site.lasts_s = [300]
+    watch(tab, site, headway, f"{headway.url}/jobs/{job_id}", "getTicket,")
     # There was no 401: the console would have logged it.
     assert outcome(tab)["job"]["result"] == {"steps": 30}
 
 
 def test_a_page_on_another_origin_gets_a_new_ticket_when_its_own_has_expired_and_continues_the_stream(
-    tab: Tab, headway: KeyedServer, theirs: Theirs
+    tab: Tab, headway: KeyedServer, site: OtherSite
 ) -> None:
     tab.expected += [UNAUTHORIZED, "net::ERR"]
     job_id = headway.submit("careful", {"steps": 10_000, "pause_s": 0.05})
-    theirs.about(headway, job_id)
-    theirs.lasts_s = [10, 300]
+    site.about(headway, job_id)
+    site.lasts_s = [10, 300]
     streams: list[str] = []
     polls: list[str] = []
 
@@ -151,9 +151,9 @@ def test_a_page_on_another_origin_gets_a_new_ticket_when_its_own_has_expired_and
             (streams if path.endswith("/progress") else polls).append(str(response.status))
 
     tab.page.on("response", note)
-    watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}", "getTicket,")
+    watch(tab, site, headway, f"{headway.url}/jobs/{job_id}", "getTicket,")
     tab.page.wait_for_function("window.states.includes('running')")
-    with_ticket = f"/jobs/{job_id}?ticket={theirs.tickets[0]}"
+    with_ticket = f"/jobs/{job_id}?ticket={site.tickets[0]}"
     nobody = {"Authorization": "Basic eDp5"}  # a scheme that says nothing here, in place of the test's own key
     eventually(lambda: headway.request("GET", with_ticket, headers=nobody).status == int(UNAUTHORIZED))
     assert streams == ["200"]  # it stays open: only who comes anew is looked at
@@ -164,7 +164,7 @@ def test_a_page_on_another_origin_gets_a_new_ticket_when_its_own_has_expired_and
     tab.page.wait_for_event("response", lambda response: "/progress" in response.url and response.ok)
     # The stream is retried as soon as there is a ticket, whether it or a poll was rejected first.
     assert polls == [UNAUTHORIZED, "202"]
-    assert len(theirs.tickets) == 2
+    assert len(site.tickets) == 2
     seen = tab.page.evaluate("window.states.length")
     tab.page.wait_for_function("(seen) => window.states.length > seen", arg=seen)
     headway.request("DELETE", f"/jobs/{job_id}")
@@ -172,22 +172,22 @@ def test_a_page_on_another_origin_gets_a_new_ticket_when_its_own_has_expired_and
 
 
 def test_if_no_new_ticket_can_be_obtained_watch_job_rejects_with_the_reason(
-    tab: Tab, headway: KeyedServer, theirs: Theirs
+    tab: Tab, headway: KeyedServer, site: OtherSite
 ) -> None:
     tab.expected += [UNAUTHORIZED, "404", "net::ERR"]
     job_id = headway.submit("careful", {"steps": 10_000, "pause_s": 0.05})
-    theirs.about(headway, job_id)
-    refuses = "getTicket: async () => { throw new RangeError('not for you'); },"
-    watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}", refuses)
+    site.about(headway, job_id)
+    rejects = "getTicket: async () => { throw new RangeError('not for you'); },"
+    watch(tab, site, headway, f"{headway.url}/jobs/{job_id}", rejects)
     assert outcome(tab) == {"error": "WatchError", "status": 401, "cause": "RangeError: not for you"}
 
 
-def test_revoking_a_key_revokes_its_tickets(tab: Tab, headway: KeyedServer, theirs: Theirs) -> None:
+def test_revoking_a_key_revokes_its_tickets(tab: Tab, headway: KeyedServer, site: OtherSite) -> None:
     tab.expected += [UNAUTHORIZED, "net::ERR"]
     key = headway.make_key("backend")
     job_id = headway.submit_with(key, "steady", {"steps": 100_000})
     made = headway.request("POST", f"/jobs/{job_id}/tickets", {}, {"Authorization": f"Bearer {key}"}).json
-    watch(tab, theirs, headway, f"{headway.url}/jobs/{job_id}?ticket={made['ticket']}")
+    watch(tab, site, headway, f"{headway.url}/jobs/{job_id}?ticket={made['ticket']}")
     tab.page.wait_for_function("window.states.includes('running')")
     headway.revoke("backend")
     assert outcome(tab)["status"] == 401

@@ -63,10 +63,10 @@ def test_rows_that_do_not_fit_are_rejected_with_line_and_reason(
 
 def test_only_the_first_rejections_are_logged(context: BlockingContext, upload: MakeUpload) -> None:
     run(context, upload("id,note\n1,a\n" + "1\n" * 50))
-    said = [line.message for line in context._logs.take()]
-    assert said[0] == "line 3 rejected: 1 fields instead of 2"
-    assert len(said) == 6
-    assert said[-1] == "1 rows imported, 50 rejected"
+    messages = [line.message for line in context._logs.take()]
+    assert messages[0] == "line 3 rejected: 1 fields instead of 2"
+    assert len(messages) == 6
+    assert messages[-1] == "1 rows imported, 50 rejected"
 
 
 def test_the_published_file_contains_only_the_data(context: BlockingContext, upload: MakeUpload) -> None:

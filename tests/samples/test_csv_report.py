@@ -232,8 +232,8 @@ def test_percent_rises_evenly_over_both_passes(
     seen: list[tuple[float, str]] = []
     progress = context.progress
 
-    def noting(*args: float, **said: float | str) -> None:
-        progress(*args, **said)  # type: ignore[arg-type]
+    def noting(*args: float, **reported: float | str) -> None:
+        progress(*args, **reported)  # type: ignore[arg-type]
         seen.append((context._reported.percent or 0, context._reported.step))
 
     monkeypatch.setattr(context, "progress", noting)

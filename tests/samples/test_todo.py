@@ -22,7 +22,7 @@ def making(tmp_path: Path) -> Making:
 
     async def store(_json: str) -> None: ...
 
-    def make(number: int = 1, owner: str = "somebody") -> Context:
+    def make(number: int = 1, owner: str = "ann") -> Context:
         return Context(
             job_id=f"01890000-0000-7000-8000-{number:012}",
             attempt=1,
@@ -37,7 +37,7 @@ def making(tmp_path: Path) -> Making:
     return make
 
 
-def asking(tmp_path: Path, caller: str = "somebody") -> ResourceContext:
+def asking(tmp_path: Path, caller: str = "ann") -> ResourceContext:
     return ResourceContext(caller, tmp_path / "data")
 
 
@@ -58,11 +58,11 @@ async def test_a_job_that_runs_twice_creates_one_todo(making: Making, tmp_path: 
 
 async def test_the_list_is_newest_first_and_contains_only_the_callers_todos(making: Making, tmp_path: Path) -> None:
     kept = [await todo(making(number), NewTodo(title=f"todo {number}")) for number in range(1, 4)]
-    await todo(making(9, owner="somebody else"), NewTodo(title="not yours"))
+    await todo(making(9, owner="bob"), NewTodo(title="not yours"))
     assert list_todos(asking(tmp_path), TodoQuery()) == kept[::-1]
     assert list_todos(asking(tmp_path), TodoQuery(limit=1)) == kept[:1:-1]
     assert read_todo(asking(tmp_path), making(9).job_id) is None
-    assert read_todo(asking(tmp_path, "somebody else"), making(9).job_id) is not None
+    assert read_todo(asking(tmp_path, "bob"), making(9).job_id) is not None
 
 
 def test_the_list_is_empty_before_the_first_todo(tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def test_the_log_states_how_certain_the_forecast_is(context: BlockingContext) ->
 
 def test_progress_is_in_simulated_paths(context: BlockingContext) -> None:
     weather(context, Weather(city="Bern", date=DAY))
-    said = context._reported
-    assert (said.done, said.total, said.unit, said.step) == (200, 200, "paths", "summing up")
+    reported = context._reported
+    assert (reported.done, reported.total, reported.unit, reported.step) == (200, 200, "paths", "summing up")
 
 
 def test_the_climate_is_warmest_at_its_warmest_day() -> None:

@@ -1,5 +1,5 @@
 """One commit against the working tree, in interleaved pairs: `python -m tests.benchmarks --against COMMIT`.
 
-Here stand the statistics, the checkout of the other commit, and what is played against both. The load generators are
-the ones that the other benchmarks use, and always the working tree's.
+This folder has the statistics, the checkout of the other commit, and the benchmarks that are run against both. The
+load generators are those of the other benchmarks, and always the working tree's.
 """

@@ -39,7 +39,7 @@ def git(*arguments: str) -> str:
     """What git prints.
 
     Raises:
-        CheckoutError: git refuses, or is not installed.
+        CheckoutError: git fails, or is not installed.
 
     """
     try:

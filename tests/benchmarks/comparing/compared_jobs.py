@@ -19,7 +19,7 @@ else:
     Context, job = package.Context, package.job
 
 FRAMES = 1_000_000
-"""The total that is published: out of reach, so that no frame is the last."""
+"""The total of the publishing handler: out of reach, so that no frame is the last."""
 
 
 class Control(BaseModel):
@@ -28,12 +28,12 @@ class Control(BaseModel):
 
 @job("compare-noop")
 async def noop(ctx: Context) -> None:
-    """Nothing at all."""
+    """Does nothing."""
 
 
 @job("compare-blocked", concurrency=1)
 async def blocked(ctx: Context) -> None:
-    """Takes the type's only slot and keeps it: whatever else is submitted stays queued."""
+    """Occupies the type's only slot: further jobs stay queued."""
     await asyncio.Event().wait()
 
 

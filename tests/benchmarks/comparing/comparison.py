@@ -1,9 +1,9 @@
-"""Pairs of measurements of two trees, taken in turn: what is printed on the way, and the table at the end.
+"""Pairs of measurements of two trees, interleaved: what is printed meanwhile, and the table at the end.
 
-Each benchmark plays as many pairs of before and after as pairs of before and before, a pair of either kind at a time,
-so that both meet the same weather. Every measurement has a fresh process, because processes of identical code differ
-more than one process does from minute to minute. The order within a pair alternates, so that a machine that slows
-down favours neither side. Before/before is the noise: what this machine finds between identical code.
+Each benchmark runs as many pairs of before and after as pairs of before and before, alternately, so that both meet the
+same conditions. Every measurement starts a new process, because processes of identical code differ more than one
+process does from minute to minute. The order within a pair alternates, so that a machine that slows down favours
+neither side. Before/before is the noise: the difference that this machine measures between identical code.
 """
 
 import tempfile
@@ -19,7 +19,7 @@ from .plays import BENCHMARKS, Benchmark, Played
 from .ratios import NOTHING_LOST, Ratio, ratio_of
 
 Pair = tuple[Played, Played]
-"""What is compared: the reference (always a play of before), and the other."""
+"""What is compared: the reference (always a measurement of before), and the other."""
 
 DEFAULT_PAIRS = 15
 DEFAULT_SECONDS = 2.0
@@ -27,7 +27,7 @@ DEFAULT_SECONDS = 2.0
 
 @dataclass
 class Comparison:
-    """The pairs of one benchmark, as far as they are played."""
+    """The pairs of one benchmark that have been measured so far."""
 
     name: str
     changes: list[Pair] = field(default_factory=list)
@@ -78,7 +78,7 @@ class Comparison:
 def compare(
     commit: str, names: Sequence[str], pairs: int = DEFAULT_PAIRS, seconds: float = DEFAULT_SECONDS
 ) -> list[Comparison]:
-    """Play the working tree against a commit, printing as it goes.
+    """Compare the working tree with a commit, and print each pair.
 
     Raises:
         CheckoutError: the commit cannot be checked out.
@@ -122,7 +122,7 @@ def _compared(name: str, play: Callable[[Path], Played], before: Path, after: Pa
 
 
 def in_turn(play: Callable[[Path], Played], reference: Path, other: Path, *, other_first: bool) -> Pair:
-    """One pair, played in this order; the reference comes first in the result either way."""
+    """Measure one pair in this order; in the result the reference comes first either way."""
     if other_first:
         second = play(other)
         return play(reference), second

@@ -1,4 +1,4 @@
-"""What is played against both commits: one server, one load of a few seconds, one rate."""
+"""The benchmarks that are run against both commits: one server, one load of a few seconds, one rate."""
 
 import time
 from collections.abc import Callable
@@ -14,14 +14,14 @@ from .server import PAUSE_S, TIME_LIMIT_S, Server, serving
 JSON = {"Content-Type": "application/json"}
 WARM_S = 0.3
 SUBMITTERS = 128
-"""A connection that waits for a commit sends nothing: this many leave no core waiting for the disk."""
+"""Connections that wait for a commit send nothing: this many keep both cores busy while the disk works."""
 RUNNING = 64
 WATCHERS = 500
 
 
 @dataclass(frozen=True)
 class Played:
-    """One measurement: how many a second, and the server's processor time for each."""
+    """One measurement: how many a second, and the server's CPU time for each."""
 
     per_second: float
     cpu_us_each: float
@@ -29,7 +29,7 @@ class Played:
 
 @dataclass(frozen=True)
 class Benchmark:
-    """One that can be played: what it counts, and how (a tree, its seconds, and a folder on the disk)."""
+    """A benchmark: what it counts, and its function (of a tree, the seconds, and a folder on the disk)."""
 
     counts: str
     play: Callable[[Path, float, Path], Played]
@@ -66,7 +66,7 @@ def poll(tree: Path, seconds: float, _disk: Path) -> Played:
 
 
 def stream(tree: Path, seconds: float, _disk: Path) -> Played:
-    """Frames of one job that many watch, the next as soon as nine in ten have the last, with no limit of ticks."""
+    """Frames of one job with many watchers: the next as soon as 90 % have the last, with the tick limit lifted."""
     with control_socket() as (descriptor, port), serving(tree, HEADWAY_TICK_S="0") as server:
         job_id = server.submit("compare-publish", {"port": port})
         server.wait_for(job_id, "running")
@@ -88,7 +88,7 @@ BENCHMARKS = {
 
 
 def _answered(server: Server, request: Request, status: str, connections: int, seconds: float) -> Played:
-    """Answers a second, all of this status: asked by wrk for a GET if it is installed, else by the generator here."""
+    """Responses a second, all with this status: measured by wrk for a GET if it is installed, else by `load`."""
     asked = Asked(server.port, server.pid)
     warm = load(asked, request, connections=connections, seconds=WARM_S)
     assert set(warm["statuses"]) == {status}, warm

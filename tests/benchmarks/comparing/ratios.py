@@ -1,12 +1,12 @@
-"""What a few paired measurements say about a ratio: its median and an interval for it. Pure functions.
+"""The ratio of paired measurements: its median and an interval for it. Pure functions.
 
-The interval is the one of the sign test: of the sorted ratios it takes the k-th smallest and the k-th largest, with the
-largest k that leaves at least 95 % between them; of 15 pairs the 4th on either side (96.5 %). It is exact for any
-distribution, and it is what a bootstrap of the median approaches, without random numbers. A t-interval of the log
-ratios would be a little narrower if the noise were normal. It is not: a neighbour on the same machine halves one
-measurement out of ten, which drags the mean with it and lets the interval grow until nothing could be called slower.
+The interval is that of the sign test: from the k-th smallest to the k-th largest ratio, with the largest k that keeps a
+confidence of at least 95 %; for 15 pairs it is the 4th from either end (96.5 %). It is exact for any distribution, and
+a bootstrap of the median approximates it with random numbers. A t-interval of the log ratios would be slightly narrower
+if the noise were normal. It is not: another process on the machine may halve one measurement in ten, which shifts the
+mean and widens such an interval until nothing could be called slower.
 
-Fewer than six pairs cannot give 95 %: the interval is then the whole range, and `confidence` says how little that is.
+Fewer than six pairs cannot give 95 %: the interval is then the whole range, and `confidence` is what that gives.
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from statistics import median
 
 CONFIDENCE = 0.95
 NOTHING_LOST = 0.97
-"""A ratio that counts as no loss, if the interval reaches it: smaller losses cannot be told from noise in 15 pairs."""
+"""A ratio that counts as no loss if the interval reaches it: 15 pairs cannot distinguish smaller losses from noise."""
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,6 @@
 """One server of a comparison: some commit's `run.py`, on the server's core, with a data directory of its own.
 
-It knows of the server only what every commit promises: `run.py --port 0 --data-dir … --jobs …`, a first line with the
+It relies only on what every commit has in common: `run.py --port 0 --data-dir … --jobs …`, a first line with the
 address, and the HTTP interface.
 """
 
@@ -30,7 +30,7 @@ PAUSE_S = 0.02
 
 
 class Server:
-    """A server that is up."""
+    """A running server."""
 
     def __init__(self, port: int, pid: int) -> None:
         self.port = port
@@ -68,7 +68,7 @@ class Server:
 
 @contextmanager
 def serving(tree: Path, disk: Path | None = None, **env: str) -> Iterator[Server]:
-    """The server of a tree; its data on this disk if one is given, else wherever temporary files are."""
+    """The server of a tree, with its data in this folder on the disk if given, else among temporary files."""
     raise_file_limit()
     with tempfile.TemporaryDirectory(dir=disk, prefix="headway-data-") as folder, tempfile.TemporaryFile() as log:
         command = [sys.executable, str(tree / "run.py"), "--port", "0", "--data-dir", folder, "--jobs", str(JOBS)]
