@@ -258,9 +258,9 @@ def test_too_many_columns_are_rejected(context: BlockingContext, upload: MakeUpl
 
 
 def test_a_thousand_columns_are_accepted(context: BlockingContext, upload: MakeUpload) -> None:
-    rows = "\n".join(",".join(str(row * column) for column in range(1000)) for row in range(300))
+    rows = "\n".join(",".join(str(row * column) for column in range(1000)) for row in range(100))
     report = report_on(context, upload(rows))
-    assert (report.rows, len(report.columns)) == (299, 1000)
+    assert (report.rows, len(report.columns)) == (99, 1000)
 
 
 class Tags(html.parser.HTMLParser):
