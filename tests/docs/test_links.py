@@ -60,3 +60,9 @@ def test_every_page_can_be_reached_from_the_readme() -> None:
         paths = [link.partition("#")[0] for link in links_of(page.read_text("utf-8")) if "://" not in link]
         todo += [(page.parent / path).resolve() for path in paths if path]
     assert set(PAGES) - reached == set()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_the_files_that_a_page_names_are_there(page: Path) -> None:
+    named = re.findall(r"`((?:tests|server|static|docs)/[\w./-]+)`", page.read_text("utf-8"))
+    assert [path for path in named if not (ROOT / path).exists()] == []
