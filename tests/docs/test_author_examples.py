@@ -38,7 +38,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
         yield server
 
 
-@pytest.mark.parametrize(("job_type", "result"), RESULTS.items())
+@pytest.mark.parametrize(("job_type", "result"), RESULTS.items(), ids=list(RESULTS))
 def test_a_job_type_of_the_guide_completes(server: ServerProcess, job_type: str, result: Any) -> None:
     job = server.wait_for(server.submit(job_type, INPUTS.get(job_type)))
     assert (job["status"], job["result"]) == ("completed", result), job["error"]
