@@ -14,6 +14,7 @@ from ..representation import Encoder
 from ..service.service import Service
 from ..settings import Settings
 from .connections.limits import CONNECTIONS, Connections
+from .connections.slow_readers import SlowReaders
 from .connections.stalled_bodies import StalledBodies
 from .identity.clients import CLIENTS, Clients
 from .identity.gate import GATE, Gate
@@ -72,6 +73,7 @@ def make_app(
         encoder=encoder,
         streams=OpenStreams(settings),
         fan_out=FanOut(backend.store, backend.hub, encoder),
+        slow_readers=SlowReaders(settings.stream_stall_timeout_s),
         audiences=Audiences(backend.store, backend.hub, encoder, settings.tick_s),
     )
     app.on_startup.append(_name_cookie)
@@ -117,6 +119,7 @@ async def _checks(app: web.Application) -> AsyncIterator[None]:
         parts.lost_clients.start(parts.loops),
         app[CONNECTIONS].start(parts.loops),
         Revocations(parts.hub, app[CONNECTIONS]).start(parts.loops),
+        parts.slow_readers.start(parts.loops),
         stalled_bodies.start(parts.loops),
     ]
     yield

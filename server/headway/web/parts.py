@@ -15,6 +15,7 @@ from ..representation import Encoder
 from ..service.service import Service
 from ..settings import Settings
 from .connections.lost_clients import LostClients
+from .connections.slow_readers import SlowReaders
 from .responses.ready import ReadyAnswers
 from .streams.audiences import Audiences
 from .streams.fan_out import FanOut
@@ -39,6 +40,7 @@ class Parts:
     streams: OpenStreams
     fan_out: FanOut
     audiences: Audiences
+    slow_readers: SlowReaders
     lost_clients: LostClients = field(default_factory=LostClients)
     ready: ReadyAnswers = field(default_factory=ReadyAnswers)
     arriving: set[StreamReader] = field(default_factory=set)

@@ -11,6 +11,8 @@ from pathlib import Path
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
 
+from ..connections.slow_readers import SlowReaders
+from ..parts import parts
 from ..problems import Problem
 
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII | re.IGNORECASE)
@@ -32,19 +34,23 @@ async def send_file(request: web.Request, path: Path, headers: Mapping[str, str]
         _check_range(outcome[hdrs.RANGE], found.st_size)
     if hdrs.ORIGIN in request.headers:
         outcome[hdrs.ORIGIN] = request.headers[hdrs.ORIGIN]  # a page elsewhere may be allowed to read it
-    return _File(path, headers, outcome)
+    return _File(path, headers, outcome, parts(request).slow_readers)
 
 
 class _File(web.FileResponse):
     """Is sent as if the request had had these headers and no others."""
 
-    def __init__(self, path: Path, headers: Mapping[str, str], request_headers: Mapping[str, str]) -> None:
+    def __init__(
+        self, path: Path, headers: Mapping[str, str], request_headers: Mapping[str, str], slow_readers: SlowReaders
+    ) -> None:
         super().__init__(path, headers=headers)
         self._request_headers = request_headers
+        self._slow_readers = slow_readers
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         # Here and not before: aiohttp prepares every response, and a file a second time if it was already.
-        return await super().prepare(request.clone(headers=self._request_headers))
+        with self._slow_readers.watching(request.transport):
+            return await super().prepare(request.clone(headers=self._request_headers))
 
 
 def _regular(path: Path) -> os.stat_result | None:
