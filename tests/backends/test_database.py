@@ -122,7 +122,7 @@ async def test_a_new_file_gets_headways_identity(tmp_path: Path, name: str) -> N
     path = tmp_path / name
     for _ in range(2):
         await (await SqliteRecord.open(path, LocalHub(), max_queued=10, body_of=BODY_OF)).close()
-    assert list(contents(tmp_path)) == [name], "a close in good order leaves one file"
+    assert list(contents(tmp_path)) == [name], "an orderly close leaves one file"
     with closing(sqlite3.connect(path)) as connection:
         assert connection.execute("PRAGMA application_id").fetchone() == (APPLICATION_ID,)
         assert connection.execute("PRAGMA user_version").fetchone() == (len(opening._migrations()),)

@@ -71,7 +71,7 @@ async def test_listeners_recognize_other_owners_jobs_without_a_query(store: Sqli
     assert not store.known_foreign(EVERY_OWNER, job.id)
     assert not store.known_foreign(OWNER, UNKNOWN_ID)
     await store.delete(STRANGER, job.id, at(1))
-    assert store.known_foreign(OWNER, job.id), "one that has just left, too"
+    assert store.known_foreign(OWNER, job.id), "a deleted one too"
     assert asked == []
 
 

@@ -126,11 +126,11 @@ async def test_late_progress_is_not_recorded_for_the_next_attempt(backend: Sqlit
     job = await running_job(store)
     await tick(store, job, 10.0)  # goes to the disk; those of the next half second stay in memory
     await tick(store, job, 60.0)
-    await store.insert(new_job(5))  # nobody claims from a queue that is known to be empty
+    await store.insert(new_job(5))  # without a queued job no claim reaches the disk
     ending = asyncio.create_task(finish(store, job, Interrupted()))
     claiming = asyncio.create_task(claim_one(store, 2))
     await asyncio.sleep(0)
-    store._write_ticks()  # stands behind the end and the claim
+    store._write_ticks()  # queued after the end and the claim
     await ending
     claim = await claiming
     await store.check_writable()
@@ -149,7 +149,7 @@ async def test_late_progress_is_not_announced_after_the_end(backend: SqliteBacke
     await tick(store, job, 60.0)
     ending = asyncio.create_task(finish(store, job, DONE))
     await asyncio.sleep(0)
-    store._write_ticks()  # stands behind the end
+    store._write_ticks()  # queued after the end
     await ending
     await store.check_writable()
     assert [delivery.id for delivery in await backend.outbox.of_job(job.id, 9)] == [told.delivery.id]

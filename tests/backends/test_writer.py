@@ -81,7 +81,7 @@ async def test_waiting_operations_share_one_transaction(traced: Traced) -> None:
     traced.may_go_on.set()
     assert await asyncio.gather(*writes) == list(range(100))
     await holding
-    assert traced.count("COMMIT") - before == 2  # the one that was held, and the hundred
+    assert traced.count("COMMIT") - before == 2  # the operation that was held up, and the hundred
     assert traced.kept() == list(range(100))
 
 
@@ -160,7 +160,7 @@ async def test_a_batch_is_bounded(traced: Traced) -> None:
 
 async def test_a_failing_batch_is_replayed_one_by_one(traced: Traced) -> None:
     holding = await traced.hold()
-    values: list[object] = [1, 2, "text", 3, 2, 4]  # a wrong type, and a number that is taken
+    values: list[object] = [1, 2, "text", 3, 2, 4]  # a wrong type, and a duplicate
     writes = [asyncio.create_task(traced.writer.write(insert(n), same)) for n in values]
     await asyncio.sleep(0)
     traced.may_go_on.set()

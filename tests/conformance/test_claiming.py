@@ -197,7 +197,7 @@ async def test_the_queue_position_is_estimated(store: JobStore) -> None:
     later = await store.insert(new_job(9, run_at=at(900)))
     assert await store.queue_position(later, now) is None
     await store.claim({"report": 9}, 9, now)
-    assert await store.queue_position(newcomer._replace(id=later.id), now) == 1  # looked at before it was claimed
+    assert await store.queue_position(newcomer._replace(id=later.id), now) == 1  # read before it was claimed
 
 
 async def test_simultaneous_first_readers_all_get_an_exact_queue_position(store: JobStore) -> None:

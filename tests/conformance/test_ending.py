@@ -240,7 +240,7 @@ async def test_commit_order_decides_between_an_end_and_a_cancel(store: JobStore,
         refused = [answer for answer in answers if isinstance(answer, BaseException)]
         assert [type(error) for error in refused] == [JobStateError] * (now.status is Status.COMPLETED)
         assert now.state_seq == now.last_seq == 3
-    assert statuses == {Status.COMPLETED, Status.CANCELLED}, "the race was none"
+    assert statuses == {Status.COMPLETED, Status.CANCELLED}, "there was no race"
 
 
 async def after(turns: int, answer: Awaitable[Job]) -> Job:

@@ -21,7 +21,7 @@ def key(name: str, **chosen: object) -> ApiKey:
 
 async def test_a_key_is_found_by_its_hash_and_id_until_it_is_revoked(backend: Backend) -> None:
     keys, ann, bob = await backend.keys(), key("ann", read_only=True), key("bob", admin=True)
-    assert not await keys.any_in_force()
+    assert not await keys.any_valid()
     await keys.add(ann, "sum of ann")
     await keys.add(bob, "sum of bob")
     assert (await keys.find("sum of ann"), await keys.get(bob.id), await keys.find("sum")) == (ann, bob, None)
@@ -29,7 +29,7 @@ async def test_a_key_is_found_by_its_hash_and_id_until_it_is_revoked(backend: Ba
     await keys.revoke("ann", at(5))
     assert await revoked.wait(1) == {ann.id}
     assert (await keys.find("sum of ann"), await keys.get(ann.id)) == (None, None)
-    assert await keys.any_in_force()
+    assert await keys.any_valid()
     assert [(each.name, each.revoked_at) for each in await keys.all()] == [("ann", at(5)), ("bob", None)]
     with pytest.raises(KeyNotFoundError):
         await keys.revoke("ann", at(6))

@@ -102,7 +102,7 @@ async def test_pages_show_each_job_once_while_jobs_are_inserted(store: JobStore)
         seen += [job.id for job in page.jobs]
         cursor = page.next_cursor
         pages += 1
-        await insert_many(store, 2)  # newer ones: they stand before the first page
+        await insert_many(store, 2)  # newer than the first page
     assert seen == sorted((job.id for job in jobs), reverse=True)
     assert pages == 5
 
@@ -129,7 +129,7 @@ async def test_a_cursor_that_this_store_did_not_make_is_refused(store: JobStore,
 
 async def test_a_page_shows_progress_that_is_not_on_disk_yet(store: JobStore) -> None:
     job = await running_job(store)
-    await tick(store, job, 10.0)  # this one goes to the disk
+    await tick(store, job, 10.0)  # goes to disk, the next ones stay in memory
     await tick(store, job, 20.0)
     (listed,) = (await store.page(OWNER, JobFilter(), 5, None)).jobs
     assert listed == await store.get(OWNER, job.id)

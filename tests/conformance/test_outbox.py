@@ -80,7 +80,7 @@ async def ended_with_webhook(store: JobStore, webhook: Webhook = ENDS, seconds: 
     return await finish(store, job, DONE, seconds)
 
 
-# Written with what they tell of
+# Recorded with the change that they announce
 
 
 async def test_start_and_end_are_announced_with_the_job_as_it_was_then(store: JobStore, outbox: Outbox) -> None:
@@ -212,7 +212,7 @@ async def test_only_the_newest_progress_is_announced_at_most_every_ten_seconds(
     (message,) = await take(outbox, 12)
     assert json.loads(message.body)["data"]["progress"] == 40
     await outbox.record(message.delivery, Delivered(200), at(13))
-    assert len(await outbox.of_job(job.id, 10)) == 1, "old progress is not kept"
+    assert len(await outbox.of_job(job.id, 10)) == 1, "superseded progress is deleted"
 
 
 async def told_progress(backend: Backend, job: Job, percent: float, seconds: float) -> None:
@@ -237,7 +237,7 @@ async def test_failed_progress_is_not_retried_after_the_end(backend: Backend, st
     assert [delivery.status for delivery in await outbox.of_job(job.id, 10)] == ["pending", "failed"]
 
 
-# Taken by one
+# Leasing
 
 
 async def test_a_leased_delivery_is_not_taken_again_until_the_lease_ends(store: JobStore, outbox: Outbox) -> None:
@@ -247,7 +247,7 @@ async def test_a_leased_delivery_is_not_taken_again_until_the_lease_ends(store: 
     assert await next_at(outbox, 1) == at(LEASE_S)
     second = await take_one(outbox, LEASE_S)
     assert (second.id, first.attempts, second.attempts) == (first.id, 1, 2)
-    # Whoever had it first comes back too late.
+    # The first holder returns too late.
     await outbox.record(first, GivenUp("too late"), at(LEASE_S))
     await outbox.record(second, Delivered(204), at(LEASE_S + 1))
     (delivery,) = await outbox.of_job(first.job_id, 10)
@@ -335,7 +335,7 @@ async def test_an_owner_with_many_hosts_leaves_room_for_others(store: JobStore, 
     assert [message.delivery.owner for message in await take(outbox, 2, per_owner=5)] == [OWNER]
 
 
-# Tried again
+# Retrying
 
 
 async def test_a_failed_delivery_is_due_again_at_the_verdicts_time(store: JobStore, outbox: Outbox) -> None:
@@ -407,7 +407,7 @@ async def test_deliveries_are_listed_newest_first(store: JobStore, outbox: Outbo
     assert await outbox.of_job(UNKNOWN_ID, 10) == []
 
 
-# Receivers that want no more
+# Receivers that are gone
 
 
 async def test_a_410_ends_pending_deliveries_of_that_owner_to_that_url_only(store: JobStore, outbox: Outbox) -> None:
@@ -471,12 +471,12 @@ async def test_a_410_ends_thousands_of_deliveries_without_blocking_other_writes(
     recording = asyncio.create_task(outbox.record(message.delivery, GivenUp("gone", 410, gone=True), at(2)))
     for _ in range(3):
         await store.insert(new_job())
-    assert not recording.done(), "the 410 held the writer until all had ended"
+    assert not recording.done(), "the 410 occupied the writer until all had ended"
     await recording
     assert await take(outbox, 9_999) == []
 
 
-# Kept
+# Keeping
 
 
 async def test_after_a_crash_leased_deliveries_are_due_at_once(backend: Backend) -> None:
@@ -567,7 +567,7 @@ async def test_after_a_rotation_both_secrets_sign_until_the_overlap_is_over(outb
     assert await outbox.secrets(OWNER, at(69.9)) == [new, kept]
     assert await outbox.secrets(OWNER, at(70)) == [new]
     await outbox.expire(at(71), 10)
-    assert await outbox.secrets(OWNER, at(11)) == [new], "what signs no more is not kept"
+    assert await outbox.secrets(OWNER, at(11)) == [new], "expired secrets are deleted"
 
 
 async def test_a_rotation_without_overlap_ends_every_older_secret(outbox: Outbox) -> None:

@@ -194,7 +194,7 @@ async def test_a_queued_job_is_counted_once_against_the_limit(backend: Backend) 
     listener = backend.hub.listen(Bell.QUEUED)
     first = asyncio.create_task(store.insert(new_job()))
     hub_says += await listener.wait(5)
-    second = store.insert(new_job())  # in the very turn of the loop in which the first was committed
+    second = store.insert(new_job())  # in the turn of the loop in which the first was committed
     third = store.insert(new_job())
     await asyncio.gather(first, second, third)
     with pytest.raises(QueueFullError):

@@ -284,11 +284,11 @@ class Walk:
             model.enter(Status.FAILED if failed else Status.QUEUED, self.now)
         for job in (*recovery.requeued, *recovery.ended):
             if job.id in self.jobs and job.terminal:
-                self.jobs[job.id].percent = job.progress.percent  # as far as it came to disk
+                self.jobs[job.id].percent = job.progress.percent  # as far as it reached the disk
             assert job.version > self.seen[job.id].version
             self.observe(job)
 
-    # Looking
+    # Comparing
 
     def expired(self, model: Modelled) -> bool:
         return model.completed_at is not None and (self.now - model.completed_at).total_seconds() >= RETAIN_S

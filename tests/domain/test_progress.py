@@ -209,14 +209,14 @@ def test_steps_of_varying_length_cause_no_large_jumps() -> None:
     for seed in range(20):
         chance = random.Random(seed)
         steps_at = list(itertools.accumulate(chance.uniform(2.5, 7.5) for _ in range(20)))
-        said = ends(steps_at, steps_at[-1], 20)[200:]  # two steps or so are no measure
+        said = ends(steps_at, steps_at[-1], 20)[200:]  # not before a few steps
         assert max(abs(after - before) for before, after in itertools.pairwise(said)) <= 30
         assert sum(abs(end - steps_at[-1]) for end in said) / len(said) <= 15
 
 
 def test_an_overdue_step_lengthens_the_time_left_gradually() -> None:
     said = ends([5.0 * (number + 1) for number in range(4)], 100, 20)
-    late = said[-700::10]  # the fifth step never comes; an end is told in whole seconds
+    late = said[-700::10]  # the fifth step never comes; the end is announced in whole seconds
     assert all(-1 <= after - before <= 25 for before, after in itertools.pairwise(late))
     assert late[0] < 120
     assert late[-1] > 200

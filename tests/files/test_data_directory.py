@@ -149,7 +149,7 @@ def test_new_directories_are_private(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert modes(files.root, files.root / "jobs", files.root / "incoming", files.root / "types") == [0o700] * 4
-    assert modes(shared.root, shared.root / "jobs") == [0o775, 0o700]  # the operator's own stays as it is
+    assert modes(shared.root, shared.root / "jobs") == [0o775, 0o700]  # the operator's own directory keeps its mode
     assert modes(files.database, shared.database, files.root / "headway.lock") == [0o600] * 3
 
 

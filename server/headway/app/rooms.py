@@ -73,7 +73,7 @@ async def opened(settings: Settings, registry: Registry, on_failure: OnFailure |
         loops = Loops()
         stack.push_async_callback(loops.stop)  # each room stops its own before; this is for what is left
         record = await open_record(stack, settings, files, hub, metrics)
-        if settings.key_needed and not await record.keys.any_in_force():
+        if settings.key_needed and not await record.keys.any_valid():
             raise SetupError(NO_KEYS.format(where=settings.public_url or settings.host))
         retention = Retention(record.store, record.keys, record.outbox, hub, files)
         await retention.start(loops)

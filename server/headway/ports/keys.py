@@ -28,7 +28,7 @@ class KeyStore(Protocol):
         """Revoke a key for good. The `revoked` bell rings with its id. Raises `KeyNotFoundError`."""
         ...
 
-    async def any_in_force(self) -> bool:
+    async def any_valid(self) -> bool:
         """Whether there is a valid key."""
         ...
 

@@ -97,10 +97,11 @@ class Mirror:
             job = self.snapshots.get(tick.job_id)
             if job is None or job.status is not Status.RUNNING or job.attempt != tick.attempt:
                 continue
-            if self._ending[job.id, job.attempt]:
+            if (job.id, job.attempt) in self._ending:
                 continue  # the end carries the last progress, and a tick could overtake its version
-            self.update(job.ticked(tick.progress, now))
+            self.snapshots.put(job.ticked(tick.progress, now))
             self._unwritten.add(job.id)
+            self._hub.ring(Bell.CHANGED, job.id)
 
     def take_unwritten(self) -> list[Job]:
         """The running jobs whose progress is not on disk. From now on they count as written."""

@@ -101,7 +101,7 @@ class SqliteKeyStore:
         if not await self._database.write(operation, committed):
             raise KeyNotFoundError(f"there is no valid key {name!r}: `keys list` shows all keys")
 
-    async def any_in_force(self) -> bool:
+    async def any_valid(self) -> bool:
         return bool(self._valid)
 
     async def find(self, sha256: str) -> ApiKey | None:

@@ -1,8 +1,8 @@
 -- The record. Instants are milliseconds since 1970 (UTC), durations seconds, sizes bytes.
--- STRICT: a wrong type is an error here, not a surprise later. See sqlite.org/stricttables.html.
+-- STRICT: values of the wrong type are rejected. See sqlite.org/stricttables.html.
 
 CREATE TABLE jobs (
-    id               TEXT    NOT NULL PRIMARY KEY,   -- UUIDv7: grows, so inserts stay at the index's end
+    id               TEXT    NOT NULL PRIMARY KEY,   -- UUIDv7: it grows, so inserts go to the end of the index
     owner            TEXT    NOT NULL,
     type             TEXT    NOT NULL,
     label            TEXT,
@@ -23,7 +23,7 @@ CREATE TABLE jobs (
     cancel_requested INTEGER NOT NULL DEFAULT 0,
     purge_requested  INTEGER NOT NULL DEFAULT 0,
     percent          REAL,
-    done             ANY,                            -- a number as the handler gave it: 420 stays an integer
+    done             ANY,                            -- a number as the handler reported it: 420 stays an integer
     total            ANY,
     unit             TEXT,
     message          TEXT,
@@ -36,28 +36,28 @@ CREATE TABLE jobs (
     timeout_s        REAL,
     retain_s         REAL    NOT NULL,
     uploads          TEXT,                           -- JSON
-    last_seq         INTEGER NOT NULL DEFAULT 1,     -- being queued is 1, implied by the insert
+    last_seq         INTEGER NOT NULL DEFAULT 1,     -- 1 is being queued, which has no history row
     state_seq        INTEGER NOT NULL DEFAULT 1,
     version          INTEGER NOT NULL DEFAULT 1,
     result_bytes     INTEGER,
-    -- The big ones stand last: whoever reads the columns above never touches their overflow pages.
+    -- The large columns come last, so that reading the others never touches their overflow pages.
     checkpoint       TEXT,
     input            TEXT    NOT NULL,
     result           TEXT
 ) STRICT;
 
--- The claim: a seek for each type and priority, in the order in which jobs are due.
+-- For claims: one seek for each type and priority, in the order of due jobs.
 CREATE INDEX jobs_queued ON jobs (type, priority DESC, run_at, id) WHERE status = 'queued';
 CREATE INDEX jobs_running ON jobs (id) WHERE status = 'running';
 CREATE INDEX jobs_expiring ON jobs (expires_at) WHERE expires_at IS NOT NULL;
--- Lists: newest first, by keyset over the id.
+-- For lists: newest first, paged by id.
 CREATE INDEX jobs_by_owner ON jobs (owner, id);
 CREATE INDEX jobs_by_status ON jobs (owner, status, id);
 CREATE INDEX jobs_by_type ON jobs (owner, type, id);
 CREATE INDEX jobs_by_label ON jobs (owner, label, id) WHERE label IS NOT NULL;
 CREATE INDEX jobs_ended ON jobs (owner, completed_at) WHERE completed_at IS NOT NULL;
 
--- What must not be missed: log lines and changes of state, numbered by job from 2.
+-- Log lines and changes of state, which no watcher may miss. Each job numbers them from 2.
 CREATE TABLE history (
     job_id  TEXT    NOT NULL,
     seq     INTEGER NOT NULL,
@@ -68,7 +68,7 @@ CREATE TABLE history (
     PRIMARY KEY (job_id, seq)
 ) STRICT, WITHOUT ROWID;
 
-CREATE TABLE probe (                                 -- what readiness writes to
+CREATE TABLE probe (                                 -- written by the readiness check
     only INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
     at   INTEGER NOT NULL
 ) STRICT;

@@ -1,4 +1,4 @@
--- How many jobs there are, kept by triggers: at start a million of them need not be counted.
+-- The number of jobs, maintained by triggers, so that a million jobs need not be counted at start.
 
 CREATE TABLE counts (
     owner  TEXT    NOT NULL,

@@ -1,4 +1,5 @@
--- What each idempotency key stands for. The row outlives its job: a repeat after a purge must not run anew.
+-- The submission that each idempotency key stands for. The row outlives its job, so that a repeat after a deletion
+-- does not run it again.
 
 CREATE TABLE idempotency_keys (
     owner       TEXT    NOT NULL,

@@ -1,5 +1,5 @@
--- Who may ask: API keys and the sessions of people who signed in with one. Only their SHA-256 is kept: they are
--- 256 random bits, so there is nothing to guess that a slow hash would protect.
+-- API keys, and the sessions of people who signed in with one. Only their SHA-256 is stored. They are 256 random bits,
+-- which cannot be guessed, so a slow hash would protect nothing.
 
 CREATE TABLE api_keys (
     id         TEXT    NOT NULL PRIMARY KEY,
@@ -22,7 +22,7 @@ CREATE TABLE sessions (
 
 CREATE INDEX sessions_expiring ON sessions (expires_at);
 
-CREATE TABLE server_secret (                         -- what tickets are signed with; made when it is first needed
+CREATE TABLE server_secret (                         -- signs tickets; created when it is first needed
     only   INTEGER NOT NULL PRIMARY KEY CHECK (only = 1),
     secret BLOB    NOT NULL
 ) STRICT;
