@@ -43,6 +43,8 @@ def shared_server() -> Iterator[ServerProcess]:
 
 LONG_FOLDERS = ("acceptance", "browser", "fuzz", "running", "webhooks", "web", "samples", "cli", "operating")
 """Folders whose tests take longest, because servers, browsers or large inputs are in them; all others come after."""
+SLOW_TIMEOUT_S = 900
+"""For tests that are marked slow; the others have the time-out of `pyproject.toml`."""
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -52,7 +54,11 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Files with slow tests first, then folders from slow to quick: no worker is left with a long file at the end."""
-    slow = {item.path for item in items if item.get_closest_marker("slow")}
+    slow = set()
+    for item in items:
+        if item.get_closest_marker("slow"):
+            slow.add(item.path)
+            item.add_marker(pytest.mark.timeout(SLOW_TIMEOUT_S))
     rank = {folder: number for number, folder in enumerate(LONG_FOLDERS)}
 
     def place(item: pytest.Item) -> tuple[bool, int]:

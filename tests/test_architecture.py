@@ -84,8 +84,16 @@ def test_the_lock_names_a_version_of_every_dependency() -> None:
 
 # Sizes
 
+MOST_MODULES = 15
 MOST_LINES = 400
 MOST_LINES_OF_A_FUNCTION = 60
+
+
+@pytest.mark.parametrize(
+    "folder", sorted({path.parent for path in MODULES}), ids=lambda path: str(path.relative_to(ROOT))
+)
+def test_a_folder_has_few_modules(folder: Path) -> None:
+    assert len([path for path in MODULES if path.parent == folder and path.stem != "__init__"]) <= MOST_MODULES
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda path: str(path.relative_to(ROOT)))

@@ -20,7 +20,7 @@ from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually
 from tests.support.record import TERMINAL, sound_record
 from tests.support.serving import Serving
 
-GATED_JOBS = str(ROOT / "tests" / "support" / "gated_jobs.py")
+GATED_JOBS = str(ROOT / "tests" / "job_types" / "gated_jobs.py")
 SEED = 20260301
 RIGHT_AFTER = 50
 AT_RANDOM = 20

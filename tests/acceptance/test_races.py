@@ -10,7 +10,7 @@ from tests.support.process import ROOT, eventually
 from tests.support.record import sound_record
 from tests.support.serving import Serving
 
-GATED_JOBS = str(ROOT / "tests" / "support" / "gated_jobs.py")
+GATED_JOBS = str(ROOT / "tests" / "job_types" / "gated_jobs.py")
 CLIENTS = 4
 DELETES = 200
 PURGES = 100

@@ -11,7 +11,7 @@ import pytest
 
 from tests.support.process import PATIENCE_S, ROOT, Event, ServerProcess, parse_events
 
-GATED_JOBS = ROOT / "tests" / "support" / "gated_jobs.py"
+GATED_JOBS = ROOT / "tests" / "job_types" / "gated_jobs.py"
 READERS = 200
 JOBS = 5
 LONGEST_CONNECTION_S = 2.0

@@ -20,7 +20,7 @@ from tests.support.process import PATIENCE_S, ROOT, ServerProcess, calm_s, event
 from tests.support.record import sound_record
 from tests.support.serving import LATER, TEST_JOBS
 
-GATED_JOBS = str(ROOT / "tests" / "support" / "gated_jobs.py")
+GATED_JOBS = str(ROOT / "tests" / "job_types" / "gated_jobs.py")
 BALLAST = b"\0" * 65536
 TEXT = {"text": "x" * 20_000}
 DISK_BYTES = 16 * 1024 * 1024

@@ -29,7 +29,7 @@ from pydantic import BaseModel
 
 from tests.support.process import PATIENCE_S
 
-JOBS = str(Path(__file__).parents[1] / "support" / "jobs_for_tests.py")
+JOBS = str(Path(__file__).parents[1] / "job_types" / "jobs_for_tests.py")
 UNKNOWN = "01890000-0000-7000-8000-000000000000"
 
 

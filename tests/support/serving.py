@@ -1,12 +1,11 @@
 """What the fixture `serving` gives to tests, the job types of its servers, and jobs on them."""
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
-from tests.support.process import ServerProcess
+from tests.support.process import ROOT, ServerProcess
 
-TEST_JOBS = Path(__file__).with_name("jobs_for_tests.py")
+TEST_JOBS = ROOT / "tests" / "job_types" / "jobs_for_tests.py"
 
 Serving = Callable[..., ServerProcess]
 

@@ -16,7 +16,7 @@ from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually
 from tests.support.raw import RawStream, data_of, is_state
 from tests.support.serving import LATER, Serving
 
-WATCHED_JOBS = str(ROOT / "tests" / "support" / "watched_jobs.py")
+WATCHED_JOBS = str(ROOT / "tests" / "job_types" / "watched_jobs.py")
 WATCHERS = 1_000
 UPDATES = 100_000
 FRAMES = 15_000
