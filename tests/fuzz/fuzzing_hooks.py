@@ -1,4 +1,4 @@
-"""What the fuzzer must know and the document cannot say: what depends on earlier requests, and what takes its time."""
+"""What the fuzzer must know and the document cannot express: state left by earlier requests, and slow operations."""
 
 import uuid
 from typing import Any
@@ -7,7 +7,7 @@ import schemathesis
 from schemathesis import GenerationMode
 
 A_MOMENT_S = 0.5
-"""Streams of many jobs do not end: what comes within this time is examined."""
+"""Streams of many jobs do not end: only what arrives within this time is checked."""
 
 
 NOBODY_LISTENS = "http://127.0.0.1:9/"
@@ -20,15 +20,15 @@ def before_call(_context: Any, case: Any, kwargs: dict[str, Any]) -> None:
     if "wait" in (case.query or {}):
         case.query["wait"] = min(case.query["wait"], A_MOMENT_S) if _is_number(case.query["wait"]) else "x"
     for options in (case.query, case.body):
-        _tell_nobody(options)
+        _redirect_webhooks(options)
     if case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
         headers = case.headers or {}
-        if "Idempotency-Key" in headers:  # one that was used for another request would be refused
+        if "Idempotency-Key" in headers:  # a key that was used for another request would be rejected
             headers["Idempotency-Key"] = f'"{uuid.uuid4()}"'
 
 
-def _tell_nobody(options: Any) -> None:
-    """Which hosts exist is not for a fuzzer to find out; and events without a URL are refused, as no schema can say."""
+def _redirect_webhooks(options: Any) -> None:
+    """Send webhooks nowhere, so that no real host is called; no schema can express that events need a URL."""
     if not isinstance(options, dict):
         return
     url, events = options.get("webhookUrl"), options.get("webhookEvents")
@@ -38,7 +38,7 @@ def _tell_nobody(options: Any) -> None:
 
 @schemathesis.hook
 def filter_query(_context: Any, query: Any) -> bool:
-    """`?status=` and `?status=queued,` name nothing where nothing stands: a form with nothing chosen sends it."""
+    """Leave out empty values such as `?status=`, which mean no filter: a form with nothing chosen sends them."""
     return query is None or not any(_holds_nothing(query[name]) for name in ("status", "type", "ids") if name in query)
 
 
@@ -52,7 +52,7 @@ def _is_number(value: Any) -> bool:
 
 @schemathesis.check
 def valid_input_is_valid(_context: Any, response: Any, case: Any) -> None:
-    """What fits the document is not refused as malformed or invalid.
+    """Input that fits the document is not rejected as malformed or invalid.
 
     The check for it that comes with schemathesis must let pass every status that a job's state can cause.
     """
@@ -61,9 +61,9 @@ def valid_input_is_valid(_context: Any, response: Any, case: Any) -> None:
     problem = response.json()
     kind = problem["type"].removeprefix("/problems/")
     if {error["detail"] for error in problem.get("errors", ())} == {"is out of range"}:
-        return  # an instant at an end of the calendar whose offset leads beyond it: no schema can say that
+        return  # an instant whose offset leads beyond the calendar, which no schema can express
     if case.operation.method == "post" and case.operation.path in ("/jobs", "/jobs/{id}"):
-        # The input of any type: what it must be stands in the description of that type alone.
+        # The input of any type: only the type's own schema describes it.
         pointers = {error["pointer"] for error in problem.get("errors", ())}
         if case.operation.path == "/jobs/{id}" or all(pointer.startswith("/input") for pointer in pointers):
             return
@@ -76,7 +76,7 @@ _purged: set[str] = set()
 
 @schemathesis.check
 def what_was_purged_is_gone(_context: Any, response: Any, case: Any) -> None:
-    """`use_after_free`, where a DELETE is a deletion: without `purge` it is a cancel, and the record stays."""
+    """`use_after_free`, for deletions only: a DELETE without `purge` cancels the job, and its record stays."""
     job_id = str((case.path_parameters or {}).get("id"))
     if job_id in _purged:
         assert response.status_code >= 400, f"{job_id} was purged, and is still there"

@@ -1,4 +1,4 @@
-"""Job types for the fuzzer: each quick, none that keeps a machine busy, and together every shape of an operation."""
+"""Job types for the fuzzer: quick and cheap, and together with every shape of an operation."""
 
 import contextlib
 import time

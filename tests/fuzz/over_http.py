@@ -1,4 +1,4 @@
-"""A real server process under two published fuzzers: schemathesis for what is well-formed, radamsa for the bytes.
+"""A real server process under two published fuzzers: schemathesis for well-formed requests, radamsa for bytes.
 
 What must not happen: a 5xx that is not one of the documented 503s, a traceback in the server's log, a broken answer,
 a server that is gone or does not answer others.
@@ -27,7 +27,7 @@ JOBS = ROOT / "tests" / "fuzz" / "jobs_to_fuzz.py"
 HOOKS = "tests.fuzz.fuzzing_hooks"
 SCHEMATHESIS_SHARE = 0.5
 SHORTEST_SCHEMATHESIS_S = 20
-"""Less than that is taken up by what it tries first, and all of the time is radamsa's."""
+"""A shorter run would be over before schemathesis gets to fuzzing; then radamsa gets all of the time."""
 MOST_EXAMPLES = 1_000_000
 A_MOMENT_S = 0.1
 LONGEST_ANSWER_S = 1.0
@@ -38,7 +38,7 @@ _STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3})[^\r\n]*\r\n", re.MULTILINE)
 _HEADER = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]+: [^\r\n\0]*")
 _UNAVAILABLE = frozenset(f"/problems/{kind}" for kind, (status, _) in KINDS.items() if status == 503)
 _EXPECTED_LOG = re.compile(r"the handler raised.*?(?=\n\S|\Z)", re.DOTALL)
-"""What a job's own code raises is logged with its traceback."""
+"""The log line before the traceback of a handler's own exception."""
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 DATE = "Mon, 01 Jan 2001 00:00:00 GMT"
@@ -51,11 +51,11 @@ PAPERS = form(part("letter", b"hello", "a.txt", "Content-Type: text/plain"), par
 
 
 class Found(Exception):  # noqa: N818 - what a fuzzer does
-    """Something that must not happen."""
+    """A finding: something that must not happen."""
 
 
 def fuzz(seconds: int, seed: int) -> int:
-    """0 if nothing was found."""
+    """Fuzz for this long. Returns 0 if nothing was found."""
     for_schemathesis_s = int(seconds * SCHEMATHESIS_SHARE)
     if for_schemathesis_s < SHORTEST_SCHEMATHESIS_S:
         for_schemathesis_s = 0
@@ -68,7 +68,7 @@ def fuzz(seconds: int, seed: int) -> int:
 
 
 def _survives(check: Callable[[ServerProcess, int, int], None], seconds: int, seed: int) -> bool:
-    """Whether a server of its own gets through: the jobs of one fuzzer would keep those of the other waiting."""
+    """Run a check on its own server, so that one fuzzer's jobs do not delay the other's. Returns whether it passed."""
     limits = {"HEADWAY_HEAD_TIMEOUT_S": str(HEAD_TIMEOUT_S), "HEADWAY_BODY_TIMEOUT_S": "2"}
     with ServerProcess(":memory:", "--jobs", str(JOBS), "--max-running", "2", env=limits) as server:
         try:
@@ -81,7 +81,7 @@ def _survives(check: Callable[[ServerProcess, int, int], None], seconds: int, se
 
 
 def _check_generated(server: ServerProcess, seconds: int, seed: int) -> None:
-    """Structure: whatever the description allows, and what it forbids."""
+    """Send what the document allows, and what it forbids."""
     done = subprocess.run(
         [
             *(Path(sys.executable).with_name("schemathesis"), "run", f"http://127.0.0.1:{server.port}/openapi.json"),
@@ -102,7 +102,7 @@ def _check_generated(server: ServerProcess, seconds: int, seed: int) -> None:
 
 
 def _check_mutated(server: ServerProcess, seconds: int, seed: int) -> None:
-    """The wire: valid requests, one or several, with bytes changed, cut, repeated and swapped."""
+    """Send valid requests, one or several, with bytes changed, cut, repeated and swapped."""
     luck, radamsa = random.Random(seed), Radamsa()
     job_id = server.submit("write-letter", {"text": "x"})
     server.wait_for(job_id)
@@ -119,7 +119,7 @@ def _check_mutated(server: ServerProcess, seconds: int, seed: int) -> None:
 
 
 def _mutated(requests: Sequence[bytes], radamsa: Radamsa, luck: random.Random) -> bytes:
-    """All of it; or only a value in the head, or the body, so that more than the parser of heads is tried."""
+    """Mutate the whole input, or only a header's value or the body, to get past the parser of heads."""
 
     def fuzzed(text: bytes) -> bytes:
         return bytes(radamsa.fuzz(text, seed=luck.randrange(2**31), max_mut=len(text) * 2 + 64))
@@ -141,13 +141,13 @@ def _mutated(requests: Sequence[bytes], radamsa: Radamsa, luck: random.Random) -
 
 
 def _exchange(server: ServerProcess, request: bytes) -> bytes:
-    """What comes back until the server closes or has nothing to say for a moment."""
+    """Send a request. Returns what comes back until the server closes or pauses."""
     received = bytearray()
     try:
         connection = socket.create_connection(("127.0.0.1", server.port), timeout=10)
     except OSError as error:
         raise Found(f"no connection after {request!r}: {error}") from error
-    end_s = time.monotonic() + LONGEST_ANSWER_S  # streams go on
+    end_s = time.monotonic() + LONGEST_ANSWER_S  # streams do not end
     with connection, contextlib.suppress(ConnectionError, TimeoutError):
         connection.settimeout(A_MOMENT_S)
         connection.sendall(request)
@@ -157,7 +157,7 @@ def _exchange(server: ServerProcess, request: bytes) -> bytes:
 
 
 def _check_answer(request: bytes, received: bytes) -> Iterator[int]:
-    """The statuses of the answers. Raises `Found` for a mistake of the server's and for a head that is split."""
+    """Yield the statuses of the responses. Raises `Found` for a server error and for a response that was split."""
     if received and not _STATUS.match(received):
         raise Found(f"no answer: {request!r} -> {received[:500]!r}")
     for found in _STATUS.finditer(received):

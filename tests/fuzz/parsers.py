@@ -1,4 +1,4 @@
-"""Atheris (libFuzzer) on everything that reads what clients send: guided by which lines of ours an input reaches.
+"""Atheris (libFuzzer) on everything that parses client input, guided by which lines of our code an input reaches.
 
 The first byte of an input chooses the parser. Whatever comes, a parser answers, or refuses with the error that it
 documents; and of what it answers some things are always true.
@@ -15,11 +15,11 @@ from aiohttp import BadContentDispositionHeader, BadContentDispositionParam
 INSTRUMENTED = ["headway", "json", "aiohttp.multipart", "aiohttp.payload", "aiohttp.web_request", "aiohttp.formdata"]
 MAX_INPUT_BYTES = 4_096
 SLOWEST_S = 10
-"""An input that takes longer is a finding: time is what a bad pattern costs."""
+"""An input that takes longer is a finding: a bad regular expression costs time."""
 
 
 def fuzz(seconds: int, seed: int) -> int:
-    """Does not return when libFuzzer is done: it ends the process, with 0 if nothing was found."""
+    """Run libFuzzer, which ends the process: with exit code 0 if nothing was found."""
     with atheris.instrument_imports(include=INSTRUMENTED):
         from .targets import TARGETS, WORDS  # noqa: PLC0415
     for of_clients in (BadContentDispositionHeader, BadContentDispositionParam):

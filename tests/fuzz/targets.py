@@ -1,4 +1,4 @@
-"""The parsers that are fuzzed: what each is given, the errors that it documents, and what is true of its answers."""
+"""The parsers that are fuzzed: their input, the errors that they document, and what holds for their results."""
 
 import asyncio
 import json
@@ -59,7 +59,7 @@ SIZE_BYTES, ETAG = 100, "17-64"
 
 _app = web.Application()
 _app[LINKS] = Links("")
-_protocol: Any = SimpleNamespace(  # a mock notes all that is asked of it
+_protocol: Any = SimpleNamespace(  # a mock would record every call
     ssl_context=None, peername=None, sockname=None, transport=None, max_field_size=MAX_LINE_BYTES, max_headers=128
 )
 _template = make_mocked_request("GET", "/", app=_app, protocol=_protocol)
@@ -67,7 +67,7 @@ _loop = asyncio.new_event_loop()
 
 
 class Target(NamedTuple):
-    """A parser. `run` raises whatever is a finding."""
+    """A parser. `run` raises an exception for a finding."""
 
     name: str
     run: Callable[[bytes], None]
@@ -77,7 +77,7 @@ class Target(NamedTuple):
 def request(
     headers: Mapping[str, str] | None = None, query: str = "", method: str = "GET", payload: Any = None
 ) -> web.Request:
-    """As aiohttp's parser would hand it over: headers that may hold anything but line breaks and NUL."""
+    """A request as aiohttp's parser delivers it: headers may hold anything but line breaks and NUL."""
     made = _template.clone(method=method, rel_url=URL.build(path="/", query_string=query, encoded=True))
     made._headers = CIMultiDictProxy(CIMultiDict(headers or {}))
     if payload is not None:
@@ -86,12 +86,12 @@ def request(
 
 
 def header_text(data: bytes) -> str:
-    """Bytes as the value of a header."""
+    """Decode bytes as a header's value."""
     return data.translate(None, b"\r\n\0").decode("utf-8", "surrogateescape").strip(" \t")
 
 
 def refused(error: Problem | HeadwayError) -> None:
-    """A refusal is the client's fault, and its response is one that can be sent."""
+    """Check that a rejection blames the client and that its response can be sent."""
     problem = as_problem(error)
     assert 400 <= KINDS[problem.kind][0] < 500, problem.kind
     response = problem.response(request())
@@ -106,7 +106,7 @@ def of_json(data: bytes) -> None:
         value = parse_json(data, SETTINGS_HERE.max_json_depth)
     except (Problem, HeadwayError) as error:
         return refused(error)
-    text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")  # finite, and no half surrogates
+    text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")  # finite, without lone surrogates
     assert parse_json(text, SETTINGS_HERE.max_json_depth) == value
     return None
 
@@ -177,7 +177,7 @@ def of_job_id(data: bytes) -> None:
 
 
 def of_conditions(data: bytes) -> None:
-    """Lines are `If-None-Match`, `If-Match`, `If-Range`, the dates and `Range`, in this order."""
+    """The lines are `If-None-Match`, `If-Match`, `If-Range`, the dates and `Range`, in this order."""
     names = (
         *(hdrs.IF_NONE_MATCH, hdrs.IF_MATCH, hdrs.IF_RANGE, hdrs.IF_MODIFIED_SINCE, hdrs.IF_UNMODIFIED_SINCE),
         hdrs.RANGE,
@@ -190,7 +190,7 @@ def of_conditions(data: bytes) -> None:
         sent_files._not_modified(asked, ETAG, 1e9)
         if sent_files._wants_range(asked, ETAG, 1e9):
             sent_files._check_range(asked.headers[hdrs.RANGE], SIZE_BYTES)
-            # What is let through is one range that lies within the file: aiohttp's own reader of it agrees.
+            # An accepted range is a single one within the file, and aiohttp's own parser agrees.
             found = asked.http_range
             assert len(range(SIZE_BYTES)[found])
     except (Problem, HeadwayError) as error:
@@ -216,7 +216,7 @@ def of_form(data: bytes) -> None:
 
 
 def of_content_type(data: bytes) -> None:
-    """Bodies of whatever media type, charset and coding; before a byte of them is read."""
+    """Media types, charsets and codings of bodies, which are checked before a byte is read."""
     value, _, body = data.partition(b"\n")
     stream = StreamReader(BaseProtocol(_loop, Mock()), 2**16, loop=_loop)
     stream.feed_data(body)
@@ -271,7 +271,7 @@ def of_key(data: bytes) -> None:
 
 
 def of_file_name(data: bytes) -> None:
-    """What a handler calls a file stands in headers."""
+    """The names that a handler gives to files are put into headers."""
     name = data.decode("utf-8", "replace")
     disposition = _disposition(name, inline=bool(data) and data[0] % 2 == 0)
     assert re.fullmatch(r"[ -~]+", disposition)
@@ -280,7 +280,7 @@ def of_file_name(data: bytes) -> None:
 
 
 def of_log_line(data: bytes) -> None:
-    """Whatever a handler says, it is one event."""
+    """A handler's log line is one event, whatever it holds."""
     message = clean_text(data.decode("utf-8", "surrogatepass" if data.isascii() else "replace"))
     frame = Frame(log_event(LogLine(7, NOW, "info", message)))
     (event,) = parse_events(re.split(rb"(?<=\n)", frame.text)[:-1])

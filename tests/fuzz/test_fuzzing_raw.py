@@ -1,4 +1,4 @@
-"""Some seconds of the fuzzers of `python -m tests.fuzz`: enough to know that they still find their way in."""
+"""A few seconds of `python -m tests.fuzz`, to check that the fuzzers still work."""
 
 import importlib.util
 import re
@@ -25,14 +25,14 @@ def fuzz(what: str, seconds: int) -> str:
 
 
 @pytest.mark.skipif(importlib.util.find_spec("atheris") is None, reason="it runs on Linux, with Python before 3.14")
-def test_nothing_breaks_the_parsers_for_some_seconds() -> None:
+def test_a_few_seconds_of_fuzzing_find_nothing_in_the_parsers() -> None:
     done = re.search(r"Done (\d+) runs", fuzz("parsers", 5))
     assert done is not None
     assert int(done[1]) > 1_000
 
 
 @pytest.mark.skipif(importlib.util.find_spec("pyradamsa") is None, reason="it runs on Linux, with Python before 3.14")
-def test_no_bytes_break_the_server_for_some_seconds() -> None:
+def test_a_few_seconds_of_mutated_requests_find_nothing_in_the_server() -> None:
     said = fuzz("http", 5)
     assert "nothing was found" in said
     statuses = re.search(r"radamsa: ([\d,]+) requests, answers by status: \{(.*)\}", said)

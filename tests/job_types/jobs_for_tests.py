@@ -1,4 +1,4 @@
-"""Job types for the tests: small, and each good for one question."""
+"""Job types for the tests: each is small and serves one purpose."""
 
 import asyncio
 import contextlib
@@ -31,7 +31,7 @@ class Document(BaseModel):
 
 @job("steps-async")
 async def steps_async(ctx: Context, input: Steps) -> dict[str, int]:
-    """Reports each step and writes a log line for each, in the loop."""
+    """Reports and logs each step, in the server's loop."""
     async for step in ctx.track(range(input.steps), unit="steps", message="walking"):
         ctx.log(f"step {step + 1}")
         await asyncio.sleep(input.step_s)
@@ -40,7 +40,7 @@ async def steps_async(ctx: Context, input: Steps) -> dict[str, int]:
 
 @job("steps-process")
 def steps_process(ctx: BlockingContext, input: Steps) -> dict[str, int]:
-    """The same in a process of its own."""
+    """Reports and logs each step, in a process of its own."""
     for step in ctx.track(range(input.steps), unit="steps", message="walking"):
         ctx.log(f"step {step + 1}")
         time.sleep(input.step_s)
@@ -56,13 +56,13 @@ async def one_at_a_time(ctx: Context, input: Steps) -> int:
 
 @job("fails")
 async def fails(ctx: Context, input: Text) -> None:
-    """Fails in a way that its author foresaw."""
+    """Fails with a `JobFailed`."""
     raise JobFailed("No luck", detail=input.text, status=409, type="no-luck")
 
 
 @job("raises")
 def raises(ctx: BlockingContext, input: Text) -> None:
-    """Fails in a way that nobody foresaw."""
+    """Fails with an unexpected exception."""
     raise ValueError(input.text)
 
 
@@ -73,7 +73,7 @@ async def raises_async(ctx: Context, input: Text) -> None:
 
 @job("third-time", max_attempts=3)
 async def third_time(ctx: Context) -> int:
-    """Succeeds with its third attempt."""
+    """Succeeds in its third attempt."""
     if ctx.attempt < 3:
         raise RuntimeError(f"attempt {ctx.attempt} is not the third")
     return ctx.attempt
@@ -81,7 +81,7 @@ async def third_time(ctx: Context) -> int:
 
 @job("stubborn-process")
 def stubborn_process(ctx: BlockingContext) -> None:
-    """Ignores cancel and swallows the interruption."""
+    """Ignores the cancel and swallows the interruption."""
     ctx.progress(message=f"pid {os.getpid()}")
     while True:
         with contextlib.suppress(BaseException):
@@ -90,7 +90,7 @@ def stubborn_process(ctx: BlockingContext) -> None:
 
 @job("polite-process")
 def polite_process(ctx: BlockingContext) -> str:
-    """Looks at the flag by itself and returns."""
+    """Checks `ctx.cancelled` and returns."""
     ctx.progress(message=f"pid {os.getpid()}")
     while not ctx.cancelled:
         time.sleep(0.01)
@@ -118,7 +118,7 @@ async def stubborn_async(ctx: Context) -> None:
 
 @job("blocks-the-loop")
 async def blocks_the_loop(ctx: Context, input: Steps) -> None:
-    """What an async handler must not do."""
+    """Blocks the loop, which an async handler must not do."""
     time.sleep(input.step_s)  # noqa: ASYNC251 - that is the point
 
 
@@ -135,7 +135,7 @@ def spins(ctx: BlockingContext, input: Steps) -> int:
 
 @job("writes-files")
 def writes_files(ctx: BlockingContext, input: Text) -> dict[str, str]:
-    """Leaves files of several kinds as output."""
+    """Writes output files of several kinds."""
     (ctx.output_dir / "report.html").write_text(f"<h1>{input.text}</h1>", "utf-8")
     (ctx.output_dir / "data.csv").write_text("a,b\n1,2\n", "utf-8")
     (ctx.output_dir / "data.csv.gz").write_bytes(b"not what data.csv holds")
@@ -147,13 +147,13 @@ def writes_files(ctx: BlockingContext, input: Text) -> dict[str, str]:
 
 @job("big-file")
 def big_file(ctx: BlockingContext) -> None:
-    """Leaves a file that no socket's buffer holds."""
+    """Writes an output file that is larger than any socket's buffers."""
     (ctx.output_dir / "big.bin").write_bytes(b"." * 32 * 1024 * 1024)
 
 
 @job("reads-upload")
 def reads_upload(ctx: BlockingContext, input: Document) -> dict[str, str | int | None]:
-    """Says what it was given."""
+    """Returns what it was given."""
     return {
         "filename": input.document.filename,
         "contentType": input.document.content_type,
@@ -166,7 +166,7 @@ def reads_upload(ctx: BlockingContext, input: Document) -> dict[str, str | int |
 
 @job("checkpoints")
 def checkpoints(ctx: BlockingContext, input: Steps) -> list[int]:
-    """Takes each step once over all attempts."""
+    """Takes each step once, over all attempts."""
     first = ctx.resumed["next"] if ctx.resumed else 0
     taken = Path(ctx.work_dir / "taken")
     for step in range(first, input.steps):
@@ -180,18 +180,18 @@ def checkpoints(ctx: BlockingContext, input: Steps) -> list[int]:
 
 @job("big-result")
 async def big_result(ctx: Context, input: Steps) -> str:
-    """A result of `steps` characters."""
+    """Returns `steps` characters."""
     return "x" * input.steps
 
 
 @job("never-available", unavailable=lambda: "the moon is not full")
 def never_available(ctx: BlockingContext) -> None:
-    """Cannot run anywhere."""
+    """Is available nowhere."""
 
 
 @job("says")
 async def says(ctx: Context, input: Text) -> str:
-    """Puts its text wherever people look."""
+    """Puts its text into progress, log and result."""
     ctx.progress(percent=50, message=input.text, step=input.text)
     ctx.log(input.text)
     await asyncio.sleep(0.2)
@@ -200,7 +200,7 @@ async def says(ctx: Context, input: Text) -> str:
 
 @job("noop")
 async def noop(ctx: Context) -> None:
-    """Nothing at all."""
+    """Does nothing."""
 
 
 class Point(BaseModel):
@@ -215,13 +215,13 @@ class Line(BaseModel):
 
 @job("nested-input")
 async def nested_input(ctx: Context, input: Line) -> Line:
-    """An input and a result whose schemas define names, one of them recursively."""
+    """Has an input and a result whose schemas have definitions, one of them recursive."""
     return input
 
 
 @job("chatty")
 async def chatty(ctx: Context, input: Steps) -> int:
-    """Writes all its log lines at once, then waits `step_s` seconds."""
+    """Logs all its lines at once, then waits `step_s` seconds."""
     for step in range(input.steps):
         ctx.log(f"line {step + 1}")
     await asyncio.sleep(input.step_s)
@@ -230,7 +230,7 @@ async def chatty(ctx: Context, input: Steps) -> int:
 
 @job("storms", max_attempts=1)
 async def storms(ctx: Context, input: Steps) -> int:
-    """A big progress message that changes all the time: more than a reader that does not read can hold."""
+    """Reports large progress messages all the time: more than fits into the buffers of a stalled reader."""
     async for step in ctx.track(range(input.steps), unit="steps"):
         ctx.progress(message=f"{step} " + "😀" * 480, step="😀" * 80)
         await asyncio.sleep(input.step_s)
@@ -239,7 +239,7 @@ async def storms(ctx: Context, input: Steps) -> int:
 
 @job("odd-files")
 def odd_files(ctx: BlockingContext) -> None:
-    """Output whose names and sizes are odd."""
+    """Writes output files with unusual names and sizes."""
     (ctx.output_dir / "empty.txt").touch()
     (ctx.output_dir / 'a"b\\c;d%e\r\nX-Injected: yes.txt').write_text("odd", "utf-8")
     (ctx.output_dir / "日本語.csv").write_text("ä\n", "utf-8")
@@ -247,7 +247,7 @@ def odd_files(ctx: BlockingContext) -> None:
 
 @job("murmurs")
 async def murmurs(ctx: Context, input: Steps) -> None:
-    """Logs, one line after another, and reports no progress."""
+    """Logs line after line, and reports no progress."""
     for step in range(input.steps):
         await asyncio.sleep(input.step_s)
         ctx.log(f"line {step + 1}")
@@ -255,7 +255,7 @@ async def murmurs(ctx: Context, input: Steps) -> None:
 
 @job("stalls", stall_timeout_s=1.5)
 def stalls(ctx: BlockingContext, input: Steps) -> None:
-    """Reports `steps` times, then falls silent."""
+    """Reports `steps` times, then stalls."""
     for _ in ctx.track(range(input.steps)):
         time.sleep(input.step_s)
     time.sleep(600)
@@ -263,14 +263,14 @@ def stalls(ctx: BlockingContext, input: Steps) -> None:
 
 @job("never-twice", on_interrupt="fail")
 async def never_twice(ctx: Context) -> None:
-    """Must not be started again."""
+    """Must not run twice."""
     ctx.progress(message="once")
     await asyncio.sleep(600)
 
 
 @job("picky", max_attempts=5, no_retry=(KeyError,))
 def picky(ctx: BlockingContext, input: Text) -> None:
-    """Knows which of its failures a retry would not mend."""
+    """Names the exceptions that are not retried."""
     raise KeyError(input.text)
 
 
@@ -281,14 +281,14 @@ async def picky_async(ctx: Context, input: Text) -> None:
 
 @job("short-queue", concurrency=1, max_queued=2)
 async def short_queue(ctx: Context, input: Steps) -> None:
-    """At most two of them wait."""
+    """At most two of these can be queued."""
     ctx.progress(message="running")
     await asyncio.sleep(input.step_s)
 
 
 @job("waits-with-upload")
 def waits_with_upload(ctx: BlockingContext, input: Document) -> str:
-    """Takes a moment before it reads, so that it can be cancelled."""
+    """Waits a moment before it reads its upload, so that it can be cancelled."""
     if ctx.attempt == 1:
         time.sleep(0.3)
     return input.document.path.read_text("utf-8")
@@ -296,7 +296,7 @@ def waits_with_upload(ctx: BlockingContext, input: Document) -> str:
 
 @job("holds-the-interpreter")
 def holds_the_interpreter(ctx: BlockingContext) -> None:
-    """Stays in C code that lets no other thread run."""
+    """Stays in C code that holds the interpreter lock."""
     ctx.progress(message=f"pid {os.getpid()}")
     time.sleep(0.5)  # until that is reported
     re.match(r"(a+)+$", "a" * 40 + "b")
@@ -304,7 +304,7 @@ def holds_the_interpreter(ctx: BlockingContext) -> None:
 
 @job("cancels-itself")
 async def cancels_itself(ctx: Context) -> None:
-    """Awaits something that is cancelled."""
+    """Awaits a task that is cancelled."""
     inner = asyncio.ensure_future(asyncio.sleep(60))
     inner.cancel()
     await inner
@@ -327,7 +327,7 @@ class Delivered(BaseModel):
 
 @job("letters", path="/test/letters")
 def letters(ctx: BlockingContext, input: Letter) -> Delivered:
-    """A type with a path of its own; its result is all there is."""
+    """Has a path of its own; its result is the resource."""
     if input.text == "lost":
         raise JobFailed("Lost", detail="It never came.")
     while input.text == "later":
@@ -346,7 +346,7 @@ class Note(BaseModel):
 
 
 class NoteQuery(BaseModel):
-    """Which notes a list shows."""
+    """The filters of a list of notes."""
 
     limit: int = Field(default=50, ge=1, le=50)
 
@@ -370,7 +370,7 @@ def list_notes(ctx: ResourceContext, query: NoteQuery) -> list[Note]:
 
 @job("notes", path="/test/notes", get=read_note, list=list_notes, on_complete="redirect")
 def notes(ctx: BlockingContext, input: Text) -> str:
-    """A type whose resource is more than a result, in a process of its own."""
+    """Has a resource beyond its result, in a process of its own."""
     note = Note(id=f"note-{ctx.job_id}", text=input.text, owner=ctx.owner)
     (ctx.data_dir / f"{note.id}.json").write_text(note.model_dump_json(), "utf-8")
     ctx.result_url = f"/test/notes/{note.id}"
@@ -390,32 +390,32 @@ async def list_memos(ctx: ResourceContext) -> dict[str, str]:
 
 @job("memos", path="/test/memos", get=read_memo, list=list_memos)
 async def memos(ctx: Context, input: Text) -> None:
-    """The same in the loop, kept in memory."""
+    """Has a resource beyond its result, kept in memory."""
     MEMOS[ctx.job_id] = input.text
     ctx.result_url = f"/test/memos/{ctx.job_id}"
 
 
 @job("misleads")
 async def misleads(ctx: Context, input: Text) -> None:
-    """Sets whatever it is given as the place of its result."""
+    """Sets its input as the URL of its result."""
     ctx.result_url = input.text
 
 
 @job("fails-behind-a-redirect", path="/test/failures", on_complete="redirect")
 async def fails_behind_a_redirect(ctx: Context, input: Text) -> None:
-    """Ends where a failure is an HTTP error."""
+    """Ends at a path where a failure is an HTTP error."""
     raise JobFailed("No luck", detail=input.text, status=409, type="no-luck")
 
 
 @job("raises-text")
 async def raises_text(ctx: Context, input: Text) -> None:
-    """Fails, and says so in these words."""
+    """Fails with this text as its error."""
     raise JobFailed(input.text, detail=input.text, type="odd")
 
 
 @job("links-outside")
 def links_outside(ctx: BlockingContext, input: Text) -> None:
-    """Output that leads to the file `text`: by a symbolic link, a hard one, and a folder of links."""
+    """Writes output that leads to the file `text`: a symbolic link, a hard link, and a folder of links."""
     outside = Path(input.text)
     (ctx.output_dir / "plain.txt").write_text("plain", "utf-8")
     (ctx.output_dir / "symbolic.txt").symlink_to(outside)
