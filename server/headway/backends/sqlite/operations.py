@@ -33,10 +33,13 @@ from .rows import COLUMN_COUNT, Parameters, error_json, files_json, new_job_valu
 from .statements import INSERT, SQL, getting, in_statements
 from .transaction import Transaction
 
-ABOVE_ALL_PRIORITIES = 1 << 31
+ABOVE_ALL_PRIORITIES = 1 << 31  # above every priority
 PROBED_BYTES = 64 * 1024
+"""The room that a submission may need."""
 NO_JOB = ""
-NO_BACKOFF_IS_LONGER_MS = 10 * 60 * 1000
+"""The id under which the probe writes, which no job has."""
+LONGEST_BACKOFF_MS = 10 * 60 * 1000
+"""No back-off is longer. A job that waits longer was queued by a clock that was ahead."""
 
 
 def insert(tx: Transaction, jobs: Sequence[NewJob]) -> None:
@@ -235,7 +238,7 @@ def recover(
     lines: Sequence[NewLogLine],
 ) -> list[Changed]:
     """Move every running job on. This process owns the file and has just started, so nobody runs it."""
-    latest_ms = to_ms(now) + NO_BACKOFF_IS_LONGER_MS
+    latest_ms = to_ms(now) + LONGEST_BACKOFF_MS
     tx.execute(SQL["due_again"], {"now": to_ms(now), "latest": latest_ms})
     rows = tx.execute(SQL["running"]).fetchall()
     return [_recover_one(tx, to_job(row), now, max_recoveries, by_type, lines) for row in rows]

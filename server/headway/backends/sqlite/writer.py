@@ -1,7 +1,7 @@
 """Group commit: whatever waits when the last commit returns goes into the next transaction.
 
-One thread owns the one connection that writes. A transaction is one function in that thread, so a cancelled
-task can never leave it open. A whole batch is handed over at once: that costs far more than running an operation.
+One thread owns the one connection that writes. A transaction is one function in that thread, so a cancelled task can
+never leave it open. A batch is handed to the thread as a whole, which costs far more than one of its operations.
 """
 
 import asyncio
