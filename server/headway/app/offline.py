@@ -26,5 +26,5 @@ async def operate(settings: Settings, command: str, fields: dict[str, Any]) -> d
         return await asyncio.to_thread(ask, folder, command, fields)
     async with AsyncExitStack() as stack:
         stack.callback(files.close)
-        record = await open_record(stack, settings, files, LocalHub(), Metrics())
-        return await Upkeep(record.keeper, record.keys, record.outbox, files).carry_out(command, fields)
+        backend = await open_record(stack, settings, files, LocalHub(), Metrics())
+        return await Upkeep(backend.keeper, backend.keys, backend.outbox, files).carry_out(command, fields)

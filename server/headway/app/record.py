@@ -8,14 +8,15 @@ from ..backends.sqlite.record import SqliteRecord
 from ..files.data_directory import DataDirectory
 from ..links import Links
 from ..metrics import Metrics
+from ..ports.backend import Backend
 from ..representation import event_body
 from ..settings import Settings
 
 
 async def open_record(
     stack: AsyncExitStack, settings: Settings, files: DataDirectory, hub: LocalHub, metrics: Metrics
-) -> SqliteRecord:
-    """Open or create the record; `stack` closes it. Raises `SetupError`."""
+) -> Backend:
+    """Open or create the record; `stack` closes it. Only this function names a backend. Raises `SetupError`."""
     record = await SqliteRecord.open(
         files.database,
         hub,
@@ -25,4 +26,4 @@ async def open_record(
         commits=metrics.commits,
     )
     stack.push_async_callback(record.close)
-    return record
+    return Backend(store=record.store, hub=hub, keys=record.keys, outbox=record.outbox, keeper=record.keeper)

@@ -8,7 +8,6 @@ from aiohttp import web
 
 from ..authoring.job_types import Registry
 from ..backends.bells import LocalHub
-from ..backends.sqlite.record import SqliteRecord
 from ..domain.addresses import AllowList
 from ..domain.urls import check_url
 from ..errors import SetupError, UrlRefusedError
@@ -72,21 +71,20 @@ async def opened(settings: Settings, registry: Registry, on_failure: OnFailure |
         metrics = Metrics()
         loops = Loops()
         stack.push_async_callback(loops.stop)  # each room stops its own before; this is for what is left
-        record = await open_record(stack, settings, files, hub, metrics)
-        if settings.key_needed and not await record.keys.any_valid():
+        backend = await open_record(stack, settings, files, hub, metrics)
+        if settings.key_needed and not await backend.keys.any_valid():
             raise SetupError(NO_KEYS.format(where=settings.public_url or settings.host))
-        retention = Retention(record.store, record.keys, record.outbox, hub, files)
+        retention = Retention(backend.store, backend.keys, backend.outbox, hub, files)
         await retention.start(loops)
         stack.push_async_callback(retention.stop)
-        sender = await _start_sender(record, hub, loops, metrics, stack, allowed)
+        sender = await _start_sender(backend, loops, metrics, stack, allowed)
         stack.push_async_callback(sender.stop, settings.shutdown_grace_s)
-        engine, executor = _running(settings, registry, record, hub, files, metrics, on_failure)
+        engine, executor = _running(settings, registry, backend, files, metrics, on_failure)
         await engine.start(loops)
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
-        door = Door(files.root, Upkeep(record.keeper, record.keys, record.outbox, files).carry_out)
+        door = Door(files.root, Upkeep(backend.keeper, backend.keys, backend.outbox, files).carry_out)
         await door.open()
         stack.push_async_callback(door.close)
-        backend = Backend(store=record.store, hub=hub, keys=record.keys, outbox=record.outbox, keeper=record.keeper)
         service = _service(settings, registry, backend, files, loops, allowed)
         app = make_app(
             service,
@@ -96,7 +94,7 @@ async def opened(settings: Settings, registry: Registry, on_failure: OnFailure |
             metrics=metrics,
             loops=loops,
         )
-        yield Rooms(app, service, record.store, record.keys, hub, engine, executor, files, metrics, loops)
+        yield Rooms(app, service, backend.store, backend.keys, hub, engine, executor, files, metrics, loops)
 
 
 def _check_webhooks(registry: Registry, allowed: AllowList) -> None:
@@ -110,11 +108,11 @@ def _check_webhooks(registry: Registry, allowed: AllowList) -> None:
 
 
 async def _start_sender(
-    record: SqliteRecord, hub: LocalHub, loops: Loops, metrics: Metrics, stack: AsyncExitStack, allowed: AllowList
+    backend: Backend, loops: Loops, metrics: Metrics, stack: AsyncExitStack, allowed: AllowList
 ) -> WebhookSender:
     outgoing = Outgoing(allowed)
     stack.push_async_callback(outgoing.close)
-    sender = WebhookSender(record.outbox, hub, outgoing, metrics.deliveries)
+    sender = WebhookSender(backend.outbox, backend.hub, outgoing, metrics.deliveries)
     await sender.start(loops)
     return sender
 
@@ -122,8 +120,7 @@ async def _start_sender(
 def _running(
     settings: Settings,
     registry: Registry,
-    record: SqliteRecord,
-    hub: LocalHub,
+    backend: Backend,
     files: DataDirectory,
     metrics: Metrics,
     on_failure: OnFailure | None,
@@ -135,8 +132,8 @@ def _running(
         cancel_grace_s=settings.cancel_grace_s,
         tick_s=settings.tick_s,
     )
-    executor = Executor(record.store, registry, files, limits, metrics=metrics.jobs, failures=failures)
-    return EmbeddedEngine(record.store, hub, registry, executor, limits, failures), executor
+    executor = Executor(backend.store, registry, files, limits, metrics=metrics.jobs, failures=failures)
+    return EmbeddedEngine(backend.store, backend.hub, registry, executor, limits, failures), executor
 
 
 def _service(
