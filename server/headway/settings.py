@@ -1,4 +1,7 @@
-"""What an operator can set: by flag, or as `HEADWAY_…` in the environment. Units are in the names."""
+"""The settings of a server: flags, or `HEADWAY_…` in the environment. Units are in the names.
+
+What nobody needs to change is a constant beside its use.
+"""
 
 import ipaddress
 import os
@@ -12,7 +15,7 @@ from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 DAY_S = 24 * 60 * 60
 
 LONGEST_SILENCE_S = 15.0
-"""What clients are promised: a stream is never silent for longer."""
+"""What clients are promised: no stream is silent for longer."""
 
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
@@ -20,20 +23,20 @@ _PUBLIC_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?", re.ASCII)
 
 
 def _public_url(url: str) -> str:
-    """Without slashes at its end. It stands in headers, so it is ASCII (RFC 3986)."""
+    """The URL without trailing slashes. It is sent in headers, so it must be ASCII (RFC 3986)."""
     if url and not (url.isascii() and url.isprintable() and _PUBLIC_URL.fullmatch(url) and not set(url) & set('<>"')):
         raise ValueError("must be like https://example.com/headway: a scheme, a host and at most a path")
     return url.rstrip("/")
 
 
 def _separated(value: object) -> object:
-    """What stands between commas; in the environment a list is written so."""
+    """The items of a comma-separated list, as lists are written in the environment."""
     return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
 
 
 def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     for network in networks:
-        ipaddress.ip_network(network)  # raises ValueError, which says what is wrong
+        ipaddress.ip_network(network)  # raises ValueError
     return networks
 
 
@@ -41,7 +44,7 @@ CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated
 
 
 def _origins(origins: tuple[str, ...]) -> tuple[str, ...]:
-    """Each as browsers send it (RFC 6454, 6.2)."""
+    """Checks that each is written as browsers send it (RFC 6454, 6.2)."""
     if not all(origin == "*" or _ORIGIN.fullmatch(origin) for origin in origins):
         raise ValueError("must be like https://example.com, in lower case and without a path; or *")
     return origins
@@ -54,7 +57,7 @@ def _hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a name or an address means this machine, so that nobody else reaches what listens there."""
+    """Whether a host name or an address stands for this machine, so that no other machine can connect to it."""
     if host.lower() == "localhost":
         return True
     try:
@@ -63,62 +66,68 @@ def is_loopback(host: str) -> bool:
         return False
 
 
-class Settings(BaseSettings):
-    """All settings with their defaults; `/openapi.json` publishes those that clients meet."""
+class EverydaySettings(BaseSettings):
+    """The settings that most operators look at: where the server is, who may use it, what it runs and keeps."""
 
     model_config = SettingsConfigDict(env_prefix="HEADWAY_", extra="forbid", frozen=True)
 
     host: str = "127.0.0.1"
     port: Annotated[int, Field(ge=0, le=65_535)] = 8080
     public_url: Annotated[str, AfterValidator(_public_url)] = ""
-    insecure: bool = False
-    allowed_hosts: Annotated[CommaSeparated, AfterValidator(_hosts)] = ()
-    cors_origins: Annotated[CommaSeparated, AfterValidator(_origins)] = ()
     data_dir: str = "headway-data"
     jobs: tuple[str, ...] = ()
     samples: bool | None = None
-    access_log: bool = False
-    log_format: Annotated[str, Field(pattern="^(console|json)$")] = "console"
-
     max_running: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: max(4, os.cpu_count() or 1))
+    retain_s: Annotated[float, Field(ge=0)] = 7 * DAY_S
+    insecure: bool = False
+    allowed_hosts: Annotated[CommaSeparated, AfterValidator(_hosts)] = ()
+    cors_origins: Annotated[CommaSeparated, AfterValidator(_origins)] = ()
+    trusted_proxies: Annotated[CommaSeparated, AfterValidator(_networks)] = ()
+    webhook_allow: CommaSeparated = ()
+    log_format: Annotated[str, Field(pattern="^(console|json)$")] = "console"
+    access_log: bool = False
+
+
+class Settings(EverydaySettings):
+    """All settings with their defaults. Those declared here are advanced: limits and times that suit most servers.
+
+    `/openapi.json` publishes those that clients meet.
+    """
+
     max_queued: Annotated[int, Field(ge=1)] = 100_000
     max_queued_per_owner: Annotated[int, Field(ge=1)] = 50_000
     submissions_per_minute: Annotated[int, Field(ge=0)] = 6_000
     failed_sign_ins_per_minute: Annotated[int, Field(ge=1)] = 10
     max_recoveries: Annotated[int, Field(ge=0)] = 3
-    retain_s: Annotated[float, Field(ge=0)] = 7 * DAY_S
     cancel_grace_s: Annotated[float, Field(gt=0)] = 5.0
     shutdown_grace_s: Annotated[float, Field(gt=0)] = 2.0
 
     max_body_bytes: Annotated[int, Field(ge=1)] = 1024 * 1024
     max_upload_bytes: Annotated[int, Field(ge=1)] = 4 * 1024 * 1024 * 1024
-    head_timeout_s: Annotated[float, Field(gt=0)] = 10.0
-    keep_alive_s: Annotated[float, Field(gt=0)] = 75.0
-    body_timeout_s: Annotated[float, Field(gt=0)] = 30.0
-    body_min_bytes_per_s: Annotated[float, Field(ge=0)] = 500.0
     min_free_bytes: Annotated[int, Field(ge=0)] = 64 * 1024 * 1024
-    max_json_depth: Annotated[int, Field(ge=1, le=200)] = 32
+    head_timeout_s: Annotated[float, Field(gt=0)] = 10.0
+    body_timeout_s: Annotated[float, Field(gt=0)] = 30.0
+    keep_alive_s: Annotated[float, Field(gt=0)] = 75.0
+
     tick_s: Annotated[float, Field(ge=0, le=10)] = 0.1
     heartbeat_s: Annotated[float, Field(gt=0, le=LONGEST_SILENCE_S)] = 12.0
     stream_stall_timeout_s: Annotated[float, Field(gt=0, le=3_600)] = 60.0
+
     max_connections: Annotated[int, Field(ge=1)] = 25_000
     max_streams: Annotated[int, Field(ge=1)] = 20_000
     max_streams_per_client: Annotated[int, Field(ge=1)] = 1_000
+    max_streams_per_owner: Annotated[int, Field(ge=1)] = 5_000
     max_waits: Annotated[int, Field(ge=1)] = 10_000
     max_waits_per_client: Annotated[int, Field(ge=1)] = 1_000
-    max_streams_per_owner: Annotated[int, Field(ge=1)] = 5_000
-    trusted_proxies: Annotated[CommaSeparated, AfterValidator(_networks)] = ()
-
-    webhook_allow: CommaSeparated = ()
 
     @property
     def exposed(self) -> bool:
-        """Whether others than this machine's users can reach the server, by itself or through a proxy."""
+        """Whether other machines can reach the server, directly or through a proxy."""
         public_host = urlsplit(self.public_url).hostname
         published = public_host is not None and not is_loopback(public_host)
         return not is_loopback(self.host) or published or bool(self.trusted_proxies)
 
     @property
     def key_needed(self) -> bool:
-        """Whether nobody gets in without an API key."""
+        """Whether every client needs an API key."""
         return self.exposed and not self.insecure

@@ -3,6 +3,7 @@
 import ast
 import json
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+from headway.settings import EverydaySettings, Settings
 
 from tests.support.process import PATIENCE_S, ROOT, ServerProcess
 from tests.support.serving import Serving
@@ -164,6 +166,14 @@ def test_help_names_the_commands_and_flags() -> None:
     flags = _run("serve", "--help").stdout
     for flag in ("--host", "--port", "--data-dir", "--jobs", "--samples", "--max-running", "--log-format"):
         assert flag in flags
+
+
+def test_help_lists_every_setting_in_its_group() -> None:
+    shown = " ".join(_run("serve", "--help").stdout.split())
+    everyday, advanced = shown.split("Everyday settings: ")[1].split("Advanced settings: ")
+    for name in Settings.model_fields:
+        group = everyday if name in EverydaySettings.model_fields else advanced
+        assert re.search(rf"HEADWAY_{name.upper()}[,.]", group), name
 
 
 def test_an_old_python_is_told_how_to_set_it_up() -> None:

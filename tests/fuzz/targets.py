@@ -103,17 +103,17 @@ def refused(error: Problem | HeadwayError) -> None:
 
 def of_json(data: bytes) -> None:
     try:
-        value = parse_json(data, SETTINGS_HERE.max_json_depth)
+        value = parse_json(data)
     except (Problem, HeadwayError) as error:
         return refused(error)
     text = json.dumps(value, allow_nan=False, ensure_ascii=False).encode("utf-8")  # finite, without lone surrogates
-    assert parse_json(text, SETTINGS_HERE.max_json_depth) == value
+    assert parse_json(text) == value
     return None
 
 
 def of_envelope(data: bytes) -> None:
     try:
-        fields = parse_json(data, SETTINGS_HERE.max_json_depth)
+        fields = parse_json(data)
         envelope = validate(Envelope, fields)
     except (Problem, HeadwayError) as error:
         return refused(error)

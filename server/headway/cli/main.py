@@ -36,7 +36,7 @@ def _group(
     """Without a command, `serve` is meant."""
 
 
-app.command()(serve.serve)
+app.command(epilog=serve.EPILOG)(serve.serve)
 app.command()(purge.purge)
 app.command()(backup.backup)
 app.command()(doctor.doctor)

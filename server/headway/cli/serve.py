@@ -1,34 +1,63 @@
 """`headway serve`"""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Annotated
 
 import typer
 
 from ..errors import HeadwayError
-from ..settings import Settings
+from ..settings import EverydaySettings, Settings
 from .options import fail, make_settings
+
+EVERYDAY = "Everyday settings"
+
+
+def _variables(names: Iterable[str]) -> str:
+    return ", ".join(f"HEADWAY_{name.upper()}" for name in names)
+
+
+EPILOG = (
+    "Every setting is also a variable in the environment.\n\n"
+    f"Everyday settings: {_variables(EverydaySettings.model_fields)}.\n\n"
+    f"Advanced settings: {_variables(sorted(Settings.model_fields.keys() - EverydaySettings.model_fields.keys()))}."
+)
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]")] = None,
-    port: Annotated[int | None, typer.Option(help="Port; 0 takes a free one. [default: 8080]")] = None,
+    host: Annotated[
+        str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]", rich_help_panel=EVERYDAY)
+    ] = None,
+    port: Annotated[
+        int | None, typer.Option(help="Port; 0 takes a free one. [default: 8080]", rich_help_panel=EVERYDAY)
+    ] = None,
     data_dir: Annotated[
         str | None,
-        typer.Option(help="Where jobs are kept; ':memory:' keeps nothing. [default: headway-data]"),
+        typer.Option(
+            help="Where jobs are kept; ':memory:' keeps nothing. [default: headway-data]", rich_help_panel=EVERYDAY
+        ),
     ] = None,
     jobs: Annotated[
         list[str] | None,
-        typer.Option(help="A module with your job types, by name or path. Repeatable."),
+        typer.Option(help="A module with your job types, by name or path. Repeatable.", rich_help_panel=EVERYDAY),
     ] = None,
     samples: Annotated[
         bool | None,
-        typer.Option("--samples/--no-samples", help="Serve the sample job types. [default: only without --jobs]"),
+        typer.Option(
+            "--samples/--no-samples",
+            help="Serve the sample job types. [default: only without --jobs]",
+            rich_help_panel=EVERYDAY,
+        ),
     ] = None,
-    max_running: Annotated[int | None, typer.Option(help="How many jobs may run at once.")] = None,
-    insecure: Annotated[bool, typer.Option("--insecure", help="Serve without API keys.")] = False,
-    log_format: Annotated[str | None, typer.Option(help="'console' or 'json'. [default: console]")] = None,
+    max_running: Annotated[
+        int | None, typer.Option(help="How many jobs may run at once.", rich_help_panel=EVERYDAY)
+    ] = None,
+    insecure: Annotated[
+        bool, typer.Option("--insecure", help="Serve without API keys.", rich_help_panel=EVERYDAY)
+    ] = False,
+    log_format: Annotated[
+        str | None, typer.Option(help="'console' or 'json'. [default: console]", rich_help_panel=EVERYDAY)
+    ] = None,
 ) -> None:
     """Serve jobs over HTTP until SIGTERM or Ctrl-C."""
     settings = make_settings(

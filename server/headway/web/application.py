@@ -110,11 +110,7 @@ async def _streams(app: web.Application) -> AsyncIterator[None]:
 async def _checks(app: web.Application) -> AsyncIterator[None]:
     """The loops that end connections: of clients that are gone or too slow, and of keys that are revoked."""
     parts = app[PARTS]
-    stalled_bodies = StalledBodies(
-        parts.arriving,
-        timeout_s=parts.settings.body_timeout_s,
-        min_bytes_per_s=parts.settings.body_min_bytes_per_s,
-    )
+    stalled_bodies = StalledBodies(parts.arriving, timeout_s=parts.settings.body_timeout_s)
     running = [
         parts.lost_clients.start(parts.loops),
         app[CONNECTIONS].start(parts.loops),

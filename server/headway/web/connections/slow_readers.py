@@ -12,7 +12,7 @@ import structlog
 
 from ...loops import Loop, Loops
 
-MIN_BYTES_PER_S = 500.0
+MIN_BYTES_PER_S = 500
 CHECKS_PER_LIMIT = 10
 LONGEST_PAUSE_S = 1.0
 

@@ -9,6 +9,7 @@ from aiohttp import StreamReader
 from ...loops import Loop, Loops
 from ..problems import Problem
 
+MIN_BYTES_PER_S = 500
 CHECKS_PER_LIMIT = 10
 LONGEST_PAUSE_S = 1.0
 
@@ -16,17 +17,17 @@ log = structlog.get_logger(__name__)
 
 
 class StalledBodies:
-    """Checks the bodies being read: within each `timeout_s`, `min_bytes_per_s` times as many bytes must arrive.
+    """Checks the bodies being read: within each `timeout_s`, `MIN_BYTES_PER_S` times as many bytes must arrive.
 
     One loop for all of them: a timer for each read would cost more than the read. A client that sends nothing and one
     that sends a byte now and then are treated the same.
     """
 
-    def __init__(self, reading: Collection[StreamReader], *, timeout_s: float, min_bytes_per_s: float) -> None:
+    def __init__(self, reading: Collection[StreamReader], *, timeout_s: float) -> None:
         """`reading` is read anew at each check."""
         self._reading = reading
         self._timeout_s = timeout_s
-        self._enough_bytes = max(1, int(timeout_s * min_bytes_per_s))
+        self._enough_bytes = max(1, int(timeout_s * MIN_BYTES_PER_S))
         self._seen: dict[StreamReader, tuple[int, float]] = {}
 
     def start(self, loops: Loops) -> Loop:

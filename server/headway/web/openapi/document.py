@@ -15,6 +15,7 @@ from ...domain.urls import MAX_URL_CHARS
 from ...representation import JobDetail, JobView, LogLineView
 from ...service.options import MAX_LABEL_CHARS
 from ...settings import Settings
+from ..connections import stalled_bodies
 from ..endpoints.deliveries import DeliveryView
 from ..endpoints.jobs import MAX_WAIT_S
 from ..endpoints.sdks.azure import StatusMonitor
@@ -22,6 +23,7 @@ from ..endpoints.sessions import SessionView, SignIn
 from ..endpoints.tickets import TicketOrder, TicketView
 from ..identity.gate import GATE
 from ..problems import KINDS
+from ..requests import strict_json
 from ..requests.envelope import Envelope
 from ..requests.idempotency import MAX_KEY_CHARS
 from ..requests.multipart import MAX_PARTS
@@ -136,9 +138,9 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "headTimeoutSeconds": settings.head_timeout_s,
         "keepAliveSeconds": settings.keep_alive_s,
         "bodyTimeoutSeconds": settings.body_timeout_s,
-        "bodyMinBytesPerSecond": settings.body_min_bytes_per_s,
+        "bodyMinBytesPerSecond": stalled_bodies.MIN_BYTES_PER_S,
         "minFreeBytes": settings.min_free_bytes,
-        "maxJsonDepth": settings.max_json_depth,
+        "maxJsonDepth": strict_json.MAX_DEPTH,
         "maxParts": MAX_PARTS,
         "maxLabelChars": MAX_LABEL_CHARS,
         "maxWebhookUrlChars": MAX_URL_CHARS,

@@ -42,7 +42,7 @@ async def read_json(request: web.Request, settings: Settings) -> Any:
     given = request.headers[hdrs.CONTENT_TYPE]
     for charset in _CHARSET.findall(given) if ";" in given else ():
         check_charset(charset.strip('" \t'))
-    return parse_json(await _read_body(request, settings.max_body_bytes), settings.max_json_depth)
+    return parse_json(await _read_body(request, settings.max_body_bytes))
 
 
 def check_coding(request: web.Request) -> None:

@@ -72,7 +72,7 @@ async def read_multipart(
             if part.filename is None or name == INPUT_PART:
                 text = await _text_part(part, settings.max_body_bytes, left_for_texts)
                 left_for_texts -= len(text)
-                body.fields[name] = _text_value(part, text, settings, input_pointer)
+                body.fields[name] = _text_value(part, text, input_pointer)
             else:
                 path = None if incoming is None else incoming / name
                 body.uploads[name], total = await _file_part(part, path, left, check_space, hashing=hashing)
@@ -108,10 +108,10 @@ async def _text_part(part: BodyPartReader, most: int, left: int) -> bytes:
     return bytes(text)
 
 
-def _text_value(part: BodyPartReader, text: bytes, settings: Settings, input_pointer: str) -> Any:
+def _text_value(part: BodyPartReader, text: bytes, input_pointer: str) -> Any:
     if part.name == INPUT_PART:
         check_charset(part.get_charset("utf-8"))
-        return parse_json(text, settings.max_json_depth, input_pointer)
+        return parse_json(text, input_pointer)
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError:

@@ -8,6 +8,7 @@ from typing import Any
 from ...validation import pointer_token
 from ..problems import Problem
 
+MAX_DEPTH = 32
 MAX_INTEGER = 2**63 - 1
 MAX_EXACT_FLOAT = 2**53
 
@@ -19,7 +20,7 @@ class _Odd:
     why: str
 
 
-def parse_json(body: bytes, max_depth: int, prefix: str = "") -> Any:
+def parse_json(body: bytes, prefix: str = "", *, max_depth: int = MAX_DEPTH) -> Any:
     """Strict JSON (RFC 8259, with RFC 7493's limits): well-formed or 400, within bounds or 422.
 
     `prefix` is where the value stands in the JSON pointers of errors.
