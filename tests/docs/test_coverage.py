@@ -10,7 +10,7 @@ import pytest
 from headway.authoring.job_types import Registry
 from headway.cli.main import app
 from headway.metrics import Metrics
-from headway.settings import Settings
+from headway.settings import EverydaySettings, Settings
 from headway.web.openapi.document import Description
 from headway.web.problems import KINDS
 from typer.main import get_command
@@ -118,3 +118,17 @@ def test_the_http_guide_names_every_type_of_problem_with_its_status() -> None:
     rows = [line for line in HTTP.splitlines() if re.match(r"\| \d{3}", line)]
     for kind, (status, _) in KINDS.items():
         assert any(f"`{kind}`" in row and str(status) in row.split("|")[1] for row in rows), kind
+
+
+def test_the_http_guide_names_every_reason_why_a_job_fails() -> None:
+    source = "".join(path.read_text("utf-8") for path in (ROOT / "server/headway").glob("*/**/*.py"))
+    reasons = set(re.findall(r'(?:JobError\(|_error\()\s*(?:type=)?"([a-z-]+)"', source))
+    assert {"timeout", "process-died", "interrupted", "handler-error"} <= reasons
+    assert {reason for reason in reasons if f"`{reason}`" not in HTTP} == set()
+
+
+def test_the_operator_s_guide_has_the_settings_in_the_groups_that_the_code_has() -> None:
+    _, every_day, advanced = re.split(r"^### (?:Every day|Advanced)$", OPERATORS, flags=re.MULTILINE)
+    groups = [set(re.findall(r"`HEADWAY_([A-Z_]+)`", text.partition("\n## ")[0])) for text in (every_day, advanced)]
+    everyday = {name.upper() for name in EverydaySettings.model_fields}
+    assert groups == [everyday, {name.upper() for name in Settings.model_fields} - everyday]
