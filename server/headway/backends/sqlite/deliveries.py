@@ -32,6 +32,7 @@ from .transaction import Transaction
 GIVEN_UP_AT_ONCE = 500
 GONE_FOR_JOB = "The receiver answered 410 to another delivery."
 
+
 # Sending
 
 
@@ -111,6 +112,7 @@ def record(tx: Transaction, delivery: Delivery, verdict: Verdict, now: datetime)
 
 
 def _rests_until(verdict: Verdict, now: datetime) -> int | None:
+    """When the host may get its next delivery, after one that failed; `None` after a success."""
     if isinstance(verdict, Delivered):
         return None
     return to_ms(now + timedelta(seconds=REST_S)) if needs_rest(verdict) else to_ms(now)
