@@ -49,7 +49,7 @@ def test_the_failure_of_the_guide_says_what_its_author_chose(server: ServerProce
     job = server.wait_for(server.submit("fetch-page", {"url": url}))
     assert (job["status"], job["attempt"]) == ("failed", 1)
     assert job["error"] == {
-        "type": "no-page", "title": "The page cannot be had", "detail": "It answered 404.", "status": 424
+        "type": "no-page", "title": "The page cannot be fetched", "detail": "It responded with 404.", "status": 424
     }  # fmt: skip
     assert server.request("GET", f"/jobs/{job['jobId']}/result").status == 422
 
