@@ -1,6 +1,6 @@
-"""The one middleware: each request is named, let in or not, answered in any case, counted, and maybe logged.
+"""The one middleware: it gives each request an id, admits or rejects it, answers errors, counts, and can log.
 
-One and not three, and nothing that aiohttp would do for an access log: polls are many.
+One instead of three, and not aiohttp's access log, because polls are frequent.
 """
 
 from time import perf_counter_ns
@@ -22,22 +22,22 @@ METHODS = frozenset({"GET", "HEAD", "POST", "DELETE", "OPTIONS", "PUT", "PATCH"}
 OTHER_METHOD = "other"
 VERSIONS = (HttpVersion11, HttpVersion10)
 AS_LONG_AS_THE_READER = (EventSourceResponse, web.FileResponse)
-"""Answers whose time says nothing of the server."""
+"""Responses whose duration depends on the client; they are not timed."""
 
-_other_version = Problem("malformed-request", "HTTP/1.1 and HTTP/1.0 are understood here.")
+_other_version = Problem("malformed-request", "Only HTTP/1.1 and HTTP/1.0 are supported.")
 
 log = structlog.get_logger(__name__)
 
 
 def middleware(gate: Gate, metrics: RequestMetrics, *, lines: bool) -> Middleware:
-    """With `lines` each request is a line of the log."""
+    """With `lines`, each request is logged."""
     by_route: dict[tuple[web.AbstractRoute, int], Answered] = {}
 
     def tally_of(request: web.Request, route: web.AbstractRoute, status: int) -> Answered:
         method = request.method if request.method in METHODS else OTHER_METHOD
         path = UNKNOWN_ROUTE if route.resource is None else route.resource.canonical
         tally = metrics.answered.setdefault((method, path, status), Answered())
-        if route.resource is not None:  # aiohttp makes another route for each request that has none
+        if route.resource is not None:  # aiohttp creates a new route for every request without one
             by_route[route, status] = tally
         return tally
 
@@ -60,16 +60,16 @@ def middleware(gate: Gate, metrics: RequestMetrics, *, lines: bool) -> Middlewar
         tally = by_route.get((route, status)) or tally_of(request, route, status)
         tally.count += 1
         took_s = (perf_counter_ns() - began_ns) / 1e9
-        if type(response) is ReadyResponse or not isinstance(response, AS_LONG_AS_THE_READER):  # quick for most
+        if type(response) is ReadyResponse or not isinstance(response, AS_LONG_AS_THE_READER):  # the first is quick
             tally.seconds.observe(took_s)
         if lines:
-            _say(request, status, took_s)
+            _log(request, status, took_s)
         return response
 
     return answer
 
 
-def _say(request: web.Request, status: int, took_s: float) -> None:
-    """No query string and no header: there may be secrets in them."""
+def _log(request: web.Request, status: int, took_s: float) -> None:
+    """Log the request without its query string and headers, which may contain secrets."""
     path = request.rel_url.raw_path[:MAX_PATH_CHARS]
     log.info("request", method=request.method, path=path, status=status, took_s=round(took_s, 4))

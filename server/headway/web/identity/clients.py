@@ -1,4 +1,4 @@
-"""Where a request came from, as far as that can be believed: what streams, submissions and failed sign-ins count by."""
+"""The client that a request came from, by which streams, submissions and failed sign-ins are counted."""
 
 from collections.abc import Iterable
 from functools import lru_cache
@@ -9,23 +9,23 @@ from aiohttp import web
 FORWARDED_FOR = "X-Forwarded-For"
 MAX_HOPS = 20
 SITE_PREFIX = 64
-"""Whoever has one IPv6 address has 2^64 of them (RFC 6177): they count as one."""
+"""A client with one IPv6 address has 2^64 of them (RFC 6177), so they count as one."""
 
 Address = IPv4Address | IPv6Address
 
 
 class Clients:
-    """Finds a request's client: its peer, or whom trusted proxies name."""
+    """Finds a request's client: its peer, or the address that trusted proxies report."""
 
     def __init__(self, trusted_proxies: Iterable[str]) -> None:
-        """`trusted_proxies`: addresses and networks (CIDR) whose `X-Forwarded-For` is believed."""
+        """`trusted_proxies`: addresses and networks (CIDR) whose `X-Forwarded-For` is trusted."""
         self._trusted: tuple[IPv4Network | IPv6Network, ...] = tuple(ip_network(proxy) for proxy in trusted_proxies)
 
     def of(self, request: web.BaseRequest) -> str:
-        """An IPv4 address, an IPv6 network, or whatever else the peer is.
+        """An IPv4 address, an IPv6 network, or the peer as it is.
 
-        The header is read from its right, where the nearest proxy wrote: up to the first who is no trusted proxy.
-        What stands left of that, or cannot be read, may be the client's invention.
+        The header is read from the right, where the nearest proxy wrote, up to the first address that is not a trusted
+        proxy. Anything further left, or unreadable, may be forged by the client.
         """
         peer = request.remote or ""
         found = _address(peer)

@@ -1,6 +1,6 @@
-"""Who is asking, and what they may: an API key, a session that was opened with one, a ticket, or nobody in particular.
+"""Authentication and authorization: an API key, a session opened with one, a ticket, or no credentials at all.
 
-`Gate` finds that out once for each request, before its endpoint runs; endpoints ask `caller` and `owner`.
+`Gate` identifies the client once per request, before the endpoint runs; endpoints then call `caller` and others.
 """
 
 import hashlib
@@ -24,7 +24,7 @@ from .tickets import TICKET, Tickets
 
 SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 OPEN_PATHS = frozenset({"/", "/static/{path}", "/docs", "/healthz", "/readyz", "/session"})
-"""For everybody: no job shows there."""
+"""Open without a key: they show no jobs."""
 TICKET_PATHS = frozenset(
     {"/jobs/{id}", "/jobs/{id}/progress", "/jobs/{id}/result", "/jobs/{id}/logs", "/jobs/{id}/files/{name}"}
 )
@@ -37,10 +37,10 @@ log = structlog.get_logger(__name__)
 
 
 class Identity(NamedTuple):
-    """Who asks, and how they have shown it.
+    """Who sent the request, and how they authenticated.
 
     `key`: the API key that was presented, directly or through a session or a ticket. `ambient`: the browser adds the
-    credentials by itself, so that any page can ask in their name. `session`: its id, if there is one.
+    credentials by itself, so that any page can make requests in their name. `session`: its id, if there is one.
     """
 
     caller: Caller
@@ -51,36 +51,36 @@ class Identity(NamedTuple):
 
 
 LOCAL = Identity(LOCAL_CALLER, ambient=True)
-"""Whoever reaches a server that only this machine reaches."""
+"""Every client of a server that only this machine can reach."""
 NOBODY = Identity(Caller("", ""), read_only=True, ambient=True)
-"""On paths that are open to all."""
+"""A client without credentials on a path that needs none."""
 
 _IDENTITY = web.RequestKey("identity", Identity)
 
 
 def client(request: web.Request) -> str:
-    """Whose open streams are counted together: the address that the request came from, or its IPv6 network."""
+    """The client whose streams are counted together: the address of the request, or its IPv6 network."""
     return request.app[CLIENTS].of(request)
 
 
 def keys_owner(request: web.BaseRequest) -> str | None:
-    """Whose key, session or ticket the request came with; `None` for who is in without any."""
+    """The owner of the key, session or ticket that the request came with; `None` without any."""
     key = identity(request).key
     return None if key is None else key.owner
 
 
 def identity(request: web.BaseRequest) -> Identity:
-    """Who is asking. The gate has found out."""
+    """Who sent the request, as the gate found out."""
     return request[_IDENTITY]
 
 
 def caller(request: web.BaseRequest) -> Caller:
-    """On whose behalf the request asks."""
+    """On whose behalf the request is made."""
     return identity(request).caller
 
 
 def count_submission(request: web.Request) -> None:
-    """Raises `Problem` if its owner, or its address, has submitted as much as may be."""
+    """Raises `Problem` if the request's owner, or its address, has reached the limit."""
     request.app[RATES].count_submission(request, keys_owner(request))
 
 
@@ -96,14 +96,14 @@ def outlive_session(request: web.Request) -> None:
 
 
 def refuse_unless_operator(request: web.BaseRequest) -> None:
-    """Raises `Problem` for who may not see what all owners do together."""
+    """Raises `Problem` unless the client may see the figures of all owners."""
     key = identity(request).key
     if key is not None and not key.admin:
-        raise Problem("forbidden", "This needs an admin's key.")
+        raise Problem("forbidden", "An admin's key is required.")
 
 
 class Gate:
-    """Lets requests in, or raises `Problem`. Polls are many: what most do not have is looked for cheaply."""
+    """Admits requests, or raises `Problem`. Polls are frequent, so what most requests lack is checked cheaply."""
 
     def __init__(self, settings: Settings, keys: KeyStore, tickets: Tickets) -> None:
         self._keys = keys
@@ -122,7 +122,7 @@ class Gate:
         self.cookie = self._cookie_prefix + hashlib.sha256(b"session cookie" + secret).hexdigest()[:COOKIE_DIGITS]
 
     async def admit(self, request: web.Request) -> None:
-        """From here on `identity` knows who asks."""
+        """Identify the client. From here on `identity` can be called."""
         self._hosts.check(request)
         asking = await self._identify(request)
         if request.method not in SAFE_METHODS:
@@ -142,8 +142,8 @@ class Gate:
             return await self._by_ticket(request)
         if not self._key_needed:
             if not self._warned and FORWARDED_FOR in headers:
-                self._warned = True  # once: every request says the same
-                log.warning("requests come through a proxy, and nobody needs a key: set HEADWAY_PUBLIC_URL")
+                self._warned = True  # once, not for every request
+                log.warning("requests come through a proxy, and no key is required: set HEADWAY_PUBLIC_URL")
             return LOCAL
         if _canonical(request) in OPEN_PATHS:
             return NOBODY
@@ -153,15 +153,15 @@ class Gate:
         key = await self.find_key(token)
         if key is None:
             request.app[RATES].count_failed_sign_in(request)
-            raise unauthorized("The API key is not known, or was revoked.", error="invalid_token")
+            raise unauthorized("The API key is unknown or was revoked.", error="invalid_token")
         return Identity(key.caller, key, key.read_only)
 
     async def find_key(self, token: str) -> ApiKey | None:
-        """The key, if it is one that is in force."""
+        """The key, if it is valid."""
         return await self._keys.find(digest(token)) if is_token(token, KEY_PREFIX) else None
 
     async def _by_session(self, request: web.Request) -> Identity | None:
-        """`None` for a cookie that is of no use: browsers send what another server on this host has set, too."""
+        """`None` for a useless cookie: browsers also send those that other servers on this host have set."""
         token = session_token(request, self.cookie)
         if token is None:
             return None
@@ -170,13 +170,13 @@ class Gate:
         return None if key is None else Identity(key.caller, key, key.read_only, ambient=True, session=session)
 
     async def _by_ticket(self, request: web.Request) -> Identity:
-        """One job, to be read. Only its path lets a ticket in, so nothing else has to know what it is for."""
+        """May read one job. Only that job's paths accept a ticket, so nothing else has to check what it is for."""
         ticket = await self._tickets.check(request.query[TICKET], request.match_info["id"], utc_now())
         key = None if ticket.key_id is None else await self._keys.get(ticket.key_id)
         if (ticket.key_id is None and self._key_needed) or (ticket.key_id is not None and key is None):
-            raise unauthorized("The key that the ticket was made with was revoked.")
+            raise unauthorized("The key that created the ticket was revoked.")
         if request.method not in SAFE_METHODS:
-            raise unauthorized("A ticket is for reading only.")
+            raise unauthorized("A ticket is read-only.")
         sees = LOCAL_OWNER if key is None else key.caller.sees
         return Identity(Caller("", sees), key, read_only=True)
 
@@ -184,25 +184,25 @@ class Gate:
         if asking.ambient:
             self.origins.refuse_foreign(request, with_cookie=asking.key is not None)
         if asking.read_only and asking is not NOBODY and _canonical(request) != "/session":
-            raise Problem("forbidden", "The API key is for reading only.")
+            raise Problem("forbidden", "The API key is read-only.")
 
 
 GATE = web.AppKey("gate", Gate)
 
 
 def takes_ticket(request: web.Request) -> bool:
-    """Whether the path is one of a job that a ticket opens."""
+    """Whether the path is one that accepts a ticket."""
     return _canonical(request) in TICKET_PATHS
 
 
 def session_token(request: web.BaseRequest, cookie: str) -> str | None:
-    """What the session's cookie holds, if that could be a session."""
+    """The content of the session's cookie, if it looks like a session."""
     token = request.cookies.get(cookie)
     return token if token is not None and is_token(token, SESSION_PREFIX) else None
 
 
 def _bearer(authorization: str) -> str | None:
-    """The token (RFC 6750, 2.1); `None` for other schemes, which may be a proxy's."""
+    """The token (RFC 6750, 2.1); `None` for other schemes, which may be meant for a proxy."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
 

@@ -1,7 +1,7 @@
-"""Under which names the server answers: the header `Host` (RFC 9110, 7.2).
+"""The host names that the server accepts in the header `Host` (RFC 9110, 7.2).
 
-A page of another site can have its own name resolve to this machine (DNS rebinding); then its scripts are of the same
-origin as this server, and the name in `Host` is all that tells.
+A page of another site can have its own name resolve to this machine (DNS rebinding). Its scripts then have the same
+origin as this server, and only the name in `Host` gives them away.
 """
 
 import ipaddress
@@ -20,8 +20,8 @@ _HOST = re.compile(r"(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+)(?::\d{1,5})?", re.ASCI
 
 
 class Hosts:
-    """The names that this server goes by. Addresses are no names, so nobody can make them resolve to something else;
-    but a server that only this machine reaches answers only to those of this machine.
+    """The names of this server. Addresses are accepted too, since nobody can make them resolve to something else; a
+    server that only this machine can reach accepts only loopback addresses.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -35,13 +35,13 @@ class Hosts:
         self._seen: set[str] = set()
 
     def check(self, request: web.BaseRequest) -> None:
-        """Raises `Problem` for a request that is meant for another server."""
+        """Raises `Problem` for a request meant for another server."""
         host = request.headers.get(hdrs.HOST)
         if host in self._seen or host is None:  # HTTP/1.0: no browser
             return
         found = _HOST.fullmatch(host)
         if found is None or not self._is_ours(found[1].lower()):
-            raise Problem("misdirected", "HEADWAY_ALLOWED_HOSTS says to which names this server answers.")
+            raise Problem("misdirected", "The host names of this server are set by HEADWAY_ALLOWED_HOSTS.")
         if len(self._seen) < REMEMBERED:
             self._seen.add(host)
 

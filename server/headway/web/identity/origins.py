@@ -1,4 +1,4 @@
-"""Which pages may ask: those of this server, and those of the origins that the operator names (CORS, WHATWG Fetch)."""
+"""Which pages may make requests: those of this server and of the origins that the operator names (CORS)."""
 
 from urllib.parse import urlsplit
 
@@ -22,7 +22,7 @@ PREFLIGHT_KEPT_S = 600
 
 
 class Origins:
-    """The origins whose pages may read answers. Never with cookies: those are for this server's own page."""
+    """The origins whose pages may read responses; never with cookies, which are for this server's own page."""
 
     def __init__(self, settings: Settings) -> None:
         self._allowed = frozenset(settings.cors_origins)
@@ -30,7 +30,7 @@ class Origins:
         self._own = f"{public.scheme}://{public.netloc}" if public.netloc else None
 
     def preflight(self, request: web.BaseRequest) -> web.Response | None:
-        """The answer to a browser that asks whether a page may ask; `None` if this is no such question."""
+        """The response to a preflight request (WHATWG Fetch); `None` if this is not one from an allowed origin."""
         if request.method != hdrs.METH_OPTIONS or hdrs.ACCESS_CONTROL_REQUEST_METHOD not in request.headers:
             return None
         if not self.allows(request.headers.get(hdrs.ORIGIN)):
@@ -45,11 +45,11 @@ class Origins:
         )
 
     def allows(self, origin: str | None) -> bool:
-        """Whether pages of this other origin may read answers."""
+        """Whether pages of this other origin may read responses."""
         return origin is not None and (origin in self._allowed or "*" in self._allowed)
 
     def mark(self, request: web.BaseRequest, response: web.StreamResponse) -> None:
-        """Tell the browser that it may show the answer to the page."""
+        """Tell the browser that it may give the response to the page."""
         if not self._allowed:
             return
         response.headers.add(hdrs.VARY, hdrs.ORIGIN)
@@ -59,9 +59,9 @@ class Origins:
             response.headers[hdrs.ACCESS_CONTROL_EXPOSE_HEADERS] = SHOWN
 
     def refuse_foreign(self, request: web.BaseRequest, *, with_cookie: bool) -> None:
-        """Raises `Problem` for a write that a page of another origin has a browser make (cross-site request forgery).
+        """Raises `Problem` for a write that a page of another origin makes a browser send (cross-site request forgery).
 
-        A program sends neither header; every browser of today sends one of them with every write.
+        Programs send neither header; current browsers send at least one of them with every write.
         """
         origin, site = request.headers.get(hdrs.ORIGIN), request.headers.get(SEC_FETCH_SITE)
         if not with_cookie and self.allows(origin):
@@ -70,8 +70,8 @@ class Origins:
             site not in OWN_SITES if site is not None else origin is not None and not self._is_own(request, origin)
         )
         if foreign:
-            raise Problem("forbidden", "Another site's page cannot do this in your name.")
+            raise Problem("forbidden", "A page of another site cannot make this request in your name.")
 
     def _is_own(self, request: web.BaseRequest, origin: str) -> bool:
-        """By the host alone: a proxy may have taken off the TLS."""
+        """Compares hosts only: a proxy may have terminated TLS."""
         return origin == self._own or urlsplit(origin).netloc == request.headers.get(hdrs.HOST)

@@ -1,8 +1,8 @@
-"""How often something may be done in a minute: submissions by owner and by address, failed sign-ins by address.
+"""Rate limits per minute: submissions and redeliveries by owner and by address, failed sign-ins by address.
 
-Counted in a sliding window, of which the minute before is remembered as one figure: a key costs two small entries,
-whatever its limit, and the entries of a minute go together. The library `limits` was measured instead: it keeps as
-many addresses as come, and goes through all of them again and again (20,000 of them hold the loop up for 10 ms).
+Requests are counted in a sliding window whose previous minute is kept as one number, so a key costs two small entries
+whatever its limit, and the entries of a minute are dropped together. The library `limits` was measured instead: it
+keeps every address and scans all of them repeatedly (20,000 addresses block the loop for 10 ms).
 """
 
 import time
@@ -18,18 +18,18 @@ from .clients import CLIENTS
 
 WINDOW_S = 60
 MAX_KEYS = 50_000
-"""Of one window. A flood from more addresses lets the earliest be forgotten: it gains what more addresses gain."""
+"""Per window. A flood from more addresses evicts the oldest entries, which gains it no more than more addresses do."""
 
 
 class Standing(NamedTuple):
-    """How much of a limit is left for a key. `wait_s`: while nothing is, how long at least that stays so."""
+    """How much of a limit is left for a key. `wait_s`: if nothing is, the seconds until something will be."""
 
     left: int
     wait_s: int
 
 
 class Rate:
-    """At most `limit` times in a minute for each key, approximately: as if the minute before had been even."""
+    """At most `limit` times per minute for each key, as if those of the previous minute had been spread evenly."""
 
     def __init__(self, limit: int, clock_s: Callable[[], float] = time.monotonic, max_keys: int = MAX_KEYS) -> None:
         self.limit = limit
@@ -43,21 +43,21 @@ class Rate:
         return len(self._before) + len(self._now)
 
     def standing(self, key: str) -> Standing:
-        """How `key` stands, without counting anything."""
+        """What is left for `key`; counts nothing."""
         into_s = self._turn()
         before, now = self._before.get(key, 0), self._now.get(key, 0)
         left = self.limit - now - floor(before * (1 - into_s / WINDOW_S))
         return Standing(left, WINDOW_S) if left > 0 else Standing(0, self._wait_s(before, now, into_s))
 
     def count(self, key: str) -> None:
-        """Once more. Counted beyond the limit, it would only keep who goes on out for longer."""
+        """Count one request. Rejected ones are not counted, so a client that keeps trying is not locked out longer."""
         self._turn()
         self._now[key] = self._now.get(key, 0) + 1
         if len(self._now) > self._max_keys:
             del self._now[next(iter(self._now))]
 
     def _turn(self) -> float:
-        """Seconds since the window began, once it is the current one."""
+        """Move to the current window; the seconds since it began."""
         now_s = self._clock_s()
         window = int(now_s // WINDOW_S)
         if window != self._window:
@@ -67,7 +67,7 @@ class Rate:
         return now_s - window * WINDOW_S
 
     def _wait_s(self, before: int, now: int, into_s: float) -> int:
-        """Until one more is let through: when enough of the minute before, or then of this one, has passed by."""
+        """Seconds until one more request is admitted: once enough of the previous minute, or of this one, is over."""
         room = self.limit - now
         if room >= 1:
             return max(1, floor(_until_fewer(before, room) - into_s) + 1)
@@ -75,12 +75,12 @@ class Rate:
 
 
 def _until_fewer(count: int, most: int) -> float:
-    """Seconds into the window after them until fewer than `most` of these `count` weigh in it."""
+    """Seconds into the next window until fewer than `most` of these `count` requests weigh in it."""
     return max(0.0, WINDOW_S * (1 - most / count)) if count else 0.0
 
 
 class _Counted(NamedTuple):
-    """What a request counts as: under this policy's name, for this key."""
+    """A request as it is counted: the policy's name, its rate and the key."""
 
     policy: str
     rate: Rate
@@ -103,7 +103,7 @@ class _OwnersAndAddresses:
 
 
 class Rates:
-    """The rates of one server."""
+    """The rate limits of one server."""
 
     def __init__(self, settings: Settings, clock_s: Callable[[], float] = time.monotonic) -> None:
         self._limited = settings.submissions_per_minute > 0
@@ -132,9 +132,9 @@ class Rates:
         return self._limited and (owner is not None or self._shared)
 
     def count_failed_sign_in(self, request: web.Request) -> None:
-        """Raises `Problem` if the address has sent as many wrong keys as may be.
+        """Raises `Problem` if the address has reached its limit of wrong keys.
 
-        For wrong keys only: whoever shares the address and has a right one is let in, whatever others send.
+        Called for wrong keys only: a client with a valid key is admitted whatever others send from the same address.
         """
         address = request.app[CLIENTS].of(request)
         counted = [_Counted("failed-sign-ins", self._failed_sign_ins, address)]
@@ -145,7 +145,7 @@ RATES = web.AppKey("rates", Rates)
 
 
 def _count(request: web.Request, counted: Sequence[_Counted], detail: str) -> None:
-    """Count the request under each policy, unless one of them has nothing left; the answer says how they stand."""
+    """Count the request under each policy unless one is used up; the response reports what is left."""
     standings = [rate.standing(key) for _, rate, key in counted]
     wait_s = max((standing.wait_s for standing in standings if not standing.left), default=None)
     if wait_s is not None:

@@ -1,7 +1,7 @@
-"""Tickets: a parameter of the URL that lets its bearer read one job for a while.
+"""Tickets: a URL parameter that lets its bearer read one job for a while.
 
-For an EventSource on another page, which can send no header. A ticket is signed, not kept; it never stands in a log,
-since no query does.
+They are for an EventSource on another page, which cannot send headers. A ticket is signed, not stored, and never
+logged, because no query string is.
 """
 
 import hashlib
@@ -21,7 +21,7 @@ MAX_TICKET_CHARS = 400
 
 
 class Ticket(NamedTuple):
-    """What a ticket says. `key_id`: the key that it was asked for with, `None` where none is needed."""
+    """The content of a ticket. `key_id`: the key that created it, `None` where no key is needed."""
 
     job_id: str
     key_id: str | None
@@ -29,7 +29,7 @@ class Ticket(NamedTuple):
 
 
 class Tickets:
-    """Makes and checks tickets with the server's secret."""
+    """Creates and checks tickets with the server's secret."""
 
     def __init__(self, keys: KeyStore) -> None:
         self._keys = keys
@@ -40,19 +40,19 @@ class Tickets:
         return TICKET_PREFIX + str(serializer.dumps([ticket.job_id, ticket.key_id, to_ms(ticket.expires_at)]))
 
     async def check(self, text: str, job_id: str, now: datetime) -> Ticket:
-        """What the ticket says. Raises `Problem` if it is none, or for another job, or has expired."""
+        """The ticket's content. Raises `Problem` if it is not valid, is for another job, or has expired."""
         if len(text) > MAX_TICKET_CHARS or not text.startswith(TICKET_PREFIX):
-            raise unauthorized("That is no ticket.")
+            raise unauthorized("The ticket is not valid.")
         serializer = await self._signing()
         try:
             of_job, key_id, expires_ms = serializer.loads(text.removeprefix(TICKET_PREFIX))
         except BadSignature:
-            raise unauthorized("That is no ticket of this server.") from None
+            raise unauthorized("The ticket is not valid.") from None
         ticket = Ticket(of_job, key_id, from_ms(expires_ms))
         if ticket.job_id != job_id:
             raise unauthorized("The ticket is for another job.")
         if ticket.expires_at <= now:
-            raise unauthorized("The ticket has expired: ask for another.")
+            raise unauthorized("The ticket has expired.")
         return ticket
 
     async def _signing(self) -> URLSafeSerializer:

@@ -1,7 +1,7 @@
-"""`/openapi.json`: what the server does, as OpenAPI 3.1. Each area's operations are data in a module of their own.
+"""`/openapi.json`: the API as OpenAPI 3.1. A module per area holds its operations as data.
 
-A new endpoint is described by an entry in its area's `OPERATIONS`, under its method and path; a test holds the
-entries against the routes.
+A new endpoint is described by an entry in its area's `OPERATIONS`, under its method and path; a test compares the
+entries with the routes. What an endpoint does belongs in `web.endpoints`.
 """
 
 from .document import DESCRIPTION, Description, openapi

@@ -1,4 +1,4 @@
-"""Who asks: sessions, tickets, and the ways to show a key."""
+"""Authentication: sessions, tickets, and the ways to present a key."""
 
 from ..endpoints.sessions import SessionView, SignIn
 from ..endpoints.tickets import TicketOrder, TicketView
@@ -6,7 +6,7 @@ from ..requests.query import NoQuery
 from .operation import Answer, Operation, Operations, Schema, json_content, ref
 
 SECURITY: list[Schema] = [{"key": []}, {"session": []}, {}]
-"""Any one of them; `{}`: on a server that only its own machine reaches, none is needed."""
+"""Any one of them; `{}`: none is needed on a server that only its own machine can reach."""
 
 
 def security_schemes(session_cookie: str) -> Schema:
@@ -38,15 +38,15 @@ OPERATIONS: Operations = {
     ("GET", "/session"): Operation(
         id="readSession",
         tag="access",
-        summary="Who am I?",
+        summary="Show who is signed in",
         query=NoQuery,
-        answers={200: Answer(description="Who asks, and whether a key is needed", content=SESSION)},
+        answers={200: Answer(description="Who is signed in, and whether a key is needed", content=SESSION)},
     ),
     ("POST", "/session"): Operation(
         id="signIn",
         tag="access",
         summary="Sign in with an API key",
-        description="For browsers: the cookie lets the page's EventSource in, too.",
+        description="For browsers: the cookie authenticates the page's EventSource too.",
         query=NoQuery,
         content=json_content(ref(SignIn)),
         content_required=True,
@@ -63,10 +63,10 @@ OPERATIONS: Operations = {
     ("POST", "/jobs/{id}/tickets"): Operation(
         id="makeTicket",
         tag="access",
-        summary="Make a ticket for one job",
+        summary="Create a ticket for one job",
         description=(
-            "A parameter for a page that has no key: it reads this job, its stream, log, result and files, for a few "
-            "minutes. It ends with the key that it was made with."
+            "A URL parameter that lets a page without a key read this job, its stream, log, result and files for a few "
+            "minutes. It is not valid any more once the key that created it is revoked."
         ),
         query=NoQuery,
         content=json_content(ref(TicketOrder)),

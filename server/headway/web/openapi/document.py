@@ -1,4 +1,4 @@
-"""The whole document: every area's operations, the models, the job types, the limits in force."""
+"""The whole document: all operations, the models, the job types, and the limits in effect."""
 
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -31,13 +31,13 @@ from . import access, jobs, outputs, resources, sdks, service, streams, submissi
 from .operation import JSON, REF, REQUEST_HEADERS, RESPONSE_HEADERS, Operations, Schema
 
 ABOUT = """
-Long-running work with live progress: submit a job, get 202 at once, then poll it, listen to it, cancel it, take its
-result.
+Long-running work with live progress: submit a job, get a 202 immediately, then poll it, watch it, cancel it, and read
+its result.
 
 - Instants are RFC 3339 in UTC with milliseconds; durations are seconds.
-- Every error is `application/problem+json` (RFC 9457), unknown paths (404) and methods (405) included.
-- `HEAD` is answered wherever `GET` is.
-- `x-limits` says which limits are in force; what is over them is refused.
+- Every error is `application/problem+json` (RFC 9457), including unknown paths (404) and methods (405).
+- `HEAD` is supported wherever `GET` is.
+- `x-limits` lists the limits in effect; requests beyond them are rejected.
 """.strip()
 
 OUTPUTS: tuple[type[BaseModel], ...] = (
@@ -48,7 +48,7 @@ INPUTS: tuple[type[BaseModel], ...] = (Envelope, SignIn, TicketOrder)
 
 
 class Description:
-    """What a server with these job types and settings does; made when it is first asked for."""
+    """The document for a server with these job types and settings, created at the first request."""
 
     def __init__(self, registry: Registry, settings: Settings) -> None:
         self._registry = registry
@@ -105,14 +105,14 @@ class Description:
 
 
 TAGS: Mapping[str, str] = {
-    "submit": "Hand in work.",
-    "jobs": "Look at jobs, cancel, repeat and delete them.",
-    "streams": "Hear what changes, as server-sent events.",
+    "submit": "Submit jobs.",
+    "jobs": "Read, list, cancel, retry and delete jobs.",
+    "streams": "Watch changes as server-sent events.",
     "outputs": "Results and files.",
-    "webhooks": "What the receivers of webhooks are sent, and what came of it.",
-    "resources": "Job types under paths of their own.",
-    "sdks": "Jobs in the shapes that the SDKs of Azure and Google know.",
-    "access": "Sign in with an API key, and let others look at a job.",
+    "webhooks": "The requests that receivers of webhooks get, and the state of each delivery.",
+    "resources": "Job types with paths of their own.",
+    "sdks": "Jobs in the formats of Azure's and Google's SDKs.",
+    "access": "Sign in with an API key, and share a job with a ticket.",
     "service": "The server itself.",
 }
 
@@ -127,7 +127,7 @@ async def openapi(request: web.Request) -> web.Response:
 def _version() -> str:
     try:
         return version("headway")
-    except PackageNotFoundError:  # a checkout that was not installed
+    except PackageNotFoundError:  # a checkout that is not installed
         return "0"
 
 
@@ -181,7 +181,7 @@ PROBLEM_SCHEMA: Schema = {
         "detail": {"type": ["string", "null"]},
         "instance": {"type": "string"},
         "jobError": {"$ref": REF.format(model="ErrorView")},
-        "error": {"type": "object", "description": "For SDKs of others: the same as they know it."},
+        "error": {"type": "object", "description": "The same error in the format of another SDK."},
         "errors": {
             "type": "array",
             "items": {

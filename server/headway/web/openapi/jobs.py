@@ -1,4 +1,4 @@
-"""Jobs: read, list, count, cancel, repeat and delete them."""
+"""Jobs: read, list, count, cancel, retry and delete them."""
 
 from ...representation import JobDetail, JobView, LogLineView
 from ..endpoints.jobs import JobQuery, PurgeQuery
@@ -20,26 +20,26 @@ from .operation import (
 )
 
 JOB_LINKS = {
-    "read": link("readJob", "Poll it", id="$response.body#/jobId"),
-    "watch": link("watchJob", "Listen to it", id="$response.body#/jobId"),
-    "logs": link("readLogs", "Its log", id="$response.body#/jobId"),
-    "result": link("readResult", "What it returned", id="$response.body#/jobId"),
-    "deliveries": link("listDeliveries", "What its webhook was sent", id="$response.body#/jobId"),
-    "cancel": link("deleteJob", "Cancel it", id="$response.body#/jobId"),
-    "retry": link("retryJob", "Repeat it, if it failed", id="$response.body#/jobId"),
+    "read": link("readJob", "Poll the job", id="$response.body#/jobId"),
+    "watch": link("watchJob", "Watch the job", id="$response.body#/jobId"),
+    "logs": link("readLogs", "Read its log", id="$response.body#/jobId"),
+    "result": link("readResult", "Read its result", id="$response.body#/jobId"),
+    "deliveries": link("listDeliveries", "List the deliveries of its webhook", id="$response.body#/jobId"),
+    "cancel": link("deleteJob", "Cancel the job", id="$response.body#/jobId"),
+    "retry": link("retryJob", "Retry it, if it failed", id="$response.body#/jobId"),
     "deleteResult": link("deleteResult", "Delete its result", id="$response.body#/jobId"),
 }
-"""Where the representation of a job leads."""
+"""The links from a job's representation."""
 
 ACCEPTED = Answer(
-    description="Accepted, durably: the job survives a crash from here on",
+    description="Accepted and durable: from now on the job survives a crash",
     content=json_content(ref(JobView)),
     headers=("Location", "Operation-Location", "Retry-After"),
     sometimes=("Idempotency-Replayed", *RATE_HEADERS),
     links=JOB_LINKS,
 )
 FINISHED = Answer(
-    description="With `Prefer: wait`: the job has ended in time",
+    description="With `Prefer: wait`: the job ended within that time",
     content=json_content(ref(JobDetail)),
     headers=("Location", "Operation-Location", "Content-Location", "ETag", "Preference-Applied"),
     sometimes=("Idempotency-Replayed", *RATE_HEADERS),
@@ -55,7 +55,7 @@ OPERATIONS: Operations = {
         id="listJobs",
         tag="jobs",
         summary="List jobs",
-        description="Newest first, in pages: `nextCursor` of one is `cursor` of the next.",
+        description="Newest first, in pages: the `nextCursor` of one page is the `cursor` of the next.",
         query=ListQuery,
         problems=("store-unavailable",),
         answers={
@@ -90,8 +90,8 @@ OPERATIONS: Operations = {
         tag="jobs",
         summary="Read a job, or wait for it",
         description=(
-            "202 while it is in progress, 200 once it has ended: a failure was read successfully, too. "
-            "With `wait` it is a long poll, which the server answers early only when it stops."
+            "202 while the job is in progress, 200 once it has ended, failed jobs included. "
+            "With `wait` it is a long poll; the server answers it early only when it stops."
         ),
         query=JobQuery,
         headers=("If-None-Match", "Prefer"),
@@ -105,11 +105,11 @@ OPERATIONS: Operations = {
                 headers=("ETag", "Retry-After"), sometimes=("Preference-Applied",), links=JOB_LINKS,
             ),
             303: Answer(
-                description="With `redirect`: where the result of the job stands", headers=("Location",),
+                description="With `redirect`: the URL of the job's result", headers=("Location",),
                 sometimes=("Preference-Applied",),
             ),
             304: Answer(
-                description="The version is the same", headers=("ETag",),
+                description="The job has not changed", headers=("ETag",),
                 sometimes=("Retry-After", "Preference-Applied"),
             ),
         },
@@ -120,8 +120,8 @@ OPERATIONS: Operations = {
         tag="jobs",
         summary="Cancel a job, or with `purge` delete it",
         description=(
-            "What is asked for is recorded durably first. A cancel that is recorded before the job's end decides: "
-            "it is cancelled, whatever its handler returns."
+            "The request is made durable first. If a cancel is recorded before the job's end, the job is cancelled, "
+            "whatever its handler returns."
         ),
         query=PurgeQuery,
         answers={
@@ -131,14 +131,14 @@ OPERATIONS: Operations = {
                 headers=("Location", "Retry-After"),
                 links={"read": JOB_LINKS["read"]},
             ),
-            204: Answer(description="The job is cancelled, or deleted"),
+            204: Answer(description="The job is cancelled or deleted"),
         },
         problems=("not-found", "conflict", "store-unavailable"),
     ),
     ("POST", "/jobs/{id}/retry"): Operation(
         id="retryJob",
         tag="jobs",
-        summary="Repeat a failed or cancelled job as a new one",
+        summary="Retry a failed or cancelled job as a new job",
         description="With the same inputs, uploads included; the new job's `retryOf` names this one.",
         query=NoQuery,
         headers=SUBMISSION_HEADERS,
@@ -155,7 +155,7 @@ OPERATIONS: Operations = {
         query=LogsQuery,
         answers={
             200: Answer(
-                description="Lines, oldest first",
+                description="The log lines, oldest first",
                 content=json_content(closed_object(lines=array(ref(LogLineView)), nextAfter=or_null("integer"))),
             )
         },

@@ -19,27 +19,27 @@ JSON = "application/json"
 PROBLEM = "application/problem+json"
 
 ALWAYS = ("unauthorized", "expectation-failed", "misdirected", "too-many-requests")
-"""The problems that every operation knows; the last for who sends wrong keys without an end."""
+"""The problems of every operation; the last one is for clients that keep sending wrong keys."""
 OF_WRITES = ("forbidden",)
-"""The problems of every operation that changes something."""
+"""The additional problems of operations that change something."""
 OF_STATUS: Mapping[int, Sequence[str]] = {401: ("WWW-Authenticate",), 429: ("Retry-After",)}
-"""Headers that every problem with this status has."""
+"""The headers of every problem with this status."""
 RATE_HEADERS = ("RateLimit", "RateLimit-Policy")
 RATED = frozenset({401, 429})
-"""Problems that may say how a rate stands."""
+"""The statuses of problems that may have `RateLimit` headers."""
 OF_QUERIES = ("malformed-request", "validation-failed")
-"""The problems of every operation that looks at its query."""
+"""The additional problems of operations with query parameters."""
 
 _PARAMETER = re.compile(r"{(\w+)}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What comes back with one status."""
+    """The response with one status."""
 
     description: str
     content: Mapping[str, Schema] | None = None
-    """By media type; `None`: no body."""
+    """By media type; `None` if there is no body."""
     headers: Sequence[str] = ()
     """Names in `RESPONSE_HEADERS` that are always there."""
     sometimes: Sequence[str] = ()
@@ -129,14 +129,14 @@ def _path_parameter(name: str) -> Schema:
 
 
 def _query_parameters(model: type[BaseModel] | None) -> list[Schema]:
-    """Comma-separated alternatives are arrays without `explode`."""
+    """Lists are separated by commas: arrays without `explode`."""
     if model is None:
         return []
     schema = model.model_json_schema(ref_template=REF)
     found: list[Schema] = []
     for name, value in schema.get("properties", {}).items():
         inlined = _inlined(value, schema.get("$defs", {}))
-        inlined.pop("uniqueItems", None)  # a set here, but whoever says a thing twice is understood
+        inlined.pop("uniqueItems", None)  # a set in the model, but duplicates are accepted
         parameter: Schema = {"name": name, "in": "query", "schema": inlined}
         if "description" in inlined:
             parameter["description"] = inlined.pop("description")
@@ -156,7 +156,7 @@ def _inlined(schema: Any, definitions: Mapping[str, Any]) -> Any:
     return {key: _inlined(value, definitions) for key, value in schema.items()}
 
 
-# Pieces that the areas' descriptions are made of
+# Building blocks for the descriptions
 
 
 def ref(model: type[BaseModel]) -> Schema:
@@ -164,7 +164,7 @@ def ref(model: type[BaseModel]) -> Schema:
 
 
 def json_content(schema: Schema, example: Any = None) -> dict[str, Schema]:
-    """As JSON, with an example if there is one."""
+    """JSON content, with an example if there is one."""
     return {JSON: {"schema": schema} if example is None else {"schema": schema, "example": example}}
 
 
@@ -173,7 +173,7 @@ def array(items: Schema) -> Schema:
 
 
 def closed_object(**properties: Any) -> Schema:
-    """An object with all these properties and no others."""
+    """An object with exactly these properties."""
     return {
         "type": "object",
         "properties": properties,
@@ -187,14 +187,14 @@ def or_null(of_type: str) -> Schema:
 
 
 def link(operation_id: str, description: str, **parameters: str) -> Schema:
-    """Where an answer leads (OpenAPI 3.1, 4.8.20)."""
+    """A link from a response to an operation (OpenAPI 3.1, 4.8.20)."""
     return {"operationId": operation_id, "description": description, "parameters": parameters}
 
 
 PATH_PARAMETERS: Mapping[str, Schema] = {
-    "id": {"description": "A job's id. What is no id is 404.", "schema": {"type": "string"}},
+    "id": {"description": "The id of a job. A malformed id is a 404.", "schema": {"type": "string"}},
     "deliveryId": {"description": "The id of one of the job's deliveries.", "schema": {"type": "string"}},
-    "key": {"description": "What the job type's author calls an id.", "schema": {"type": "string"}},
+    "key": {"description": "An id, as the job type's author defines it.", "schema": {"type": "string"}},
     "name": {"description": "The name of one of the job's `files`.", "schema": {"type": "string"}},
     "path": {"description": "A file of the page.", "schema": {"type": "string"}},
 }
@@ -202,92 +202,97 @@ PATH_PARAMETERS: Mapping[str, Schema] = {
 REQUEST_HEADERS: Mapping[str, Schema] = {
     REQUEST_ID: {
         "description": (
-            "What the client calls this request: comes back, and stands in the server's log. "
+            "The client's id for this request. It is sent back and written to the server's log. "
             "Printable ASCII, at most 128 characters; anything else is replaced."
         ),
         "schema": {"type": "string"},
     },
     "If-None-Match": {
-        "description": "ETags that the client holds: if one of them is still the newest, the answer is 304.",
+        "description": "The ETags that the client has: if one of them is current, the response is a 304.",
         "schema": {"type": "string"},
     },
     "If-Match": {
-        "description": "ETags: if none of them is the file's, the answer is 412.",
+        "description": "ETags: if none of them is the file's, the response is a 412.",
         "schema": {"type": "string"},
     },
     "If-Modified-Since": {"description": "An HTTP date.", "schema": {"type": "string"}},
     "If-Unmodified-Since": {"description": "An HTTP date.", "schema": {"type": "string"}},
     "Idempotency-Key": {
         "description": (
-            "A string in quotes (RFC 9651), 1 to 255 characters, the same for every repeat of one submission: whoever "
-            "repeats gets the first one's job. For 24 hours; then the key is free again."
+            "A string in quotes (RFC 9651), 1 to 255 characters. Within 24 hours another submission with the same key "
+            "returns the first one's job instead of a new one."
         ),
         "schema": {"type": "string", "pattern": r'^"(?:[ !#-\[\]-~]|\\["\\]){1,255}"$'},
     },
     "Last-Event-ID": {
-        "description": "The last event that the client has: what it missed follows. EventSource sends it by itself.",
+        "description": (
+            "The id of the last event that the client received; what it missed follows. EventSource sends it by itself."
+        ),
         "schema": {"type": "string"},
     },
     "Prefer": {
-        "description": "`wait=30`: seconds to wait (RFC 7240, 4.3); more than `maxWaitSeconds` is as much as that.",
+        "description": "`wait=30`: seconds to wait (RFC 7240, 4.3), at most `maxWaitSeconds`.",
         "schema": {"type": "string"},
     },
     "Range": {
         "description": "One range of bytes (RFC 9110, 14.2); other units are ignored.",
         "schema": {"type": "string"},
     },
-    "If-Range": {"description": "The ETag for which the range counts.", "schema": {"type": "string"}},
+    "If-Range": {"description": "The range applies only if this is the file's ETag.", "schema": {"type": "string"}},
 }
 
 RESPONSE_HEADERS: Mapping[str, Schema] = {
     "Accept-Ranges": {"description": "`bytes`", "schema": {"const": "bytes"}},
     "Content-Disposition": {
-        "description": "The file's name (RFC 6266), and whether it is to be saved or shown.",
+        "description": "The file's name (RFC 6266), and whether to save or display it.",
         "schema": {"type": "string"},
     },
     "Content-Location": {
-        "description": "Of which resource this is the representation.",
+        "description": "The URL of the resource that the body represents.",
         "schema": {"type": "string", "format": "uri-reference"},
     },
-    "Content-Range": {"description": "Which bytes these are, of how many.", "schema": {"type": "string"}},
+    "Content-Range": {
+        "description": "Which bytes these are, and the file's size.",
+        "schema": {"type": "string"},
+    },
     "ETag": {"description": "For `If-None-Match`.", "schema": {"type": "string", "pattern": '^(W/)?"[^"]*"$'}},
     "Idempotency-Replayed": {
-        "description": "`true`: the job was accepted before, with the same key.",
+        "description": "`true` if the job was accepted earlier, with the same key.",
         "schema": {"const": "true"},
     },
     "Last-Modified": {"description": "An HTTP date.", "schema": {"type": "string"}},
     "Link": {"description": 'The next page, `rel="next"` (RFC 8288), if there is one.', "schema": {"type": "string"}},
-    "Location": {"description": "Where the job is.", "schema": {"type": "string", "format": "uri-reference"}},
+    "Location": {"description": "The URL of the job.", "schema": {"type": "string", "format": "uri-reference"}},
     "Operation-Location": {
-        "description": "Where the SDKs of Azure poll it.",
+        "description": "The URL that Azure's SDKs poll.",
         "schema": {"type": "string", "format": "uri-reference"},
     },
     "Preference-Applied": {
-        "description": "`wait=30`: what the server made of `Prefer` (RFC 7240, 3).",
+        "description": "`wait=30`: the preference that the server applied (RFC 7240, 3).",
         "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
     },
     "RateLimit": {
         "description": (
-            "How much is left of each policy that this request counts under, and for how many seconds at least "
-            "(draft-ietf-httpapi-ratelimit-headers-11). Not on a server that only its own machine reaches, for who "
-            "needs no key there."
+            "How many requests are left under each policy that counts this request, and for how many seconds "
+            "(draft-ietf-httpapi-ratelimit-headers-11). Absent for clients without a key on a server that only its own "
+            "machine can reach."
         ),
         "schema": {"type": "string"},
         "example": '"submissions-by-owner";r=5999;t=60, "submissions-by-address";r=5999;t=60',
     },
     "RateLimit-Policy": {
-        "description": "These policies: how often, in how many seconds. There whenever `RateLimit` is.",
+        "description": "The policies: how many requests in how many seconds. Present whenever `RateLimit` is.",
         "schema": {"type": "string"},
         "example": '"submissions-by-owner";q=6000;w=60, "submissions-by-address";q=6000;w=60',
     },
     REQUEST_ID: {
-        "description": "What this request is called in the server's log: the name that came with it, or one made here.",
+        "description": "The id of this request in the server's log: the client's, or one that the server generated.",
         "schema": {"type": "string", "minLength": 1, "maxLength": 128},
     },
     "Retry-After": {
-        "description": "Seconds after which to ask again; only while the job is in progress.",
+        "description": "Seconds after which to ask again. On a job, only while it is in progress.",
         "schema": {"type": "integer", "minimum": 1},
     },
     "Set-Cookie": {"description": "The session's cookie.", "schema": {"type": "string"}},
-    "WWW-Authenticate": {"description": "How to be let in (RFC 6750, 3).", "schema": {"type": "string"}},
+    "WWW-Authenticate": {"description": "How to authenticate (RFC 6750, 3).", "schema": {"type": "string"}},
 }

@@ -8,7 +8,7 @@ FILE_CONTENT: dict[str, Schema] = {
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
     "*/*": {"schema": {}},
 }
-"""Of any type. The first one is for generators of clients, which know no others."""
+"""Of any type. The first is for client generators, which support no other."""
 FILE_HEADERS = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition")
 
 OPERATIONS: Operations = {
@@ -16,7 +16,7 @@ OPERATIONS: Operations = {
         id="readResult",
         tag="outputs",
         summary="Read a job's result",
-        description="The place where a failed job is an HTTP error: 422, with its error under `jobError`.",
+        description="For a failed job this is an HTTP error: 422, with the job's error in `jobError`.",
         query=NoQuery,
         answers={200: Answer(description="What the handler returned", content=json_content({}))},
         problems=("not-found", "not-finished", "gone", "job-failed", "store-unavailable"),
@@ -25,7 +25,7 @@ OPERATIONS: Operations = {
     ("DELETE", "/jobs/{id}/result"): Operation(
         id="deleteResult",
         tag="outputs",
-        summary="Delete result and output files, keep the record",
+        summary="Delete the result and output files, and keep the record",
         query=NoQuery,
         answers={204: Answer(description="Deleted")},
         problems=("not-found", "not-finished", "store-unavailable"),
@@ -35,7 +35,7 @@ OPERATIONS: Operations = {
         id="downloadFile",
         tag="outputs",
         summary="Download an output file",
-        description="As a download, or with `inline` to be shown in a sandbox.",
+        description="As a download, or with `inline` for display in a sandbox.",
         query=FileQuery,
         headers=("Range", "If-Range", "If-None-Match", "If-Match", "If-Modified-Since", "If-Unmodified-Since"),
         answers={
@@ -45,7 +45,7 @@ OPERATIONS: Operations = {
                 content=FILE_CONTENT,
                 headers=(*FILE_HEADERS, "Content-Range"),
             ),
-            304: Answer(description="The file is the same", headers=("ETag",)),
+            304: Answer(description="The file has not changed", headers=("ETag",)),
         },
         problems=("not-found", "precondition-failed", "range-not-satisfiable", "store-unavailable"),
         problem_headers={416: ("Content-Range",)},

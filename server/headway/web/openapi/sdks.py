@@ -1,4 +1,4 @@
-"""Operations: jobs in the shapes that Azure's and Google's SDKs know."""
+"""Jobs in the formats of Azure's and Google's SDKs."""
 
 from ...representation import JobView
 from ..endpoints.sdks.azure import MonitorQuery, StatusMonitor
@@ -33,15 +33,15 @@ OPERATION: Schema = {
     "additionalProperties": False,
 }
 NEVER_422 = ("malformed-request",)
-"""To Google's clients a query that is not valid is a 400."""
+"""Google's clients get a 400 for an invalid query."""
 NOTHING = Answer(description="Done", content=json_content(closed_object()))
 
 OPERATIONS: Operations = {
     ("GET", "/operations/{id}"): Operation(
         id="readStatusMonitor",
         tag="sdks",
-        summary="Read a job as Azure's SDKs poll it",
-        description="Always 200: `status` says how far it is. Submissions name it in `Operation-Location`.",
+        summary="Read a job in the format of Azure's SDKs",
+        description="Always 200, with the state in `status`. Submissions return this URL in `Operation-Location`.",
         query=MonitorQuery,
         answers={
             200: Answer(

@@ -45,7 +45,7 @@ OPERATIONS: Operations = {
         tag="service",
         summary="Liveness",
         answers={
-            200: Answer(description="The process answers", content=json_content(closed_object(status={"const": "ok"})))
+            200: Answer(description="The process responds", content=json_content(closed_object(status={"const": "ok"})))
         },
     ),
     ("GET", "/readyz"): Operation(
@@ -54,7 +54,7 @@ OPERATIONS: Operations = {
         summary="Readiness",
         answers={
             200: Answer(
-                description="The server takes work", content=json_content(closed_object(status={"const": "ready"}))
+                description="The server accepts work", content=json_content(closed_object(status={"const": "ready"}))
             )
         },
         problems=("stopping", "store-unavailable", "not-ready"),
@@ -65,8 +65,8 @@ OPERATIONS: Operations = {
         tag="service",
         summary="Metrics for Prometheus",
         description=(
-            "In the text format of Prometheus, or as OpenMetrics to who accepts that. Of all owners together: where "
-            "keys are needed, for admins' keys alone."
+            "In the text format of Prometheus, or as OpenMetrics if the client accepts that. The figures are of all "
+            "owners together, so where keys are needed, an admin's key is."
         ),
         answers={
             200: Answer(
@@ -85,7 +85,7 @@ OPERATIONS: Operations = {
     ("GET", "/docs"): Operation(
         id="showDocs",
         tag="service",
-        summary="This document for people",
+        summary="This document as a page",
         answers={200: PART_OF_THE_PAGE},
     ),
     ("GET", "/"): Operation(

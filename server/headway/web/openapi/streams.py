@@ -1,4 +1,4 @@
-"""Streams: what changes, as server-sent events."""
+"""Streams: changes as server-sent events."""
 
 from ..requests.query import LastEventQuery
 from ..streams.many import ManyQuery
@@ -8,9 +8,12 @@ NAMES = ("message", "log", "reset", "gone", "ready")
 EVENT: Schema = {
     "title": "Event",
     "type": "object",
-    "description": "One event: the schema is that of each event, not of the stream.",
+    "description": "One event. The schema describes each event, not the whole stream.",
     "properties": {
-        "event": {"enum": NAMES, "description": "`message`, which is not sent, is a state: the data is a job."},
+        "event": {
+            "enum": NAMES,
+            "description": "`message` stands for an event without a name: a state of a job.",
+        },
         "id": {"type": "string", "pattern": "^[0-9]+$"},
         "data": {"type": "string", "contentMediaType": "application/json"},
     },
@@ -28,13 +31,13 @@ OPERATIONS: Operations = {
         tag="streams",
         summary="Watch a job",
         description=(
-            "State is an unnamed event whose data is the job; `event: log` is a line of its log. Events with an `id` "
-            "are not missed by who reconnects with it; an id that cannot be placed is answered with `event: reset`. "
-            "The stream ends with the job; `event: gone` says that it was deleted."
+            "A state is an unnamed event whose data is the job; `event: log` is a line of its log. A client that "
+            "reconnects with the `id` of the last event misses no log line and no change of state; an unknown id is "
+            "answered with `event: reset`. The stream ends with the job; `event: gone` means that the job was deleted."
         ),
         query=LastEventQuery,
         headers=("Last-Event-ID",),
-        answers={200: EVENTS, 204: Answer(description="The event given was the job's last: nothing will follow")},
+        answers={200: EVENTS, 204: Answer(description="The given event was the job's last one")},
         problems=("not-found", "too-many-streams", "stopping", "store-unavailable"),
         problem_headers={503: ("Retry-After",)},
     ),
@@ -43,8 +46,8 @@ OPERATIONS: Operations = {
         tag="streams",
         summary="Watch many jobs",
         description=(
-            "The active jobs and those that ended in the last minute, then `event: ready`, then what changes. "
-            "`event: gone` says that a job was deleted."
+            "The active jobs and those that ended in the last minute, then `event: ready`, then every change. "
+            "`event: gone` means that a job was deleted."
         ),
         query=ManyQuery,
         headers=("Last-Event-ID",),

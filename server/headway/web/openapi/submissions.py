@@ -1,4 +1,4 @@
-"""Submissions: of any type with an envelope, and of each job type with its own schema."""
+"""Submissions: one operation for any type with an envelope, and one for each job type with its own schema."""
 
 import re
 from collections.abc import Iterable, Mapping
@@ -19,11 +19,11 @@ PROBLEMS = (
 
 
 SIXTY_FOUR_BITS: Schema = {"minimum": -(2**63), "maximum": 2**63 - 1}
-"""Of every integer: the server takes no others."""
+"""The bounds of every integer: the server accepts no others."""
 
 
 def operations(job_types: Iterable[JobType]) -> Operations:
-    """How jobs are submitted."""
+    """The ways to submit a job."""
     return {
         ("POST", "/jobs"): _enveloped(),
         ("POST", "/jobs/{id}"): _named(),
@@ -32,7 +32,7 @@ def operations(job_types: Iterable[JobType]) -> Operations:
 
 
 def definitions(job_types: Iterable[JobType]) -> Schema:
-    """What the types' schemas define, by the names that `hoisted` gives."""
+    """The definitions in the types' schemas, by the names that `hoisted` gives them."""
     return {
         f"{job_type.name}.{name}": hoisted(definition, job_type.name)
         for job_type in job_types
@@ -60,14 +60,14 @@ def _enveloped() -> Operation:
 
 
 def _envelope_form() -> Schema:
-    """What is left out of JSON or `null` there is left out here."""
+    """A field that is optional or `null` in JSON is optional here."""
     schema = Envelope.model_json_schema(ref_template=REF)
     schema["properties"] = {name: _as_text(_without_null(field)) for name, field in schema["properties"].items()}
     return schema
 
 
 def _as_text(field: Schema) -> Schema:
-    """A part of a form is text: of a list of words, what stands between commas."""
+    """A part of a form is text; a list of words is separated by commas."""
     if field.get("type") != "array":
         return field
     word = "|".join(map(re.escape, field["items"]["enum"]))
@@ -84,13 +84,13 @@ def _without_null(field: Schema) -> Schema:
 
 
 def _named() -> Operation:
-    """The path of all types: a type's own path says more."""
+    """The path that stands for all types; the operation of each type has its schema."""
     anything: Schema = {"type": "object"}
     return Operation(
         id="submitNamedJob",
         tag="submit",
-        summary="Submit a job of the type that the path names",
-        description="Each type has a description of its own, with the schema of its input.",
+        summary="Submit a job of the type in the path",
+        description="Each type has an operation of its own, with the schema of its input.",
         query=SubmitOptions,
         content=json_content(anything) | _form(anything),
         headers=SUBMISSION_HEADERS,
@@ -125,13 +125,13 @@ def typed(job_type: JobType) -> Operation:
 
 
 def _example(schema: Schema) -> Any:
-    """What the author of the type gives as one; without any, nothing, if nothing is required."""
+    """The example that the type's author gives; otherwise an empty object if nothing is required."""
     given = schema.get("examples")
     return given[0] if given else None if schema.get("required") else {}
 
 
 def _file(schema: Schema) -> Schema:
-    """A file part that need not be there is left out: there is no part that says `null`."""
+    """An optional file part is left out of the form: no part can be `null`."""
     said = {key: value for key, value in schema.items() if key in ("title", "description", "contentMediaType")}
     return {**said, "type": "string", "format": "binary"}
 
@@ -141,7 +141,7 @@ def _form(schema: Schema) -> dict[str, Schema]:
 
 
 def _whole(job_type: JobType) -> Schema:
-    """The input's schema; a recursive model is nothing but a reference to itself."""
+    """The input's schema; that of a recursive model is only a reference to itself."""
     schema = job_type.input_schema
     whole = schema["$defs"][schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
     moved: Schema = hoisted({key: value for key, value in whole.items() if key != "$defs"}, job_type.name)
@@ -149,7 +149,7 @@ def _whole(job_type: JobType) -> Schema:
 
 
 def hoisted(part: Any, prefix: str) -> Any:
-    """A schema with references to where `definitions` puts what they name.
+    """A schema whose references point to where `definitions` puts their targets.
 
     `#/$defs/…` would point into the document's root.
     """

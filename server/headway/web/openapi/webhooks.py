@@ -1,4 +1,4 @@
-"""Webhooks: what their receivers are sent, and the deliveries of a job."""
+"""Webhooks: the requests that receivers get, and the deliveries of a job."""
 
 from collections.abc import Mapping
 
@@ -21,7 +21,7 @@ from .operation import (
 
 SUMMARIES: Mapping[WebhookEvent, str] = {
     WebhookEvent.STARTED: "An attempt of a job has started",
-    WebhookEvent.PROGRESS: "A job has moved on; at most every ten seconds, the newest only",
+    WebhookEvent.PROGRESS: "A job has made progress; at most every ten seconds, and only the latest state",
     WebhookEvent.COMPLETED: "A job has completed",
     WebhookEvent.FAILED: "A job has failed",
     WebhookEvent.CANCELLED: "A job was cancelled",
@@ -29,16 +29,16 @@ SUMMARIES: Mapping[WebhookEvent, str] = {
 
 HEADERS: Mapping[str, Schema] = {
     "webhook-id": {
-        "description": "The delivery's id: the same at every attempt, so that a receiver can tell a repeat.",
+        "description": "The delivery's id: the same at every attempt, so that receivers can recognize duplicates.",
         "schema": {"type": "string"},
     },
     "webhook-timestamp": {
-        "description": "When this attempt was made, in seconds since 1970.",
+        "description": "The time of this attempt, in seconds since 1970.",
         "schema": {"type": "string", "pattern": "^[0-9]+$"},
     },
     "webhook-signature": {
         "description": "`v1,` and the HMAC-SHA256 of id, timestamp and body; several, separated by spaces, while a "
-        "secret is being changed.",
+        "secret is being rotated.",
         "schema": {"type": "string", "pattern": "^v1,[A-Za-z0-9+/=]+( v1,[A-Za-z0-9+/=]+)*$"},
     },
 }
@@ -48,7 +48,7 @@ OPERATIONS: Operations = {
         id="listDeliveries",
         tag="webhooks",
         summary="List the deliveries of a job's webhook",
-        description="Newest first. What has ended is kept for a week at most, and of progress only the newest.",
+        description="Newest first. Finished deliveries are kept for up to a week; of progress, only the latest.",
         query=NoQuery,
         answers={
             200: Answer(
@@ -62,14 +62,14 @@ OPERATIONS: Operations = {
         id="redeliver",
         tag="webhooks",
         summary="Send a delivery again",
-        description="With the same id and body, as soon as there is room, and again as often as a new one.",
+        description="With the same id and body, as soon as there is room, and with as many attempts as a new one.",
         query=NoQuery,
         answers={
             202: Answer(
-                description="Recorded; the delivery as it is now",
+                description="The delivery, now pending again",
                 content=json_content(ref(DeliveryView)),
                 sometimes=RATE_HEADERS,
-                links={"list": link("listDeliveries", "What came of it", id="$request.path.id")},
+                links={"list": link("listDeliveries", "List the deliveries", id="$request.path.id")},
             )
         },
         problems=("not-found", "store-unavailable"),
@@ -78,11 +78,11 @@ OPERATIONS: Operations = {
 
 
 def webhooks() -> Schema:
-    """What the server sends (OpenAPI 3.1, 4.8.1): an operation of the receiver for each event."""
-    return {event.value: {"post": _told(event)} for event in WebhookEvent}
+    """The requests that the server sends (OpenAPI 3.1, 4.8.1): one operation of the receiver for each event."""
+    return {event.value: {"post": _operation(event)} for event in WebhookEvent}
 
 
-def _told(event: WebhookEvent) -> Schema:
+def _operation(event: WebhookEvent) -> Schema:
     by_default = "" if event in DEFAULT_EVENTS else " Only if `webhookEvents` names it."
     body = closed_object(
         type={"const": event.value},
@@ -93,14 +93,14 @@ def _told(event: WebhookEvent) -> Schema:
         "operationId": f"hear-{event.value.replace('.', '-')}",
         "tags": ["webhooks"],
         "summary": SUMMARIES[event],
-        "description": f"Signed by Standard Webhooks. Deliveries may overtake each other: `data.version` says "
-        f"which is newer.{by_default}",
-        "security": [],  # what is asked for here, the server's clients know nothing of
+        "description": f"Signed as in Standard Webhooks. Deliveries may arrive out of order: a higher `data.version` "
+        f"is newer.{by_default}",
+        "security": [],  # the receiver's own affair
         "parameters": [{"name": name, "in": "header", "required": True, **header} for name, header in HEADERS.items()],
         "requestBody": {"required": True, "content": json_content(body)},
         "responses": {
             "2XX": {"description": "Received"},
-            "410": {"description": "Not wanted any more: nothing is sent to this URL until it is named again"},
-            "default": {"description": "Not received: sent again later; 429 and 503 can say when with `Retry-After`"},
+            "410": {"description": "Not wanted any more: nothing is sent here until a submission names the URL again"},
+            "default": {"description": "Not received: sent again later; 429 and 503 may set `Retry-After`"},
         },
     }

@@ -80,11 +80,11 @@ class OpenStreams:
         as there may be.
         """
         if len(self._open) >= self._most:
-            raise _too_many(f"{self._most:,} streams are open, and no more are served.")
+            raise _too_many(f"The limit of {self._most:,} open streams is reached.")
         if self._of_client[client] >= self._most_per_client:
-            raise _too_many(f"One client may have {self._most_per_client:,} streams open.")
+            raise _too_many(f"The limit of {self._most_per_client:,} open streams per client is reached.")
         if owner is not None and self._of_owner[owner] >= self._most_per_owner:
-            raise _too_many(f"One owner may have {self._most_per_owner:,} streams open.")
+            raise _too_many(f"The limit of {self._most_per_owner:,} open streams per owner is reached.")
         self._open[stream] = client, owner
         self._of_client[client] += 1
         self._of_owner[owner] += 1
