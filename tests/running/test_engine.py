@@ -166,11 +166,18 @@ async def test_as_many_jobs_run_as_there_are_slots(make: Make) -> None:
 
 
 async def test_a_type_has_no_more_slots_than_it_allows(bench: Bench) -> None:
-    bench.store.enqueue(a_job("single"), a_job("single"), a_job("other"))
+    first, second = a_job("single"), a_job("single")
+    bench.store.enqueue(first, second)
     await bench.start(a_handler("single", concurrency=1), a_handler("other"))
+    await until(lambda: bench.executor.begun)
+    other = a_job("other")
+    bench.store.enqueue(other)
+    bench.ring(Bell.QUEUED, other.id)
     await until(lambda: len(bench.executor.begun) == 2)
-    await turn_over()
-    assert sorted(bench.executor.types) == ["other", "single"]
+    assert bench.executor.types == ["single", "other"]
+    bench.executor.end(first.id)
+    await until(lambda: len(bench.executor.begun) == 3)
+    assert bench.executor.ids[-1] == second.id
 
 
 async def test_a_type_that_cannot_run_here_is_not_claimed(bench: Bench) -> None:

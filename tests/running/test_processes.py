@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -10,12 +11,12 @@ import pytest
 from headway.authoring.uploads import Upload
 from headway.domain.jobs import JobError, NewLogLine
 from headway.ports.files import Directories
-from headway.running.calling import Raised, Returned, Stopped
+from headway.running.calling import End, Raised, Returned, Stopped
 from headway.running.processes import process
 from headway.running.processes.conversation import Conversation
 from headway.running.processes.messages import CheckpointOutcome, Start
 
-from tests.support.process import PATIENCE_S, alive
+from tests.support.process import PATIENCE_S, alive, eventually
 
 JOBS = '''
 import os, signal, stat, sys, threading, time
@@ -120,6 +121,12 @@ class Listener:
         return int(self.lines[0].removeprefix("pid "))
 
 
+async def ended(running: Awaitable[End]) -> End:
+    """How the attempt ended; fails the test if it does not."""
+    async with asyncio.timeout(PATIENCE_S):
+        return await running
+
+
 class Bench:
     """Starts attempts in children, each with a listener of its own."""
 
@@ -147,8 +154,7 @@ class Bench:
         return Conversation(Start(**common | fields), self.listener, self._store)
 
     async def run(self, job_type: str, input_json: str = "{}", **fields: Any) -> Any:
-        async with asyncio.timeout(PATIENCE_S):
-            return await self.conversation(job_type, input_json, **fields).run()
+        return await ended(self.conversation(job_type, input_json, **fields).run())
 
     async def _store(self, checkpoint_json: str) -> CheckpointOutcome:
         self.checkpoints.append(checkpoint_json)
@@ -158,6 +164,12 @@ class Bench:
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     return Bench(tmp_path)
+
+
+def waited_for(lock: Path) -> bool:
+    """Whether a process is blocked on a file's lock (proc(5), /proc/locks)."""
+    inode = f":{lock.stat().st_ino} "
+    return any("->" in line and inode in line for line in Path("/proc/locks").read_text("ascii").splitlines())
 
 
 def died(detail: str) -> Raised:
@@ -222,13 +234,13 @@ async def test_a_cancel_sets_the_handlers_flag(bench: Bench) -> None:
     running = asyncio.create_task(conversation.run())
     await bench.listener.pid()
     conversation.cancel()
-    assert await running == Returned('"saw the flag"')
+    assert await ended(running) == Returned('"saw the flag"')
 
 
 async def test_a_cancel_before_the_child_is_there_reaches_it(bench: Bench) -> None:
     conversation = bench.conversation("waits")
     conversation.cancel()
-    assert await conversation.run() == Returned('"saw the flag"')
+    assert await ended(conversation.run()) == Returned('"saw the flag"')
 
 
 async def test_an_interrupted_handler_stops(bench: Bench) -> None:
@@ -236,7 +248,7 @@ async def test_an_interrupted_handler_stops(bench: Bench) -> None:
     running = asyncio.create_task(conversation.run())
     await bench.listener.pid()
     conversation.terminate()
-    assert await running == Stopped()
+    assert await ended(running) == Stopped()
 
 
 @pytest.mark.parametrize("before", [True, False])
@@ -248,7 +260,7 @@ async def test_a_killed_child_ends_at_once(bench: Bench, before: bool) -> None:
     if not before:
         await bench.listener.pid()
         conversation.kill()
-    assert await running == died("It ended by signal 9.")
+    assert await ended(running) == died("It ended by signal 9.")
 
 
 async def test_a_child_is_gone_when_its_attempt_is_given_up(bench: Bench) -> None:
@@ -256,14 +268,14 @@ async def test_a_child_is_gone_when_its_attempt_is_given_up(bench: Bench) -> Non
     pid = await bench.listener.pid()
     running.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await running
+        await ended(running)
     assert not alive(pid)
 
 
 async def test_a_child_killed_from_outside_ends_its_attempt(bench: Bench) -> None:
     running = asyncio.create_task(bench.conversation("sleeps").run())
     os.kill(await bench.listener.pid(), signal.SIGKILL)
-    assert await running == died("It ended by signal 9.")
+    assert await ended(running) == died("It ended by signal 9.")
 
 
 @pytest.mark.parametrize(
@@ -285,8 +297,9 @@ async def test_two_attempts_of_a_job_never_run_at_once(bench: Bench) -> None:
     pid = await bench.listener.pid()
     bench.listener = second = Listener()
     after = asyncio.create_task(bench.conversation("reports").run())
-    assert not after.done()
+    lock = bench.folder / "lock"
+    await asyncio.to_thread(eventually, lambda: waited_for(lock))
     assert second.begun == 0
     os.kill(pid, signal.SIGKILL)
-    assert await first == died("It ended by signal 9.")
-    assert await after == Returned('""')
+    assert await ended(first) == died("It ended by signal 9.")
+    assert await ended(after) == Returned('""')
