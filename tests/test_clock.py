@@ -1,4 +1,4 @@
-"""The server's clock: forward with the wall clock, never back with it."""
+"""The server's clock follows the wall clock forward, never back."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -24,14 +24,14 @@ class _Clocks:
         self.wall_ns += seconds * SECOND_NS
 
 
-def test_it_shows_the_wall_clocks_time() -> None:
+def test_the_clock_shows_the_wall_clocks_time() -> None:
     clocks = _Clocks()
     assert clocks.now() == NOON
     clocks.passes(90)
     assert clocks.now() == NOON + timedelta(seconds=90)
 
 
-def test_it_goes_on_at_its_pace_when_the_wall_clock_is_set_back() -> None:
+def test_the_clock_goes_on_when_the_wall_clock_is_set_back() -> None:
     clocks = _Clocks()
     clocks.now()
     clocks.step(-3600)
@@ -39,7 +39,7 @@ def test_it_goes_on_at_its_pace_when_the_wall_clock_is_set_back() -> None:
     assert clocks.now() == NOON + timedelta(seconds=5)
 
 
-def test_it_follows_a_step_forward_and_does_not_return() -> None:
+def test_the_clock_follows_a_step_forward_and_never_goes_back() -> None:
     clocks = _Clocks()
     clocks.step(3600)
     assert clocks.now() == NOON + timedelta(hours=1)

@@ -1,4 +1,4 @@
-"""The numbers that rooms keep about themselves."""
+"""Histograms."""
 
 from math import inf
 

@@ -10,7 +10,7 @@ import structlog
 def configure_logging(log_format: str, processors: Sequence[structlog.typing.Processor] = ()) -> None:
     """Log to stderr. `log_format`: `console`, for people, or `json`, one object per line.
 
-    `processors` add to each line what other rooms know about its origin.
+    `processors` add to each line what other rooms know about it, such as the id of the request.
     """
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
@@ -34,7 +34,7 @@ def configure_logging(log_format: str, processors: Sequence[structlog.typing.Pro
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
-    structlog.configure(  # not through the standard library's loggers: that takes twice as long, at every job's end
+    structlog.configure(  # not through the standard library's loggers, which would take twice as long for each line
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),

@@ -1,7 +1,6 @@
-"""What the rooms count about themselves: plain numbers, kept where a fact is known, read when somebody asks.
+"""What the rooms count about themselves: plain numbers, kept where the facts are, read when `/metrics` is.
 
-Pure, and cheap enough for every request: an observation is an addition or two. `bootstrap` hands each room its
-part; `web/exposition.py` tells them to Prometheus.
+Pure, and cheap enough for every request: an observation is an addition or two. `app` hands each room its part.
 """
 
 from bisect import bisect_left
@@ -10,20 +9,20 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 QUICK_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
-"""For what should take milliseconds: requests, commits, the loop's lag."""
+"""For durations of milliseconds: requests, commits, the loop's lag."""
 LONG_S = (0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0)
-"""For what may take hours: jobs."""
+"""For durations of up to hours: jobs."""
 DELIVERY_OUTCOMES = ("delivered", "retry", "failed")
 BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
 
 class Histogram:
-    """How often values fell below which bound, and their sum."""
+    """Counts of values by bucket, and their sum."""
 
     __slots__ = ("_counts", "_upper", "sum")
 
     def __init__(self, upper: Sequence[float]) -> None:
-        """`upper`: the bounds of the buckets, ascending; what is above the last counts too."""
+        """`upper`: the upper bounds of the buckets, ascending. Values above the last are counted too."""
         self._upper = upper
         self._counts = [0] * (len(upper) + 1)
         self.sum = 0.0
@@ -54,7 +53,7 @@ def _long() -> Histogram:
 
 @dataclass(slots=True)
 class CommitMetrics:
-    """Transactions: seconds from the hand-over to the writer's thread until all is durable, and their operations."""
+    """Transactions: the seconds from handing one to the writer's thread until it is durable, and its operations."""
 
     seconds: Histogram = field(default_factory=_quick)
     operations: Histogram = field(default_factory=lambda: Histogram(BATCHES))
@@ -62,7 +61,7 @@ class CommitMetrics:
 
 @dataclass(slots=True)
 class JobMetrics:
-    """Attempts: by type the seconds from being due to the claim; by type and outcome those from there to the end."""
+    """Attempts: the seconds from due to claimed, by type; and from claimed to ended, by type and outcome."""
 
     waited: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(_long))
     ran: defaultdict[tuple[str, str], Histogram] = field(default_factory=lambda: defaultdict(_long))
@@ -70,7 +69,7 @@ class JobMetrics:
 
 @dataclass(slots=True)
 class Answered:
-    """Requests of one kind: how many there were, and the seconds that those took which end by themselves."""
+    """Requests of one kind: their number, and the seconds of those whose duration does not depend on the client."""
 
     count: int = 0
     seconds: Histogram = field(default_factory=_quick)
@@ -85,14 +84,14 @@ class RequestMetrics:
 
 @dataclass(slots=True)
 class DeliveryMetrics:
-    """Attempts to deliver a webhook, by what they came to: one of `DELIVERY_OUTCOMES`."""
+    """Attempts to deliver a webhook, by outcome: one of `DELIVERY_OUTCOMES`."""
 
     attempts: Counter[str] = field(default_factory=Counter)
 
 
 @dataclass(slots=True)
 class Metrics:
-    """All of one server."""
+    """All metrics of one server."""
 
     commits: CommitMetrics = field(default_factory=CommitMetrics)
     jobs: JobMetrics = field(default_factory=JobMetrics)

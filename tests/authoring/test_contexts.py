@@ -1,4 +1,4 @@
-"""What a handler touches: progress, log, tracking, checkpoints. The clock is counted by the test."""
+"""Contexts: progress, log lines, tracking, checkpoints and result URLs. The test moves the clock."""
 
 import asyncio
 import threading
@@ -55,7 +55,7 @@ def waiting(tmp_path: Path) -> Context:
 # Progress
 
 
-def test_what_is_left_out_stays_as_it_was(blocking: BlockingContext) -> None:
+def test_progress_values_that_are_left_out_stay_as_they_were(blocking: BlockingContext) -> None:
     blocking.progress(done=1, total=10, message="one", step="a", unit="rows")
     blocking.progress(done=2)
     blocking.progress(message="two")
@@ -63,12 +63,12 @@ def test_what_is_left_out_stays_as_it_was(blocking: BlockingContext) -> None:
     assert blocking._reported.take() is None
 
 
-def test_nothing_is_a_value_and_zero_is_one(blocking: BlockingContext) -> None:
+def test_none_leaves_a_progress_value_and_zero_sets_it(blocking: BlockingContext) -> None:
     blocking.progress(done=0, total=0, percent=0, message="")
     assert blocking._reported.take() == (0, 0, 0, None, "", None)
 
 
-def test_directories_are_made_when_they_are_asked_for(blocking: BlockingContext, tmp_path: Path) -> None:
+def test_directories_are_created_on_first_use(blocking: BlockingContext, tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
     assert blocking.work_dir == tmp_path / "work"
     assert blocking.output_dir == tmp_path / "output-2"
@@ -103,7 +103,7 @@ def test_a_cancelled_attempt_stores_no_checkpoint(blocking: BlockingContext) -> 
         blocking.checkpoint(1)
 
 
-def test_what_json_cannot_hold_is_the_handlers_error(blocking: BlockingContext) -> None:
+def test_a_checkpoint_that_json_cannot_hold_raises_in_the_handler(blocking: BlockingContext) -> None:
     with pytest.raises(ValueError, match="serialize"):
         blocking.checkpoint(object())
 
@@ -126,7 +126,7 @@ def test_tracking_without_a_length_has_no_total(blocking: BlockingContext) -> No
     assert blocking._reported.total == 7
 
 
-def test_tracking_nothing_is_zero_of_zero(blocking: BlockingContext) -> None:
+def test_tracking_an_empty_list_reports_zero_of_zero(blocking: BlockingContext) -> None:
     assert list(blocking.track([])) == []
     assert (blocking._reported.done, blocking._reported.total) == (0, 0)
 
@@ -164,7 +164,7 @@ async def test_async_tracking_takes_both_kinds_of_items(waiting: Context) -> Non
     assert (waiting._reported.done, waiting._reported.total, waiting._reported.unit) == (3, None, "n")
 
 
-async def test_async_tracking_lets_others_run_and_hears_a_cancel(
+async def test_async_tracking_yields_to_the_loop_and_can_be_cancelled(
     waiting: Context, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A loop without any await of its own would otherwise hold the server up, and could not be stopped."""
@@ -215,7 +215,7 @@ def messages(buffer: LogBuffer, *, final: bool = False) -> list[str]:
     return [line.message for line in buffer.take(final=final)]
 
 
-def test_lines_are_taken_once_and_in_order() -> None:
+def test_log_lines_are_taken_once_and_in_order() -> None:
     buffer = LogBuffer(Clock())
     buffer.add("info", "one")
     buffer.add("error", "two")
@@ -226,7 +226,7 @@ def test_lines_are_taken_once_and_in_order() -> None:
     assert lines[0].at.microsecond % 1000 == 0
 
 
-def test_lines_that_could_not_be_stored_come_before_newer_ones() -> None:
+def test_log_lines_that_could_not_be_stored_come_before_newer_ones() -> None:
     buffer = LogBuffer(Clock())
     for text in ("one", "two"):
         buffer.add("info", text)
@@ -236,7 +236,7 @@ def test_lines_that_could_not_be_stored_come_before_newer_ones() -> None:
     assert messages(buffer) == ["one", "two", "three"]
 
 
-def test_a_burst_is_cut_and_the_next_line_says_so() -> None:
+def test_a_burst_of_log_lines_is_limited_and_the_next_line_says_so() -> None:
     clock = Clock()
     buffer = LogBuffer(clock)
     for number in range(LOG_BURST_LINES + 1_234):
@@ -252,7 +252,7 @@ def test_a_burst_is_cut_and_the_next_line_says_so() -> None:
     ]
 
 
-def test_no_more_than_the_rate_gets_through_for_long() -> None:
+def test_log_lines_are_rate_limited() -> None:
     clock = Clock()
     buffer = LogBuffer(clock)
     through = 0
@@ -263,7 +263,7 @@ def test_no_more_than_the_rate_gets_through_for_long() -> None:
     assert through == pytest.approx(LOG_BURST_LINES + 20 * LOG_LINES_PER_SECOND, abs=2)
 
 
-def test_an_attempt_has_so_many_lines_and_the_end_says_how_many_were_dropped() -> None:
+def test_log_lines_of_an_attempt_are_limited_and_the_last_one_counts_those_dropped() -> None:
     clock = Clock()
     buffer = LogBuffer(clock)
     for _ in range(LOG_LINES_PER_ATTEMPT + 7):
@@ -274,7 +274,7 @@ def test_an_attempt_has_so_many_lines_and_the_end_says_how_many_were_dropped() -
     assert messages(buffer, final=True) == []
 
 
-def test_a_long_line_is_cut_and_an_odd_one_cleaned() -> None:
+def test_a_long_log_line_is_truncated_and_an_unprintable_one_cleaned() -> None:
     buffer = LogBuffer(Clock())
     buffer.add("shout", "x" * (LOG_MESSAGE_CHARS + 1))
     buffer.add("info", "a\0b\udc80")
@@ -284,7 +284,7 @@ def test_a_long_line_is_cut_and_an_odd_one_cleaned() -> None:
     assert (odd.message, number.message) == ("a�b?", "42")
 
 
-def test_no_line_is_lost_while_another_thread_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_log_line_is_lost_while_another_thread_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worst moment, made certain: the lines are taken while a line is being made."""
     buffer = LogBuffer(Clock())
     taken = []
@@ -307,7 +307,7 @@ def test_no_line_is_lost_while_another_thread_takes_them(monkeypatch: pytest.Mon
 
 
 @pytest.mark.parametrize("url", ["/api/todos/1?x=%20#top", "https://example.org/a", "http://[::1]:80/", "/", None])
-def test_a_result_can_be_anywhere(blocking: BlockingContext, url: str | None) -> None:
+def test_a_result_url_may_be_a_path_or_a_url(blocking: BlockingContext, url: str | None) -> None:
     blocking.result_url = url
     assert blocking.result_url == url
 
@@ -315,12 +315,12 @@ def test_a_result_can_be_anywhere(blocking: BlockingContext, url: str | None) ->
 @pytest.mark.parametrize(
     "url", ["", "todos/1", "//example.org/", "/\\example.org", "ftp://x/", "javascript:x", "/a b", "/ä", "/a\r\nX: y"]
 )
-def test_what_could_not_stand_in_a_location_is_refused(waiting: Context, url: str) -> None:
-    with pytest.raises(ValueError, match="result_url is a path"):
+def test_a_result_url_that_a_location_header_cannot_hold_is_rejected(waiting: Context, url: str) -> None:
+    with pytest.raises(ValueError, match="result_url must be a path"):
         waiting.result_url = url
     assert waiting.result_url is None
 
 
-def test_a_url_without_end_is_refused(blocking: BlockingContext) -> None:
-    with pytest.raises(ValueError, match="result_url is a path"):
+def test_a_result_url_that_is_too_long_is_rejected(blocking: BlockingContext) -> None:
+    with pytest.raises(ValueError, match="result_url must be a path"):
         blocking.result_url = "/" + "x" * RESULT_URL_CHARS

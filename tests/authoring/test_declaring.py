@@ -1,4 +1,4 @@
-"""`@job`, what it refuses, the registry, and what an input may hold."""
+"""`@job`: what it declares and rejects, what an input may hold, and what a result may be."""
 
 import math
 import sys
@@ -65,7 +65,7 @@ class Document(BaseModel):
 # Declarations
 
 
-def test_a_declaration_is_read_from_the_function() -> None:
+def test_a_job_type_is_declared_from_its_function() -> None:
     @job("resize-pictures", max_attempts=3, timeout_s=600, concurrency=2, retain_s=60)
     def resize(ctx: BlockingContext, input: Width) -> dict[str, int]:
         """Makes pictures smaller."""
@@ -99,7 +99,7 @@ def test_a_handler_may_be_async_and_need_no_input() -> None:
 @pytest.mark.parametrize(
     "name", ["", "Resize", "a_b", "a b", "-a", "a-", "a--b", "ä", "a/b", "a\n", "x" * 65, "progress", "stats"]
 )
-def test_a_name_that_cannot_stand_in_a_path_is_refused(name: str) -> None:
+def test_a_job_type_name_that_a_path_cannot_hold_is_rejected(name: str) -> None:
     with pytest.raises(JobTypeError, match="lower-case words"):
         job(name)(handler)
 
@@ -107,7 +107,7 @@ def test_a_name_that_cannot_stand_in_a_path_is_refused(name: str) -> None:
 def handler(ctx: BlockingContext) -> None: ...
 
 
-def test_the_decorator_without_its_name_says_what_is_missing() -> None:
+def test_the_decorator_without_a_name_says_what_is_missing() -> None:
     with pytest.raises(JobTypeError, match=r"takes the name.*@job\(\"name\"\)"):
         job(handler)(handler)  # type: ignore[arg-type]
 
@@ -125,16 +125,16 @@ def test_the_decorator_without_its_name_says_what_is_missing() -> None:
         ({"stall_timeout_s": math.nan}, "stall_timeout_s"),
         ({"max_queued": 0}, "max_queued"),
         ({"max_recoveries": -1}, "max_recoveries"),
-        ({"webhook_url": "ftp://example.com/"}, "webhook_url is an http"),
-        ({"webhook_url": "https://"}, "webhook_url is an http"),
-        ({"webhook_url": 5}, "webhook_url is an http"),
+        ({"webhook_url": "ftp://example.com/"}, "webhook_url must be an http"),
+        ({"webhook_url": "https://"}, "webhook_url must be an http"),
+        ({"webhook_url": 5}, "webhook_url must be an http"),
         ({"on_interrupt": "retry"}, "on_interrupt"),
         ({"retain_s": -1}, "retain_s"),
         ({"retain_s": math.nan}, "retain_s"),
         ({"retain_s": math.inf}, "retain_s"),
     ],
 )
-def test_a_limit_that_is_none_is_refused(limits: dict[str, Any], words: str) -> None:
+def test_a_limit_out_of_range_is_rejected(limits: dict[str, Any], words: str) -> None:
     with pytest.raises(JobTypeError, match=f"a-job: .*{words}"):
         job("a-job", **limits)(handler)
 
@@ -169,11 +169,11 @@ def inexpressible(ctx: BlockingContext, input: Inexpressible) -> None: ...
 @pytest.mark.parametrize(
     ("wrong", "words"),
     [
-        (no_parameter, r"takes \(ctx\) or \(ctx, input\)"),
-        (three, r"takes \(ctx\) or \(ctx, input\)"),
-        (starred, r"takes \(ctx\) or \(ctx, input\)"),
-        (keyword, r"takes \(ctx\) or \(ctx, input\)"),
-        (keyword_input, r"takes \(ctx\) or \(ctx, input\)"),
+        (no_parameter, r"must take \(ctx\) or \(ctx, input\)"),
+        (three, r"must take \(ctx\) or \(ctx, input\)"),
+        (starred, r"must take \(ctx\) or \(ctx, input\)"),
+        (keyword, r"must take \(ctx\) or \(ctx, input\)"),
+        (keyword_input, r"must take \(ctx\) or \(ctx, input\)"),
         (unannotated, "annotate 'input' with a pydantic model"),
         (not_a_model, "annotate 'input' with a pydantic model"),
         (a_union, "annotate 'input' with a pydantic model"),
@@ -181,18 +181,18 @@ def inexpressible(ctx: BlockingContext, input: Inexpressible) -> None: ...
         (unknown_input, "cannot be resolved.*Nowhere"),
         (unknown_output, "cannot be resolved.*Nowhere"),
         (odd_output, "cannot be written as JSON"),
-        (generator, "does not yield"),
-        (async_generator, "does not yield"),
+        (generator, "not yield"),
+        (async_generator, "not yield"),
         (partial(three, more=1), "cannot be resolved"),
         (inexpressible, "cannot be described as JSON"),
     ],
 )
-def test_a_signature_that_cannot_work_is_refused(wrong: Callable[..., Any], words: str) -> None:
+def test_a_signature_that_cannot_work_is_rejected(wrong: Callable[..., Any], words: str) -> None:
     with pytest.raises(JobTypeError, match=f"a-job: .*{words}"):
         job("a-job")(wrong)
 
 
-def test_one_name_for_two_functions_is_refused() -> None:
+def test_two_functions_with_one_name_are_rejected() -> None:
     job("a-job")(handler)
     job("a-job")(handler)  # the same one again: its module was loaded again
     with pytest.raises(JobTypeError, match="declared twice"):
@@ -202,7 +202,7 @@ def test_one_name_for_two_functions_is_refused() -> None:
 def three_words(ctx: BlockingContext) -> None: ...
 
 
-def test_a_type_that_no_module_declared_is_unknown() -> None:
+def test_a_job_type_that_no_module_declared_is_unknown() -> None:
     with pytest.raises(JobTypeError, match="'nowhere'"):
         declared("nowhere")
 
@@ -221,7 +221,7 @@ def the_type(model: type[BaseModel], output: Any = Any) -> JobType:
 UPLOAD = Upload(Path("/tmp/x"), "x.pdf", "application/pdf", 5)  # noqa: S108 - never opened
 
 
-def test_uploads_are_the_models_fields() -> None:
+def test_uploads_are_fields_of_the_model() -> None:
     taking = the_type(Document)
     assert taking.uploads == {"document": True, "cover": False}
     parsed = taking.parse_input(to_json({"copies": 2}), {"document": UPLOAD})
@@ -232,7 +232,7 @@ class Explained(BaseModel):
     document: Annotated[Upload | None, Field(description="a PDF")] = None
 
 
-def test_an_upload_may_be_explained() -> None:
+def test_an_upload_may_be_annotated_with_a_description() -> None:
     assert the_type(Explained).uploads == {"document": False}
 
 
@@ -271,7 +271,7 @@ class Either(BaseModel):
 
 
 @pytest.mark.parametrize("model", [Several, Renamed, Within, Either])
-def test_an_upload_that_no_file_part_could_fill_is_refused(model: type[BaseModel]) -> None:
+def test_an_upload_that_no_file_part_could_fill_is_rejected(model: type[BaseModel]) -> None:
     with pytest.raises(JobTypeError, match=r"must be `Upload` or `Upload \| None`"):
         the_type(model)
 
@@ -289,23 +289,23 @@ def test_an_upload_that_no_file_part_could_fill_is_refused(model: type[BaseModel
     ],
 )
 @pytest.mark.parametrize("model", [Outer, ForbiddingOuter])
-def test_unknown_fields_are_refused_in_every_part(model: type[BaseModel], fields: dict[str, Any]) -> None:
+def test_unknown_fields_are_rejected_in_every_part_of_the_input(model: type[BaseModel], fields: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="surprise"):
         the_type(model).parse_input(to_json(fields), {})
 
 
-def test_a_free_object_takes_anything() -> None:
+def test_an_object_without_a_model_takes_any_field() -> None:
     parsed = the_type(Outer).parse_input(to_json({"free": {"any": {"thing": 1}}}), {})
     assert isinstance(parsed, Outer)
     assert parsed.free == {"any": {"thing": 1}}
 
 
-def test_an_author_may_take_unknown_fields() -> None:
+def test_a_model_may_allow_unknown_fields() -> None:
     assert the_type(AllowingOuter).parse_input(to_json({"surprise": 1}), {}) is not None
 
 
 @pytest.mark.parametrize("model", [Outer, ForbiddingOuter, Document])
-def test_the_schema_is_closed_where_unknown_fields_are_refused(model: type[BaseModel]) -> None:
+def test_the_schema_is_closed_if_unknown_fields_are_rejected(model: type[BaseModel]) -> None:
     schema = the_type(model).input_schema
     assert schema["additionalProperties"] is False
     assert all(part["additionalProperties"] is False for part in schema.get("$defs", {}).values())
@@ -314,7 +314,7 @@ def test_the_schema_is_closed_where_unknown_fields_are_refused(model: type[BaseM
         assert schema["properties"]["by_name"]["additionalProperties"] == {"$ref": "#/$defs/Inner"}
 
 
-def test_the_schema_is_open_where_unknown_fields_are_taken() -> None:
+def test_the_schema_is_open_if_unknown_fields_are_allowed() -> None:
     schema = the_type(AllowingOuter).input_schema
     assert schema["additionalProperties"] is True
     assert "additionalProperties" not in schema["$defs"]["Inner"]
@@ -327,7 +327,7 @@ class Confusing(BaseModel):
     example: dict[str, Any] = {"type": "object", "properties": {}}
 
 
-def test_fields_with_the_words_of_json_schema_are_only_fields() -> None:
+def test_fields_named_like_json_schema_keywords_are_only_fields() -> None:
     schema = the_type(Confusing).input_schema
     assert schema["properties"]["example"]["default"] == {"type": "object", "properties": {}}
     assert schema["properties"]["properties"]["additionalProperties"] == {"type": "integer"}
@@ -360,11 +360,11 @@ class Point:
         (str, "Größe \U0001f600", '"Größe \U0001f600"'),
     ],
 )
-def test_a_result_is_json(output: Any, value: Any, text: str) -> None:
+def test_a_result_is_encoded_as_json(output: Any, value: Any, text: str) -> None:
     assert the_type(Width, output).encode_output(value) == text
 
 
-def test_a_result_that_is_not_what_was_declared_is_refused() -> None:
+def test_a_result_of_another_type_than_declared_is_rejected() -> None:
     with pytest.raises(ValidationError):
         the_type(Width, dict[str, int]).encode_output(["no"])
 
@@ -385,12 +385,12 @@ class Measured(BaseModel):
         (Point, Point(1, math.nan)),
     ],
 )
-def test_a_result_with_a_number_that_json_does_not_have_is_refused(output: Any, value: Any) -> None:
+def test_a_result_with_nan_or_infinity_is_rejected(output: Any, value: Any) -> None:
     with pytest.raises(ValueError, match="JSON has no number like"):
         the_type(Width, output).encode_output(value)
 
 
-def test_a_failure_says_what_its_author_wrote() -> None:
+def test_a_job_failed_holds_what_its_author_wrote() -> None:
     failure = JobFailed("No luck", detail="none", status=409, type="no-luck")
     assert (str(failure), failure.title, failure.detail, failure.status, failure.type) == (
         "No luck",

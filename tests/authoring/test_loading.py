@@ -83,14 +83,14 @@ def test_a_source_may_be_given_twice_and_in_two_spellings(tmp_path: Path, monkey
     assert loaded("hw_twice", "hw_twice", "hw_twice.py", "./hw_twice.py") == {"loaded": "hw_twice"}
 
 
-def test_a_source_that_another_has_imported_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_module_that_another_one_has_imported_is_loaded_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "hw_first.py", more="import hw_second\n")
     write(tmp_path / "hw_second.py", "second", "second")
     monkeypatch.chdir(tmp_path)
     assert set(loaded("hw_first", "hw_second")) == {"loaded", "second"}
 
 
-def test_the_order_is_that_of_the_declarations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_job_types_are_in_the_order_of_their_declaration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     write(tmp_path / "hw_zebra.py", "zebra", "zebra")
     write(tmp_path / "hw_ant.py", "ant", "ant")
     monkeypatch.chdir(tmp_path)
@@ -112,11 +112,11 @@ def test_the_order_is_that_of_the_declarations(tmp_path: Path, monkeypatch: pyte
         ("hw_raises", "hw_raises could not be imported: ZeroDivisionError"),
         ("hw_exits", "hw_exits could not be imported: SystemExit"),
         ("hw_needs", "hw_needs could not be imported: ModuleNotFoundError.*hw_nothing"),
-        ("hw_wrong", "'Not A Name' cannot name a job type"),
+        ("hw_wrong", "'Not A Name' cannot be the name of a job type"),
         ("hw_folder/", "there is no job module at .*hw_folder"),
     ],
 )
-def test_what_cannot_be_loaded_is_said_in_one_line(
+def test_a_module_that_cannot_be_loaded_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
 ) -> None:
     (tmp_path / "hw_empty.py").write_text("X = 1\n")
@@ -132,7 +132,7 @@ def test_what_cannot_be_loaded_is_said_in_one_line(
     assert "\n" not in str(error.value)
 
 
-def test_a_path_whose_name_is_taken_says_so(tmp_path: Path) -> None:
+def test_a_path_with_the_name_of_another_module_is_rejected(tmp_path: Path) -> None:
     path = write(tmp_path / "json.py")
     with pytest.raises(SetupError, match="another module is called 'json'"):
         load_job_types([str(path)])
@@ -148,7 +148,7 @@ def test_a_decorated_function_can_be_served() -> None:
     assert [job_type.name for job_type in load_job_types([handler])] == ["a-job"]
 
 
-def test_a_function_that_is_not_decorated_is_refused() -> None:
+def test_a_function_that_is_not_decorated_is_rejected() -> None:
     with pytest.raises(JobTypeError, match="not decorated with @job"):
         load_job_types([write])
 

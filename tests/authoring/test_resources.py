@@ -1,4 +1,4 @@
-"""A type's own resource: what `@job` reads of it and refuses, and where a result may be said to be."""
+"""Resources of job types: what `@job` declares and rejects."""
 
 from pathlib import Path
 from typing import Any
@@ -42,7 +42,7 @@ def test_a_path_alone_shows_the_jobs() -> None:
     assert declared("report").on_complete is None
 
 
-def test_functions_are_read_from_their_signatures() -> None:
+def test_get_and_list_are_read_from_their_signatures() -> None:
     job("todo", path="/api/todos", get=get, list=list_all, on_complete="redirect")(handler)
     assert declared("todo").on_complete == "redirect"
     resource = declared("todo").resource
@@ -65,13 +65,13 @@ def test_functions_are_read_from_their_signatures() -> None:
     "path",
     ["", "/", "api/reports", "/api/", "/api//reports", "/api/{id}", "/api/../x", "/a b", "/ä", "/a\n", "/" + "x" * 200],
 )
-def test_a_path_that_is_none_is_refused(path: str) -> None:
+def test_a_malformed_path_is_rejected(path: str) -> None:
     with pytest.raises(JobTypeError, match="cannot be a path"):
         job("report", path=path)(handler)
 
 
 @pytest.mark.parametrize("path", ["/api/reports", "/api/reports/x", "/api"])
-def test_two_types_cannot_share_a_path(path: str) -> None:
+def test_overlapping_paths_of_two_types_are_rejected(path: str) -> None:
     job("report", path="/api/reports")(handler)
     with pytest.raises(JobTypeError, match=r"other: .* overlaps /api/reports of the job type 'report'"):
         job("other", path=path)(handler)
@@ -101,32 +101,32 @@ def yields(ctx: ResourceContext) -> Any:
 @pytest.mark.parametrize(
     ("given", "words"),
     [
-        ({"get": get}, "give path too"),
-        ({"list": list_all}, "give path too"),
+        ({"get": get}, "need a path"),
+        ({"list": list_all}, "need a path"),
         ({"path": "/x", "get": get}, "come together"),
         ({"path": "/x", "list": list_all}, "come together"),
-        ({"path": "/x", "get": without_id, "list": list_all}, r"get takes \(ctx, id\)"),
-        ({"path": "/x", "get": get, "list": without_context}, r"list takes \(ctx\) or \(ctx, query\)"),
+        ({"path": "/x", "get": without_id, "list": list_all}, r"get must take \(ctx, id\)"),
+        ({"path": "/x", "get": get, "list": without_context}, r"list must take \(ctx\) or \(ctx, query\)"),
         ({"path": "/x", "get": get, "list": get}, "annotate list's second parameter"),
-        ({"path": "/x", "get": get, "list": takes_anything}, "plain parameters only"),
+        ({"path": "/x", "get": get, "list": takes_anything}, "only have plain parameters"),
         ({"path": "/x", "get": get, "list": yields}, "returns what clients see"),
-        ({"path": "/x", "get": "read", "list": list_all}, "get is a function"),
-        ({"on_complete": "redirekt"}, "on_complete is 'redirect'"),
+        ({"path": "/x", "get": "read", "list": list_all}, "get must be a function"),
+        ({"on_complete": "redirekt"}, "on_complete must be 'redirect'"),
     ],
 )
-def test_a_mistake_is_named_when_the_type_is_declared(given: dict[str, Any], words: str) -> None:
+def test_a_mistake_in_get_or_list_is_reported_when_the_type_is_declared(given: dict[str, Any], words: str) -> None:
     with pytest.raises(JobTypeError, match=words):
         job("todo", **given)(handler)
 
 
-def test_what_cannot_be_json_is_refused() -> None:
+def test_a_return_type_that_json_cannot_hold_is_rejected() -> None:
     def get_socket(ctx: ResourceContext, id: str) -> BlockingContext | None: ...
 
     with pytest.raises(JobTypeError, match="cannot be written as JSON"):
         job("todo", path="/x", get=get_socket, list=list_all)(handler)
 
 
-def test_the_context_of_a_resource_has_the_types_directory(tmp_path: Path) -> None:
+def test_the_context_of_a_resource_has_the_data_directory_of_its_type(tmp_path: Path) -> None:
     ctx = ResourceContext("somebody", tmp_path / "types" / "todo")
     assert ctx.caller == "somebody"
     assert ctx.data_dir.is_dir()

@@ -74,7 +74,7 @@ def test_a_damaged_file_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
         ("import nothing_like_this", "nothing_like_this"),
         ("x = 1", "declares no job"),
         ("def f(:", "SyntaxError"),
-        ("from headway import job\n@job('BAD NAME')\ndef f(ctx): ...", "cannot name a job type"),
+        ("from headway import job\n@job('BAD NAME')\ndef f(ctx): ...", "cannot be the name of a job type"),
         ("from headway import job\n@job('mine', path='/jobs/mine')\ndef f(ctx): ...", "server's own"),
     ],
 )

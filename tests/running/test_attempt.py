@@ -36,7 +36,7 @@ async def clocked(monkeypatch: pytest.MonkeyPatch) -> Clocked:
     return Clocked(monkeypatch)
 
 
-async def test_a_handler_that_reports_all_the_time_is_published_as_often_as_it_may_be(clocked: Clocked) -> None:
+async def test_constant_reports_are_published_at_the_permitted_rate(clocked: Clocked) -> None:
     found = []
     for number in range(1_000):  # ten seconds
         clocked.now_s += 0.01
@@ -48,7 +48,7 @@ async def test_a_handler_that_reports_all_the_time_is_published_as_often_as_it_m
     assert clocked.published() == 999
 
 
-async def test_a_handler_that_reports_just_as_often_is_never_skipped_for_its_jitter(clocked: Clocked) -> None:
+async def test_reports_at_the_permitted_rate_are_not_skipped_because_of_jitter(clocked: Clocked) -> None:
     found = []
     for number in range(200):
         for look in range(5):  # 100 ms, in the middle of which it reports: now early, now late
@@ -60,7 +60,7 @@ async def test_a_handler_that_reports_just_as_often_is_never_skipped_for_its_jit
     assert found == list(range(200))
 
 
-async def test_what_waits_is_the_newest_and_is_not_lost(clocked: Clocked) -> None:
+async def test_a_report_that_waits_is_the_newest_and_is_not_lost(clocked: Clocked) -> None:
     clocked.report(1)
     assert clocked.published() == 1
     for number in (2, 3, 4):
@@ -72,7 +72,7 @@ async def test_what_waits_is_the_newest_and_is_not_lost(clocked: Clocked) -> Non
     assert clocked.published() is None
 
 
-async def test_the_end_does_not_wait(clocked: Clocked) -> None:
+async def test_the_last_report_does_not_wait(clocked: Clocked) -> None:
     clocked.report(1)
     assert clocked.published() == 1
     clocked.report(2)

@@ -293,7 +293,7 @@ async def test_stopping_ends_what_runs_and_claims_no_more(make: Make) -> None:
     assert bench.executor.ids == [running.id]
 
 
-async def test_a_claim_that_is_under_way_is_stopped_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_attempts_of_a_claim_in_progress_are_stopped_too(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     may_claim, claim = asyncio.Event(), bench.store.claim
 
     async def slow(*arguments: Any) -> Any:

@@ -206,7 +206,7 @@ async def test_the_last_failure_ends_the_job_and_is_reported(bench: Bench, logge
     assert (raised["type"], "ValueError: broken" in raised["traceback"]) == ("a-job", True)
 
 
-async def test_a_failure_that_no_retry_would_mend_ends_the_job(bench: Bench) -> None:
+async def test_a_job_failed_is_not_retried(bench: Bench) -> None:
     async def gives_up(ctx: Context) -> None:
         raise JobFailed("No pictures", status=409, type="no-pictures")
 
@@ -240,7 +240,7 @@ async def test_a_type_that_is_no_longer_served_fails_the_attempt(bench: Bench) -
     assert outcome.error.type == "unavailable"
 
 
-async def test_what_goes_wrong_in_the_server_fails_the_attempt(bench: Bench, logged: list[Any]) -> None:
+async def test_an_error_in_the_server_fails_the_attempt(bench: Bench, logged: list[Any]) -> None:
     upload = UploadedFile("document", "x.pdf", "application/pdf", 5)
     bench.handles(returns)
     outcome = await bench.run(an_attempt(a_job(uploads=(upload,))))  # of which the fake knows nothing
@@ -324,7 +324,7 @@ async def test_a_job_over_its_time_limit_is_stopped_and_retried(bench: Bench) ->
     assert (outcome.error.type, outcome.error.detail) == ("timeout", "The limit is 0 s.")
 
 
-async def test_a_silent_job_is_stopped(bench: Bench) -> None:
+async def test_a_stalled_job_is_stopped(bench: Bench) -> None:
     bench.handles(waits, stall_timeout_s=1e-9)
     outcome = await bench.run()
     assert isinstance(outcome, Failed)

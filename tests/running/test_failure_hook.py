@@ -1,4 +1,4 @@
-"""The error hook: called for every failed job, and no harm to anybody however it behaves."""
+"""The error hook: called once for every failed job, and harmless however it behaves."""
 
 import asyncio
 import threading
@@ -121,7 +121,7 @@ async def test_a_call_over_the_limit_is_not_waited_for(logged: Log) -> None:
 
 
 @pytest.mark.parametrize("form", ["plain", "in_loop"])
-async def test_calls_that_never_end_are_not_joined_by_any_number_of_others(form: str, logged: Log) -> None:
+async def test_calls_that_never_end_are_limited_in_number(form: str, logged: Log) -> None:
     begun, may_end = 0, threading.Event()
     in_loop_may_end = asyncio.Event()
 
@@ -151,7 +151,7 @@ async def test_calls_that_never_end_are_not_joined_by_any_number_of_others(form:
     assert begun == MAX_LEFT_BEHIND + 1, "once they have ended, it is called again"
 
 
-async def test_a_backlog_is_bounded_and_says_how_many_were_dropped(logged: Log) -> None:
+async def test_the_backlog_is_bounded_and_dropped_failures_are_logged(logged: Log) -> None:
     receiver = Receiver()
     hook = FailureHook(receiver.in_loop)
     jobs = [a_job() for _ in range(MAX_BACKLOG + 7)]
@@ -163,7 +163,7 @@ async def test_a_backlog_is_bounded_and_says_how_many_were_dropped(logged: Log) 
     assert logged == ["on_failure is too slow: failures are dropped until it catches up", "on_failure caught up"]
 
 
-async def test_at_the_end_the_failures_that_wait_are_still_passed_on() -> None:
+async def test_closing_waits_for_failures_that_are_queued() -> None:
     receiver = Receiver()
     hook = FailureHook(receiver.in_loop)
 
@@ -179,7 +179,7 @@ async def test_at_the_end_the_failures_that_wait_are_still_passed_on() -> None:
     calling.cancel()
 
 
-async def test_the_end_waits_no_longer_than_it_may() -> None:
+async def test_closing_waits_no_longer_than_its_grace() -> None:
     hook = FailureHook(Receiver().in_loop)
     hook.report(a_job())
     async with asyncio.timeout(10):

@@ -48,7 +48,7 @@ def test_both_kinds_of_handler_stop_when_cancelled(shared_server: ServerProcess,
     assert job["progress"] < 100
 
 
-def test_a_process_handler_that_looks_at_the_flag_ends_by_itself(shared_server: ServerProcess) -> None:
+def test_a_process_handler_that_checks_the_flag_ends_by_itself(shared_server: ServerProcess) -> None:
     job_id = shared_server.submit("polite-process")
     _until_message(shared_server, job_id)
     assert shared_server.request("DELETE", f"/jobs/{job_id}").status == 204
@@ -116,7 +116,7 @@ def test_a_time_limit_ends_both_kinds(serving: Serving) -> None:
         assert (job["status"], job["error"]["type"]) == ("failed", "timeout")
 
 
-def test_a_job_that_shows_no_progress_is_stopped(serving: Serving) -> None:
+def test_a_stalled_job_is_stopped(serving: Serving) -> None:
     server = serving(":memory:", env={"HEADWAY_CANCEL_GRACE_S": "0.5"})
     job_id = server.submit("stalls", {"steps": 4, "step_s": 0.5})
     job = server.wait_for(job_id)
@@ -127,7 +127,7 @@ def test_a_job_that_shows_no_progress_is_stopped(serving: Serving) -> None:
 
 
 @pytest.mark.parametrize("job_type", ["picky", "picky-async"])
-def test_an_exception_that_no_retry_would_mend_is_not_retried(shared_server: ServerProcess, job_type: str) -> None:
+def test_an_exception_in_no_retry_is_not_retried(shared_server: ServerProcess, job_type: str) -> None:
     job = shared_server.wait_for(shared_server.submit(job_type, {"text": "gone"}))
     assert (job["status"], job["attempt"], job["maxAttempts"]) == ("failed", 1, 5)
     assert job["error"]["detail"] == "KeyError: 'gone'"
@@ -178,7 +178,7 @@ def test_not_even_a_child_that_holds_its_interpreter_outlives_a_killed_server(se
 
 
 @pytest.mark.parametrize("job_type", ["cancels-itself", "cancels-itself-process"])
-def test_a_handler_that_nobody_cancelled_has_failed(shared_server: ServerProcess, job_type: str) -> None:
+def test_a_handler_that_cancels_itself_has_failed(shared_server: ServerProcess, job_type: str) -> None:
     job = shared_server.wait_for(shared_server.submit(job_type))
     assert (job["status"], job["cancelRequested"], job["error"]["type"]) == ("failed", False, "handler-error")
 
@@ -193,7 +193,7 @@ def test_a_type_runs_no_more_jobs_at_once_than_it_allows(shared_server: ServerPr
     assert all(ended <= started for (_, ended), (started, _) in pairwise(ordered))
 
 
-def test_a_job_waits_for_its_time(shared_server: ServerProcess) -> None:
+def test_a_job_is_not_started_before_its_run_at(shared_server: ServerProcess) -> None:
     at = time.time() + 1.0
     text = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(at)) + f".{int(at % 1 * 1000):03d}Z"
     job_id = shared_server.submit("noop", query=f"?runAt={text}")
@@ -207,7 +207,7 @@ def _messages(server: ServerProcess, job_id: str) -> Iterator[Any]:
 
 
 def _until_message(server: ServerProcess, job_id: str) -> str:
-    """Until the handler has said something; that."""
+    """The first message that the handler reports."""
     return str(next(_messages(server, job_id)))
 
 

@@ -1,4 +1,4 @@
-"""The wait that survives cancellation."""
+"""`uncancellable`: a wait that survives the cancellation of its caller."""
 
 import asyncio
 
@@ -7,7 +7,7 @@ from headway.running.recording import uncancellable
 
 
 class Work:
-    """Something that takes until it is told to end."""
+    """Work that lasts until the test ends it."""
 
     def __init__(self) -> None:
         self.may_end = asyncio.Event()
@@ -62,7 +62,7 @@ async def test_a_caller_that_is_cancelled_before_its_first_step_never_began() ->
     making.close()
 
 
-async def test_work_that_was_cancelled_itself_says_so() -> None:
+async def test_work_that_is_cancelled_itself_raises_the_cancellation() -> None:
     task = asyncio.create_task(Work().do())
     caller = asyncio.create_task(uncancellable(task))
     await settle()
@@ -72,7 +72,7 @@ async def test_work_that_was_cancelled_itself_says_so() -> None:
     assert task.cancelled()
 
 
-async def test_an_error_is_told_to_a_cancelled_caller_too() -> None:
+async def test_a_cancelled_caller_gets_the_error_too() -> None:
     work = Work()
     caller = asyncio.create_task(uncancellable(work.fail()))
     await settle()

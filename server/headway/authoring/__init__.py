@@ -1,4 +1,5 @@
-"""What a job's author writes against: `@job`, contexts, uploads, resources; and how their modules are loaded.
+"""What job authors write against: `@job`, contexts, uploads and resources; and how their modules are loaded.
 
-It knows neither store nor HTTP nor how jobs are run, so that a child process can import it quickly.
+How jobs are stored, run or served over HTTP does not belong here: child processes import this room, so it stays small.
+What may be imported from `headway` itself is public; everything else here may move.
 """

@@ -1,7 +1,7 @@
-"""What a handler may touch: progress, log, checkpoints, directories, cancellation.
+"""What a handler can use: progress, log, checkpoints, directories, cancellation.
 
 `Context` is for `async def` handlers, in the server's loop; `BlockingContext` for `def` handlers, in a process
-of their own. Both write into memory; who reads it, and when, is not the handler's business.
+of their own. Both only write to memory, from where the server takes reports at its own pace.
 """
 
 import re
@@ -20,17 +20,17 @@ T = TypeVar("T")
 RESULT_URL_CHARS = 2_000
 
 _RESULT_URL = re.compile(r"(/(?!/)|https?://[\w.\[\]:-])[\w.~:/?#\[\]@!$&'()*+,;=%-]*", re.ASCII)
-"""The characters of RFC 3986; not `//host` (4.2), which leads elsewhere though it looks like a path."""
+"""The characters of RFC 3986; not `//host` (4.2), which looks like a path but leads to another host."""
 
 YIELD_AFTER_S = 0.005
 """How long `Context.track` lets a handler keep the loop between two items before it yields."""
 
 
 class _JobContext:
-    """What both contexts have in common. Made by the server, one for each attempt."""
+    """The part that both contexts share. The server makes one for each attempt."""
 
     _nudge: Callable[[], None] | None = None
-    """Called with every report, where somebody wants to know."""
+    """Called with every report, if set."""
 
     def __init__(
         self,
@@ -44,11 +44,11 @@ class _JobContext:
         checkpoint_json: str | None,
     ) -> None:
         self.job_id = job_id
-        """The job's id: the key for side effects, since a job may run more than once."""
+        """The job's id. Use it as the key of side effects, since a job may run more than once."""
         self.attempt = attempt
-        """Which attempt this is; the first is 1."""
+        """The number of this attempt; the first is 1."""
         self.owner = owner
-        """Whose job this is: the `caller` of a resource's functions."""
+        """The owner of the job: the `caller` of a resource's functions."""
         self.resumed: Any = None if checkpoint_json is None else from_json(checkpoint_json)
         """The last checkpoint of an earlier attempt, or `None`."""
         self._directories = directories
@@ -67,9 +67,10 @@ class _JobContext:
         step: str | None = None,
         unit: str | None = None,
     ) -> None:
-        """Say how far the work is. What is left out stays as it was. Cheap: it is sent on ten times a second.
+        """Report progress. Values that are left out stay as they were. Call it as often as you like: it is cheap.
 
-        `done` of `total` in `unit` give the percentage; `percent` (0-100) is for work that has no units.
+        `done` of `total` in `unit` give the percentage; `percent` (0-100) is for work without units. Clients see at
+        most ten reports a second.
         """
         reported = self._reported
         if done is not None:
@@ -103,33 +104,33 @@ class _JobContext:
 
     @property
     def work_dir(self) -> Path:
-        """A directory that all attempts of this job share; it goes with the job."""
+        """A directory shared by all attempts of this job. It is deleted with the job."""
         return _made(self._directories.work)
 
     @property
     def output_dir(self) -> Path:
-        """A directory of this attempt; when it completes, every file in it can be downloaded."""
+        """A directory of this attempt. When the attempt completes, every file in it can be downloaded."""
         return _made(self._directories.output)
 
     @property
     def data_dir(self) -> Path:
-        """A directory that all jobs of this type share; it stays."""
+        """A directory shared by all jobs of this type. It is never deleted."""
         return _made(self._directories.data)
 
     @property
     def result_url(self) -> str | None:
-        """Where clients find what the job made: a path of this server, or an http(s) URL.
+        """Where clients find the result: a path on this server, or an http(s) URL. `None`: at the return value.
 
-        Set it where the result is more than the return value: the job's `resultUrl` and the redirect of its
-        finished status go there. `None`: to the return value. What the attempt that completes has set counts.
+        Set it if the result is more than the return value: the job's `resultUrl` and the redirect from its status lead
+        there once it has completed.
         """
         return self._result_url
 
     @result_url.setter
     def result_url(self, url: str | None) -> None:
-        """Raises `ValueError` for what could not stand in a `Location`."""
+        """Raises `ValueError` for a URL that a `Location` header cannot hold."""
         if url is not None and (len(url) > RESULT_URL_CHARS or not _RESULT_URL.fullmatch(url)):
-            raise ValueError("result_url is a path that begins with one /, or an http(s) URL; other characters as %XX")
+            raise ValueError("result_url must be a path that begins with one /, or an http(s) URL, percent-encoded")
         self._result_url = url
 
     def _start_tracking(
@@ -138,7 +139,7 @@ class _JobContext:
         if total is None and isinstance(items, Sized):
             total = len(items)
         self._reported.total = total
-        self._reported.percent = None  # from here on, done of total says it
+        self._reported.percent = None  # from here on, done and total give the percentage
         self.progress(done=0, unit=unit, message=message, step=step)
 
 
@@ -162,7 +163,7 @@ class BlockingContext(_JobContext):
         self._nudge: Callable[[], None] = nudge
 
     def raise_if_cancelled(self) -> None:
-        """Stop here if this attempt has been asked to stop."""
+        """Raise `JobCancelled` if this attempt has been asked to stop. Let it through: the server expects it."""
         if self._cancelled:
             raise JobCancelled
 
@@ -175,7 +176,7 @@ class BlockingContext(_JobContext):
         message: str | None = None,
         step: str | None = None,
     ) -> Iterator[T]:
-        """Iterate over `items` and report each one that is done; stops when the job is cancelled."""
+        """Iterate over `items` and report each one when it is done. Stops when the job is cancelled."""
         self._start_tracking(items, total, unit, message, step)
         reported = self._reported
         nudge = self._nudge
@@ -188,7 +189,7 @@ class BlockingContext(_JobContext):
             nudge()
 
     def checkpoint(self, value: Any) -> None:
-        """Store `value` (anything JSON can hold) durably; after a crash `resumed` has it."""
+        """Store `value` (anything that JSON can hold) durably. After a crash, `resumed` has it."""
         self.raise_if_cancelled()
         self._sync_checkpoint(to_json(value).decode())
 
@@ -201,7 +202,7 @@ class Context(_JobContext):
         self._async_checkpoint = async_checkpoint
 
     def raise_if_cancelled(self) -> None:
-        """Stop here if this attempt has been asked to stop; so does every `await`."""
+        """Raise `CancelledError` if this attempt has been asked to stop, as every `await` does."""
         if self._cancelled:
             from asyncio import CancelledError  # noqa: PLC0415 - a process job never needs asyncio
 
@@ -216,7 +217,7 @@ class Context(_JobContext):
         message: str | None = None,
         step: str | None = None,
     ) -> AsyncIterator[T]:
-        """Iterate over `items` and report each one that is done; yields to the loop on the way."""
+        """Iterate over `items` and report each one when it is done. Yields to the event loop now and then."""
         from asyncio import sleep  # noqa: PLC0415
 
         self._start_tracking(items, total, unit, message, step)
@@ -233,7 +234,7 @@ class Context(_JobContext):
                 yielded_s = time.monotonic()
 
     async def checkpoint(self, value: Any) -> None:
-        """Store `value` (anything JSON can hold) durably; after a crash `resumed` has it."""
+        """Store `value` (anything that JSON can hold) durably. After a crash, `resumed` has it."""
         await self._async_checkpoint(to_json(value).decode())
 
 

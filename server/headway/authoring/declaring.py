@@ -28,7 +28,7 @@ _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_O
 Handler = TypeVar("Handler", bound=Callable[..., Any])
 
 
-def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
+def job(  # noqa: PLR0913 - one keyword for each property of a type
     name: str,
     *,
     title: str | None = None,
@@ -57,19 +57,20 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
 
     `title` and `description` (by default from the name and the docstring) are for people.
 
-    - A run that raises is tried up to `max_attempts` times, but for the exceptions in `no_retry` and `JobFailed`.
-    - It is stopped after `timeout_s` seconds, or after `stall_timeout_s` seconds without any sign of progress
+    - A job whose handler raises is tried up to `max_attempts` times. `JobFailed` and the exceptions in `no_retry` are
+      not retried.
+    - An attempt is stopped after `timeout_s` seconds, or after `stall_timeout_s` seconds without a sign of progress
       (a report, a log line, a checkpoint).
-    - When the server stops or crashes meanwhile, the job is started again, after crashes at most
-      `max_recoveries` times (by default the server's setting); with `on_interrupt="fail"` it has failed.
+    - If the server stops or crashes, the job is started again, after crashes at most `max_recoveries` times (by default
+      the server's setting). With `on_interrupt="fail"` it fails instead.
     - At most `concurrency` jobs of the type run at once, and at most `max_queued` wait.
-    - A finished job is kept for `retain_s` seconds.
-    - `path` makes the type a REST resource too: `POST path` submits, `GET path/{id}` is a finished job's result,
-      with `/status` and `/download` behind it, `GET path` the list. Where the resource is more than the result,
-      `get(ctx: ResourceContext, id: str)` returns one (`None`: there is none) and `list(ctx)`, or
-      `list(ctx, query: Model)`, what `GET path` shows; the handler then sets `ctx.result_url`.
-    - With `on_complete="redirect"` the `Location` of a submission leads on to the result once it is there.
-    - `webhook_url` is told of each job that is submitted without a `webhookUrl`.
+    - A job that has ended is kept for `retain_s` seconds.
+    - `path` makes the type a REST resource too: `POST path` submits, `GET path/{id}` is a finished job's result, with
+      `/status` and `/download` below it, and `GET path` is the list. If the resource is more than the result,
+      `get(ctx: ResourceContext, id: str)` returns one resource (`None` is a 404), and `list(ctx)` or
+      `list(ctx, query: Model)` returns what `GET path` shows; the handler then sets `ctx.result_url`.
+    - With `on_complete="redirect"`, the `Location` of a submission redirects to the result once the job has completed.
+    - `webhook_url` receives the events of jobs that were submitted without a `webhookUrl`.
     - `unavailable` returns the reason why the type cannot run on this machine, or `None`.
 
     Raises `JobTypeError` if the declaration cannot work.
@@ -82,7 +83,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
         _check_interrupts(name, on_interrupt, max_recoveries)
         _check_no_retry(name, no_retry)
         if on_complete not in (None, "redirect"):
-            raise JobTypeError(f"{name}: on_complete is 'redirect', or None")
+            raise JobTypeError(f"{name}: on_complete must be 'redirect' or None")
         _check_webhook_url(name, webhook_url)
         resource = declared_resource(name, path, get, list)
         if resource is not None:
@@ -110,7 +111,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
             resource=resource,
             on_complete=on_complete,
             webhook_url=webhook_url,
-            unavailable=_always if unavailable is None else _looked_up(unavailable),
+            unavailable=_always if unavailable is None else _cached(unavailable),
             source=_current_source or _source_of(handler),
         )
         _declare(job_type)
@@ -120,7 +121,7 @@ def job(  # noqa: PLR0913 - one keyword for each thing a type can say of itself
 
 
 def declared(name: str) -> JobType:
-    """The type that a loaded module declared as `name`. Raises `JobTypeError` if none did."""
+    """The type called `name` of a module that has been loaded. Raises `JobTypeError` if there is none."""
     try:
         return _declared.get((name, False)) or _declared[name, True]
     except KeyError:
@@ -136,12 +137,12 @@ def declared_as(handler: Callable[..., Any]) -> JobType:
 
 
 def is_sample(handler: Callable[..., Any]) -> bool:
-    """Whether it is the handler of a bundled sample, which never collides with an author's type."""
+    """Whether this is the handler of a bundled sample. Samples never collide with an author's types."""
     return f"{handler.__module__}.".startswith(_SAMPLES)
 
 
 def _source_of(handler: Callable[..., Any]) -> str:
-    """The module to load to get at the handler; of a script that is its file, since a child has another `__main__`."""
+    """The module that a child loads to find the handler. A script's is its file: a child has another `__main__`."""
     module = sys.modules.get(handler.__module__)
     if handler.__module__ == "__main__" and (file := getattr(module, "__file__", None)) is not None:
         return str(Path(file).resolve())
@@ -149,12 +150,12 @@ def _source_of(handler: Callable[..., Any]) -> str:
 
 
 def _place(handler: Callable[..., Any]) -> tuple[str, str]:
-    """Where a function stands: the same for a module that is loaded again."""
+    """Where a function is defined. It stays the same if its module is loaded again."""
     return handler.__module__, handler.__qualname__
 
 
 def _declare(job_type: JobType) -> None:
-    """Remember a type. Samples and others are kept apart: which are served is decided when they are loaded."""
+    """Remember a type. Samples are kept apart from others; the loader decides which of them are served."""
     key = (job_type.name, is_sample(job_type.handler))
     earlier = _declared.get(key)
     if earlier is not None and _place(earlier.handler) != _place(job_type.handler):
@@ -170,7 +171,7 @@ _current_source: str | None = None
 
 @contextmanager
 def source_being_loaded(source: str) -> Iterator[None]:
-    """While a module is imported: the types that `@job` declares meanwhile come from `source`."""
+    """While a module is being imported: types that `@job` declares meanwhile come from `source`."""
     global _current_source  # noqa: PLW0603 - @job has no other way to know what is being imported
     _current_source = source
     try:
@@ -182,7 +183,7 @@ def source_being_loaded(source: str) -> Iterator[None]:
 def declared_by(source: str, module: str) -> list[JobType]:
     """The types that `source` declared.
 
-    By the name of its module too: another source may have imported it first, or it goes by two spellings.
+    They are found by the module's name too: another source may have imported it first, or it is spelled in two ways.
     """
     return [
         job_type
@@ -193,42 +194,42 @@ def declared_by(source: str, module: str) -> list[JobType]:
 
 def _check_name(name: str) -> None:
     if not isinstance(name, str):  # the decorator without its parentheses, most likely
-        raise JobTypeError('the decorator takes the name of the job type: @job("name")')
+        raise JobTypeError('@job takes the name of the job type: @job("name")')
     if not _NAME.fullmatch(name) or len(name) > _MAX_NAME_CHARS or name in _RESERVED:
-        raise JobTypeError(f"{name!r} cannot name a job type: use lower-case words joined by hyphens")
+        raise JobTypeError(f"{name!r} cannot be the name of a job type: use lower-case words joined by hyphens")
 
 
 def _check_counts(name: str, **counts: int | None) -> None:
     for what, count in counts.items():
         if count is not None and count < 1:
-            raise JobTypeError(f"{name}: {what} is at least 1")
+            raise JobTypeError(f"{name}: {what} must be at least 1")
 
 
 def _check_durations(name: str, *, retain_s: float | None, **limits: float | None) -> None:
     for what, limit_s in limits.items():
         if limit_s is not None and not 0 < limit_s < math.inf:
-            raise JobTypeError(f"{name}: {what} is a number of seconds above 0, or None for no limit")
+            raise JobTypeError(f"{name}: {what} must be a number of seconds above 0, or None for no limit")
     if retain_s is not None and not 0 <= retain_s < math.inf:
-        raise JobTypeError(f"{name}: retain_s is a number of seconds, not less than 0")
+        raise JobTypeError(f"{name}: retain_s must be a number of seconds, 0 or more")
 
 
 def _check_interrupts(name: str, on_interrupt: str, max_recoveries: int | None) -> None:
     if on_interrupt not in ("requeue", "fail"):
-        raise JobTypeError(f"{name}: on_interrupt is 'requeue' or 'fail'")
+        raise JobTypeError(f"{name}: on_interrupt must be 'requeue' or 'fail'")
     if max_recoveries is not None and max_recoveries < 0:
-        raise JobTypeError(f"{name}: max_recoveries is at least 0")
+        raise JobTypeError(f"{name}: max_recoveries must be at least 0")
 
 
 def _check_no_retry(name: str, no_retry: object) -> None:
     listed = no_retry if isinstance(no_retry, tuple) else (None,)
     if not all(isinstance(each, type) and issubclass(each, BaseException) for each in listed):
-        raise JobTypeError(f"{name}: no_retry is a tuple of exception classes")
+        raise JobTypeError(f"{name}: no_retry must be a tuple of exception classes")
 
 
 def _check_webhook_url(name: str, url: object) -> None:
-    """Its form. Whether the server may send there, it says when it starts: that depends on its settings."""
+    """Check its form. Whether the server may send there depends on its settings, and is checked when it starts."""
     if url is not None and not (isinstance(url, str) and re.match(r"https?://[^/?#]", url, re.IGNORECASE)):
-        raise JobTypeError(f"{name}: webhook_url is an http(s) URL, or None")
+        raise JobTypeError(f"{name}: webhook_url must be an http(s) URL or None")
 
 
 def _paths_beside(handler: Callable[..., Any]) -> Iterator[tuple[str, str]]:
@@ -241,7 +242,7 @@ def _paths_beside(handler: Callable[..., Any]) -> Iterator[tuple[str, str]]:
 def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] | None, Any]:
     """The input model and the return annotation."""
     if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
-        raise JobTypeError(f"{name}: a handler returns its result, it does not yield")
+        raise JobTypeError(f"{name}: a handler must return its result, not yield")
     try:
         hints = typing.get_type_hints(handler, include_extras=True)
     except (NameError, TypeError) as error:
@@ -249,7 +250,7 @@ def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] 
     signature = inspect.signature(handler).parameters
     parameters = [name for name, parameter in signature.items() if parameter.kind in _POSITIONAL]
     if len(parameters) != len(signature) or not 1 <= len(parameters) <= 2:  # noqa: PLR2004 - ctx, and maybe input
-        raise JobTypeError(f"{name}: a handler takes (ctx) or (ctx, input)")
+        raise JobTypeError(f"{name}: a handler must take (ctx) or (ctx, input)")
     returns = hints.get("return", Any)
     if len(parameters) == 1:
         return None, returns
@@ -264,11 +265,11 @@ def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] 
 
 
 def _always() -> None:
-    """There is no reason why the type could not run."""
+    """A type that can always run."""
 
 
-def _looked_up(unavailable: Callable[[], str | None]) -> Callable[[], str | None]:
-    """The author's answer, asked for once in a while: it is wanted at every claim, and may search the disk."""
+def _cached(unavailable: Callable[[], str | None]) -> Callable[[], str | None]:
+    """The author's function, called once a second at most: every claim needs its answer, and it may search the disk."""
     answer: str | None = None
     asked_s = -math.inf
 

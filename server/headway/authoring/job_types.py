@@ -1,4 +1,4 @@
-"""Job types: what `@job` declared, and the registry of those that a server serves."""
+"""Job types as `@job` declares them, and the registry of those that a server serves."""
 
 import math
 from collections import deque
@@ -15,7 +15,7 @@ from .uploads import UPLOADED, UPLOADS, Upload
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobType:
-    """What `@job` declared: the handler, its input and output, its limits. Durations are seconds."""
+    """A declared job type: its handler, its input and output, its limits. Durations are seconds."""
 
     name: str
     title: str
@@ -25,7 +25,7 @@ class JobType:
     input_type: type[BaseModel] | None
     output: TypeAdapter[Any]
     uploads: Mapping[str, bool]
-    """The input's `Upload` fields; the value says whether the file must be there."""
+    """The input's `Upload` fields, and whether each is required."""
     max_attempts: int
     no_retry: tuple[type[BaseException], ...]
     timeout_s: float | None
@@ -40,11 +40,11 @@ class JobType:
     webhook_url: str | None
     unavailable: Callable[[], str | None]
     source: str
-    """What the child process loads to find the handler: a module's name or a path."""
+    """The module that a child process loads to find the handler: its name or its path."""
 
     def parse_input(self, input_json: str | bytes, uploads: Mapping[str, Upload]) -> BaseModel | None:
-        """The validated input. Raises `pydantic.ValidationError`; unknown fields are refused."""
-        # As JSON and strictly, which is what the published schema says: "5" is no integer, "2026-03-31" is a date.
+        """The validated input. Raises `pydantic.ValidationError`, also for unknown fields."""
+        # Strict JSON mode matches the published schema: "5" is not an integer, "2026-03-31" is a date.
         if self.input_type is None:
             _NoInput.model_validate_json(input_json)
             return None
@@ -55,17 +55,17 @@ class JobType:
 
     @property
     def recovery_limit(self) -> int | None:
-        """How many crashes of the server a job survives; `None`: as many as the server's setting says."""
+        """How many crashes of the server a job survives; `None`: the server's setting."""
         return 0 if self.on_interrupt == "fail" else self.max_recoveries
 
     @property
     def _closed(self) -> bool:
-        """Whether unknown fields are refused, in every part of the input: unless its model says it takes them."""
+        """Whether unknown fields are rejected, in every part of the input. A model can opt out with `extra`."""
         return self.input_type is None or self.input_type.model_config.get("extra") not in ("allow", "ignore")
 
     @property
     def input_schema(self) -> dict[str, Any]:
-        """JSON Schema of the input; closed where unknown fields are refused."""
+        """JSON Schema of the input; closed if unknown fields are rejected."""
         schema = (self.input_type or _NoInput).model_json_schema()
         return _closed(schema) if self._closed else schema
 

@@ -1,12 +1,11 @@
-"""What a handler reports while it runs: newest progress values and buffered log lines. Mutable cells, never locked."""
+"""What a handler reports while it runs: the newest progress values and buffered log lines. Nothing here is locked."""
 
 import time
 from collections import deque
 from collections.abc import Callable
-from datetime import UTC, datetime
 from typing import Any
 
-from ..domain.instants import whole_ms
+from ..clock import utc_now
 from ..domain.jobs import NewLogLine
 from ..domain.text import clean_text
 
@@ -18,10 +17,10 @@ LOG_LEVELS = frozenset({"debug", "info", "warning", "error"})
 
 
 class LogBuffer:
-    """Log lines on their way out: at most so many a second and an attempt; what is dropped is counted.
+    """Log lines on their way to the store, limited per second and per attempt. Dropped lines are counted.
 
-    A token bucket: `LOG_BURST_LINES` at once, refilled with `LOG_LINES_PER_SECOND`. The handler's threads add
-    while another takes: lines are moved one by one, since a list that is exchanged loses what is just being added.
+    A token bucket: `LOG_BURST_LINES` at once, refilled at `LOG_LINES_PER_SECOND`. The handler's threads add lines while
+    another thread takes them, one by one: swapping the list would lose a line that is just being added.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -40,43 +39,43 @@ class LogBuffer:
         if self._tokens < 1 or self._left < 1:
             self._dropped += 1
             return
-        self._say_dropped()
+        self._note_dropped()
         self._tokens -= 1
         self._left -= 1
         self._lines.append(_line(level, message))
 
     def take(self, *, final: bool = False) -> list[NewLogLine]:
-        """The lines since the last call; with `final` also how many were dropped at the end."""
+        """The lines since the last call. With `final`, a last line says how many were dropped at the end."""
         if final:
-            self._say_dropped()
+            self._note_dropped()
         return [self._lines.popleft() for _ in range(len(self._lines))]
 
     def relay(self, line: NewLogLine) -> None:
-        """Add a line that another buffer has let through already: a child's."""
+        """Add a line that a child's buffer has already let through."""
         self._lines.append(line)
 
     def put_back(self, lines: list[NewLogLine]) -> None:
-        """Return lines that could not be stored, to be taken again."""
+        """Put lines that could not be stored back, to be taken again."""
         self._lines.extendleft(reversed(lines))
 
-    def _say_dropped(self) -> None:
+    def _note_dropped(self) -> None:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
-            self._lines.append(_line("warning", f"{dropped:,} log lines were dropped: too many, too fast"))
+            self._lines.append(_line("warning", f"{dropped:,} log lines were dropped: there were too many"))
 
 
 def _line(level: str, message: str) -> NewLogLine:
     text = clean_text(str(message))
     if len(text) > LOG_MESSAGE_CHARS:
         text = text[: LOG_MESSAGE_CHARS - 1] + "…"
-    return NewLogLine(at=whole_ms(datetime.now(UTC)), level=level if level in LOG_LEVELS else "info", message=text)
+    return NewLogLine(at=utc_now(), level=level if level in LOG_LEVELS else "info", message=text)
 
 
 class Reported:
-    """The newest values that a handler gave. Written by the handler, read by a ticker, never locked.
+    """The newest values that a handler reported. The handler writes them, the publisher reads them, without a lock.
 
-    Each attribute is replaced whole, so a reader in another thread sees the old value or the new one.
-    `changed` is set last by the writer and cleared first by the reader: a change is seen late, never lost.
+    An attribute is replaced as a whole, so a reader in another thread sees either the old value or the new one. The
+    writer sets `changed` last and the reader clears it first, so a change may be seen late but is never lost.
     """
 
     __slots__ = ("changed", "done", "message", "percent", "step", "total", "unit")
@@ -98,6 +97,6 @@ class Reported:
         return (self.done, self.total, self.percent, self.unit, self.message, self.step)
 
     def put(self, values: tuple[Any, ...]) -> None:
-        """Write all values at once: the server's side of a process job."""
+        """Write all values at once, as a child reports them."""
         self.done, self.total, self.percent, self.unit, self.message, self.step = values
         self.changed = True

@@ -1,4 +1,4 @@
-"""`Upload`: a field of an input model that is a file part of the submission."""
+"""`Upload`: a field of an input model that is filled by a file part of the submission."""
 
 import types
 import typing
@@ -19,10 +19,10 @@ INPUT_PART = "input"
 
 @dataclass(frozen=True, slots=True)
 class Upload:
-    """A file that came with a submission: a field of the input model that is a multipart file part.
+    """A file that came with a submission, as the value of a field of the input model.
 
-    `path` stands in the job's own directory and lives as long as the job. `filename` is what the client
-    called it: text to show, never a path to open.
+    `path` is in the job's own directory and exists as long as the job. `filename` is the client's name for it: text to
+    show, never a path to open.
     """
 
     path: Path
@@ -45,7 +45,7 @@ class Upload:
 
 
 def _uploaded(value: Any, info: core_schema.ValidationInfo[Any]) -> Upload:
-    """The file that came for this field: only the server puts one there, no JSON can name a path on this machine."""
+    """The file uploaded for this field. Only the server supplies it: JSON cannot name a path on this machine."""
     uploads: dict[str, Upload] = (info.context or {}).get(UPLOADS, {})
     if value != UPLOADED or info.field_name not in uploads:
         raise ValueError("must be a file part")
@@ -59,7 +59,7 @@ def upload_fields(name: str, input_type: type[BaseModel] | None) -> dict[str, bo
         is_union = typing.get_origin(info.annotation) in (typing.Union, types.UnionType)
         choices = set(typing.get_args(info.annotation)) if is_union else {info.annotation}
         if Upload in choices and key == INPUT_PART:
-            raise JobTypeError(f"{name}: a file field cannot be called {key!r}: so is the part with all other fields")
+            raise JobTypeError(f"{name}: a file field cannot be called {key!r}: that part holds the other fields")
         if Upload in choices and choices <= {Upload, type(None)} and info.validation_alias in (None, key):
             uploads[key] = info.is_required()
         elif _mentions_upload(info.annotation, set()):
@@ -68,7 +68,7 @@ def upload_fields(name: str, input_type: type[BaseModel] | None) -> dict[str, bo
 
 
 def _mentions_upload(annotation: Any, seen: set[Any]) -> bool:
-    """Whether there is an `Upload` anywhere inside: in a list, or in a model within the model."""
+    """Whether there is an `Upload` anywhere inside: in a list, or in a nested model."""
     if isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation not in seen:
         seen.add(annotation)
         return any(_mentions_upload(info.annotation, seen) for info in annotation.model_fields.values())

@@ -1,4 +1,5 @@
-"""Running claimed jobs: the engine, the executor, an attempt, the watchdog of the event loop.
+"""Running claimed jobs: the engine claims them, the executor carries each attempt to its recorded outcome.
 
-It knows the ports and the authoring room, and no SQL and no HTTP: what is queued and every outcome are in the store.
+The queue and every outcome are in the store; this room holds only what runs now. SQL and HTTP do not belong here, nor
+do the rules of what becomes of a failed or interrupted job, which are in `domain/outcomes`.
 """

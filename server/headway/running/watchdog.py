@@ -1,4 +1,4 @@
-"""Names what blocks the event loop. An async handler that computes holds up every client; say which one."""
+"""Names what blocks the event loop: an async handler that computes holds up every client."""
 
 import asyncio
 import sys
@@ -18,10 +18,10 @@ log = structlog.get_logger(__name__)
 
 
 class LoopWatchdog:
-    """A thread that looks whether the loop still turns, and at what stands still if it does not."""
+    """A thread that checks whether the event loop still turns, and logs what it is doing if it does not."""
 
     def __init__(self, loop: asyncio.AbstractEventLoop, registry: Registry, lag: Histogram) -> None:
-        """`lag` is told by how many seconds the loop is late."""
+        """`lag` observes the seconds by which the loop was late for a timer."""
         self._loop = loop
         self._lag = lag
         self._due_s = time.monotonic()

@@ -225,7 +225,7 @@ def test_links_are_absolute_where_the_public_url_is_known(serving: Serving) -> N
 def test_a_handler_that_would_mislead_has_failed(server: ServerProcess, url: str) -> None:
     job = server.wait_for(server.submit("misleads", {"text": url}))
     assert (job["status"], job["resultUrl"]) == ("failed", None)
-    assert "result_url is a path" in job["error"]["detail"]
+    assert "result_url must be a path" in job["error"]["detail"]
 
 
 def test_an_authors_mistake_is_an_error_without_its_words() -> None:
