@@ -247,7 +247,7 @@ def test_a_burst_of_log_lines_is_limited_and_the_next_line_says_so() -> None:
         buffer.add("info", f"later {number}")
     allowed = int(0.0625 * LOG_LINES_PER_SECOND)
     assert messages(buffer) == [
-        "1,234 log lines were dropped: too many, too fast",
+        "1,234 log lines were dropped: there were too many",
         *(f"later {number}" for number in range(allowed)),
     ]
 
@@ -270,7 +270,7 @@ def test_log_lines_of_an_attempt_are_limited_and_the_last_one_counts_those_dropp
         clock.now_s += 1
         buffer.add("info", "x")
     assert messages(buffer) == ["x"] * LOG_LINES_PER_ATTEMPT
-    assert messages(buffer, final=True) == ["7 log lines were dropped: too many, too fast"]
+    assert messages(buffer, final=True) == ["7 log lines were dropped: there were too many"]
     assert messages(buffer, final=True) == []
 
 

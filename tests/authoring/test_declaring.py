@@ -19,12 +19,6 @@ from pydantic_core import to_json
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stays_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test declares for itself; what modules declared before is there again afterwards."""
-    monkeypatch.setattr(declaring, "_declared", {})
-
-
-@pytest.fixture(autouse=True)
 def _nothing_stays_imported() -> Iterator[None]:
     modules, path = dict(sys.modules), list(sys.path)
     yield

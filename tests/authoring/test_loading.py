@@ -16,12 +16,6 @@ PING = "headway.samples.ping"
 
 
 @pytest.fixture(autouse=True)
-def _nothing_stays_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each test declares for itself; what modules declared before is there again afterwards."""
-    monkeypatch.setattr(declaring, "_declared", {})
-
-
-@pytest.fixture(autouse=True)
 def _nothing_stays_imported() -> Iterator[None]:
     """Each test imports for itself, samples included."""
     modules, path = dict(sys.modules), list(sys.path)

@@ -5,15 +5,9 @@ from typing import Any
 
 import pytest
 from headway import BlockingContext, ResourceContext, job
-from headway.authoring import declaring
 from headway.authoring.declaring import declared
 from headway.errors import JobTypeError
 from pydantic import BaseModel, ValidationError
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(declaring, "_declared", {})
 
 
 class Todo(BaseModel):

@@ -8,7 +8,6 @@ from typing import Annotated, Any
 
 import pytest
 from headway import BlockingContext, Context, JobCancelled, JobFailed, Upload, job
-from headway.authoring import declaring
 from headway.authoring.declaring import declared
 from headway.authoring.job_types import JobType
 from headway.authoring.reporting import LogBuffer, Reported
@@ -34,11 +33,6 @@ def broken_serializer(_value: Any) -> str:
 
 
 Unserializable = Annotated[int, PlainSerializer(broken_serializer)]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(declaring, "_declared", {})
 
 
 async def no_checkpoint(_text: str) -> None:

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 import structlog
 from headway import Context, job
-from headway.authoring import declaring
 from headway.backends.bells import LocalHub
 from headway.clock import utc_now
 from headway.domain.jobs import Job, Status
@@ -97,11 +96,6 @@ class Bench:
 
 
 Make = Callable[..., Bench]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(declaring, "_declared", {})
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Iterator
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
@@ -10,85 +10,22 @@ from typing import Any
 
 import pytest
 import structlog
-from headway import Context, JobFailed, job
-from headway.authoring import declaring
+from headway import Context, JobFailed
 from headway.clock import utc_now
-from headway.domain.jobs import Job, JobError, OutputFile, Status, UploadedFile
+from headway.domain.jobs import JobError, OutputFile, Status, UploadedFile
 from headway.domain.outcomes import BACKOFF_BASE_S, INTERRUPTED, Cancelled, Completed, Failed, Interrupted, Retry
 from headway.errors import ClaimLostError, JobNotFoundError, StoreUnavailableError
-from headway.metrics import JobMetrics
 from headway.running import recording
-from headway.running.attempt import Attempt, StopReason
-from headway.running.executor import STOPPED_BY_ITSELF, Executor
-from headway.running.failure_hook import FailureHook
-from typing_extensions import override
+from headway.running.attempt import StopReason
+from headway.running.executor import STOPPED_BY_ITSELF
 
-from tests.support.attempts import LIMITS, FakeFiles, FakeStore, a_job, an_attempt, registry_of
-
-Body = Callable[[Context], Awaitable[Any]]
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(declaring, "_declared", {})
-
-
-class FakeHook(FailureHook):
-    """Notes what is reported."""
-
-    def __init__(self, reported: list[tuple[str, BaseException | None]]) -> None:
-        super().__init__()
-        self._reported = reported
-
-    @override
-    def report(self, job: Job, exception: BaseException | None = None) -> None:
-        self._reported.append((job.id, exception))
-
-
-class Bench:
-    """An executor among fakes, with one job type whose handler is the test's."""
-
-    def __init__(self, root: Path) -> None:
-        self.store = FakeStore()
-        self.files = FakeFiles(root)
-        self.metrics = JobMetrics()
-        self.failures: list[tuple[str, BaseException | None]] = []
-        self.executor: Executor
-
-    def handles(self, body: Body, **limits: Any) -> None:
-        @job("a-job", **limits)
-        async def handler(ctx: Context) -> Any:
-            return await body(ctx)
-
-        self._make(handler)
-
-    def handles_nothing(self) -> None:
-        self._make()
-
-    async def run(self, attempt: Attempt | None = None) -> Any:
-        """Execute an attempt: the outcome that was recorded."""
-        await self.executor.execute(attempt or an_attempt())
-        return self.store.finished[-1].outcome
-
-    @property
-    def messages(self) -> list[str]:
-        """The log lines that were recorded with the outcome."""
-        return self.store.finished[-1].messages
-
-    @property
-    def outcomes(self) -> dict[str, int]:
-        """How many attempts ended how, by the metrics."""
-        return {outcome: histogram.count for (_, outcome), histogram in self.metrics.ran.items()}
-
-    def _make(self, *handlers: Any) -> None:
-        hook = FakeHook(self.failures)
-        registry = registry_of(*handlers)
-        self.executor = Executor(self.store, registry, self.files, LIMITS, metrics=self.metrics, failures=hook)
+from tests.support.attempts import a_job, an_attempt
+from tests.support.executing import Body, ExecutorBench
 
 
 @pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+def bench(tmp_path: Path) -> ExecutorBench:
+    return ExecutorBench(tmp_path)
 
 
 @pytest.fixture(autouse=True)
@@ -117,14 +54,14 @@ async def waits(ctx: Context) -> None:
 # Returning
 
 
-async def test_a_job_completes_with_its_result(bench: Bench) -> None:
+async def test_a_job_completes_with_its_result(bench: ExecutorBench) -> None:
     bench.handles(returns)
     assert await bench.run() == Completed('{"answer":42}')
     assert bench.outcomes == {"completed": 1}
     assert bench.failures == []
 
 
-async def test_the_last_report_and_log_line_are_recorded_with_the_outcome(bench: Bench) -> None:
+async def test_the_last_report_and_log_line_are_recorded_with_the_outcome(bench: ExecutorBench) -> None:
     async def reports(ctx: Context) -> None:
         ctx.progress(done=3, total=4)
         ctx.log("nearly there")
@@ -135,7 +72,7 @@ async def test_the_last_report_and_log_line_are_recorded_with_the_outcome(bench:
     assert (finished.progress.done, finished.progress.percent, finished.messages) == (3, 75.0, ["nearly there"])
 
 
-async def test_output_is_published_before_the_outcome_is_recorded(bench: Bench) -> None:
+async def test_output_is_published_before_the_outcome_is_recorded(bench: ExecutorBench) -> None:
     bench.files.output = (OutputFile("report.html", 5, "text/html"),)
     bench.files.left_out = ("link",)
     bench.files.has_files = True
@@ -146,7 +83,7 @@ async def test_output_is_published_before_the_outcome_is_recorded(bench: Bench) 
     assert bench.messages == ["not offered for download, only plain files are: link"]
 
 
-async def test_output_that_cannot_be_published_fails_the_attempt(bench: Bench) -> None:
+async def test_output_that_cannot_be_published_fails_the_attempt(bench: ExecutorBench) -> None:
     bench.files.publishing_fails = True
     bench.files.has_files = True
     bench.handles(returns)
@@ -156,7 +93,7 @@ async def test_output_that_cannot_be_published_fails_the_attempt(bench: Bench) -
     assert bench.files.calls == ["publish output", "discard output", "discard work"]
 
 
-async def test_a_result_that_is_not_a_number_is_invalid_output(bench: Bench) -> None:
+async def test_a_result_that_is_not_a_number_is_invalid_output(bench: ExecutorBench) -> None:
     async def returns_nan(ctx: Context) -> float:
         return math.nan
 
@@ -166,7 +103,7 @@ async def test_a_result_that_is_not_a_number_is_invalid_output(bench: Bench) -> 
     assert outcome.error.type == "invalid-output"
 
 
-async def test_an_attempt_is_handed_its_checkpoint_and_stores_others(bench: Bench) -> None:
+async def test_an_attempt_is_handed_its_checkpoint_and_stores_others(bench: ExecutorBench) -> None:
     seen: list[Any] = []
 
     async def resumes(ctx: Context) -> None:
@@ -182,7 +119,7 @@ async def test_an_attempt_is_handed_its_checkpoint_and_stores_others(bench: Benc
 # Raising
 
 
-async def test_a_failure_is_retried_after_a_pause_while_attempts_are_left(bench: Bench) -> None:
+async def test_a_failure_is_retried_after_a_pause_while_attempts_are_left(bench: ExecutorBench) -> None:
     bench.handles(raises)
     before = utc_now()
     outcome = await bench.run(an_attempt(a_job(max_attempts=3, failures=1)))
@@ -195,7 +132,7 @@ async def test_a_failure_is_retried_after_a_pause_while_attempts_are_left(bench:
     assert bench.failures == [], "the job has not failed"
 
 
-async def test_the_last_failure_ends_the_job_and_is_reported(bench: Bench, logged: list[Any]) -> None:
+async def test_the_last_failure_ends_the_job_and_is_reported(bench: ExecutorBench, logged: list[Any]) -> None:
     bench.handles(raises)
     attempt = an_attempt(a_job(max_attempts=3, failures=2))
     assert isinstance(await bench.run(attempt), Failed)
@@ -206,7 +143,7 @@ async def test_the_last_failure_ends_the_job_and_is_reported(bench: Bench, logge
     assert (raised["type"], "ValueError: broken" in raised["traceback"]) == ("a-job", True)
 
 
-async def test_a_job_failed_is_not_retried(bench: Bench) -> None:
+async def test_a_job_failed_is_not_retried(bench: ExecutorBench) -> None:
     async def gives_up(ctx: Context) -> None:
         raise JobFailed("No pictures", status=409, type="no-pictures")
 
@@ -215,7 +152,7 @@ async def test_a_job_failed_is_not_retried(bench: Bench) -> None:
     assert outcome == Failed(JobError("no-pictures", "No pictures", None, 409))
 
 
-async def test_a_handler_that_exits_fails_its_job_only(bench: Bench) -> None:
+async def test_a_handler_that_exits_fails_its_job_only(bench: ExecutorBench) -> None:
     async def exits(ctx: Context) -> None:
         raise SystemExit(3)
 
@@ -225,7 +162,7 @@ async def test_a_handler_that_exits_fails_its_job_only(bench: Bench) -> None:
     assert outcome.error.detail == "SystemExit: 3"
 
 
-async def test_a_handler_that_is_cancelled_from_inside_has_failed(bench: Bench) -> None:
+async def test_a_handler_that_is_cancelled_from_inside_has_failed(bench: ExecutorBench) -> None:
     async def cancels_itself(ctx: Context) -> None:
         raise asyncio.CancelledError
 
@@ -233,14 +170,14 @@ async def test_a_handler_that_is_cancelled_from_inside_has_failed(bench: Bench) 
     assert await bench.run() == Failed(STOPPED_BY_ITSELF)
 
 
-async def test_a_type_that_is_no_longer_served_fails_the_attempt(bench: Bench) -> None:
+async def test_a_type_that_is_no_longer_served_fails_the_attempt(bench: ExecutorBench) -> None:
     bench.handles_nothing()
     outcome = await bench.run()
     assert isinstance(outcome, Failed)
     assert outcome.error.type == "unavailable"
 
 
-async def test_an_error_in_the_server_fails_the_attempt(bench: Bench, logged: list[Any]) -> None:
+async def test_an_error_in_the_server_fails_the_attempt(bench: ExecutorBench, logged: list[Any]) -> None:
     upload = UploadedFile("document", "x.pdf", "application/pdf", 5)
     bench.handles(returns)
     outcome = await bench.run(an_attempt(a_job(uploads=(upload,))))  # of which the fake knows nothing
@@ -252,7 +189,7 @@ async def test_an_error_in_the_server_fails_the_attempt(bench: Bench, logged: li
 # Stopping
 
 
-async def stopped_while_running(bench: Bench, reason: StopReason, body: Body = waits, **limits: Any) -> Any:
+async def stopped_while_running(bench: ExecutorBench, reason: StopReason, body: Body = waits, **limits: Any) -> Any:
     begun = asyncio.Event()
 
     async def begins(ctx: Context) -> Any:
@@ -267,13 +204,13 @@ async def stopped_while_running(bench: Bench, reason: StopReason, body: Body = w
     return await running
 
 
-async def test_a_cancelled_job_ends_cancelled(bench: Bench) -> None:
+async def test_a_cancelled_job_ends_cancelled(bench: ExecutorBench) -> None:
     assert await stopped_while_running(bench, StopReason.CANCEL) == Cancelled()
     assert bench.outcomes == {"cancelled": 1}
     assert bench.failures == []
 
 
-async def test_a_job_that_is_cancelled_before_it_begins_never_begins(bench: Bench) -> None:
+async def test_a_job_that_is_cancelled_before_it_begins_never_begins(bench: ExecutorBench) -> None:
     begun = False
 
     async def begins(ctx: Context) -> None:
@@ -287,7 +224,7 @@ async def test_a_job_that_is_cancelled_before_it_begins_never_begins(bench: Benc
     assert not begun
 
 
-async def test_a_handler_may_complete_although_it_was_asked_to_stop(bench: Bench) -> None:
+async def test_a_handler_may_complete_although_it_was_asked_to_stop(bench: ExecutorBench) -> None:
     async def finishes(ctx: Context) -> str:
         with suppress(asyncio.CancelledError):
             await asyncio.Event().wait()
@@ -297,7 +234,7 @@ async def test_a_handler_may_complete_although_it_was_asked_to_stop(bench: Bench
     assert await stopped_while_running(bench, StopReason.TIMEOUT, finishes) == Completed('"done after all"')
 
 
-async def test_a_handler_that_fails_while_it_stops_is_cancelled_by_the_record(bench: Bench) -> None:
+async def test_a_handler_that_fails_while_it_stops_is_cancelled_by_the_record(bench: ExecutorBench) -> None:
     async def fails(ctx: Context) -> None:
         try:
             await asyncio.Event().wait()
@@ -308,30 +245,30 @@ async def test_a_handler_that_fails_while_it_stops_is_cancelled_by_the_record(be
     assert isinstance(outcome, Retry), "a cancel is in the record, which then decides"
 
 
-async def test_at_a_shutdown_the_job_goes_back_into_the_queue(bench: Bench) -> None:
+async def test_at_a_shutdown_the_job_goes_back_into_the_queue(bench: ExecutorBench) -> None:
     assert await stopped_while_running(bench, StopReason.SHUTDOWN) == Interrupted()
     assert bench.outcomes == {"interrupted": 1}
 
 
-async def test_a_job_that_must_not_run_twice_fails_at_a_shutdown(bench: Bench) -> None:
+async def test_a_job_that_must_not_run_twice_fails_at_a_shutdown(bench: ExecutorBench) -> None:
     assert await stopped_while_running(bench, StopReason.SHUTDOWN, on_interrupt="fail") == Failed(INTERRUPTED)
 
 
-async def test_a_job_over_its_time_limit_is_stopped_and_retried(bench: Bench) -> None:
+async def test_a_job_over_its_time_limit_is_stopped_and_retried(bench: ExecutorBench) -> None:
     bench.handles(waits)
     outcome = await bench.run(an_attempt(a_job(timeout_s=0.0, max_attempts=2)))
     assert isinstance(outcome, Retry)
     assert (outcome.error.type, outcome.error.detail) == ("timeout", "The limit is 0 s.")
 
 
-async def test_a_stalled_job_is_stopped(bench: Bench) -> None:
+async def test_a_stalled_job_is_stopped(bench: ExecutorBench) -> None:
     bench.handles(waits, stall_timeout_s=1e-9)
     outcome = await bench.run()
     assert isinstance(outcome, Failed)
     assert outcome.error.type == "stalled"
 
 
-async def test_a_handler_that_swallows_its_cancellation_is_abandoned(bench: Bench, logged: list[Any]) -> None:
+async def test_a_handler_that_swallows_its_cancellation_is_abandoned(bench: ExecutorBench, logged: list[Any]) -> None:
     may_end = asyncio.Event()
 
     async def swallows(ctx: Context) -> None:
@@ -356,7 +293,7 @@ async def test_a_handler_that_swallows_its_cancellation_is_abandoned(bench: Benc
 
 
 @pytest.mark.parametrize("error", [ClaimLostError("stale"), JobNotFoundError("gone")])
-async def test_an_outcome_is_dropped_when_the_claim_is_lost(bench: Bench, error: Exception) -> None:
+async def test_an_outcome_is_dropped_when_the_claim_is_lost(bench: ExecutorBench, error: Exception) -> None:
     bench.files.has_files = True
     bench.store.raises["finish"] = [error]
     bench.handles(raises)
@@ -367,7 +304,7 @@ async def test_an_outcome_is_dropped_when_the_claim_is_lost(bench: Bench, error:
     assert bench.failures == []
 
 
-async def test_an_outcome_is_recorded_as_soon_as_the_store_can_be_written(bench: Bench) -> None:
+async def test_an_outcome_is_recorded_as_soon_as_the_store_can_be_written(bench: ExecutorBench) -> None:
     bench.store.raises["finish"] = [StoreUnavailableError("disk full") for _ in range(3)]
     bench.handles(returns)
     assert await bench.run() == Completed('{"answer":42}')
@@ -375,7 +312,7 @@ async def test_an_outcome_is_recorded_as_soon_as_the_store_can_be_written(bench:
 
 
 async def test_an_outcome_is_recorded_although_the_executor_is_cancelled(
-    bench: Bench, monkeypatch: pytest.MonkeyPatch
+    bench: ExecutorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     may_record, finish = asyncio.Event(), bench.store.finish
 
@@ -396,21 +333,21 @@ async def test_an_outcome_is_recorded_although_the_executor_is_cancelled(
     assert [finished.outcome for finished in bench.store.finished] == [Completed('{"answer":42}')]
 
 
-async def test_what_a_failed_attempt_wrote_is_discarded(bench: Bench) -> None:
+async def test_what_a_failed_attempt_wrote_is_discarded(bench: ExecutorBench) -> None:
     bench.files.has_files = True
     bench.handles(raises)
     await bench.run()
     assert bench.files.calls == ["discard output", "discard work"]
 
 
-async def test_a_retry_finds_its_work_directory_as_it_was(bench: Bench) -> None:
+async def test_a_retry_finds_its_work_directory_as_it_was(bench: ExecutorBench) -> None:
     bench.files.has_files = True
     bench.handles(raises)
     await bench.run(an_attempt(a_job(max_attempts=2)))
     assert bench.files.calls == ["discard output"]
 
 
-async def test_only_the_first_start_counts_as_waiting(bench: Bench) -> None:
+async def test_only_the_first_start_counts_as_waiting(bench: ExecutorBench) -> None:
     bench.handles(returns)
     await bench.run(an_attempt(a_job()))
     await bench.run(an_attempt(a_job(interruptions=1)))

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from headway import Context, job
-from headway.authoring import declaring
 from headway.metrics import Histogram, Metrics
 from headway.running import watchdog
 from headway.running.watchdog import LoopWatchdog
@@ -40,11 +39,6 @@ class Lag(Histogram):
     @override
     def observe(self, value: float) -> None:
         self.observed.put_nowait(value)
-
-
-@pytest.fixture(autouse=True)
-def _nothing_stays_declared(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(declaring, "_declared", {})
 
 
 @pytest.fixture
