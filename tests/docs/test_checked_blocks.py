@@ -5,10 +5,14 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from headway.authoring.job_types import Registry
 from headway.domain.jobs import TERMINAL, TRANSITIONS, Status
@@ -17,7 +21,8 @@ from headway.web.openapi.document import Description
 from jsonschema import Draft202012Validator, FormatChecker
 
 from tests.docs.pages import ALL_BLOCKS, Block
-from tests.support.process import ROOT
+from tests.docs.terminal import free_port
+from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually, parse_events, run_command
 
 
 def of(language: str) -> list[Block]:
@@ -74,23 +79,57 @@ def test_a_floor_plan_names_every_folder_and_module(block: Block) -> None:
 
 
 @pytest.mark.parametrize("block", of("nginx"), ids=str)
-def test_nginx_takes_its_configuration(block: Block, tmp_path: Path) -> None:
-    assert block.text.count("{") == block.text.count("}")
+def test_nginx_takes_its_configuration_and_streams_pass_through_it(block: Block, tmp_path: Path) -> None:
     if shutil.which("nginx") is None or shutil.which("openssl") is None:
         pytest.skip("there is no nginx, or no openssl to make it a certificate")
-    key, certificate = tmp_path / "key.pem", tmp_path / "certificate.pem"
+    data, port = tmp_path / "data", free_port()
+    key = run_command("keys", "create", "client", "--data-dir", str(data)).stdout.strip()
+    published = {"HEADWAY_PUBLIC_URL": "https://jobs.example.com", "HEADWAY_TRUSTED_PROXIES": "127.0.0.1"}
+    with ServerProcess(data, env=published) as server, nginx(block.text, tmp_path, port, server.port):
+        headers = {"Host": "jobs.example.com", "Authorization": f"Bearer {key}"}
+        url = f"https://127.0.0.1:{port}"
+        # The certificate is the test's own.
+        with httpx.Client(base_url=url, headers=headers, timeout=PATIENCE_S, verify=False) as client:  # noqa: S501
+            job = client.post("/jobs/ping?runAt=9999-01-01T00:00:00Z").json()
+            assert job["statusUrl"].startswith("https://jobs.example.com/jobs/")
+            with client.stream("GET", f"/jobs/{job['jobId']}/progress") as stream:
+                # The job waits, so the stream stays open: what arrives was not held back until its end.
+                states = parse_events(line.encode() for line in stream.iter_lines())
+                assert next(states).data["status"] == "queued"
+                assert client.delete(f"/jobs/{job['jobId']}").status_code == 204
+                assert [state.data["status"] for state in states] == ["cancelled"]
+
+
+@contextmanager
+def nginx(server: str, folder: Path, port: int, backend: int) -> Iterator[None]:
+    """Run nginx with this server block, on a free port and with a certificate that is made for it."""
+    key, certificate = folder / "key.pem", folder / "certificate.pem"
     made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=jobs.example.com"]
     subprocess.run([*made, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
-    server = re.sub(r"/etc/ssl/\S+\.key", str(key), re.sub(r"/etc/ssl/\S+\.pem", str(certificate), block.text))
-    temporary = "".join(
-        f"{what}_temp_path {tmp_path}/{what};" for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    server = re.sub(r"/etc/ssl/\S+\.key", str(key), re.sub(r"/etc/ssl/\S+\.pem", str(certificate), server))
+    server = server.replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl").replace(":8080", f":{backend}")
+    temporary = " ".join(
+        f"{what}_temp_path {folder}/{what};" for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
     )
-    config = tmp_path / "nginx.conf"
+    user = "user root;" if os.geteuid() == 0 else ""  # or its worker could not read the test's folder
+    config = folder / "nginx.conf"
     config.write_text(
-        f"pid {tmp_path}/nginx.pid; error_log stderr; events {{}} http {{ access_log off; {temporary}\n{server} }}"
+        f"{user} daemon off; pid {folder}/nginx.pid; error_log stderr; events {{}}"
+        f" http {{ access_log off; {temporary}\n{server} }}"
     )
-    done = subprocess.run(["nginx", "-t", "-c", str(config)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    checked = subprocess.run(["nginx", "-t", "-c", str(config)], capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stderr
+    with subprocess.Popen(["nginx", "-c", str(config)], stderr=subprocess.DEVNULL) as process:
+        try:
+            eventually(lambda: accepts(port))
+            yield
+        finally:
+            process.terminate()
+
+
+def accepts(port: int) -> bool:
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 @pytest.mark.parametrize("block", of("ini"), ids=str)
