@@ -143,8 +143,10 @@ async def test_a_repeated_submission_is_the_first_job(rooms: Rooms) -> None:
     first = await submitting.submit(LOCAL_CALLER, counting(), "k")
     again = await submitting.submit(LOCAL_CALLER, counting(pointer="/input"), "k")
     assert (first.replayed, again.replayed, again.job.id) == (False, True, first.job.id)
-    assert await submitting.is_known(LOCAL_CALLER, "k")
-    assert not await submitting.is_known(ALICE, "k")
+    known = await submitting.first_with(LOCAL_CALLER, "k")
+    assert known is not None
+    assert known.job_id == first.job.id
+    assert await submitting.first_with(ALICE, "k") is None
     other = await submitting.submit(ALICE, counting(), "k")
     assert (other.replayed, other.job.owner) == (False, "alice")
 
@@ -193,6 +195,12 @@ async def test_of_simultaneous_submissions_one_is_accepted_and_the_others_leave_
     assert len({each.job.id for each in accepted}) == 1
     assert sorted(each.replayed for each in accepted) == [False, True, True, True]
     assert list(rooms.files.job_ids()) == [accepted[0].job.id]
+
+
+async def test_simultaneous_submissions_with_one_key_take_one_place_in_the_queue(rooms: Rooms) -> None:
+    submit = rooms.service.submitting.submit
+    accepted = await asyncio.gather(*(submit(LOCAL_CALLER, Submission("narrow", {}), "k") for _ in range(4)))
+    assert len({each.job.id for each in accepted}) == 1
 
 
 # Repeating

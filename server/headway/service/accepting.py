@@ -47,14 +47,21 @@ class Accepting:
         return Accepted(await self._with_files(prepared, self._store.insert(prepared.new, prepared.max_queued)))
 
     async def accept_once(
-        self, caller: Caller, key: str, fingerprint: str, prepare: Callable[[], Awaitable[Prepared]]
+        self,
+        caller: Caller,
+        key: str,
+        fingerprint: str,
+        prepare: Callable[[], Awaitable[Prepared]],
+        first: FirstSubmission | None = None,
     ) -> Accepted:
         """The same with an idempotency key: the first job, if there is one.
+
+        `first`: what `first_with` returned when the request began. It counts even if the key has expired meanwhile.
 
         A repetition is answered even where a new job would be refused: queue or disk full, a type that can no longer
         run. Raises `KeyReusedError` and `JobGoneError` as well.
         """
-        first = await self.first_with(caller, key)
+        first = first or await self.first_with(caller, key)
         if first is None:
             recorded = await self._record_once(caller, key, fingerprint, await prepare())
             if isinstance(recorded, Job):

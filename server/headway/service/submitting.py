@@ -13,6 +13,7 @@ from ..clock import utc_now
 from ..domain.access import Caller
 from ..domain.addresses import AllowList
 from ..domain.deliveries import DEFAULT_EVENTS, Webhook, WebhookEvent
+from ..domain.idempotency import FirstSubmission
 from ..domain.ids import JobIds
 from ..domain.jobs import NewJob
 from ..domain.urls import check_url
@@ -20,7 +21,7 @@ from ..errors import InvalidError, UrlRefusedError
 from ..ports.files import Uploads
 from ..validation import invalid
 from .accepting import Accepted, Accepting, Prepared
-from .admission import Admission
+from .admission import FREE_SPACE_MAX_AGE_S, Admission
 from .submission import Submission
 
 
@@ -45,8 +46,12 @@ class Submitting:
         self._allowed = allowed
         self._retain_s = retain_s
 
-    async def submit(self, caller: Caller, submission: Submission, key: str | None = None) -> Accepted:
+    async def submit(
+        self, caller: Caller, submission: Submission, key: str | None = None, first: FirstSubmission | None = None
+    ) -> Accepted:
         """Accept a job: durable on return. With an idempotency `key`, the first job that was submitted with it.
+
+        `first`: what `first_with` returned before the submission was read.
 
         Raises `InvalidError`, what `Admission.check` raises, `StoreUnavailableError`, and with a key `KeyReusedError`
         and `JobGoneError`.
@@ -57,18 +62,19 @@ class Submitting:
 
         if key is None:
             return await self._accepting.accept(prepare)
-        return await self._accepting.accept_once(caller, key, submission.fingerprint(), prepare)
+        return await self._accepting.accept_once(caller, key, submission.fingerprint(), prepare, first)
 
-    async def is_known(self, caller: Caller, key: str) -> bool:
-        """Whether the caller has submitted with this key before: then new files are only compared, not kept."""
-        return await self._accepting.first_with(caller, key) is not None
+    async def first_with(self, caller: Caller, key: str) -> FirstSubmission | None:
+        """What the caller has submitted with this key before: then new files are only compared, not kept."""
+        return await self._accepting.first_with(caller, key)
 
     def new_incoming(self) -> Path:
         """A new directory for uploads; the caller removes what is left of it. Blocks. Raises `OSError`."""
         return self._files.new_incoming()
 
     def _prepare(self, caller: Caller, submission: Submission) -> Prepared:
-        job_type = self._admission.check(caller, submission.type)
+        job_type = self._admission.job_type(submission.type)
+        self._admission.check_space(0, FREE_SPACE_MAX_AGE_S)
         input_json = to_json(submission.fields)
         _check_files(job_type, submission)
         _check_input(job_type, input_json, submission)

@@ -1,16 +1,27 @@
 """`Idempotency-Key`: a repeat is the first job, another request is refused, and what is no key is said to be none."""
 
+import asyncio
 import itertools
 import json
+import socket
 import threading
+from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp import web
+from headway.app import opened
+from headway.authoring.loading import load_job_types
+from headway.clock import utc_now
+from headway.domain.idempotency import KEPT
+from headway.settings import Settings
+from headway.web.parts import PARTS
 
-from tests.support.process import ServerProcess
-from tests.support.raw import FORM, JSON, RawReply, assert_problem, form, part, send
+from tests.support.process import PATIENCE_S, ServerProcess
+from tests.support.raw import FORM, JSON, RawReply, assert_problem, form, parse, part, request_bytes, send
 from tests.support.representation import assert_representation
-from tests.support.serving import LATER, Serving, ended
+from tests.support.serving import LATER, TEST_JOBS, Serving, ended
 
 DOCUMENT = part("document", b"hello", "a.txt", "Content-Type: text/plain")
 INPUT = part("input", b'{"copies": 2}', None, "Content-Type: application/json")
@@ -259,3 +270,40 @@ def test_at_once_one_is_accepted_and_its_files_stay(serving: Serving, tmp_path: 
     assert sum("Idempotency-Replayed" in reply.headers for reply in replies) == 7
     assert server.wait_for(job_id)["result"]["text"] == "hello"
     assert [folder.name for folder in (tmp_path / "jobs").iterdir()] == [job_id]
+
+
+def test_what_no_job_can_be_made_of_is_refused_before_its_body_arrives(server: ServerProcess) -> None:
+    head = request_bytes("POST", "/jobs/no-such-type", (*JSON, ("Idempotency-Key", new_key()), ("Content-Length", "9")))
+    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        connection.sendall(head)
+        received = connection.recv(65536)
+        while b"}" not in received:
+            received += connection.recv(65536)
+    assert_problem(parse(received), 404, "not-found")
+
+
+async def test_a_key_that_expires_while_a_file_arrives_still_stands_for_its_job(tmp_path: Path) -> None:
+    """Nothing of the file is kept then, so no job could be made of it."""
+    headers = (*FORM, ("Idempotency-Key", new_key()))
+    request = request_bytes("POST", "/jobs/reads-upload", headers, form(DOCUMENT))
+    async with opened(Settings(data_dir=str(tmp_path)), load_job_types([str(TEST_JOBS)])) as rooms:
+        runner = web.AppRunner(rooms.app)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+
+        async def exchange(*, expiring: bool) -> RawReply:
+            reader, writer = await asyncio.open_connection(*runner.addresses[0])
+            writer.write(request[:-20])
+            while not rooms.app[PARTS].arriving:  # noqa: ASYNC110 - there is no event for a request that begins
+                await asyncio.sleep(0.001)
+            if expiring:
+                await rooms.store.forget_keys(utc_now() + KEPT + timedelta(days=1), 10)
+            writer.write(request[-20:])
+            reply = parse(await reader.read())
+            writer.close()
+            return reply
+
+        async with asyncio.timeout(PATIENCE_S):
+            job = assert_first(await exchange(expiring=False))
+            assert_replayed(await exchange(expiring=True), job)
+        await runner.cleanup()

@@ -36,17 +36,18 @@ async def submit(request: web.Request, type_name: str | None) -> Accepted:
     key = given_key(request)
     is_form = media_type(request) == "multipart/form-data"
     submitting = parts(request).service.submitting
-    known = key is not None and is_form and await submitting.is_known(caller(request), key)
-    if key is None or (is_form and not known):
+    first = None if key is None else await submitting.first_with(caller(request), key)
+    if first is None:
         _check_admission(request, type_name)
     options = query(request, NoQuery) if type_name is None else query(request, SubmitOptions)
     if not is_form:
         submission = _read(type_name, options, Body(await json_body(request)), None, is_form=False)
-        return await submitting.submit(caller(request), submission, key)
+        return await submitting.submit(caller(request), submission, key, first)
     pointer = "/input" if type_name is None else ""
-    async with _received_form(request, pointer, storing_files=not known, hashing=key is not None) as (body, incoming):
+    new, hashing = first is None, key is not None
+    async with _received_form(request, pointer, storing_files=new, hashing=hashing) as (body, incoming):
         submission = _read(type_name, options, body, incoming, is_form=True)
-        return await submitting.submit(caller(request), submission, key)
+        return await submitting.submit(caller(request), submission, key, first)
 
 
 def _check_admission(request: web.Request, type_name: str | None) -> None:
