@@ -87,3 +87,13 @@ def test_a_deleted_job_leaves_only_its_pending_deliveries(connection: sqlite3.Co
     tx.commit()
     assert written(connection) == ([], [], [("one", "job.completed", "job.completed of one")])
     assert connection.execute(SQL["existing"], {"ids": '["one"]'}).fetchall() == []
+
+
+def test_a_job_that_is_deleted_in_the_transaction_that_moved_it_leaves_no_history(
+    connection: sqlite3.Connection,
+) -> None:
+    tx = begin(connection)
+    start(tx)
+    tx.delete(RUNNING)
+    tx.commit()
+    assert written(connection) == ([], [], [("one", "job.started", "job.started of one")])
