@@ -86,7 +86,7 @@ def test_a_way_keeps_to_the_order_of_the_rooms(way: list[Step]) -> None:
 
 def test_a_step_against_the_walls_is_noticed() -> None:
     up = [Step("domain/jobs.Job", back=False), Step("web/routes.add_routes", back=False)]
-    across = [Step("web/routes.add_routes", back=False), Step("operating/commands.Upkeep", back=False)]
+    across = [Step("web/routes.add_routes", back=False), Step("operating/commands.Commands", back=False)]
     assert wrong_steps(up) == ["web/routes.add_routes is a step back up"]
     assert len(wrong_steps(across)) == 1
 

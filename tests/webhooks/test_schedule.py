@@ -70,7 +70,7 @@ async def opened(
         stack.push_async_callback(record.close)
         outgoing = Outgoing(AllowList(["127.0.0.1"]))
         stack.push_async_callback(outgoing.close)
-        sender = WebhookSender(outbox(record.database, hub), hub, outgoing, schedule=schedule, luck=lambda: 0.0)
+        sender = WebhookSender(outbox(record.database, hub), hub, outgoing, schedule=schedule, jitter=lambda: 0.0)
         await sender.start(Loops())
         stack.push_async_callback(sender.stop, 0.2)
         yield Rooms(record, sender)

@@ -8,7 +8,7 @@ from ..backends.bells import LocalHub
 from ..errors import DirectoryOwnedError
 from ..files.data_directory import DataDirectory
 from ..metrics import Metrics
-from ..operating.commands import Upkeep
+from ..operating.commands import Commands
 from ..operating.socket import ask
 from ..settings import Settings
 from .record import open_record
@@ -27,4 +27,4 @@ async def operate(settings: Settings, command: str, fields: dict[str, Any]) -> d
     async with AsyncExitStack() as stack:
         stack.callback(files.close)
         backend = await open_record(stack, settings, files, LocalHub(), Metrics())
-        return await Upkeep(backend.keeper, backend.keys, backend.outbox, files).carry_out(command, fields)
+        return await Commands(backend.keeper, backend.keys, backend.outbox, files).run(command, fields)

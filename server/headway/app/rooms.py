@@ -14,9 +14,9 @@ from ..errors import SetupError, UrlRefusedError
 from ..files.data_directory import DataDirectory
 from ..loops import Loops
 from ..metrics import Metrics
-from ..operating.commands import Upkeep
+from ..operating.commands import Commands
 from ..operating.retention import Retention
-from ..operating.socket import Door
+from ..operating.socket import CommandSocket
 from ..ports.backend import Backend
 from ..ports.jobs import JobStore
 from ..ports.keys import KeyStore
@@ -82,9 +82,9 @@ async def opened(settings: Settings, registry: Registry, on_failure: OnFailure |
         engine, executor = _running(settings, registry, backend, files, metrics, on_failure)
         await engine.start(loops)
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
-        door = Door(files.root, Upkeep(backend.keeper, backend.keys, backend.outbox, files).carry_out)
-        await door.open()
-        stack.push_async_callback(door.close)
+        commands = CommandSocket(files.root, Commands(backend.keeper, backend.keys, backend.outbox, files).run)
+        await commands.open()
+        stack.push_async_callback(commands.close)
         service = _service(settings, registry, backend, files, loops, allowed)
         app = make_app(
             service,

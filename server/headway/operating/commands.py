@@ -1,4 +1,4 @@
-"""What an operator does to a record beside its work: purge, back up, examine, keys. Also without a server."""
+"""The operator's commands on a data directory: purge, back up, examine, keys and secrets; with or without a server."""
 
 import asyncio
 import os
@@ -21,34 +21,34 @@ from ..ports.keys import KeyStore
 from ..ports.outbox import Outbox
 from ..ports.record import RecordKeeper
 from ..syncing import sync_directory
-from .keys import KeyOrder, RevokeOrder, create_key, list_keys, revoke_key
-from .secrets import RotateOrder, SecretsOrder, rotate_secret, show_secrets
+from .keys import CreateKey, RevokeKey, create_key, list_keys, revoke_key
+from .secrets import RotateSecret, ShowSecrets, rotate_secret, show_secrets
 
-CarryOut = Callable[[Any], Awaitable[dict[str, Any]]]
+Run = Callable[[Any], Awaitable[dict[str, Any]]]
 
 PURGE_BATCH = 200
 LOW_SPACE_BYTES = 256 * 1024 * 1024
 
 
-class PurgeOrder(BaseModel):
-    """Which ended jobs are to go."""
+class Purge(BaseModel):
+    """Which ended jobs to delete."""
 
     older_than_s: float = Field(ge=0)
     statuses: list[Status]
     dry_run: bool = False
 
 
-class NoOrder(BaseModel):
-    """Nothing has to be said."""
+class NoFields(BaseModel):
+    """No fields."""
 
 
-class BackupOrder(BaseModel):
-    """Where the copy goes."""
+class Backup(BaseModel):
+    """Where to write the copy."""
 
     path: Path
 
 
-class Upkeep:
+class Commands:
     """The operator's commands on one data directory; they run beside jobs and polls."""
 
     def __init__(self, record: RecordKeeper, keys: KeyStore, outbox: Outbox, files: FileStore) -> None:
@@ -57,48 +57,48 @@ class Upkeep:
         self._outbox = outbox
         self._files = files
 
-    async def carry_out(self, command: str, fields: Any) -> dict[str, Any]:
-        """One command by its name. Raises `HeadwayError` with words for the operator."""
-        known = self._commands.get(command)
+    async def run(self, name: str, fields: Any) -> dict[str, Any]:
+        """Run a command by its name. Raises `HeadwayError` with a message for the operator."""
+        known = self._commands.get(name)
         if known is None:
-            raise SetupError(f"there is no command {command!r}")
-        order_type, carry_out = known
+            raise SetupError(f"there is no command {name!r}")
+        command_type, run = known
         try:
-            order = order_type.model_validate(fields)
+            command = command_type.model_validate(fields)
         except ValidationError as error:
             message = error.errors(include_url=False)[0]["msg"].removeprefix("Value error, ")
-            raise SetupError(f"{command}: {message}") from error
-        return await carry_out(order)
+            raise SetupError(f"{name}: {message}") from error
+        return await run(command)
 
     @property
-    def _commands(self) -> Mapping[str, tuple[type[BaseModel], CarryOut]]:
-        """What each takes, and what it does with that."""
+    def _commands(self) -> Mapping[str, tuple[type[BaseModel], Run]]:
+        """By name: the fields that a command takes, and the function that runs it."""
         return {
-            "purge": (PurgeOrder, self._purge),
-            "backup": (BackupOrder, self._backup),
-            "doctor": (NoOrder, self._examine),
-            "keys create": (KeyOrder, partial(create_key, self._keys)),
-            "keys list": (NoOrder, partial(list_keys, self._keys)),
-            "keys revoke": (RevokeOrder, partial(revoke_key, self._keys)),
-            "secrets show": (SecretsOrder, partial(show_secrets, self._outbox)),
-            "secrets rotate": (RotateOrder, partial(rotate_secret, self._outbox)),
+            "purge": (Purge, self._purge),
+            "backup": (Backup, self._backup),
+            "doctor": (NoFields, self._examine),
+            "keys create": (CreateKey, partial(create_key, self._keys)),
+            "keys list": (NoFields, partial(list_keys, self._keys)),
+            "keys revoke": (RevokeKey, partial(revoke_key, self._keys)),
+            "secrets show": (ShowSecrets, partial(show_secrets, self._outbox)),
+            "secrets rotate": (RotateSecret, partial(rotate_secret, self._outbox)),
         }
 
-    async def _purge(self, order: PurgeOrder) -> dict[str, Any]:
-        """Delete the jobs, a batch at a time; how many there were (with `dry_run`: would be)."""
-        before = utc_now() - timedelta(seconds=order.older_than_s)
-        if order.dry_run:
-            return {"jobs": await self._record.count_ended(before, order.statuses)}
+    async def _purge(self, command: Purge) -> dict[str, Any]:
+        """Delete jobs in batches; returns how many were deleted (with `dry_run`: would be)."""
+        before = utc_now() - timedelta(seconds=command.older_than_s)
+        if command.dry_run:
+            return {"jobs": await self._record.count_ended(before, command.statuses)}
         purged = 0
-        while batch := await self._record.delete_ended(before, order.statuses, PURGE_BATCH):
+        while batch := await self._record.delete_ended(before, command.statuses, PURGE_BATCH):
             for job_id in batch:
                 await asyncio.to_thread(self._files.remove_job, job_id)
             purged += len(batch)
         return {"jobs": purged}
 
-    async def _backup(self, order: BackupOrder) -> dict[str, Any]:
-        """Write a consistent copy of the record to a new file, durably; its size in bytes."""
-        target = order.path
+    async def _backup(self, command: Backup) -> dict[str, Any]:
+        """Write a consistent copy of the record to a new file and sync it; returns its size in bytes."""
+        target = command.path
         unfinished = target.with_name(f"{target.name}.unfinished")
         await asyncio.to_thread(_check_target, target, unfinished)
         try:
@@ -107,8 +107,8 @@ class Upkeep:
         finally:
             await asyncio.to_thread(unfinished.unlink, missing_ok=True)
 
-    async def _examine(self, _order: NoOrder) -> dict[str, Any]:
-        """Integrity, versions, limits and space; `faults` says what is wrong, if anything is."""
+    async def _examine(self, _command: NoFields) -> dict[str, Any]:
+        """Integrity, versions, limits and disk space; `faults` lists what is wrong."""
         faults = list(await self._record.find_faults())
         free_bytes = shutil.disk_usage(self._files.root).free
         if free_bytes < LOW_SPACE_BYTES:
@@ -128,7 +128,7 @@ class Upkeep:
 
 
 def _check_target(target: Path, partial: Path) -> None:
-    """Raises `SetupError` before the long work if the file cannot be made."""
+    """Raises `SetupError`, before the long work, if the file cannot be created."""
     if target.exists():
         raise SetupError(f"{target} exists already: name a new file")
     try:
@@ -139,7 +139,7 @@ def _check_target(target: Path, partial: Path) -> None:
 
 
 def _put_in_place(partial: Path, target: Path) -> int:
-    """Sync the finished copy and give it its name; its size."""
+    """Sync the finished copy and rename it; returns its size."""
     descriptor = os.open(partial, os.O_RDONLY)
     try:
         os.fsync(descriptor)

@@ -1,4 +1,4 @@
-"""What an operator does to API keys: create, list, revoke."""
+"""The operator's commands on API keys: create, list, revoke."""
 
 import secrets
 from typing import Any
@@ -12,8 +12,8 @@ from ..ports.keys import KeyStore
 ID_BYTES = 8
 
 
-class KeyOrder(BaseModel):
-    """A key that is to be made; without `owner` it is its own."""
+class CreateKey(BaseModel):
+    """The key to create; without `owner` it is named after the key."""
 
     name: str
     owner: str | None = None
@@ -24,43 +24,45 @@ class KeyOrder(BaseModel):
     @classmethod
     def _is_name(cls, text: str | None) -> str | None:
         if text is not None and not is_name(text):
-            raise ValueError(f"{text!r} is no name: use letters, digits, dots, hyphens, underscores and @, at most 64")
+            raise ValueError(
+                f"{text!r} is not a valid name: use at most 64 letters, digits, dots, hyphens, underscores and @"
+            )
         return text
 
 
-class RevokeOrder(BaseModel):
-    """The name of the key that is to be put out of force."""
+class RevokeKey(BaseModel):
+    """The name of the key to revoke."""
 
     name: str
 
 
-async def create_key(keys: KeyStore, order: KeyOrder) -> dict[str, Any]:
-    """The key itself, which nobody can be shown again. Raises `KeyNameTakenError`."""
+async def create_key(keys: KeyStore, command: CreateKey) -> dict[str, Any]:
+    """Returns the key itself, which cannot be shown again. Raises `KeyNameTakenError`."""
     token = new_token(KEY_PREFIX)
     key = ApiKey(
         id=secrets.token_hex(ID_BYTES),
-        name=order.name,
-        owner=order.owner or order.name,
-        read_only=order.read_only,
-        admin=order.admin,
+        name=command.name,
+        owner=command.owner or command.name,
+        read_only=command.read_only,
+        admin=command.admin,
         created_at=utc_now(),
     )
     await keys.add(key, digest(token))
     return {"key": token, "owner": key.owner}
 
 
-async def list_keys(keys: KeyStore, _order: BaseModel) -> dict[str, Any]:
-    """Every key that there ever was."""
-    return {"keys": [_told(key) for key in await keys.all()]}
+async def list_keys(keys: KeyStore, _command: BaseModel) -> dict[str, Any]:
+    """All keys, revoked ones included."""
+    return {"keys": [_shown(key) for key in await keys.all()]}
 
 
-async def revoke_key(keys: KeyStore, order: RevokeOrder) -> dict[str, Any]:
+async def revoke_key(keys: KeyStore, command: RevokeKey) -> dict[str, Any]:
     """Raises `KeyNotFoundError`."""
-    await keys.revoke(order.name, utc_now())
+    await keys.revoke(command.name, utc_now())
     return {}
 
 
-def _told(key: ApiKey) -> dict[str, Any]:
+def _shown(key: ApiKey) -> dict[str, Any]:
     return {
         "name": key.name,
         "owner": key.owner,

@@ -1,4 +1,4 @@
-"""What the process is set to at start: open files, and how often garbage is collected."""
+"""Process settings at start: the limit of open files, and garbage collection."""
 
 import gc
 import resource
@@ -8,19 +8,20 @@ from ..settings import Settings
 
 GC_THRESHOLDS = (5_000, 20, 100)
 OTHER_FILES = 500
-"""Open files that are no streams: the record, polls, downloads, handlers."""
+"""Files that are kept open for other things than streams: the record, polls, downloads, handlers."""
 SPARE_FILES = 250
-"""Those of them that are no connections either."""
+"""Those of them that are not connections either."""
 
 
 def fit_open_files(settings: Settings) -> Settings:
-    """Let the process open as many files as it may. If that is less than the connections need, there are fewer of
-    them, and fewer streams: what is refused gets an answer, a connection that cannot be accepted gets none. Streams
-    are never all of the connections.
+    """Raise the limit of open files as far as allowed, and fit the limits of connections and streams to it.
+
+    A client that is refused gets a response; one whose connection cannot be accepted gets none. Streams never take all
+    connections.
     """
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != hard:
-        with suppress(ValueError, OSError):  # macOS allows less than it says
+        with suppress(ValueError, OSError):  # macOS allows less than it reports
             resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
             soft = hard
     connections, streams = settings.max_connections, settings.max_streams
@@ -32,9 +33,9 @@ def fit_open_files(settings: Settings) -> Settings:
 
 
 def calm_garbage_collection() -> None:
-    """Leave what start-up made out of every collection, and collect a little less often.
+    """Exclude the objects made at start from collection, and collect a little less often.
 
-    Measured on submissions: about a tenth more. Much higher thresholds cost again what the caches hold.
+    Measured on submissions: about a tenth more per second. Much higher thresholds cost more, because of the caches.
     """
     gc.collect()
     gc.freeze()

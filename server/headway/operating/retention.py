@@ -1,4 +1,4 @@
-"""What goes when: all that expires, the files of deleted jobs, directories that no job owns."""
+"""Retention: deletes what has expired, the files of deleted jobs, and directories without a job."""
 
 import asyncio
 import itertools
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class Retention:
-    """Removes what nobody may ask for any more: records first, then their files."""
+    """Deletes what has expired: records first, then their files."""
 
     def __init__(self, store: Housekeeping, keys: KeyStore, outbox: Outbox, hub: EventHub, files: Orphans) -> None:
         self._store = store
@@ -37,7 +37,7 @@ class Retention:
     async def start(self, loops: Loops) -> None:
         """Sweep what a crash left between a record and its files, then keep deleting what expires."""
         await asyncio.to_thread(self._files.clear_incoming)
-        deleted = self._hub.listen(Bell.DELETED)  # before anything else can delete: recovery comes right after
+        deleted = self._hub.listen(Bell.DELETED)  # before recovery, which can delete jobs too
         await self._sweep()
         self._running = [
             loops.start("retention-expire", self._expire),
@@ -62,7 +62,7 @@ class Retention:
             await self._remove_files(job_id)
 
     async def _remove_files(self, job_id: str) -> None:
-        """What cannot be deleted now is an orphan that the next start sweeps."""
+        """Files that cannot be deleted now are orphans, which the next start deletes."""
         try:
             if self._files.has_any(job_id):
                 await asyncio.to_thread(self._files.remove_job, job_id)
@@ -70,7 +70,7 @@ class Retention:
             log.warning("a deleted job's files could not be removed", job_id=job_id, reason=str(error))
 
     async def _sweep(self) -> None:
-        """Delete the directories of jobs that have no record: a crash came between the two."""
+        """Delete directories without a record: a crash came between the two."""
         owned = await asyncio.to_thread(lambda: list(self._files.job_ids()))
         for start in itertools.count(0, SWEEP_BATCH):
             batch = owned[start : start + SWEEP_BATCH]

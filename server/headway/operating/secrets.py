@@ -1,4 +1,4 @@
-"""The operator's commands on the secrets that sign webhooks: show, rotate."""
+"""The operator's commands on the secrets that sign webhooks: show and rotate."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -16,30 +16,30 @@ LONGEST_OVERLAP_S = timedelta(days=366).total_seconds()
 
 def _owner(name: str) -> str:
     if not is_name(name):
-        raise ValueError("an owner's name is made of letters, digits and . _ @ -, and begins with a letter or digit")
+        raise ValueError("an owner's name consists of letters, digits and . _ @ -, and begins with a letter or digit")
     return name
 
 
-class SecretsOrder(BaseModel):
-    """Whose secrets."""
+class ShowSecrets(BaseModel):
+    """The owner of the secrets."""
 
     owner: Annotated[str, AfterValidator(_owner)] = LOCAL_OWNER
 
 
-class RotateOrder(SecretsOrder):
-    """And for how long the old ones go on signing."""
+class RotateSecret(ShowSecrets):
+    """The owner, and for how long the old secrets stay valid."""
 
     overlap_s: float = Field(ge=0, le=LONGEST_OVERLAP_S)
 
 
-async def show_secrets(outbox: Outbox, order: SecretsOrder) -> dict[str, Any]:
-    """All that sign, the current one first; it is made if there is none yet."""
-    return _shown(await outbox.secrets(order.owner, utc_now()))
+async def show_secrets(outbox: Outbox, command: ShowSecrets) -> dict[str, Any]:
+    """All valid secrets, the current one first; one is created if there is none."""
+    return _shown(await outbox.secrets(command.owner, utc_now()))
 
 
-async def rotate_secret(outbox: Outbox, order: RotateOrder) -> dict[str, Any]:
-    """Make a new one. All that sign, the new one first."""
-    return _shown(await outbox.rotate_secret(order.owner, utc_now(), order.overlap_s))
+async def rotate_secret(outbox: Outbox, command: RotateSecret) -> dict[str, Any]:
+    """Create a new secret; returns all valid ones, the new one first."""
+    return _shown(await outbox.rotate_secret(command.owner, utc_now(), command.overlap_s))
 
 
 def _shown(secrets: Sequence[SigningSecret]) -> dict[str, Any]:

@@ -1,7 +1,7 @@
-"""The operator's door to a running server: a Unix socket in its data directory, one JSON line each way.
+"""The command socket of a running server: a Unix socket in its data directory, one JSON line each way.
 
-Who may write to the directory may connect, nobody else. Where the path is too long for a socket's address
-(some 100 bytes) it is reached through the directory's descriptor.
+Only users who can write to the directory can connect. If the path is too long for a socket's address (some 100 bytes),
+the socket is reached through the directory's descriptor.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ import structlog
 from ..errors import HeadwayError, SetupError
 
 SOCKET_NAME = "headway.sock"
-PATIENCE_S = 3600.0
+TIMEOUT_S = 3600.0
 LONGEST_ADDRESS_BYTES = 100
 MAX_LINE_BYTES = 64 * 1024
 
 log = structlog.get_logger(__name__)
 
-CarryOut = Callable[[str, Any], Awaitable[dict[str, Any]]]
+Run = Callable[[str, Any], Awaitable[dict[str, Any]]]
 
 
-class Door:
-    """The server's side. `carry_out` takes a command's name and fields and returns its answer."""
+class CommandSocket:
+    """The server's side. `run` takes a command's name and fields and returns its result."""
 
-    def __init__(self, folder: Path, carry_out: CarryOut) -> None:
+    def __init__(self, folder: Path, run: Run) -> None:
         self._folder = folder
-        self._carry_out = carry_out
+        self._run = run
         self._server: asyncio.Server | None = None
 
     async def open(self) -> None:
@@ -50,12 +50,12 @@ class Door:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             command, fields = json.loads(await reader.readline())
-            log.info("asked by the operator", command=command)
-            answer = await self._carry_out(command, fields)
+            log.info("an operator's command", command=command)
+            answer = await self._run(command, fields)
         except HeadwayError as error:
             answer = {"error": str(error)}
         except Exception as error:
-            log.exception("the operator's command failed")
+            log.exception("an operator's command failed")
             answer = {"error": f"{type(error).__name__}: {error}"}
         with suppress(ConnectionError):
             writer.write(json.dumps(answer).encode() + b"\n")
@@ -64,15 +64,15 @@ class Door:
 
 
 def ask(folder: Path, command: str, fields: Any) -> dict[str, Any]:
-    """Have the server that owns `folder` carry out a command. Raises `SetupError`."""
+    """Have the server that owns `folder` run a command. Raises `SetupError`."""
     try:
         with _address(folder) as address, socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(PATIENCE_S)
+            connection.settimeout(TIMEOUT_S)
             connection.connect(address)
             connection.sendall(json.dumps([command, fields]).encode() + b"\n")
             line = connection.makefile("rb").readline()
     except OSError as error:
-        raise SetupError(f"the server that owns {folder} does not answer ({error}): restart it") from error
+        raise SetupError(f"the server that owns {folder} does not respond ({error}): restart it") from error
     if not line:
         raise SetupError(f"the server that owns {folder} closed the connection: see its log")
     answer: dict[str, Any] = json.loads(line)
@@ -83,7 +83,7 @@ def ask(folder: Path, command: str, fields: Any) -> dict[str, Any]:
 
 @contextmanager
 def _address(folder: Path) -> Iterator[str]:
-    """A path of the socket that is short enough for `sun_path` (unix(7))."""
+    """A path to the socket that fits into `sun_path` (unix(7))."""
     path = folder / SOCKET_NAME
     if len(os.fsencode(path)) <= LONGEST_ADDRESS_BYTES:
         yield str(path)

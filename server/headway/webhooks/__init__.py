@@ -1,4 +1,4 @@
-"""Delivering webhooks: taking what is due from the outbox, signing it and sending it to public addresses only.
+"""Sending webhooks: takes due deliveries from the outbox, signs them, and sends them to public addresses only.
 
-What is to be delivered is decided where jobs are recorded; this room sends it.
+Which deliveries there are is decided where jobs are recorded, in the backend; the schedule of retries is in the domain.
 """

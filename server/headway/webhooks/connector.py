@@ -1,4 +1,4 @@
-"""The connections of outgoing requests: to public addresses only, and each good for one short answer."""
+"""Connections for outgoing requests: to public addresses only, each for one short response."""
 
 import asyncio
 import socket
@@ -16,12 +16,12 @@ from aiohttp.tracing import Trace
 from ..domain.addresses import AllowList
 
 MAX_ANSWER_BYTES = 64 * 1024
-"""Headers, interim answers (1xx) and all: whoever sends more, is cut off."""
+"""Of a whole response, headers and interim responses (1xx) included; a server that sends more is cut off."""
 
 RECEIVE_BUFFER_BYTES = 64 * 1024
 MAX_LOOKUPS = 256
-"""A look-up goes on when its attempt is given up: for 30 s where none of three servers answers (resolv.conf(5)). With
-64 attempts at once of 15 s each, names that hang are never so many, and other owners' names are looked up.
+"""A look-up continues after its attempt has timed out: for 30 s if none of three servers responds (resolv.conf(5)).
+64 simultaneous attempts of 15 s each never reach this limit, so hanging names do not block those of other owners.
 """
 
 Lookup = Callable[[str, int], list[tuple[Any, ...]]]
@@ -31,8 +31,10 @@ log = structlog.get_logger(__name__)
 
 
 class NotPublicError(OSError):
-    """The address is not public. An `OSError`, so that aiohttp and happy eyeballs treat it as a failed connect; its
-    text is always the same, so that several of them stay one.
+    """The address is not public.
+
+    An `OSError`, so that aiohttp and happy eyeballs treat it as a failed connect. Its text never varies, so that
+    several of them are merged into one.
     """
 
     def __init__(self) -> None:
@@ -40,7 +42,7 @@ class NotPublicError(OSError):
 
 
 class GuardedConnector(TCPConnector):
-    """Connects to what `allowed` does not refuse. Every request has a connection of its own."""
+    """Connects to addresses that are public or allowed. Every request has a connection of its own."""
 
     def __init__(self, allowed: AllowList, lookup: Lookup) -> None:
         self._allowed_addresses = allowed
@@ -58,7 +60,7 @@ class GuardedConnector(TCPConnector):
         traces: list[Trace],
         timeout: ClientTimeout,  # noqa: ASYNC109 - aiohttp's
     ) -> Connection:
-        """As aiohttp does it, and metered."""
+        """Connect as aiohttp does, and limit the response's size."""
         connection = await super().connect(req, traces, timeout)
         if connection.transport is not None and connection.protocol is not None:
             connection.transport.set_protocol(_Metered(connection.protocol, connection.transport))
@@ -67,8 +69,8 @@ class GuardedConnector(TCPConnector):
     def _socket_for(self, address_info: AddrInfoType) -> socket.socket:
         """A socket for exactly this address, which is connected to next. Raises `NotPublicError`.
 
-        The resolver is not asked about addresses that stand in a URL, and what it said may be old: this is the last
-        look, and nothing gets past it.
+        The resolver does not see addresses that are written in a URL, and its result may be old. This is the last
+        check, and every connection passes it.
         """
         family, type_, protocol, _, address = address_info
         host, port = str(address[0]), int(address[1])
@@ -76,13 +78,13 @@ class GuardedConnector(TCPConnector):
             log.info("a request to an address that is not public was refused", address=host, port=port)
             raise NotPublicError
         made = socket.socket(family, type_, protocol)
-        # Fixed, so that it does not grow to megabytes for somebody who sends what nobody reads.
+        # Fixed, so that it does not grow to megabytes for a response that is not read.
         made.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, RECEIVE_BUFFER_BYTES)
         return made
 
 
 class _Metered(asyncio.Protocol):
-    """Hands on what comes until it is too much. aiohttp's own limits let interim answers come without an end."""
+    """Passes data on up to the limit. aiohttp's own limits do not cover interim responses."""
 
     def __init__(self, inner: asyncio.Protocol, transport: asyncio.Transport) -> None:
         self._inner = inner
@@ -110,13 +112,13 @@ class _Metered(asyncio.Protocol):
 
 
 class PublicNames(AbstractResolver):
-    """Resolves names for aiohttp, and raises `NotPublicError` if an answer is no public address.
+    """Resolves names for aiohttp, and raises `NotPublicError` if any of the addresses is not public.
 
-    One such answer spoils the others: nobody who means well mixes them. Where the operator has excepted one of the
-    answers, those beside it are left out only ('localhost' is ::1 too).
+    One such address rejects all, since no honest name mixes them. If the operator allows one of the addresses, the
+    others are only left out ('localhost' is ::1 too).
 
-    `getaddrinfo` cannot be interrupted, and a name's owner can make it wait. So every look-up has a thread, of which
-    there is a bounded number, which nothing else needs and no exit waits for.
+    `getaddrinfo` cannot be interrupted, and a name's owner can make it hang. So every look-up has a thread of its own:
+    their number is bounded, nothing else uses them, and the exit does not wait for them.
     """
 
     def __init__(self, allowed: AllowList, lookup: Lookup) -> None:
@@ -141,7 +143,7 @@ class PublicNames(AbstractResolver):
         ]
 
     async def close(self) -> None:
-        """Nothing is kept; look-ups under way end by themselves."""
+        """Nothing to close; look-ups in progress end by themselves."""
 
     async def _looked_up(self, host: str, port: int) -> list[tuple[Any, ...]]:
         if self._under_way >= MAX_LOOKUPS:

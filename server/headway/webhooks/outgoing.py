@@ -1,8 +1,8 @@
-"""Requests that the server makes because a client asked for them: to public addresses only, and trusting no answer.
+"""Requests to URLs that clients have given: to public addresses only, with responses that are not trusted.
 
-The URL is looked at twice. `check_url` refuses what is wrong on its face, when it is submitted. Whoever owns a name
-decides what it resolves to, and when, so what counts is the address: the answers of DNS are looked at, and once more
-the one that a socket is made for. Nothing is connected to before that.
+The URL is checked twice. `check_url` rejects what is visibly wrong when it is submitted. But a name's owner decides
+what it resolves to, and when, so what counts is the address: it is checked when the name is resolved, and again when a
+socket is created for it, before anything is connected.
 """
 
 import asyncio
@@ -35,8 +35,8 @@ from ..errors import HeadwayError, UrlRefusedError
 from .connector import GuardedConnector, Lookup, NotPublicError, look_up
 
 MAX_BODY_READ_BYTES = 4_096
-BODY_PATIENCE_S = 1.0
-"""An answer's status is all that is wanted. A short body is read, so that its sender sees no broken connection."""
+BODY_TIMEOUT_S = 1.0
+"""Only the status is used. A short body is read, so that its sender does not see a broken connection."""
 
 MAX_HEADER_LINE_BYTES = 8 * 1024
 MAX_HEADERS = 64
@@ -47,16 +47,16 @@ log = structlog.get_logger(__name__)
 
 
 class Answer(NamedTuple):
-    """What a receiver said: its status, redirects included, and how long it wants to be left alone."""
+    """A receiver's response: its status, redirects included, and its `Retry-After`."""
 
     status: int
     retry_after_s: float | None
 
 
 class Unreachable(HeadwayError):  # noqa: N818 - what the receiver is
-    """There is no answer. `permanent`: nor will there ever be, this URL is refused.
+    """There was no response. `permanent`: there never will be, because the URL is rejected.
 
-    The message is for whoever gave the URL; of the URL, it holds the host at most.
+    The message is for the client that gave the URL, and contains at most the URL's host.
     """
 
     def __init__(self, message: str, *, permanent: bool = False) -> None:
@@ -65,15 +65,14 @@ class Unreachable(HeadwayError):  # noqa: N818 - what the receiver is
 
 
 class Outgoing:
-    """Sends requests to URLs that clients have given. One per server, made inside its loop; close it.
+    """Sends requests to URLs that clients have given. One per server, created in its event loop; close it.
 
-    Every request has a connection of its own. Redirects are answers like any other: nothing follows them. There are
-    no cookies, no proxies and no credentials of the environment, and certificates are verified. How many requests are
-    made at once is the caller's affair.
+    Every request has a connection of its own. Redirects are not followed. No cookies, proxies or credentials of the
+    environment are used, and certificates are verified. The caller limits the number of simultaneous requests.
     """
 
     def __init__(self, allowed: AllowList, *, timeout_s: float = 15.0, lookup: Lookup | None = None) -> None:
-        """`timeout_s`: from the look-up of the name to the last of an answer's headers."""
+        """`timeout_s`: from the look-up of the name to the end of the response's headers."""
         self._allowed = allowed
         self._timeout_s = timeout_s
         self._session = ClientSession(
@@ -82,7 +81,7 @@ class Outgoing:
             trust_env=False,
             auto_decompress=False,
             headers={"User-Agent": f"Headway/{_version()}", "Accept": "*/*", "Accept-Encoding": "identity"},
-            timeout=ClientTimeout(total=None),  # `post` has its own, which takes in the look-up
+            timeout=ClientTimeout(total=None),  # `post` has its own, which includes the look-up
             read_bufsize=MAX_BODY_READ_BYTES,
             max_line_size=MAX_HEADER_LINE_BYTES,
             max_field_size=MAX_HEADER_LINE_BYTES,
@@ -92,13 +91,13 @@ class Outgoing:
     async def post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
         """Send `body` to `url`. Raises `Unreachable`. Cancelled, it leaves no connection open."""
         try:
-            checked = check_url(url, self._allowed)  # the exceptions may be others than when it was submitted
+            checked = check_url(url, self._allowed)  # the allowed addresses may have changed since it was submitted
         except UrlRefusedError as error:
             raise Unreachable(str(error), permanent=True) from None
         return await self._post(checked, body, headers)
 
     async def close(self) -> None:
-        """Break off what is under way and let go of everything."""
+        """Abort the requests in progress and close the session."""
         await self._session.close()
 
     async def _post(self, url: str, body: bytes, headers: Mapping[str, str]) -> Answer:
@@ -119,9 +118,9 @@ class Outgoing:
 
 
 async def _read_a_little(response: ClientResponse) -> None:
-    """The body, if it is short and comes soon. What is wrong with it is of no interest."""
+    """Read the body if it is short and arrives soon; errors in it do not matter."""
     with suppress(TimeoutError, ClientError, OSError):
-        async with asyncio.timeout(BODY_PATIENCE_S):
+        async with asyncio.timeout(BODY_TIMEOUT_S):
             left_bytes = MAX_BODY_READ_BYTES
             while left_bytes > 0 and (chunk := await response.content.read(left_bytes)):
                 left_bytes -= len(chunk)
@@ -141,7 +140,7 @@ def retry_after_s(value: str | None, now: datetime) -> float | None:
 
 
 def _unreachable(error: Exception) -> Unreachable:
-    """In words of ours: aiohttp's texts quote URLs, and bytes that the receiver sent."""
+    """The error in our own words: aiohttp's messages quote URLs and bytes that the receiver sent."""
     cause = error.os_error if isinstance(error, ClientConnectorError) else None
     if isinstance(cause, NotPublicError):
         return Unreachable(not_public("The URL's host has an address that is not public"), permanent=True)
@@ -165,7 +164,7 @@ _FAULTS: tuple[tuple[type[Exception], str], ...] = (
     (OSError, "The connection was closed before there was an answer"),
     (ClientError, "The answer was not valid HTTP"),
 )
-"""The first that fits."""
+"""The first match counts."""
 
 
 def _version() -> str:

@@ -192,8 +192,8 @@ def test_keys_are_listed_without_themselves_and_kept_as_sums(guarded: Guarded) -
     ("arguments", "words"),
     [
         (["create", "ann"], "there is already a key 'ann'"),
-        (["create", "a b"], "is no name"),
-        (["create", "x", "--owner", "*"], "is no name"),
+        (["create", "a b"], "is not a valid name"),
+        (["create", "x", "--owner", "*"], "is not a valid name"),
         (["revoke", "nobody"], "there is no valid key 'nobody'"),
     ],
 )

@@ -12,7 +12,7 @@ from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 from headway.app import Rooms, opened
 from headway.authoring.loading import load_job_types
-from headway.operating.keys import KeyOrder, create_key
+from headway.operating.keys import CreateKey, create_key
 from headway.settings import Settings
 from headway.web.identity.rates import RATES, Rate
 from headway.web.openapi import Description
@@ -314,7 +314,7 @@ async def look_at_the_service(asking: Asking) -> None:
 
 
 async def sign_in_and_out(asking: Asking) -> None:
-    key = (await create_key(asking.rooms.keys, KeyOrder(name="ann")))["key"]
+    key = (await create_key(asking.rooms.keys, CreateKey(name="ann")))["key"]
     asking.key = key
     await asking.ask("GET /session", 200)
     await asking.ask("POST /session", 200, json={"key": key})

@@ -1,8 +1,8 @@
-"""The connections as such: how many there may be, and how long the head of a request may take to come.
+"""Limits on connections: their number, and how long the head of a request may take to arrive.
 
-aiohttp waits for the rest of a head as long as for the next request. Who opens connections costs memory and a
-descriptor each, long before any limit on requests counts. Where all are in use, those on which nothing happens are
-closed for those who want something, the longest idle ones first (RFC 9112, 9.5: a server may, at any time).
+aiohttp waits for the rest of a head as long as for the next request. Every open connection costs memory and a
+descriptor, long before any limit on requests applies. When all are in use, idle ones are closed to make room for new
+ones, the longest idle first (RFC 9112, 9.5: a server may, at any time).
 """
 
 import asyncio
@@ -23,19 +23,19 @@ from ..problems import KINDS
 from ..request_ids import REQUEST_ID, request_id
 from ..responses.ready import harden, whole_answer
 
-LOOKS_PER_LIMIT = 10
-LONGEST_LOOK_S = 1.0
+CHECKS_PER_LIMIT = 10
+LONGEST_PAUSE_S = 1.0
 CLOSED_AT_ONCE = 20
-"""A twentieth of the connections is closed when there is no room: to look for one each time would cost more."""
-LOOK_AGAIN_S = 0.1
-SAY_EVERY_S = 10.0
+"""A twentieth of the connections is closed at once: a search for each new connection would cost more."""
+SEARCH_AGAIN_S = 0.1
+LOG_EVERY_S = 10.0
 FULL_RETRY_S = 5
 
 log = structlog.get_logger(__name__)
 
 
 class Runner(web.AppRunner):
-    """aiohttp's runner of an application, over connections of ours."""
+    """aiohttp's runner, with our own class of connections."""
 
     async def _make_server(self) -> web.Server:
         return _Server(self.app[CONNECTIONS], await super()._make_server())
@@ -87,30 +87,30 @@ class Connection(web.RequestHandler):
                 self._head_begun = False
                 self._connections.head_came(self)
         elif not (of_body or self._head_begun or self._messages) and data.strip(b"\r\n"):
-            # RFC 9112, 2.2: empty lines before a head are nothing. What comes in one piece with the request before is
-            # not noticed until more comes; aiohttp closes it in the end, as a connection without a request.
+            # RFC 9112, 2.2: empty lines before a head are ignored. A head that arrives together with the previous
+            # request is not noticed until more data comes; in the end aiohttp closes it as an idle connection.
             self._head_begun = True
             self._connections.head_began(self)
 
     @property
     def idle(self) -> bool:
-        """Whether it waits for a request: for the first, for the next, or for the rest of its head."""
-        # Its first bytes may come before aiohttp has begun to wait for them.
+        """Whether it waits for a request: the first, the next, or the rest of its head."""
+        # The first bytes may arrive before aiohttp waits for them.
         return not self._messages and (self._waiter is not None or not self._request_count)
 
     @property
     def idle_until_s(self) -> float:
-        """When aiohttp would close it. So this is in the order in which they became idle."""
+        """When aiohttp would close it: sorts connections by how long they have been idle."""
         return self._next_keepalive_close_time
 
     def refuse(self, answer: bytes) -> None:
-        """Say so, as far as the client still listens, and close."""
+        """Send a last response, if the client still reads, and close."""
         if self.transport is not None:
             self.transport.write(answer)
         self.force_close()
 
     def cut(self) -> None:
-        """Close at once: not another byte is sent, nor read."""
+        """Close immediately: nothing more is sent or read."""
         if self.transport is not None:
             self.transport.abort()
 
@@ -121,7 +121,7 @@ class Connection(web.RequestHandler):
         exc: BaseException | None = None,
         message: str | None = None,
     ) -> web.StreamResponse:
-        """What the parser refuses has no application yet that would say what every answer carries."""
+        """Adds the headers of every response: a request that the parser rejects never reaches the application."""
         response = super().handle_error(request, status, exc, message)
         harden(response.headers)
         response.headers[REQUEST_ID] = request_id(request)
@@ -129,22 +129,22 @@ class Connection(web.RequestHandler):
 
 
 class Connections:
-    """The open connections, and the one loop that looks after those whose head is on its way: no timer for each."""
+    """The open connections, and the one loop that checks for overdue heads, instead of a timer for each."""
 
     def __init__(self, settings: Settings) -> None:
         self._most = settings.max_connections
         self._head_timeout_s = settings.head_timeout_s
         self.stall_timeout_ms = int(settings.stream_stall_timeout_s * 1000)
-        """How long the kernel waits for a reader to take what it was sent: a download, not only a stream."""
+        """How long the kernel waits for a reader to acknowledge data, of downloads as well as streams."""
         self._open: set[Connection] = set()
         self._heads: dict[Connection, float] = {}
-        self._in_vain_s = self._said_s = float("-inf")
+        self._searched_s = self._logged_s = float("-inf")
 
     def __len__(self) -> int:
         return len(self._open)
 
     def enter(self, connection: Connection) -> None:
-        """A new connection. Without room for it the longest idle ones go, or it is refused."""
+        """Register a new connection. If there is no room, the longest idle ones are closed, or it is refused."""
         if len(self._open) >= self._most:
             self._make_room()
         if len(self._open) >= self._most:
@@ -173,20 +173,20 @@ class Connections:
                 connection.cut()
 
     def _make_room(self) -> None:
-        """Close a part of those that are idle. Where nearly all are busy, looking again at once would be in vain."""
+        """Close some idle connections. If nearly all are busy, the next search is delayed."""
         now_s = time.monotonic()
-        if now_s - self._in_vain_s < LOOK_AGAIN_S:
+        if now_s - self._searched_s < SEARCH_AGAIN_S:
             return
         wanted = self._most // CLOSED_AT_ONCE + 1
         idle = sorted((each for each in self._open if each.idle), key=lambda each: each.idle_until_s)
         chosen = idle[:wanted]
         if len(chosen) < wanted:
-            self._in_vain_s = now_s
+            self._searched_s = now_s
         for connection in chosen:
             self.leave(connection)
             connection.force_close()
-        if now_s - self._said_s >= SAY_EVERY_S:
-            self._said_s = now_s
+        if now_s - self._logged_s >= LOG_EVERY_S:
+            self._logged_s = now_s
             log.warning("all connections are in use", connections=self._most, idle=len(idle), closed=len(chosen))
 
     def start(self, loops: Loops) -> Loop:
@@ -200,15 +200,15 @@ class Connections:
             self.leave(connection)
             connection.refuse(_last_answer("head-timeout", {}))
         if late:
-            log.info("connections were closed, their requests did not come in time", connections=len(late))
-        return min(LONGEST_LOOK_S, self._head_timeout_s / LOOKS_PER_LIMIT)
+            log.info("connections were closed, the heads of their requests were overdue", connections=len(late))
+        return min(LONGEST_PAUSE_S, self._head_timeout_s / CHECKS_PER_LIMIT)
 
 
 CONNECTIONS = web.AppKey("connections", Connections)
 
 
 def _last_answer(kind: str, headers: Mapping[str, str]) -> bytes:
-    """A problem where there is no request yet that it could be the answer to."""
+    """A problem as a whole response, for when there is no request yet."""
     status, title = KINDS[kind]
     problem = {"type": f"/problems/{kind}", "title": title, "status": status, "detail": None, "instance": None}
     fields = {"Connection": "close", "Cache-Control": "no-store", "Content-Type": "application/problem+json", **headers}

@@ -1,4 +1,4 @@
-"""An answer given while its request is still coming: the connection ends so that the client can read it."""
+"""A response sent while its request is still arriving: the connection ends in a way that lets the client read it."""
 
 import asyncio
 import contextlib
@@ -6,23 +6,23 @@ import contextlib
 from aiohttp import web
 
 LINGER_S = 0.8
-"""Less than what aiohttp leaves a request at shutdown (`shutdown_timeout`)."""
+"""Less than the time that aiohttp gives requests at shutdown (`shutdown_timeout`)."""
 
 
 async def answer_and_linger(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Send the answer, half-close, and read on until the client has closed or `LINGER_S` have passed (RFC 9112, 9.6).
+    """Send the response, half-close, and read until the client closes or `LINGER_S` have passed (RFC 9112, 9.6).
 
-    Closed at once, the connection would be reset by what the client still sends, and with it goes the answer:
-    most clients do not look for one when sending fails. For use at shutdown, when aiohttp drops what it reads;
-    at other times it lingers by itself.
+    If the connection were closed immediately, data that the client still sends would reset it, and the response would
+    be lost: most clients do not read one when sending fails. For use at shutdown, when aiohttp discards what it reads;
+    at other times aiohttp lingers by itself.
     """
     response.force_close()
-    with contextlib.suppress(OSError):  # TimeoutError among them; a client that goes is an exception of its body
+    with contextlib.suppress(OSError):  # includes TimeoutError, and a client that disconnects
         async with asyncio.timeout(LINGER_S):
             await response.prepare(request)
             await response.write_eof()
             if request.transport is None or request.transport.is_closing():
                 return
             request.transport.write_eof()
-            request.protocol.resume_reading()  # a body that came quicker than it was read has paused it
+            request.protocol.resume_reading()  # it is paused if the body arrived faster than it was read
             await request.content.wait_eof()

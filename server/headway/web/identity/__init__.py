@@ -1,1 +1,4 @@
-"""Who is asking and what they may do: keys, sessions, tickets, origins, hosts, rates."""
+"""Authentication and authorization: keys, sessions, tickets, origins, host names, and rate limits.
+
+How keys are stored belongs in the backends; which job a caller may see is decided in `service`.
+"""

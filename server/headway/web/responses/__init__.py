@@ -1,1 +1,4 @@
-"""Writing responses: JSON, files, and responses that are bytes already."""
+"""Writing responses: JSON, files, headers, and responses that are cached as bytes.
+
+What a response says belongs in `web.endpoints`; streams have a folder of their own.
+"""

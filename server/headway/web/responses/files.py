@@ -1,4 +1,4 @@
-"""Files as answers: conditions and ranges as RFC 9110 (13, 14) wants them, where aiohttp's FileResponse differs."""
+"""Files as responses, with conditions and ranges as in RFC 9110 (13, 14), where aiohttp's FileResponse differs."""
 
 import asyncio
 import os
@@ -19,13 +19,13 @@ _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII | re.IGNORECASE)
 
 
 async def send_file(request: web.Request, path: Path, headers: Mapping[str, str]) -> web.StreamResponse:
-    """The file at `path`, or the range of it that was asked for. Raises `Problem`: 404, 412, 416."""
+    """The file at `path`, or the requested range of it. Raises `Problem`: 404, 412 or 416."""
     found = await asyncio.to_thread(_regular, path)
     if found is None:
         raise Problem("not-found")
     etag = f"{found.st_mtime_ns:x}-{found.st_size:x}"  # as FileResponse makes it
     _check_preconditions(request, etag, found.st_mtime)
-    # FileResponse is told the outcome alone. Left to itself it would send `name.gz` for `name` to who accepts gzip.
+    # FileResponse gets only the outcome. Otherwise it would send `name.gz` for `name` to clients that accept gzip.
     outcome: dict[str, str] = {}
     if _not_modified(request, etag, found.st_mtime):
         outcome[hdrs.IF_NONE_MATCH] = "*"
@@ -38,7 +38,7 @@ async def send_file(request: web.Request, path: Path, headers: Mapping[str, str]
 
 
 class _File(web.FileResponse):
-    """Is sent as if the request had had these headers and no others."""
+    """A file, sent as if the request had only these headers."""
 
     def __init__(
         self, path: Path, headers: Mapping[str, str], request_headers: Mapping[str, str], slow_readers: SlowReaders
@@ -48,7 +48,7 @@ class _File(web.FileResponse):
         self._slow_readers = slow_readers
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
-        # Here and not before: aiohttp prepares every response, and a file a second time if it was already.
+        # Only here: aiohttp prepares every response, and would prepare the file a second time.
         with self._slow_readers.watching(request.transport):
             return await super().prepare(request.clone(headers=self._request_headers))
 
@@ -56,13 +56,13 @@ class _File(web.FileResponse):
 def _regular(path: Path) -> os.stat_result | None:
     try:
         found = path.stat()
-    except (OSError, ValueError):  # not there; a name that is too long, or with a NUL
+    except (OSError, ValueError):  # it does not exist, or its name is too long or has a NUL
         return None
     return found if stat.S_ISREG(found.st_mode) else None
 
 
 def _check_preconditions(request: web.Request, etag: str, modified_s: float) -> None:
-    """412 as a problem (RFC 9110, 13.1.1 and 13.1.4): what aiohttp would answer has no body."""
+    """Raises a 412 `Problem` (RFC 9110, 13.1.1 and 13.1.4): aiohttp's own response would have no body."""
     held = request.if_match
     if held is not None:
         failed = not any(tag.value in (etag, "*") and not tag.is_weak for tag in held)
@@ -74,7 +74,7 @@ def _check_preconditions(request: web.Request, etag: str, modified_s: float) -> 
 
 
 def _wants_range(request: web.Request, etag: str, modified_s: float) -> bool:
-    """Whether `Range` counts: for GET, in bytes (14.2), if `If-Range` holds (13.1.5)."""
+    """Whether `Range` applies: for GET, in bytes (14.2), if `If-Range` is met (13.1.5)."""
     if request.method != hdrs.METH_GET or not request.headers.get(hdrs.RANGE, "").lower().startswith("bytes="):
         return False
     condition = request.headers.get(hdrs.IF_RANGE)
@@ -93,7 +93,7 @@ def _not_modified(request: web.Request, etag: str, modified_s: float) -> bool:
 
 
 def _date_s(request: web.Request, header: str) -> float | None:
-    """An HTTP date in seconds since 1970; `None` if there is none or it is odd (aiohttp raises for a huge year)."""
+    """An HTTP date in seconds since 1970; `None` if it is missing or malformed (aiohttp raises for a huge year)."""
     try:
         return parsedate_to_datetime(request.headers[header]).timestamp()
     except (KeyError, ValueError, OverflowError):
@@ -101,7 +101,7 @@ def _date_s(request: web.Request, header: str) -> float | None:
 
 
 def _check_range(given: str, size_bytes: int) -> None:
-    """416 as a problem, for a range that lies outside, is malformed, or is one of several."""
+    """Raises a 416 `Problem` for a range that is malformed, outside the file, or one of several."""
     found = _RANGE.fullmatch(given)
     first, last = found.groups() if found else ("", "")
     if first:

@@ -1,9 +1,9 @@
-"""Answers that are bytes already: head and body are put together once, and sent in one write.
+"""Responses that are cached as bytes: head and body are encoded once and sent in one write.
 
-What aiohttp does for each answer (a multidict of headers, the signal before it is sent, the head as text) costs
-about as much as all the rest of a poll. A ready answer leaves it out, so it must say itself what every answer
-carries, and serves only requests that want nothing else of it: those over a kept HTTP/1.1 connection, and not of a
-page of another origin, which must be told that it may read the answer.
+What aiohttp does for each response (a multidict of headers, a signal before it is sent, the head as text) costs about
+as much as the rest of a poll. A ready response leaves it out. So it contains the headers of every response itself, and
+serves only requests over a kept HTTP/1.1 connection that do not come from a page of another origin, whose response
+needs a header more.
 """
 
 import time
@@ -30,20 +30,17 @@ ON_EVERY_ANSWER: Mapping[str, str] = {
 
 CSP = "Content-Security-Policy"
 CSP_OF_DATA = "default-src 'none'; frame-ancestors 'none'"
-"""Of every answer that has no other: what is no page loads nothing, and stands in no frame."""
+"""For every response without its own policy: data loads nothing, and is shown in no frame."""
 
 READY_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_POST})
-"""Not `HEAD`: what it asks for has no body."""
+"""Not `HEAD`, whose response has no body."""
 
 KEPT_BYTES = 16 * 1024 * 1024
 KEPT_BYTES_EACH = 64 * 1024
 
 
 class ReadyAnswer(NamedTuple):
-    """What there is to say of one version of one job: the answer, and the 304 for who has it already.
-
-    Each head ends where the date goes.
-    """
+    """The cached response for one version of a job, and its 304. Each head ends before the date."""
 
     version: int
     queue_position: int | None
@@ -55,7 +52,7 @@ class ReadyAnswer(NamedTuple):
 
     @classmethod
     def make(cls, job: Job, queue_position: int | None, body: bytes, headers: Mapping[str, str]) -> Self:
-        """From what an ordinary answer would be made of; `headers` without those of its body."""
+        """Create it from the parts of an ordinary response; `headers` are those that do not depend on the body."""
         status = 200 if job.terminal else 202
         return cls(
             version=job.version,
@@ -79,7 +76,7 @@ class ReadyAnswer(NamedTuple):
 
 
 def ready_problem(response: web.Response) -> "ReadyResponse":
-    """An error's answer as HTTP/1.1, whatever the request says that it is; the last one of its connection."""
+    """An error's response as HTTP/1.1, whatever version the request has; the last one of its connection."""
     body = response.body if isinstance(response.body, bytes) else b""
     headers = {**response.headers, "Content-Type": response.content_type, "Connection": "close"}
     ready = ReadyResponse(response.status, _head_of_json(response.status, body, headers), body)
@@ -88,7 +85,7 @@ def ready_problem(response: web.Response) -> "ReadyResponse":
 
 
 def ready_json(status: int, body: bytes, headers: Mapping[str, str]) -> "ReadyResponse":
-    """An answer that is made for one request. The values of its headers are the server's own."""
+    """A response for one request. The values of `headers` must not come from a client."""
     return ReadyResponse(status, _head_of_json(status, body, headers), body)
 
 
@@ -97,7 +94,7 @@ def _head_of_json(status: int, body: bytes, headers: Mapping[str, str]) -> bytes
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:
-    """A status line and headers (RFC 9112, 4 and 5), up to the date. The values are the server's own."""
+    """A status line and headers (RFC 9112, 4 and 5), up to the date. No value may come from a client."""
     lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
     return f"{_status_line(status)}{''.join(lines)}{_ALWAYS}Date: ".encode("ascii")
 
@@ -111,19 +108,19 @@ _ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in {**ON_EVERY_ANSWER, 
 
 
 def harden(headers: CIMultiDict[str]) -> None:
-    """Add what every answer carries."""
+    """Add the headers of every response."""
     headers.update(ON_EVERY_ANSWER)
     headers.setdefault(CSP, CSP_OF_DATA)
 
 
 def whole_answer(status: int, body: bytes, headers: Mapping[str, str]) -> bytes:
-    """An answer as it is sent, for where there is no request; `headers` say what its body is."""
+    """A whole response as bytes, for when there is no request; `headers` describe the body."""
     head = _head(status, {**headers, "Content-Length": str(len(body))})
     return b"%s%s\r\n\r\n%s" % (head, _date.now(), body)
 
 
 class ReadyAnswers:
-    """The ready answers of the jobs that are polled; the longest made are forgotten first."""
+    """The cached responses of the jobs that are polled; the oldest are evicted first."""
 
     def __init__(self) -> None:
         self._kept: OrderedDict[str, ReadyAnswer] = OrderedDict()
@@ -147,7 +144,7 @@ class ReadyAnswers:
 
 
 def can_be_ready(request: web.Request) -> bool:
-    """Whether a ready answer says to this request what any other would."""
+    """Whether a ready response serves this request as well as an ordinary one."""
     return (
         request.method in READY_METHODS
         and request.version == HttpVersion11
@@ -157,7 +154,7 @@ def can_be_ready(request: web.Request) -> bool:
 
 
 class ReadyResponse(web.StreamResponse):
-    """A response of bytes. aiohttp asks of a response that it can be prepared and ended, and what came of it."""
+    """A response that is already bytes, with the methods that aiohttp expects of a response."""
 
     def __init__(self, status: int, head: bytes, body: bytes = b"") -> None:
         super().__init__(status=status)
@@ -167,11 +164,11 @@ class ReadyResponse(web.StreamResponse):
 
     @property
     def keep_alive(self) -> bool:
-        return super().keep_alive is not False  # unless somebody calls `force_close`
+        return super().keep_alive is not False  # unless `force_close` was called
 
     @property
     def body_length(self) -> int:
-        """All that was sent, head included: as aiohttp counts."""
+        """The number of bytes sent, head included, as aiohttp counts."""
         return self._sent_bytes
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
@@ -186,7 +183,7 @@ class ReadyResponse(web.StreamResponse):
 
 
 class _Date:
-    """The header `Date`, made once a second."""
+    """The header `Date`, formatted once a second."""
 
     def __init__(self) -> None:
         self._second = 0

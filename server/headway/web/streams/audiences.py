@@ -1,4 +1,4 @@
-"""The fan-out of the streams of many jobs: those with one filter are told the same, in one frame for each tick."""
+"""The fan-out of the streams of many jobs: those with the same owner and filter get the same frame at each tick."""
 
 import asyncio
 from collections import OrderedDict
@@ -26,7 +26,7 @@ log = structlog.get_logger(__name__)
 
 
 class Event(NamedTuple):
-    """What is said about a job. `stays`: it still matches the filter. One that is gone has the version `NEVER`."""
+    """An event about a job. `stays`: it still matches the filter. A deleted job has the version `NEVER`."""
 
     job_id: str
     version: int
@@ -35,7 +35,7 @@ class Event(NamedTuple):
 
 
 class Member:
-    """One stream of many jobs, and what it knows while that is not just what its audience was told."""
+    """One stream of many jobs, and the versions it was sent where they differ from its audience's."""
 
     __slots__ = ("cut", "held", "level", "missed", "outlet", "since")
 
@@ -44,17 +44,17 @@ class Member:
         self.cut = cut
         self.level = False
         self.held: dict[str, int] | None = None
-        """The versions that its own task sent it; `None` before its snapshot."""
+        """The versions that its own task has sent; `None` before the snapshot."""
         self.missed: dict[str, int | None] = {}
-        """The jobs that rang while it was not level, and the versions that were told before."""
+        """The jobs that changed while it was not level, and the versions that its audience had before."""
         self.since = 0
 
     def holds(self, job_id: str, told: int | None) -> int | None:
-        """The version of a job that it was sent; `told` is what its audience was."""
+        """The version of a job that it was sent; `told` is the audience's."""
         return told if self.held is None else self.held.get(job_id, told)
 
     def sent(self, event: Event) -> None:
-        """Its own task says this."""
+        """Its own task sends this event."""
         assert self.held is not None  # noqa: S101 - the snapshot comes first
         self.held[event.job_id] = event.version
         if not event.stays:
@@ -62,7 +62,7 @@ class Member:
 
 
 class Audience:
-    """The streams of one owner with one filter, and what those that are level were told. Each method is one step."""
+    """The streams of one owner with one filter, and the versions that the level ones have. No method awaits."""
 
     def __init__(self, owner: str, filter: JobFilter) -> None:
         self.owner = owner
@@ -77,7 +77,7 @@ class Audience:
         return not (self._level or self._fresh or self._behind)
 
     def enter(self, member: Member) -> None:
-        """From now on the member misses nothing: what rings is noted for it until it joins."""
+        """From now on the member misses nothing: changes are noted for it until it joins."""
         self._behind[member.outlet] = member
 
     def leave(self, member: Member) -> None:
@@ -85,9 +85,9 @@ class Audience:
             members.pop(member.outlet, None)
 
     def join(self, member: Member, round: int) -> None:
-        """Serve a member that has missed nothing together with the others, from the `round` after this on.
+        """Serve a member that has missed nothing together with the others, from the next `round` on.
 
-        Bells that rang before may still bring what it was sent already, so what it holds counts for a round more.
+        Earlier bells may still bring what it was sent already, so its own versions count for one more round.
         """
         for job_id in member.held or ():
             self._tell(job_id, self._told.get(job_id, 0))
@@ -96,20 +96,20 @@ class Audience:
         member.level, member.since = True, round
 
     def told(self, job_id: str) -> int | None:
-        """The newest version of a job that was said, 0 if somebody holds an older one; `None` if nobody does."""
+        """The latest version of a job that was sent; 0 if only some members have one, `None` if none has."""
         return self._told.get(job_id)
 
     def note(self, rung: Collection[str]) -> None:
-        """These jobs rang: those who are not level look at them when they can."""
+        """Note these changed jobs for the members that are behind."""
         for member in self._behind.values():
             for job_id in rung:
                 if member.held is None or job_id in member.held or job_id in self._told:
                     member.missed.setdefault(job_id, self._told.get(job_id))
             if len(member.missed) > MOST_MISSED:
-                member.cut()  # it begins afresh when it comes back
+                member.cut()  # it starts afresh when it reconnects
 
     def say(self, events: Sequence[Event]) -> None:
-        """Hand everybody what is new, the level ones one and the same frame."""
+        """Send new events to everybody; the level members share one frame."""
         for member in self._behind.values():
             for event in events:
                 member.missed.setdefault(event.job_id, self._told.get(event.job_id))
@@ -127,17 +127,17 @@ class Audience:
                 del self._told[event.job_id]
 
     def settle(self, round: int) -> None:
-        """At the end of a round: whoever joined before it began is level now."""
+        """At the end of a round, members that joined before it began become level."""
         for outlet, member in list(self._fresh.items()):
             if member.since < round:
                 for job_id, version in (member.held or {}).items():
                     if self._told.get(job_id) == 0:
-                        self._told[job_id] = version  # nothing rang: everybody who holds the job holds this one
+                        self._told[job_id] = version  # it has not changed: all who have the job have this version
                 member.held = {}
                 self._level[outlet] = self._fresh.pop(outlet)
 
     def scatter(self, rung: Collection[str]) -> None:
-        """Leave everybody to their own tasks: these jobs could not be read."""
+        """Hand all members back to their own tasks: these jobs could not be read."""
         for member in [*self._level.values(), *self._fresh.values()]:
             self._leave_behind(member, rung)
 
@@ -156,7 +156,7 @@ class Audience:
 
 
 class Audiences:
-    """Hears all bells while somebody watches many jobs, and tells each audience once for each tick."""
+    """Listens to all bells while anybody watches many jobs, and publishes to each audience once per tick."""
 
     def __init__(self, store: Reader, hub: EventHub, encoder: Encoder, tick_s: float) -> None:
         self._store = store
@@ -177,7 +177,7 @@ class Audiences:
             await self._loop.stop()
 
     def enter(self, owner: str, filter: JobFilter, member: Member) -> Audience:
-        """The audience of the owner's jobs that match, with the member in it. `leave` it in the end."""
+        """The audience for the owner and filter, with the member in it. The caller must `leave` it."""
         if self._listener is None:
             self._listener = self._hub.listen(Bell.CHANGED)
             self._wanted.set()
@@ -196,7 +196,7 @@ class Audiences:
         audience.join(member, self._round)
 
     async def event(self, audience: Audience, job_id: str, held: int | None) -> Event | None:
-        """What to say about a job to whoever holds this version of it; nothing if it is not new or not theirs."""
+        """The event about a job for members with this version of it; `None` if there is nothing new for them."""
         try:
             job = await self._store.get(audience.owner, job_id)
         except JobNotFoundError:
@@ -208,10 +208,10 @@ class Audiences:
         return Event(job_id, job.version, state_event(self._encoder.job(job, position)), matches)
 
     def _departed(self, audience: Audience, job_id: str, held: int | None) -> Event | None:
-        """A job that is gone: its last state if that was not sent, then `gone`."""
+        """A deleted job: its last state if that was not sent, then `gone`."""
         last = self._store.departed(audience.owner, job_id)
         if held is None:
-            # Not sent here, but a client may hold it from elsewhere: from a list, say.
+            # Not sent here, but the client may have it from a list.
             if last is None or not audience.filter.matches(last):
                 return None
             return Event(job_id, NEVER, gone_event(job_id), stays=False)
@@ -235,11 +235,11 @@ class Audiences:
         return self._tick_s
 
     def _seen_by(self, owner: str, rung: frozenset[str]) -> frozenset[str]:
-        """To look for others' jobs on the disk, again and again for each audience, would hold up everybody."""
+        """Skip other owners' jobs: reading them from disk for each audience would delay everybody."""
         return frozenset(job_id for job_id in rung if not self._store.known_foreign(owner, job_id))
 
     async def _tell(self, audience: Audience, rung: frozenset[str]) -> None:
-        """One audience's part of a round. If that fails, everybody there looks for himself."""
+        """Publish to one audience. If that fails, its members read the store themselves."""
         theirs = rung & audience.filter.ids if audience.filter.ids else rung
         try:
             if theirs:
@@ -253,5 +253,5 @@ class Audiences:
             log.warning("watched jobs cannot be read", jobs=len(theirs), reason=str(error))
             audience.scatter(theirs)
         except Exception:
-            log.exception("watched jobs could not be told of", jobs=len(theirs))
+            log.exception("watched jobs could not be published", jobs=len(theirs))
             audience.scatter(theirs)

@@ -7,12 +7,12 @@ from ...representation import log_line_fields
 
 
 def log_event(line: LogLine) -> bytes:
-    """A log line as a server-sent event."""
+    """A log line as an event."""
     return b"event: log\nid: %d\ndata: %s\n\n" % (line.seq, to_json(log_line_fields(line)))
 
 
 def state_event(data: bytes, event_id: int | None = None) -> bytes:
-    """A job's representation as a server-sent event; unnamed, so that `source.onmessage` sees it."""
+    """A job's representation as an event. It has no name, so that `source.onmessage` receives it."""
     return b"data: %s\n\n" % data if event_id is None else b"id: %d\ndata: %s\n\n" % (event_id, data)
 
 

@@ -1,7 +1,5 @@
-"""The fan-out: a job that rang is read and encoded once, and handed to all who watch it without a task switch each.
-
-A watcher is level with its job's channel, or it is served by its own task until it is: at connect, and when its
-reader fell behind. Nothing is queued for anybody.
+"""The fan-out of one job's streams: a changed job is read and encoded once, and sent to all its watchers without a task
+switch for each. The states of a watcher are drawn in this folder's `__init__`.
 """
 
 import asyncio
@@ -30,10 +28,10 @@ log = structlog.get_logger(__name__)
 
 
 class Outlet(Protocol):
-    """What the fan-out needs of a watcher's stream (`EventStream`)."""
+    """What the fan-out needs from a watcher's stream (`EventStream`)."""
 
     def offer(self, frame: Frame) -> bool:
-        """Hand a frame over at once; false, and nothing is sent, if the reader is behind or gone."""
+        """Send a frame immediately; false, and nothing is sent, if the reader is behind or gone."""
         ...
 
     def wake(self) -> None:
@@ -42,7 +40,7 @@ class Outlet(Protocol):
 
 
 class Watcher:
-    """One stream of one job, and what it has been sent: history up to `cursor`, the state up to `version`.
+    """One stream of one job, which has been sent the history up to `cursor` and the state up to `version`.
 
     While it is `level` both are the channel's, and its task sleeps. `ended`: nothing will follow.
     """
@@ -64,10 +62,10 @@ _Make = Callable[[int, int], bytes]
 
 
 def news(job: Job, data: bytes, lines: Lines, cursor: int, version: int) -> bytes:
-    """The events of a job for one who was sent its history up to `cursor` and its state up to `version`.
+    """The new events of a job for a watcher at this `cursor` and `version`.
 
-    `data` is the job's representation. The state carries an id if it is the first or has changed; a state that is
-    not newer is not said.
+    `data` is the job's representation. The state has an id if it is the watcher's first or has changed; a state that is
+    not newer is left out.
     """
     events = [event for seq, event in lines if seq > cursor]
     if job.version > version:
@@ -77,7 +75,7 @@ def news(job: Job, data: bytes, lines: Lines, cursor: int, version: int) -> byte
 
 
 class Channel:
-    """The watchers of one job, those who are level together. Every method is one step of the loop."""
+    """The watchers of one job that are level or ahead. No method awaits."""
 
     __slots__ = ("_ahead", "_level", "again", "busy", "cursor", "job_id", "open", "owner", "version")
 
@@ -93,7 +91,7 @@ class Channel:
         self._ahead: dict[Outlet, Watcher] = {}
 
     def join(self, watcher: Watcher) -> bool:
-        """Make a watcher level, or keep it until the channel is where it is; false if it must catch up first."""
+        """Make a watcher level, or ahead until the channel is there too; false if it must catch up first."""
         if watcher.cursor < self.cursor or watcher.version < self.version:
             return False
         if not self._level and not self._ahead:
@@ -110,11 +108,11 @@ class Channel:
 
     @property
     def waiting(self) -> bool:
-        """Whether anybody hears what is published."""
+        """Whether anybody receives what is published."""
         return bool(self._level or self._ahead)
 
     def publish(self, job: Job, data: bytes, lines: Lines = ()) -> None:
-        """Say what is new to everybody who is level; after the last state, that is all."""
+        """Send what is new to every watcher; a terminal state ends them."""
         self._hand_out(lambda cursor, version: news(job, data, lines, cursor, version))
         self.cursor = max(self.cursor, job.last_seq)
         self.version = max(self.version, job.version)
@@ -130,14 +128,14 @@ class Channel:
             watcher.cursor = max(watcher.cursor, lines[-1][0])
 
     def depart(self, last: Job | None, data: bytes) -> None:
-        """The job is gone: its last state, if there is one and it was not sent, and that is all."""
+        """The job was deleted: send its last state, if it was not sent, then `gone`, and end the watchers."""
         gone = gone_event(self.job_id)
         self._hand_out(lambda cursor, version: (news(last, data, (), cursor, version) if last else b"") + gone)
-        self.cursor = self.version = NEVER  # whoever has not joined yet must look for itself
+        self.cursor = self.version = NEVER  # a watcher that has not joined yet must read the store itself
         self._end()
 
     def scatter(self) -> None:
-        """Leave everybody to their own tasks: the job could not be read."""
+        """Hand all watchers back to their own tasks: the job could not be read."""
         for watcher in [*self._level.values(), *self._ahead.values()]:
             self._leave_behind(watcher)
 
@@ -161,7 +159,7 @@ class Channel:
         watcher.outlet.wake()
 
     def _settle(self) -> None:
-        """Those who were ahead are level now, unless they know of what rings next."""
+        """Watchers that were ahead are level now, unless they are still ahead of this change."""
         for watcher in list(self._ahead.values()):
             watcher.cursor = max(watcher.cursor, self.cursor)
             watcher.version = max(watcher.version, self.version)
@@ -177,7 +175,7 @@ class Channel:
 
 
 class FanOut:
-    """Hears all bells while a job is watched, and feeds the channels."""
+    """Listens to all bells while any job is watched, and publishes to the channels."""
 
     def __init__(self, store: Reader, hub: EventHub, encoder: Encoder) -> None:
         self._store = store
@@ -196,7 +194,7 @@ class FanOut:
             await self._loop.stop()
 
     def enter(self, job_id: str, owner: str) -> Channel:
-        """The job's channel, which hears of every change from now on. `leave` it in the end."""
+        """The job's channel, which is told of every change from now on. The caller must `leave` it."""
         if self._listener is None:
             self._listener = self._hub.listen(Bell.CHANGED)
             self._wanted.set()
@@ -242,7 +240,7 @@ class FanOut:
         self._loop.spawn(name, work)
 
     async def _advance(self, channel: Channel) -> bool:
-        """Publish a job from memory; true if more than that must be read."""
+        """Publish a job from memory; true if the store must be read for it."""
         try:
             job = await self._store.get(channel.owner, channel.job_id)
             if channel.waiting and (job.status is Status.QUEUED or _lines_missing(job, channel.cursor)):
@@ -253,7 +251,7 @@ class FanOut:
         return False
 
     async def _read_on(self, channel: Channel) -> None:
-        """Publish with log lines or a place in the queue, which the store must be asked for."""
+        """Publish with log lines or a queue position, which are read from the store."""
         try:
             while await self._publish_history(channel) or channel.again:
                 pass
@@ -263,7 +261,7 @@ class FanOut:
             channel.busy = False
 
     async def _publish_history(self, channel: Channel) -> bool:
-        """A page of lines, or the last of them with the state; true if there is more."""
+        """Publish a page of lines, the last one with the state; true if there are more."""
         channel.again = False
         job = await self._store.get(channel.owner, channel.job_id)
         found = await self._store.logs(job.id, channel.cursor, job.last_seq, LOG_PAGE)
@@ -276,7 +274,7 @@ class FanOut:
         return False
 
     def _end_round(self, channel: Channel, error: Exception) -> None:
-        """A job that cannot be told of: it is gone, or its watchers look for themselves."""
+        """A job that cannot be published was deleted, or its watchers must read it themselves."""
         if isinstance(error, JobNotFoundError):
             self._depart(channel)
             return
@@ -292,5 +290,5 @@ class FanOut:
 
 
 def _lines_missing(job: Job, cursor: int) -> bool:
-    """Whether a log line may lie after `cursor`: the newest state change is none."""
+    """Whether there may be a log line after `cursor`; the newest state change is not one."""
     return job.last_seq - cursor > (job.state_seq > cursor)

@@ -1,4 +1,4 @@
-"""The stream of many jobs: a snapshot, `ready`, then what changes."""
+"""The stream of many jobs: a snapshot, `ready`, then every change."""
 
 from datetime import timedelta
 
@@ -30,11 +30,11 @@ async def jobs_stream(request: web.Request) -> web.StreamResponse:
 
 
 class ManyQuery(FilterQuery, LastEventQuery):
-    """A reconnect may name its last event; there are no ids here, so it is a fresh start."""
+    """A client may send its last event id, which is ignored: these events have no ids, so a reconnect starts afresh."""
 
 
 class _JobsStream:
-    """One watcher of many jobs, as its own task serves it: at connect, and when its reader fell behind."""
+    """The task of one watcher of many jobs: serves it at connect, and when its reader falls behind."""
 
     __slots__ = ("_audiences", "_encoder", "_filter", "_hub", "_owner", "_store", "_stream")
 
@@ -48,7 +48,7 @@ class _JobsStream:
         self._filter = filter
 
     async def run(self) -> None:
-        """Until the server stops or the client has gone."""
+        """Serve until the server stops or the client disconnects."""
         member = Member(self._stream, self._stream.cut)
         audience = self._audiences.enter(self._owner, self._filter, member)
         try:
@@ -74,7 +74,7 @@ class _JobsStream:
         await self._stream.write(b"".join(events))
 
     async def _catch_up(self, audience: Audience, member: Member) -> None:
-        """Say the newest of the jobs that rang meanwhile."""
+        """Send the latest state of the jobs that have changed meanwhile."""
         missed, member.missed = member.missed, {}
         events: list[Event] = []
         for job_id, told in missed.items():

@@ -1,6 +1,6 @@
 """The stream of one job: `text/event-stream` (WHATWG HTML, 9.2).
 
-At connect, and when its reader fell behind, a stream reads for itself: the history after its cursor, then the
+At connect, and when its reader falls behind, a stream reads the store itself: the history after its cursor, then the
 latest state. Then it is level with the others, the fan-out serves it, and its task sleeps.
 """
 
@@ -37,7 +37,7 @@ async def job_stream(request: web.Request) -> web.StreamResponse:
     given = _last_event_id(request)
     cursor = _placed(given, job)
     if job.terminal and cursor == job.last_seq:
-        return web.Response(status=204)  # the one answer that stops EventSource for good
+        return web.Response(status=204)  # the only response that stops EventSource for good
     stream = new_stream(request)
     if request.method == hdrs.METH_HEAD:
         return stream
@@ -45,12 +45,12 @@ async def job_stream(request: web.Request) -> web.StreamResponse:
 
 
 def _last_event_id(request: web.Request) -> str | None:
-    """What the client has already; the header wins over the parameter."""
+    """The last event that the client received; the header takes precedence over the parameter."""
     return request.headers.get("Last-Event-ID") or request.query.get("lastEventId") or None
 
 
 def _placed(given: str | None, job: Job) -> int | None:
-    """The cursor that an event id stands for, `None` if it was never one of this job's."""
+    """The cursor for an event id; `None` if it is not an id of this job."""
     if given is None or not given.isascii() or not given.isdigit() or len(given) > 18:  # noqa: PLR2004
         return None
     cursor = int(given)
@@ -62,7 +62,7 @@ def new_stream(request: web.Request) -> EventStream:
 
 
 async def serve(request: web.Request, stream: EventStream, run: Callable[[], Awaitable[None]]) -> EventStream:
-    """Register a stream, greet, `run` it; end it in good order, or silently if the client has gone.
+    """Register a stream, send the preamble and `run` it; end it in order, or silently if the client has disconnected.
 
     Raises `TooManyStreamsError`.
     """
@@ -70,8 +70,8 @@ async def serve(request: web.Request, stream: EventStream, run: Callable[[], Awa
     streams.enter(stream, client(request), keys_owner(request))
     try:
         await stream.prepare(request)
-        retry_ms = random.randint(*RETRY_MS)  # noqa: S311 - so that not all return in one instant
-        # At once a few bytes, so that nobody on the way waits for more.
+        retry_ms = random.randint(*RETRY_MS)  # noqa: S311 - jitter
+        # A few bytes immediately, so that proxies pass on the headers.
         await stream.write(b"retry: %d\n: connected\n\n" % retry_ms)
         await run()
         await stream.write_eof()
@@ -86,7 +86,7 @@ async def serve(request: web.Request, stream: EventStream, run: Callable[[], Awa
 
 
 class _JobStream:
-    """One watcher of one job, as its own task serves it."""
+    """The task of one watcher of one job."""
 
     __slots__ = ("_cursor", "_encoder", "_fan_out", "_hub", "_job_id", "_owner", "_resuming", "_store", "_stream")
 
@@ -102,7 +102,7 @@ class _JobStream:
         self._cursor = cursor
 
     async def run(self) -> None:
-        """Until the job has ended or is gone, or the server stops, or the client has gone."""
+        """Serve until the job ends or is deleted, the server stops, or the client disconnects."""
         watcher = Watcher(self._stream, self._cursor or 0)
         channel = self._fan_out.enter(self._job_id, self._owner)
         try:
@@ -113,12 +113,12 @@ class _JobStream:
                     continue
                 anything = await self._catch_up(watcher)
                 if not channel.join(watcher) and not anything:
-                    await asyncio.sleep(LOOK_AGAIN_S)  # the bell was quicker than the record
+                    await asyncio.sleep(LOOK_AGAIN_S)  # the bell rang before the record could be read
         finally:
             self._fan_out.leave(channel, watcher)
 
     async def _connect(self, watcher: Watcher) -> None:
-        """History first: the missed lines, or the tail. Then the state, with the newest id."""
+        """Send the history, either the missed lines or the tail, then the state with the latest id."""
         if self._cursor is None:
             job = await self._current(watcher)
             if job is None:
@@ -133,7 +133,7 @@ class _JobStream:
             await self._catch_up(watcher)
 
     async def _catch_up(self, watcher: Watcher) -> bool:
-        """What the watcher was not sent: the history, then the newest state. False if there is nothing new."""
+        """Send the history and the state that the watcher has not been sent; false if there is nothing new."""
         await self._stream.caught_up()
         job = await self._current(watcher)
         if job is None:
@@ -150,7 +150,7 @@ class _JobStream:
         return (watcher.cursor, watcher.version) != before
 
     async def _current(self, watcher: Watcher) -> Job | None:
-        """The job, or `None` once its end was written because it is gone."""
+        """The job; or `None`, after sending the last events, if it was deleted."""
         try:
             return await self._store.get(self._owner, self._job_id)
         except JobNotFoundError:
@@ -163,7 +163,7 @@ class _JobStream:
         return None
 
     async def _say(self, job: Job, watcher: Watcher) -> None:
-        """The state, if it is newer; the history before it was written."""
+        """Send the state if it is newer; the history before it has been sent."""
         position = await self._store.queue_position(job, utc_now())
         event = news(job, self._encoder.job(job, position), (), watcher.cursor, watcher.version)
         watcher.cursor, watcher.version = job.last_seq, max(job.version, watcher.version)

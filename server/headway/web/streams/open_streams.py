@@ -1,4 +1,4 @@
-"""The streams that are open: how many there may be, who has gone, who takes nothing, who must hear something."""
+"""The open streams: their limits, heartbeats, lost clients and stalled readers."""
 
 import asyncio
 import random
@@ -13,8 +13,8 @@ from ...loops import Loop, Loops
 from ...settings import LONGEST_SILENCE_S, Settings
 from .response import EventStream, Frame
 
-LOOK_AT_LEAST_EVERY_S = 1.0
-LOOKS_PER_LIMIT = 12
+LONGEST_PAUSE_S = 1.0
+CHECKS_PER_LIMIT = 12
 PARTS = 8
 SHUTDOWN_DRAIN_S = 0.3
 RETRY_AFTER_S = (5, 15)
@@ -24,7 +24,7 @@ log = structlog.get_logger(__name__)
 
 
 class OpenStreams:
-    """A register of the open streams, and the one loop that looks after all of them: no timer for each."""
+    """The register of the open streams, and the one loop that checks all of them, instead of a timer for each."""
 
     def __init__(self, settings: Settings) -> None:
         self._most = settings.max_streams
@@ -32,16 +32,16 @@ class OpenStreams:
         self._most_per_owner = settings.max_streams_per_owner
         self._stall_timeout_s = settings.stream_stall_timeout_s
         self._every_s = min(
-            LOOK_AT_LEAST_EVERY_S, settings.heartbeat_s / LOOKS_PER_LIMIT, self._stall_timeout_s / LOOKS_PER_LIMIT
+            LONGEST_PAUSE_S, settings.heartbeat_s / CHECKS_PER_LIMIT, self._stall_timeout_s / CHECKS_PER_LIMIT
         )
-        # A stream is looked at now and then, and must not be found silent for too long already.
+        # Streams are checked at intervals, and none may be silent for too long between two checks.
         self._heartbeat_s = min(settings.heartbeat_s, LONGEST_SILENCE_S - 2 * self._every_s)
         self._open: dict[EventStream, tuple[str, str | None]] = {}
         self._of_client: Counter[str] = Counter()
         self._of_owner: Counter[str | None] = Counter()
         self._sent_before = 0
         self._skipped_before = 0
-        self._everybody_left = asyncio.Event()
+        self._all_ended = asyncio.Event()
         self._loop: Loop | None = None
 
     def __len__(self) -> int:
@@ -49,26 +49,26 @@ class OpenStreams:
 
     @property
     def frames_sent(self) -> int:
-        """By all streams, those that have ended too; a frame may hold several events."""
+        """By all streams, ended ones included; a frame may contain several events."""
         return self._sent_before + sum(stream.frames_sent for stream in self._open)
 
     @property
     def frames_skipped(self) -> int:
-        """What readers that were behind have not been sent."""
+        """Frames that were not sent because the reader was behind."""
         return self._skipped_before + sum(stream.frames_skipped for stream in self._open)
 
     def start(self, loops: Loops) -> None:
-        self._loop = loops.start("open-streams", self._look_after)
+        self._loop = loops.start("open-streams", self._check)
 
     async def stop(self) -> None:
-        """Let every stream write its end; cut those whose reader takes nothing."""
+        """Let every stream end in order; cut those whose reader is stalled."""
         for stream in self._open:
             stream.wake()
         if self._open:
-            self._everybody_left.clear()
+            self._all_ended.clear()
             try:
                 async with asyncio.timeout(SHUTDOWN_DRAIN_S):
-                    await self._everybody_left.wait()
+                    await self._all_ended.wait()
             except TimeoutError:
                 for stream in list(self._open):
                     stream.cut()
@@ -76,9 +76,7 @@ class OpenStreams:
             await self._loop.stop()
 
     def enter(self, stream: EventStream, client: str, owner: str | None) -> None:
-        """Count it for an address, and for an owner if there is one. Raises `TooManyStreamsError` if there are as many
-        as there may be.
-        """
+        """Count the stream for its client's address and, with a key, its owner. Raises `TooManyStreamsError`."""
         if len(self._open) >= self._most:
             raise _too_many(f"The limit of {self._most:,} open streams is reached.")
         if self._of_client[client] >= self._most_per_client:
@@ -96,10 +94,10 @@ class OpenStreams:
         _one_less(self._of_client, client)
         _one_less(self._of_owner, owner)
         if not self._open:
-            self._everybody_left.set()
+            self._all_ended.set()
 
-    async def _look_after(self) -> None:
-        """All streams, a part of them at a time: ten thousand heartbeats are not said in one go."""
+    async def _check(self) -> None:
+        """Check all streams, a part at a time, so that ten thousand heartbeats are not sent at once."""
         everybody = list(self._open)
         size = len(everybody) // PARTS + 1
         for first in range(0, PARTS * size, size):
@@ -107,9 +105,9 @@ class OpenStreams:
             now_s = time.monotonic()
             heartbeat = Frame(KEEP_ALIVE)
             for stream in everybody[first : first + size]:
-                self._look_at(stream, heartbeat, now_s)
+                self._check_one(stream, heartbeat, now_s)
 
-    def _look_at(self, stream: EventStream, heartbeat: Frame, now_s: float) -> None:
+    def _check_one(self, stream: EventStream, heartbeat: Frame, now_s: float) -> None:
         if stream.lost:
             stream.wake()
             return
@@ -118,16 +116,16 @@ class OpenStreams:
             if now_s - stream.said_s >= self._heartbeat_s:
                 stream.offer(heartbeat)
         elif stalled_s >= self._stall_timeout_s:
-            log.info("a stream was cut, its reader takes nothing", stalled_s=round(stalled_s, 1))
+            log.info("a stream was cut, its reader is stalled", stalled_s=round(stalled_s, 1))
             stream.cut()
 
 
 def _one_less(counter: Counter[Any], key: str | None) -> None:
-    """Whoever has none left is not kept."""
+    """Drop the key when its count is 0."""
     counter[key] -= 1
     if not counter[key]:
         del counter[key]
 
 
 def _too_many(detail: str) -> TooManyStreamsError:
-    return TooManyStreamsError(detail, random.randint(*RETRY_AFTER_S))  # noqa: S311 - not all return in one instant
+    return TooManyStreamsError(detail, random.randint(*RETRY_AFTER_S))  # noqa: S311 - jitter

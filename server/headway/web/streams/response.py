@@ -1,4 +1,4 @@
-"""One watcher's answer: `text/event-stream` (WHATWG HTML, 9.2), whose frames go straight to the transport."""
+"""A stream's response: `text/event-stream` (WHATWG HTML, 9.2), with frames written straight to the transport."""
 
 import asyncio
 import socket
@@ -12,13 +12,13 @@ from aiohttp.http import StreamWriter
 from aiohttp_sse import EventSourceResponse
 
 UNSENT_IN_KERNEL_BYTES = 64 * 1024
-"""What the kernel holds for a slow reader before the transport must. Left alone it takes 4 MB: minutes of old news."""
+"""How much the kernel buffers for a slow reader. By default it is 4 MB: minutes of outdated states."""
 
 _TCP_NOTSENT_LOWAT = getattr(socket, "TCP_NOTSENT_LOWAT", 25 if sys.platform == "linux" else None)  # Python 3.12 has it
 
 
 class Frame:
-    """One event or more as bytes, and the chunk that carries them (RFC 9112, 7.1): made once for all watchers."""
+    """One or more events as bytes, and as an HTTP chunk (RFC 9112, 7.1): encoded once for all watchers."""
 
     __slots__ = ("chunk", "made_s", "text")
 
@@ -29,23 +29,23 @@ class Frame:
 
 
 class EventStream(EventSourceResponse):
-    """aiohttp-sse's response, with the contract's headers, LF line ends and frames that are bytes already.
+    """aiohttp-sse's response with the contract's headers, LF line ends and frames that are already encoded.
 
-    Where a frame goes to many, its ping task, its formatting and its drain per watcher are what costs; they are
-    left out. `offer` never waits: a reader that is behind is told so, and is served by its own task until it has
-    caught up (`write`, which waits). `OpenStreams` says the heartbeats and cuts whoever takes nothing.
+    With many watchers, aiohttp-sse's ping task, formatting and drain per watcher would dominate the cost; they are left
+    out. `offer` never waits: if the reader is behind it returns false, and the watcher's own task serves it with
+    `write`, which waits. `OpenStreams` sends the heartbeats and cuts stalled readers.
     """
 
     def __init__(self, stall_timeout_s: float) -> None:
-        """`stall_timeout_s`: how long the kernel may wait for the reader to take what was sent."""
+        """`stall_timeout_s`: how long the kernel waits for the reader to acknowledge data."""
         super().__init__(sep="\n", send_timeout=stall_timeout_s)
         self.headers["Cache-Control"] = "no-store, no-transform"  # the base class insists on "no-cache"
-        # So do we leave to aiohttp what the base class insists on: this connection may be one that closes.
+        # aiohttp decides whether the connection is kept open.
         del self.headers["Connection"]
         self.said_s = time.monotonic()
         self.frames_sent = 0
         self.frames_skipped = 0
-        """Offered while the reader was behind: it gets what is newest once it has caught up."""
+        """Frames that were not sent because the reader was behind; it gets the newest state once it has caught up."""
         self._protocol: web.RequestHandler | None = None
         self._writer: StreamWriter | None = None
         self._resting: asyncio.Future[None] | None = None
@@ -61,8 +61,8 @@ class EventStream(EventSourceResponse):
         writer = await web.StreamResponse.prepare(self, request)
         if isinstance(writer, StreamWriter):
             self._writer, self._protocol = writer, request.protocol
-            # What ten thousand idle streams need not keep: headers that are sent, and aiohttp's timer for connections
-            # without a request, which it sets anew afterwards.
+            # Save memory with ten thousand idle streams: drop the sent headers, and aiohttp's keep-alive timer, which
+            # it sets again afterwards.
             self.headers.clear()
             request.protocol.keep_alive(True)
         return writer
@@ -74,14 +74,15 @@ class EventStream(EventSourceResponse):
                 sock.setsockopt(socket.IPPROTO_TCP, _TCP_NOTSENT_LOWAT, UNSENT_IN_KERNEL_BYTES)
 
     async def write(self, data: bytes | bytearray | memoryview) -> None:
-        """Waits while the transport holds more than it should. Raises `ConnectionError` once the client has gone."""
+        """Write, and wait while the transport's buffer is full. Raises `ConnectionError` if the client is gone."""
         await super().write(data)
         self.said_s = time.monotonic()
         self.frames_sent += 1
 
     def offer(self, frame: Frame) -> bool:
-        """Hand a frame to the transport, without a task switch. False, and nothing is sent, if the reader is behind
-        or gone, or the stream has not begun or is at its end.
+        """Hand a frame to the transport without a task switch.
+
+        False, and nothing is sent, if the reader is behind or gone, or if the stream has not begun or has ended.
         """
         protocol, writer = self._protocol, self._writer
         if protocol is None or writer is None:
@@ -98,19 +99,19 @@ class EventStream(EventSourceResponse):
         return True
 
     async def write_eof(self, data: bytes = b"") -> None:
-        self._writer = None  # from here on nothing may be offered: it would follow the last chunk
+        self._writer = None  # nothing may be offered after the last chunk
         await super().write_eof(data)
 
     async def caught_up(self) -> None:
-        """Wait until the transport holds little. Raises `ConnectionError` once the client has gone."""
+        """Wait until the transport's buffer has drained. Raises `ConnectionError` if the client has disconnected."""
         if self.lost or self._writer is None:
             raise ConnectionResetError("the client has gone")
         await self._writer.drain()
 
-    # The watcher's own task sleeps while the stream is served by others
+    # While the fan-out serves the stream, the watcher's own task sleeps
 
     async def rest(self) -> None:
-        """Sleep until somebody calls `wake`."""
+        """Sleep until `wake` is called."""
         self._resting = asyncio.get_running_loop().create_future()
         try:
             await self._resting
@@ -118,22 +119,20 @@ class EventStream(EventSourceResponse):
             self._resting = None
 
     def wake(self) -> None:
-        """End the rest, if there is one: whoever rests looks around before."""
+        """Wake the watcher's task, if it sleeps."""
         if self._resting is not None and not self._resting.done():
             self._resting.set_result(None)
 
-    # What whoever looks after it asks
+    # For `OpenStreams`
 
     @property
     def lost(self) -> bool:
-        """Whether the client has gone. aiohttp does not tell a handler that, unless it writes."""
+        """Whether the client has disconnected. aiohttp does not tell an endpoint unless it writes."""
         protocol = self._protocol
         return protocol is not None and (protocol.transport is None or protocol.transport.is_closing())
 
     def stalled_s(self, now_s: float) -> float | None:
-        """For how long the reader has taken nothing of what is held for it, as far as this was asked; `None` if
-        nothing is held.
-        """
+        """For how long, over the calls so far, the reader has taken nothing; `None` if nothing is buffered for it."""
         if self._protocol is None or self._protocol.transport is None:
             return None
         held = self._protocol.transport.get_write_buffer_size()
@@ -146,7 +145,7 @@ class EventStream(EventSourceResponse):
         return now_s - self._taken[1]
 
     def cut(self) -> None:
-        """End the connection without another byte."""
+        """Close the connection without sending another byte."""
         if self._protocol is not None and self._protocol.transport is not None:
             self._protocol.transport.abort()
         self.wake()

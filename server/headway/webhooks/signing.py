@@ -1,0 +1,24 @@
+"""The signed headers of a delivery: Standard Webhooks 1.0."""
+
+from collections.abc import Iterable, Mapping
+from datetime import UTC, datetime
+
+from standardwebhooks.webhooks import Webhook
+
+from ..domain.deliveries import Message, SigningSecret
+
+
+def signed_headers(message: Message, secrets: Iterable[SigningSecret]) -> Mapping[str, str]:
+    """One signature for each valid secret, so that receivers can change theirs in time."""
+    now, id = _wall_clock(), message.delivery.id
+    return {
+        "Content-Type": "application/json",
+        "webhook-id": id,
+        "webhook-timestamp": str(int(now.timestamp())),
+        "webhook-signature": " ".join(Webhook(secret.text).sign(id, now, message.body) for secret in secrets),
+    }
+
+
+def _wall_clock() -> datetime:
+    """What receivers compare the timestamp with. Unlike the server's clock it can go back."""
+    return datetime.now(UTC)
