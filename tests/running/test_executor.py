@@ -80,7 +80,7 @@ async def test_output_is_published_before_the_outcome_is_recorded(bench: Executo
     outcome = await bench.run()
     assert outcome.files == bench.files.output
     assert bench.files.calls == ["publish output", "discard work"]
-    assert bench.messages == ["not offered for download, only plain files are: link"]
+    assert bench.messages == ["not available for download, because it is not a plain file: link"]
 
 
 async def test_output_that_cannot_be_published_fails_the_attempt(bench: ExecutorBench) -> None:

@@ -113,7 +113,7 @@ def _parse(job_type: JobType, input_json: str, uploads: Mapping[str, Upload]) ->
         return job_type.parse_input(input_json, uploads)
     except ValidationError as error:
         raise JobFailed(
-            "The stored input does not fit the job type any more",
+            "The stored input no longer fits the job type",
             detail=_first_of(error),
             status=422,
             type="invalid-input",
@@ -124,7 +124,7 @@ def _returned(job_type: JobType, value: Any, result_url: str | None) -> Returned
     try:
         result_json = job_type.encode_output(value)
     except ValidationError as error:
-        raise _invalid_output("The handler returned something else than it declares", _first_of(error)) from error
+        raise _invalid_output("The handler returned something other than it declares", _first_of(error)) from error
     except Exception as error:
         raise _invalid_output("The result cannot be written as JSON", describe(error)) from error
     if _size_bytes(result_json) > MAX_RESULT_BYTES:

@@ -29,8 +29,8 @@ log = structlog.get_logger(__name__)
 
 STOPPED_BY_ITSELF = JobError(
     type="handler-error",
-    title="The job's handler was cancelled from inside",
-    detail="Nobody asked the job to stop: something that it waited for was cancelled.",
+    title="The job's handler was cancelled from within",
+    detail="The job was not cancelled, but something that its handler awaited was.",
     status=500,
 )
 
@@ -81,7 +81,7 @@ class Executor:
     async def _perform(self, attempt: Attempt) -> End:
         job_type = self._registry.get(attempt.job.type)
         if job_type is None:
-            return Raised(_error("unavailable", "The server does not know this job type any more", None))
+            return Raised(_error("unavailable", "The server no longer serves this job type", None))
         try:
             end = await self._performer.perform(attempt, job_type)
         except Exception as error:
@@ -121,16 +121,16 @@ class Executor:
         except OSError as error:
             return self._failed(attempt, _error("output-lost", "The output could not be stored", describe(error)))
         for name in left_out:
-            attempt.logs.add("warning", f"not offered for download, only plain files are: {name}")
+            attempt.logs.add("warning", f"not available for download, because it is not a plain file: {name}")
         return Completed(end.result_json, files, end.result_url)
 
     def _interrupted(self, attempt: Attempt) -> Outcome:
-        """The server stops: the job waits for the next one, unless its type says that it must not run twice."""
+        """The server is stopping: the job is queued again, unless its type forbids a second start."""
         job_type = self._registry.get(attempt.job.type)
         return after_shutdown(may_restart=job_type is None or job_type.on_interrupt == "requeue")
 
     def _failed(self, attempt: Attempt, error: JobError) -> Outcome:
-        """A failure that another attempt may mend, if the job has one left."""
+        """A failure, and another attempt if the job has one left."""
         attempt.logs.add("error", error.text)
         now = utc_now()
         outcome = after_failure(attempt.job, error, now, random.random())  # noqa: S311 - jitter keeps no secret
@@ -152,7 +152,7 @@ class Executor:
 
 
 def _in_a_word(outcome: Outcome, recorded: Job | None) -> str:
-    """How the attempt ended: as the record says, where a cancel may have come first."""
+    """How the attempt ended, by the record, where a cancel may have come first."""
     if recorded is None:
         return "lost"
     return recorded.status.value if recorded.terminal else type(outcome).__name__.lower()
@@ -160,10 +160,12 @@ def _in_a_word(outcome: Outcome, recorded: Job | None) -> str:
 
 def _over_deadline(attempt: Attempt) -> JobError:
     if attempt.stop_reason is StopReason.STALLED:
-        return _error("stalled", "The job showed no sign of progress", "It was stopped, as its type asks.")
+        return _error(
+            "stalled", "The job showed no sign of progress", "It was stopped at the stall time-out of its type."
+        )
     limit = attempt.job.timeout_s
     detail = None if limit is None else f"The limit is {limit:g} s."
-    return _error("timeout", "The job took longer than it may", detail)
+    return _error("timeout", "The job exceeded its time limit", detail)
 
 
 def _error(kind: str, title: str, detail: str | None) -> JobError:

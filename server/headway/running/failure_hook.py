@@ -1,7 +1,7 @@
-"""The error hook: a function of the operator's, called once for every job that has failed. For Sentry and the like.
+"""The error hook: a function of the operator's that is called once for every failed job, for Sentry and the like.
 
-It can harm nobody. Calls are made one after another, apart from the job's slot and each with a time limit; what a call
-raises is logged; the backlog is bounded, and what does not fit is dropped with a line in the log.
+It cannot do harm. Calls are made one at a time, outside the jobs' slots and with a time limit; exceptions are logged;
+the backlog is bounded, and failures beyond it are dropped with a line in the log.
 """
 
 import asyncio
@@ -19,13 +19,13 @@ from ..domain.jobs import Job
 
 CALL_LIMIT_S = 10.0
 MAX_BACKLOG = 100
-"""Failures that wait for their call. Each holds its exception, and with it the handler's frames and locals."""
+"""Failures waiting for their call. Each keeps its exception alive, and with it the handler's frames and locals."""
 MAX_LEFT_BEHIND = 4
-"""Calls over the limit that may still be going on. A thread cannot be stopped, so their number has to be."""
+"""Calls over the time limit that may still be running. A thread cannot be stopped, so their number is limited."""
 
 OnFailure = Callable[[Job, BaseException | None], Awaitable[None] | None]
-"""The operator's function. It is given the job as recorded, `job.error` included, and the exception if there is one in
-this process: not for a `def` handler, which raises in a process of its own.
+"""The operator's function. Its arguments are the job as recorded, with `job.error`, and the exception if it was raised
+in this process; a `def` handler raises in a process of its own.
 
 `async def` runs in the server's event loop; a plain function runs in a thread of its own, so it may block.
 """
@@ -53,7 +53,7 @@ class FailureHook:
         self._left_behind: set[asyncio.Task[None]] = set()
 
     def report(self, job: Job, exception: BaseException | None = None) -> None:
-        """Have the function called for a job that has failed. Returns at once and never raises."""
+        """Queue a call for a failed job. Returns at once and never raises."""
         if self._on_failure is None:
             return
         if not self._backlog.full():
@@ -64,7 +64,7 @@ class FailureHook:
             log.error("on_failure is too slow: failures are dropped until it catches up", job_id=job.id)
 
     async def call_next(self) -> None:
-        """Wait for a failure and make its call. One turn of a loop; raises only `CancelledError`."""
+        """Wait for a failure and make its call: one turn of a loop. Raises only `CancelledError`."""
         failure = await self._backlog.get()
         try:
             with structlog.contextvars.bound_contextvars(job_id=failure.job.id):
@@ -76,7 +76,7 @@ class FailureHook:
             self._dropped = 0
 
     async def close(self, grace_s: float) -> None:
-        """Give the failures that wait `grace_s` seconds to be passed on; then stop the calls that can be stopped."""
+        """Wait up to `grace_s` seconds for queued calls, then cancel the calls that can be cancelled."""
         with suppress(TimeoutError):
             async with asyncio.timeout(grace_s):
                 await self._backlog.join()

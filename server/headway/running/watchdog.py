@@ -35,11 +35,13 @@ class LoopWatchdog:
         self._thread = threading.Thread(target=self._watch, name="headway-watchdog", daemon=True)
 
     def start(self) -> None:
+        """Begin to watch. Call it in the loop's thread."""
         self._due_s = time.monotonic()
         self._beat()
         self._thread.start()
 
     def stop(self) -> None:
+        """Watch no more. The thread ends at its next check."""
         self._stopped.set()
         if self._timer is not None:
             self._timer.cancel()

@@ -291,7 +291,7 @@ def test_links_that_a_handler_makes_lead_nowhere(serving: Serving, tmp_path: Pat
     for name in ("symbolic.txt", "hard.txt", "folder", "folder%2fsecret.txt", "..%2f..%2f..%2fsecret.txt"):
         assert_problem(send(server, "GET", f"/jobs/{job['jobId']}/files/{name}"), 404, "not-found")
     logged = server.request("GET", f"/jobs/{job['jobId']}/logs").json["lines"]
-    assert sum("not offered for download" in line["message"] for line in logged) == 3
+    assert sum("not available for download" in line["message"] for line in logged) == 3
 
 
 # Slow

@@ -1,4 +1,4 @@
-"""One attempt in a process of its own, from the server's side: what the child says is passed on and answered.
+"""The server's side of the conversation with a child: its reports are passed on, its checkpoints stored and answered.
 
 A child never outlives the server: it ends when its socket closes, and if it cannot, its leash kills it.
 """
@@ -34,7 +34,7 @@ StoreCheckpoint = Callable[[str], Awaitable[CheckpointOutcome]]
 
 
 class Conversation:
-    """The server's talk with the child that runs one attempt."""
+    """One attempt in a process of its own."""
 
     def __init__(self, start: Start, listening: Listening, store_checkpoint: StoreCheckpoint) -> None:
         self._start = start
@@ -81,7 +81,7 @@ class Conversation:
         channel = self._channel = await _channel_on(ours)
         try:
             channel.send(self._start)
-            if self._cancelled:  # asked for before there was anybody to ask
+            if self._cancelled:  # before there was a channel
                 channel.send(Cancel())
             if self._killed:
                 process.kill()
@@ -96,7 +96,7 @@ class Conversation:
             channel.close()
 
     async def _relay(self, channel: AsyncChannel) -> End | None:
-        """Pass on what the child says, until it says how the attempt ended. `None` if it died before that."""
+        """Pass on the child's messages until it sends how the attempt ended. `None` if it died before that."""
         while (message := await channel.receive()) is not None:
             match message:
                 case Began():

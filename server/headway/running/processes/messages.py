@@ -1,4 +1,4 @@
-"""What the server and a child tell each other: one frozen class per message. How an attempt ended is `calling.End`."""
+"""The messages between the server and a child, one frozen class each. The last one is a `calling.End`."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -66,7 +66,7 @@ class ChildProcess:
                     self._process.kill()
 
     async def wait(self) -> None:
-        """Wait for a child that has nothing more to say, then kill what is left of its group."""
+        """Wait for a child that has closed its channel or sent its end, then kill what is left of its group."""
         with suppress(TimeoutError):
             async with asyncio.timeout(EXIT_WAIT_S):
                 await self._process.wait()

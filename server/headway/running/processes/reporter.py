@@ -1,4 +1,4 @@
-"""The child's side of the conversation: what the handler reports goes to the server, its orders to the handler."""
+"""The child's side of the conversation: reports of the handler go to the server, cancels and answers to the handler."""
 
 import os
 import signal
