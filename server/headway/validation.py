@@ -47,7 +47,9 @@ def as_json_object(value: Mapping[str, Any] | BaseModel) -> dict[str, Any]:
         made = json.loads(to_json(value), parse_constant=_refuse)
     except (PydanticSerializationError, ValueError) as error:
         raise InvalidError([("", f"is not JSON: {error}")]) from None
-    return dict(made)
+    if not isinstance(made, dict):
+        raise InvalidError([("", "must be an object")])
+    return made
 
 
 def _refuse(constant: str) -> None:

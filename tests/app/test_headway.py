@@ -2,6 +2,7 @@
 
 import asyncio
 import math
+import os
 import signal
 import subprocess
 import sys
@@ -111,6 +112,22 @@ async def test_a_wait_ends_with_its_time(server: Headway) -> None:
         await server.result(submitted.id)
 
 
+async def test_the_limits_on_waiting_clients_are_not_the_programs(tmp_path: Path) -> None:
+    settings = Settings(data_dir=str(tmp_path), max_waits=1, max_waits_per_client=1)
+    async with Headway(settings, TYPES) as server:
+        submitted = await server.submit("patient")
+        waits = [asyncio.create_task(server.wait(submitted.id)) for _ in range(3)]
+        await server.cancel(submitted.id)
+        assert {ended.status for ended in await asyncio.gather(*waits)} == {Status.CANCELLED}
+
+
+async def test_a_slow_reader_of_versions_ends_with_its_server(tmp_path: Path) -> None:
+    async with Headway(Settings(data_dir=str(tmp_path)), TYPES) as server:
+        versions = server.watch((await server.submit("patient")).id)
+        assert not (await anext(versions)).terminal
+    assert [version async for version in versions] == []
+
+
 async def test_a_job_can_be_cancelled(server: Headway) -> None:
     submitted = await server.submit("patient")
     await server.cancel(submitted.id)
@@ -128,6 +145,22 @@ async def test_files_become_uploads_and_stay_where_they_are(server: Headway, tmp
     await server.wait(submitted.id)
     assert await server.result(submitted.id) == {"text": "hello", "type": "text/plain"}
     assert document.read_text() == "hello"
+    assert list((tmp_path / "data" / "incoming").iterdir()) == []
+
+
+async def test_a_file_may_have_a_name_that_is_not_text(server: Headway, tmp_path: Path) -> None:
+    document = tmp_path / os.fsdecode(b"\xff.txt")
+    document.write_text("hello")
+    submitted = await server.submit("reading", files={"document": document})
+    assert submitted.uploads[0].filename == "?.txt"
+
+
+@pytest.mark.parametrize("field", ["", "../outside", "a/b", "."])
+async def test_a_file_is_copied_for_a_field_and_nowhere_else(server: Headway, tmp_path: Path, field: str) -> None:
+    document = tmp_path / "notes.txt"
+    document.write_text("hello")
+    with pytest.raises(InvalidError):
+        await server.submit("reading", files={field: document})
     assert list((tmp_path / "data" / "incoming").iterdir()) == []
 
 
@@ -152,6 +185,9 @@ async def test_what_is_not_valid_is_refused_with_its_place(server: Headway) -> N
     for refused in ({"number": math.nan}, {"number": "\ud800"}, {"number": object()}):
         with pytest.raises(InvalidError):
             await server.submit("doubling", refused)
+    no_object: Any = [1]
+    with pytest.raises(InvalidError):
+        await server.submit("doubling", no_object)
     with pytest.raises(InvalidError) as raised:
         await server.submit("doubling", {"number": 1}, priority=1000)
     assert [pointer for pointer, _ in raised.value.errors] == ["/priority"]

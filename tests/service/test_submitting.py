@@ -1,9 +1,11 @@
 """Submitting and repeating: what is accepted, what is refused, and that a refusal leaves nothing behind."""
 
 import asyncio
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,6 +26,8 @@ from headway.errors import (
     StoreUnavailableError,
 )
 from headway.service.submission import Submission
+
+from tests.support.process import PATIENCE_S
 
 from .conftest import BROKEN, MAX_QUEUED, Rooms, options
 
@@ -108,6 +112,33 @@ async def test_files_that_cannot_be_placed_are_a_store_that_cannot_be_written(
         await rooms.service.submitting.submit(LOCAL_CALLER, submission)
     assert (await rooms.store.counts(EVERY_OWNER)).by_type == {}
     assert list(rooms.files.job_ids()) == []
+
+
+async def test_a_submission_that_is_abandoned_while_its_files_are_placed_leaves_none(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, may_end = asyncio.Event(), threading.Event()
+    place, loop = rooms.files.accept_incoming, asyncio.get_running_loop()
+
+    def place_slowly(incoming: Path, job_id: str) -> None:
+        loop.call_soon_threadsafe(begun.set)
+        may_end.wait(PATIENCE_S)
+        place(incoming, job_id)
+
+    submission = await rooms.submission_with_file()
+    monkeypatch.setattr(rooms.files, "accept_incoming", place_slowly)
+    submitting = asyncio.create_task(rooms.service.submitting.submit(LOCAL_CALLER, submission))
+    await begun.wait()
+    submitting.cancel()
+    loop.call_soon(may_end.set)
+    with pytest.raises(asyncio.CancelledError):
+        await submitting
+    assert submission.incoming is not None
+    async with asyncio.timeout(PATIENCE_S):
+        while submission.incoming.exists():  # noqa: ASYNC110 - the thread goes on by itself
+            await asyncio.sleep(0.001)
+    assert list(rooms.files.job_ids()) == []
+    assert (await rooms.store.counts(EVERY_OWNER)).by_type == {}
 
 
 async def test_a_stopping_server_and_a_full_disk_take_no_jobs(rooms: Rooms) -> None:

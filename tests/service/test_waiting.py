@@ -40,7 +40,7 @@ class Fixture:
         def enough(job: Job) -> bool:
             return cast("int", job) >= until
 
-        return await self.waiting.until(LOCAL_CALLER, "a", wait_s, enough)
+        return await self.waiting.until(LOCAL_CALLER, "a", wait_s, enough, client="browser")
 
     def publish(self, version: int | None) -> None:
         self.jobs.version = version

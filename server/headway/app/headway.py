@@ -148,12 +148,12 @@ class Headway:
 
     async def wait(self, job_id: str, timeout_s: float | None = None) -> Job:
         """The job once it has ended; otherwise as it is after `timeout_s` seconds. Raises `JobNotFoundError`."""
-        loop = asyncio.get_running_loop()
+        loop, rooms = asyncio.get_running_loop(), self._rooms
         deadline_s = math.inf if timeout_s is None else loop.time() + timeout_s
         while True:
             wait_s = min(LONGEST_WAIT_S, max(0.0, deadline_s - loop.time()))
-            job = await self._rooms.service.waiting.until(EMBEDDING_PROGRAM, job_id, wait_s)
-            if job.terminal or loop.time() >= deadline_s or self._rooms.hub.closed:
+            job = await rooms.service.waiting.until(EMBEDDING_PROGRAM, job_id, wait_s)
+            if job.terminal or loop.time() >= deadline_s or rooms.hub.closed:
                 return job
 
     async def watch(self, job_id: str) -> AsyncIterator[Job]:
@@ -161,14 +161,14 @@ class Headway:
 
         Raises `JobNotFoundError`, also if the job is deleted meanwhile.
         """
-        waiting = self._rooms.service.waiting
+        rooms = self._rooms
         version = -1
 
         def is_news(job: Job) -> bool:
             return job.version > version
 
-        while not self._rooms.hub.closed:
-            job = await waiting.until(EMBEDDING_PROGRAM, job_id, LONGEST_WAIT_S, is_news)
+        while not rooms.hub.closed:
+            job = await rooms.service.waiting.until(EMBEDDING_PROGRAM, job_id, LONGEST_WAIT_S, is_news)
             if is_news(job):
                 version = job.version
                 yield job

@@ -8,6 +8,9 @@ from typing import NamedTuple
 
 from ..domain.jobs import UploadedFile
 from ..domain.media_types import content_type_of
+from ..domain.text import clean_text
+from ..errors import InvalidError
+from ..validation import pointer_token
 
 COPY_BYTES = 1024 * 1024
 
@@ -20,11 +23,17 @@ class Copied(NamedTuple):
 
 
 def copy_into(incoming: Path, files: Mapping[str, Path]) -> Copied:
-    """Copy each file durably into a submission's directory, under its field's name. Blocks. Raises `OSError`."""
+    """Copy each file durably into a submission's directory, under its field's name. Blocks.
+
+    Raises `InvalidError` for a name that no field can have, which could be a path, and `OSError`.
+    """
     copied = Copied({}, {})
     for field, source in files.items():
+        if not field.isidentifier():
+            raise InvalidError([(f"/{pointer_token(field)}", "is not a file field")])
         size_bytes, copied.sums[field] = _copy(source, incoming / field)
-        copied.uploads[field] = UploadedFile(field, source.name, content_type_of(source.name), size_bytes)
+        filename = clean_text(source.name)
+        copied.uploads[field] = UploadedFile(field, filename, content_type_of(filename), size_bytes)
     return copied
 
 

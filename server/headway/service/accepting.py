@@ -89,7 +89,13 @@ class Accepting:
             return await insert
         try:
             with closing(insert):
-                await self._place(prepared.place_files)
+                placing = asyncio.create_task(self._place(prepared.place_files))
+                try:
+                    await asyncio.shield(placing)
+                except asyncio.CancelledError:  # the thread goes on nevertheless
+                    await asyncio.gather(placing, return_exceptions=True)
+                    await self._remove_files(prepared)
+                    raise
                 return await insert
         except Exception:  # not if cancelled: the insert is carried out nevertheless
             await self._remove_files(prepared)

@@ -38,12 +38,13 @@ class Waiting:
         wait_s: float,
         enough: Callable[[Job], bool] = has_ended,
         *,
-        client: str = "",
+        client: str | None = None,
     ) -> Job:
         """The job as soon as `enough` holds for it; otherwise as it is after `wait_s` seconds or when the server stops.
 
-        `client` is the one whose simultaneous waits are counted together. Raises `JobNotFoundError`, also if the job is
-        deleted meanwhile, and `TooManyWaitsError` when a limit on simultaneous waits is reached.
+        `client` is the one whose simultaneous waits are counted together; without one, nothing is counted. Raises
+        `JobNotFoundError`, also if the job is deleted meanwhile, and `TooManyWaitsError` when a limit on simultaneous
+        waits is reached.
         """
         loop = asyncio.get_running_loop()
         deadline_s = loop.time() + wait_s
@@ -55,7 +56,7 @@ class Waiting:
             job = await self._store.get(caller.sees, job_id)
             if over(job):
                 return job
-            with self._counted(client):
+            with contextlib.nullcontext() if client is None else self._counted(client):
                 while not over(job):
                     await listener.wait(max(0.0, deadline_s - loop.time()))
                     job = await self._store.get(caller.sees, job_id)
