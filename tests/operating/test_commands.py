@@ -1,4 +1,4 @@
-"""`purge`, `backup` and `doctor`, beside a live server and without one."""
+"""`purge`, `backup` and `doctor`, with and without a running server."""
 
 import sqlite3
 from collections.abc import Iterator
@@ -28,7 +28,7 @@ def _prepared(serving: Serving, folder: Path, *, live: bool) -> Iterator[ServerP
 
 
 @LIVE
-def test_purge_deletes_what_ended_long_enough_ago_like_this(serving: Serving, tmp_path: Path, live: bool) -> None:
+def test_purge_deletes_ended_jobs_by_age_and_status(serving: Serving, tmp_path: Path, live: bool) -> None:
     with _prepared(serving, tmp_path, live=live) as server:
         where = ("--data-dir", str(tmp_path))
         assert run_command("purge", "--older-than", "1h", *where).stdout == "0 jobs were deleted\n"
@@ -42,7 +42,7 @@ def test_purge_deletes_what_ended_long_enough_ago_like_this(serving: Serving, tm
 
 
 @LIVE
-def test_a_backup_is_a_whole_record_of_its_own(serving: Serving, tmp_path: Path, live: bool) -> None:
+def test_a_backup_is_a_complete_record(serving: Serving, tmp_path: Path, live: bool) -> None:
     with _prepared(serving, tmp_path / "data", live=live):
         target = tmp_path / "copy.db"
         done = run_command("backup", str(target), "--data-dir", str(tmp_path / "data"))
@@ -60,7 +60,7 @@ def test_a_backup_is_a_whole_record_of_its_own(serving: Serving, tmp_path: Path,
 
 
 @LIVE
-def test_the_doctor_finds_a_sound_record_sound(serving: Serving, tmp_path: Path, live: bool) -> None:
+def test_the_doctor_reports_no_faults_in_a_healthy_record(serving: Serving, tmp_path: Path, live: bool) -> None:
     with _prepared(serving, tmp_path, live=live):
         done = run_command("doctor", "--data-dir", str(tmp_path))
         assert (done.returncode, done.stderr) == (0, "")
@@ -68,7 +68,7 @@ def test_the_doctor_finds_a_sound_record_sound(serving: Serving, tmp_path: Path,
         assert "integrity  ok" in done.stdout
 
 
-def test_the_doctor_names_damage_and_exits_with_1(serving: Serving, tmp_path: Path) -> None:
+def test_the_doctor_reports_damage_and_exits_with_1(serving: Serving, tmp_path: Path) -> None:
     with _prepared(serving, tmp_path, live=False):
         database = tmp_path / "headway.db"
         content = bytearray(database.read_bytes())
@@ -81,7 +81,7 @@ def test_the_doctor_names_damage_and_exits_with_1(serving: Serving, tmp_path: Pa
         assert "integrity  damaged" in done.stdout or "damaged" in done.stderr or "cannot be read" in done.stderr
 
 
-def test_a_directory_without_a_record_is_one_line(tmp_path: Path) -> None:
+def test_a_directory_without_a_record_is_a_one_line_error(tmp_path: Path) -> None:
     done = run_command("doctor", "--data-dir", str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
     assert "--data-dir" in done.stderr
@@ -95,6 +95,6 @@ def test_the_socket_is_reached_below_a_long_path_too(serving: Serving, tmp_path:
 
 
 @pytest.mark.parametrize("wrong", [("--older-than", "soon"), ("--older-than", "1d", "--status", "running")])
-def test_a_purge_that_makes_no_sense_is_one_line(tmp_path: Path, wrong: tuple[str, ...]) -> None:
+def test_an_invalid_purge_is_a_one_line_error(tmp_path: Path, wrong: tuple[str, ...]) -> None:
     done = run_command("purge", *wrong, "--data-dir", str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

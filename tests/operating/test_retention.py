@@ -1,4 +1,4 @@
-"""`Retention` over a real store and directory: files go after their records, and what a crash left goes at start."""
+"""`Retention` with a real store and directory: files are deleted after their records, orphans at start."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -82,7 +82,7 @@ async def gone(path: Path) -> None:
             await asyncio.sleep(0.005)
 
 
-async def test_an_expired_jobs_record_and_files_go(rooms: Rooms) -> None:
+async def test_an_expired_jobs_record_and_files_are_deleted(rooms: Rooms) -> None:
     expired, kept = await rooms.ended_job(0), await rooms.ended_job(1_000)
     await rooms.retention.start(Loops())
     await gone(rooms.files.job(expired.id))
@@ -90,7 +90,7 @@ async def test_an_expired_jobs_record_and_files_go(rooms: Rooms) -> None:
     assert rooms.files.job(kept.id).exists()
 
 
-async def test_keys_that_have_expired_are_forgotten(rooms: Rooms) -> None:
+async def test_expired_idempotency_keys_are_deleted(rooms: Rooms) -> None:
     """Batch after batch, without a pause between them."""
     now = datetime.now(UTC)
     ids = JobIds()
@@ -111,7 +111,7 @@ async def test_keys_that_have_expired_are_forgotten(rooms: Rooms) -> None:
     assert await rooms.store.first_with_key("local", "kept", now) is not None
 
 
-async def test_deliveries_that_ended_a_week_ago_are_forgotten(rooms: Rooms) -> None:
+async def test_deliveries_are_deleted_a_week_after_their_end(rooms: Rooms) -> None:
     long_ago = datetime.now(UTC) - timedelta(days=8)
     outbox = rooms.record.outbox
     job_id, _ = JobIds().new(long_ago)
@@ -127,14 +127,14 @@ async def test_deliveries_that_ended_a_week_ago_are_forgotten(rooms: Rooms) -> N
             await asyncio.sleep(0.005)
 
 
-async def test_a_purged_jobs_files_go(rooms: Rooms) -> None:
+async def test_a_purged_jobs_files_are_deleted(rooms: Rooms) -> None:
     job = await rooms.ended_job(1_000)
     await rooms.retention.start(Loops())
     await rooms.store.delete("local", job.id, datetime.now(UTC))
     await gone(rooms.files.job(job.id))
 
 
-async def test_a_deletion_right_after_the_start_is_heard(rooms: Rooms) -> None:
+async def test_a_deletion_right_after_the_start_is_not_missed(rooms: Rooms) -> None:
     """Recovery comes right then, before the loops have had a turn."""
     job = await rooms.ended_job(1_000)
     await rooms.retention.start(Loops())
@@ -142,7 +142,7 @@ async def test_a_deletion_right_after_the_start_is_heard(rooms: Rooms) -> None:
     await gone(rooms.files.job(job.id))
 
 
-async def test_what_a_crash_left_goes_at_start(rooms: Rooms) -> None:
+async def test_orphaned_files_are_deleted_at_start(rooms: Rooms) -> None:
     job = await rooms.ended_job(1_000)
     orphan = rooms.files.job(JobIds().new(datetime.now(UTC))[0])
     orphan.mkdir()

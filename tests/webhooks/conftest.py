@@ -1,4 +1,4 @@
-"""What the tests of outgoing requests share."""
+"""Fixtures for the tests of outgoing requests."""
 
 import socket
 from collections.abc import Iterator

@@ -1,4 +1,4 @@
-"""Requests that the server makes for clients: nothing is connected to but public addresses and what is excepted."""
+"""Outgoing requests connect only to public addresses and those that the operator allows."""
 
 import asyncio
 import socket
@@ -180,7 +180,7 @@ NOT_PLAIN = [
 
 
 @pytest.mark.parametrize("spelling", LOOPBACKS + ELSEWHERE + NOT_PLAIN)
-async def test_no_spelling_gets_past_the_check(spelling: str, trap: socket.socket) -> None:
+async def test_no_spelling_of_an_address_gets_past_the_check(spelling: str, trap: socket.socket) -> None:
     url = spelling.replace("{port}", str(trap.getsockname()[1]))
     with pytest.raises(UrlRefusedError, match=r"^The URL"):
         check_url(url, NOBODY)
@@ -226,7 +226,7 @@ def let_names_through(outgoing: Outgoing) -> None:
     connector(outgoing)._resolver = ThreadedResolver()
 
 
-async def test_a_name_is_looked_at_again_for_every_request(trap: socket.socket) -> None:
+async def test_a_name_is_resolved_again_for_every_request(trap: socket.socket) -> None:
     """DNS rebinding: first an address that may be requested, then the loopback."""
     port = trap.getsockname()[1]
     lookup = answering(["127.0.0.2"], ["127.0.0.1"])
@@ -238,7 +238,7 @@ async def test_a_name_is_looked_at_again_for_every_request(trap: socket.socket) 
     assert_nobody_came(trap)
 
 
-async def test_an_answer_that_changes_between_two_looks_is_stopped_at_the_socket(trap: socket.socket) -> None:
+async def test_an_address_that_changes_after_the_check_is_rejected_at_the_socket(trap: socket.socket) -> None:
     """As if the name were looked up once for the check and once for the connect."""
 
     class Rebinding(AbstractResolver):
@@ -270,7 +270,7 @@ async def test_an_answer_that_changes_between_two_looks_is_stopped_at_the_socket
     ],
 )
 @pytest.mark.parametrize("scheme", ["http", "https"])
-async def test_one_answer_that_is_not_public_spoils_the_others(
+async def test_one_address_that_is_not_public_rejects_the_name(
     scheme: str, answers: list[str], trap: socket.socket
 ) -> None:
     async with sending(NOBODY, lookup=answering(answers)) as outgoing:
@@ -282,7 +282,7 @@ async def test_one_answer_that_is_not_public_spoils_the_others(
 
 
 @pytest.mark.parametrize("answers", [["127.0.0.1", "10.0.0.1"], ["::1", "127.0.0.1"], ["::1", "10.0.0.1"]])
-async def test_the_sockets_of_several_answers_are_refused_for_good(
+async def test_sockets_for_several_addresses_are_rejected_permanently(
     answers: list[str], trap: socket.socket, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By happy eyeballs, which tries them side by side and puts their errors together."""
@@ -292,7 +292,7 @@ async def test_the_sockets_of_several_answers_are_refused_for_good(
     assert_nobody_came(trap)
 
 
-async def test_answers_beside_an_excepted_one_are_left_out() -> None:
+async def test_addresses_beside_an_allowed_one_are_left_out() -> None:
     connects.clear()
     allowed = AllowList(["127.0.0.1"])
     async with receiver(saying(OK)) as (port, _), sending(allowed, lookup=answering(["::1", "127.0.0.1"])) as outgoing:
@@ -300,7 +300,7 @@ async def test_answers_beside_an_excepted_one_are_left_out() -> None:
     assert connects == [("127.0.0.1", port)]
 
 
-async def test_names_that_hang_leave_look_ups_for_others() -> None:
+async def test_hanging_names_leave_look_ups_for_others() -> None:
     answer = threading.Event()
 
     def lookup(host: str, port: int) -> list[tuple[Any, ...]]:
@@ -317,7 +317,7 @@ async def test_names_that_hang_leave_look_ups_for_others() -> None:
         answer.set()
 
 
-async def test_look_ups_that_hang_are_bounded_and_hold_nothing_else_up() -> None:
+async def test_hanging_look_ups_are_bounded_and_delay_nothing_else() -> None:
     release = threading.Event()
 
     def lookup(host: str, port: int) -> list[tuple[Any, ...]]:

@@ -1,4 +1,4 @@
-"""`check_url` and `retry_after_s`: what goes into an outgoing request, and what comes back."""
+"""`check_url` and `retry_after_s`: the URL of an outgoing request, and the `Retry-After` of its response."""
 
 from datetime import UTC, datetime
 
@@ -47,7 +47,7 @@ def test_a_plain_url_is_kept_in_its_normal_form(given: str, kept: str) -> None:
         "http://a.localhost:9/",
     ],
 )
-def test_what_the_operator_excepts_is_taken(url: str) -> None:
+def test_urls_that_the_operator_allows_are_accepted(url: str) -> None:
     allowed = AllowList(["10.1.2.3:8080", "fd00::/8", "127.0.0.1:9"])
     assert check_url(url, allowed) == url
     with pytest.raises(UrlRefusedError):
@@ -55,7 +55,7 @@ def test_what_the_operator_excepts_is_taken(url: str) -> None:
 
 
 @given(st.text() | st.from_regex(r"https?://[\[\]:.%@0-9a-fx]{1,30}(:[0-9]+)?/.*", fullmatch=True))
-def test_whatever_a_url_is_it_is_refused_or_stays_what_it_is(url: str) -> None:
+def test_every_url_is_rejected_or_kept_unchanged(url: str) -> None:
     try:
         checked = check_url(url, NOTHING)
     except UrlRefusedError:
@@ -93,7 +93,7 @@ def test_retry_after_is_seconds_or_a_date(value: str | None, seconds: float | No
 
 
 @given(st.text())
-def test_whatever_a_retry_after_is_it_is_no_error(value: str) -> None:
+def test_no_retry_after_is_an_error(value: str) -> None:
     seconds = retry_after_s(value, NOW)
     assert seconds is None or 0 <= seconds <= 86_400
 

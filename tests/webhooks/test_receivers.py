@@ -1,4 +1,4 @@
-"""No receiver of an outgoing request can hold the server up, fill its memory or lead it elsewhere."""
+"""No receiver of an outgoing request can delay the server, fill its memory or redirect it."""
 
 import asyncio
 import gzip
@@ -49,7 +49,7 @@ async def test_a_request_is_what_it_should_be() -> None:
     }
 
 
-async def test_nothing_of_the_environment_and_nothing_of_an_earlier_answer_goes_along(
+async def test_no_proxy_cookie_or_credential_is_sent(
     trap: socket.socket, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     netrc = tmp_path / "netrc"
@@ -68,7 +68,7 @@ async def test_nothing_of_the_environment_and_nothing_of_an_earlier_answer_goes_
 
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
-async def test_a_redirect_is_an_answer_that_nobody_follows(status: int, trap: socket.socket) -> None:
+async def test_a_redirect_is_a_response_and_not_followed(status: int, trap: socket.socket) -> None:
     elsewhere = (
         f"HTTP/1.1 {status} Moved\r\nLocation: http://127.0.0.1:{trap.getsockname()[1]}/\r\nContent-Length: 0\r\n\r\n"
     )
@@ -79,14 +79,14 @@ async def test_a_redirect_is_an_answer_that_nobody_follows(status: int, trap: so
         trap.accept()
 
 
-async def test_a_receiver_that_hangs_is_given_up() -> None:
+async def test_a_receiver_that_hangs_times_out() -> None:
     async with receiver(silent) as (port, _), sending(timeout_s=0.2) as outgoing:
         unreachable = await refused(outgoing, f"http://127.0.0.1:{port}/")
     assert str(unreachable) == "There was no answer within 0.2 s."
     assert not unreachable.permanent
 
 
-async def test_one_that_hangs_after_its_headers_has_answered(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_receiver_that_hangs_after_its_headers_has_responded(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "BODY_PATIENCE_S", 0.1)
 
     async def half(writer: asyncio.StreamWriter, seen: Seen) -> None:
@@ -108,20 +108,20 @@ async def test_one_that_hangs_after_its_headers_has_answered(monkeypatch: pytest
         (b"\x00" * 100, "The answer was not valid HTTP."),
     ],
 )
-async def test_an_answer_that_is_none_is_said_to_be_none(said: bytes, text: str) -> None:
+async def test_a_response_that_is_not_http_is_reported(said: bytes, text: str) -> None:
     async with receiver(saying(said)) as (port, _), sending() as outgoing:
         unreachable = await refused(outgoing, f"http://127.0.0.1:{port}/")
     assert str(unreachable) == text
     assert not unreachable.permanent
 
 
-async def test_a_body_that_is_broken_off_is_still_an_answer() -> None:
+async def test_a_truncated_body_is_still_a_response() -> None:
     said = b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf"
     async with receiver(saying(said)) as (port, _), sending() as outgoing:
         assert (await outgoing.post(f"http://127.0.0.1:{port}/", BODY, {})).status == 200
 
 
-async def test_a_port_where_nobody_listens_is_no_answer(trap: socket.socket) -> None:
+async def test_a_closed_port_is_no_response(trap: socket.socket) -> None:
     port = trap.getsockname()[1]
     trap.close()
     async with sending() as outgoing:
@@ -147,7 +147,7 @@ FLOODS = {
 
 
 @pytest.mark.parametrize("flood", FLOODS)
-async def test_a_flood_is_cut_off_after_little_of_it(flood: str) -> None:
+async def test_a_flood_of_data_is_cut_off_early(flood: str) -> None:
     async with receiver(repeating(*FLOODS[flood])) as (port, seen), sending() as outgoing:
         tracemalloc.start()
         try:
@@ -172,14 +172,14 @@ async def test_a_request_that_is_cancelled_leaves_no_connection_open() -> None:
         await asyncio.wait_for(seen.gone.wait(), 5)
 
 
-async def test_after_closing_there_are_no_requests() -> None:
+async def test_after_close_no_request_is_sent() -> None:
     async with receiver(saying(OK)) as (port, seen), sending() as outgoing:
         await outgoing.close()
         assert str(await refused(outgoing, f"http://127.0.0.1:{port}/")) == "The request could not be made."
     assert not seen.requests
 
 
-async def test_nothing_of_a_url_but_its_host_is_in_a_message_or_in_the_log(
+async def test_messages_and_the_log_contain_only_the_host_of_a_url(
     trap: socket.socket, caplog: pytest.LogCaptureFixture
 ) -> None:
     secret = "hunter2"  # noqa: S105
@@ -208,7 +208,7 @@ def certificate(tmp_path: Path) -> ssl.SSLContext:
     return context
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_no_answer(certificate: ssl.SSLContext) -> None:
+async def test_an_untrusted_certificate_is_rejected(certificate: ssl.SSLContext) -> None:
     async with receiver(saying(OK), ssl=certificate) as (port, seen), sending() as outgoing:
         unreachable = await refused(outgoing, f"https://127.0.0.1:{port}/")
     assert str(unreachable) == "The certificate of the URL's host is not valid (self-signed certificate)."
@@ -217,7 +217,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_no_answer(certificate: s
 
 
 @pytest.mark.parametrize(("host", "valid"), [("hooks.example", True), ("other.example", False)])
-async def test_a_certificate_must_be_the_hosts(host: str, valid: bool, certificate: ssl.SSLContext) -> None:
+async def test_a_certificate_must_match_the_host(host: str, valid: bool, certificate: ssl.SSLContext) -> None:
     async with receiver(saying(OK), ssl=certificate) as (port, _), sending(lookup=answering(["127.0.0.1"])) as outgoing:
         connector(outgoing)._ssl = ssl.create_default_context(cadata=CERTIFICATE)
         if valid:
@@ -227,7 +227,7 @@ async def test_a_certificate_must_be_the_hosts(host: str, valid: bool, certifica
 
 
 @pytest.mark.parametrize("tls", [False, True])
-def test_under_uvloop_it_is_the_same(tls: bool, certificate: ssl.SSLContext) -> None:
+def test_the_same_holds_under_uvloop(tls: bool, certificate: ssl.SSLContext) -> None:
     """The server's loop: its transports and sockets are its own."""
 
     async def check() -> None:

@@ -1,4 +1,4 @@
-"""The sender with a real outbox and a real receiver in one loop: the whole schedule, pressed together."""
+"""The sender with a real outbox and a real receiver in one event loop: the whole schedule, sped up."""
 
 import asyncio
 import re
@@ -88,7 +88,7 @@ async def receiver() -> AsyncIterator[Receiver]:
         yield started
 
 
-async def test_after_ten_attempts_a_delivery_has_failed_for_good(rooms: Rooms, receiver: Receiver) -> None:
+async def test_a_delivery_fails_after_ten_attempts(rooms: Rooms, receiver: Receiver) -> None:
     receiver.behaviours["/hook"] = answering(500)
     delivery = await rooms.until(await rooms.cancelled_job(receiver.url()), "failed")
     assert (delivery.attempts, delivery.last_status) == (10, 500)
@@ -103,7 +103,7 @@ async def test_the_last_attempt_counts_like_the_first(rooms: Rooms, receiver: Re
     assert delivery.attempts == 10
 
 
-async def test_a_redelivery_has_all_attempts_before_it(rooms: Rooms, receiver: Receiver) -> None:
+async def test_a_redelivery_has_all_attempts_again(rooms: Rooms, receiver: Receiver) -> None:
     receiver.behaviours["/hook"] = answering(*[500] * 15, 204)
     job_id = await rooms.cancelled_job(receiver.url())
     failed = await rooms.until(job_id, "failed")
@@ -118,14 +118,16 @@ async def test_a_refused_address_fails_at_once_with_the_reason(rooms: Rooms) -> 
     assert "loopback" in delivery.last_error
 
 
-async def test_nobody_listening_is_tried_again(tmp_path: Path) -> None:
+async def test_a_closed_port_is_retried(tmp_path: Path) -> None:
     async with opened(tmp_path / "a.db", Schedule(delays_s=(0.02,))) as rooms:
         delivery = await rooms.until(await rooms.cancelled_job("http://127.0.0.1:9/"), "failed")
     assert delivery.attempts == 2
     assert "could not be connected to" in delivery.last_error
 
 
-async def test_so_many_are_under_way_and_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_number_of_simultaneous_deliveries_is_limited(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With an answer for each at its own time, the most that were asked for at once is what was promised."""
     under_way: Counter[str] = Counter()
     most: Counter[str] = Counter()
@@ -160,7 +162,7 @@ async def test_so_many_are_under_way_and_no_more(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.slow
-async def test_ten_thousand_for_a_dead_host_delay_nobody(tmp_path: Path, receiver: Receiver) -> None:
+async def test_ten_thousand_deliveries_to_a_dead_host_delay_no_others(tmp_path: Path, receiver: Receiver) -> None:
     """Nor does a look for what is due pass them by: the statements say how they search."""
     path = tmp_path / "a.db"
     dead = Webhook("http://127.0.0.1:9/", frozenset(DEFAULT_EVENTS))
@@ -193,7 +195,7 @@ OF_HOST = "deliveries USING INDEX deliveries_due (owner=? AND host=? AND taken=?
         ("is_gone", "PRIMARY KEY (owner=? AND url=?)"),
     ],
 )
-def test_a_look_for_what_is_due_passes_nothing_by(tmp_path: Path, name: str, way: str) -> None:
+def test_taking_due_deliveries_uses_the_indexes(tmp_path: Path, name: str, way: str) -> None:
     connection = open_writer(tmp_path / "a.db")
     try:
         where = dict.fromkeys(re.findall(r":(\w+)", SQL[name]), 1)
@@ -205,7 +207,7 @@ def test_a_look_for_what_is_due_passes_nothing_by(tmp_path: Path, name: str, way
 
 
 class Hesitant(SqliteOutbox):
-    """Fails each call of a kind so often first, as a record does whose disk is full for a moment."""
+    """An outbox whose first calls fail, like those of a record whose disk is full for a moment."""
 
     def __init__(self, database: Database, hub: LocalHub, **failures: list[Exception]) -> None:
         super().__init__(database, hub)
@@ -233,7 +235,7 @@ class Hesitant(SqliteOutbox):
     ],
     ids=["record", "take", "take, unforeseen"],
 )
-async def test_a_record_that_fails_for_a_moment_costs_no_delivery_and_repeats_none(
+async def test_a_brief_failure_of_the_record_neither_loses_nor_repeats_a_delivery(
     tmp_path: Path, receiver: Receiver, failures: dict[str, list[Exception]]
 ) -> None:
     def hesitant(database: Database, hub: LocalHub) -> Hesitant:

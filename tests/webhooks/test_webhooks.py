@@ -1,4 +1,4 @@
-"""Webhooks from real servers to a real receiver, held against the reference library of Standard Webhooks."""
+"""Webhooks from real servers to a real receiver, verified with the reference library of Standard Webhooks."""
 
 import random
 import re
@@ -21,7 +21,7 @@ from tests.support.serving import Serving
 ALLOW = {"HEADWAY_WEBHOOK_ALLOW": "127.0.0.0/8"}
 ALL_EVENTS = ["job.started", "job.progress", "job.completed", "job.failed", "job.cancelled"]
 SOON_S = 5.0
-"""In which a delivery that nothing holds up arrives, on a busy machine too; a hanging one takes three times as long."""
+"""Within this time an undelayed delivery arrives, even on a busy machine; a hanging one takes three times as long."""
 
 
 @pytest.fixture
@@ -138,7 +138,7 @@ def test_url_and_events_can_be_given_in_every_kind_of_submission(
     assert [request.event for request in receiver.received] == ["job.completed"]
 
 
-def test_the_webhook_is_a_part_of_what_an_idempotency_key_stands_for(serving: Serving, receiver: Receiver) -> None:
+def test_an_idempotency_key_covers_the_webhook(serving: Serving, receiver: Receiver) -> None:
     server = serving(env=ALLOW)
     key = {"Idempotency-Key": '"k"'}
     events = ["job.failed", "job.completed"]
@@ -152,7 +152,7 @@ def test_the_webhook_is_a_part_of_what_an_idempotency_key_stands_for(serving: Se
     assert {request.job_id for request in receiver.received} == {first.json["jobId"]}
 
 
-def test_the_repetition_of_a_job_tells_the_same_receiver(serving: Serving, receiver: Receiver) -> None:
+def test_a_retried_job_notifies_the_same_receiver(serving: Serving, receiver: Receiver) -> None:
     server = serving(env=ALLOW)
     failed = submit(server, "fails", receiver.url(), {"text": "no"}, webhookEvents=["job.failed"])
     receiver.wait_for(1)
@@ -217,7 +217,7 @@ def test_a_retry_and_a_redelivery_keep_the_id(serving: Serving, receiver: Receiv
         assert verified(request, secret)["data"]["jobId"] == job_id
 
 
-def test_a_receiver_can_say_when_it_wants_to_be_asked_again(serving: Serving, receiver: Receiver) -> None:
+def test_retry_after_of_a_receiver_is_respected(serving: Serving, receiver: Receiver) -> None:
     server = serving(env=ALLOW)
     receiver.behaviours["/busy"] = answering(429, headers={"Retry-After": "3600"})
     job_id = submit(server, "noop", receiver.url("/busy"), webhookEvents=["job.completed"])
@@ -241,7 +241,7 @@ def test_a_redirect_is_no_success_and_is_not_followed(serving: Serving, receiver
 @pytest.mark.parametrize(
     ("behaviour", "status"), [(flooding, "delivered"), (bombing, "delivered"), (hanging, "pending")]
 )
-def test_what_a_receiver_does_holds_up_no_other_and_no_job(
+def test_a_slow_receiver_delays_no_other_and_no_job(
     serving: Serving, receiver: Receiver, other: Receiver, behaviour: Any, status: str
 ) -> None:
     server = serving(env=ALLOW)
@@ -264,7 +264,7 @@ def test_what_a_receiver_does_holds_up_no_other_and_no_job(
     assert resident_bytes() - before < 30_000_000
 
 
-def test_after_a_410_nothing_is_sent_to_that_url_but_by_later_jobs(serving: Serving, receiver: Receiver) -> None:
+def test_after_a_410_only_later_jobs_send_to_that_url(serving: Serving, receiver: Receiver) -> None:
     server = serving(env=ALLOW)
     receiver.behaviours["/gone"] = answering(500, 410, 204)
     before = submit(server, "noop", receiver.url("/gone"), webhookEvents=["job.completed"])
@@ -324,7 +324,7 @@ def test_a_kill_at_any_moment_leaves_a_delivery_for_each_change_and_no_other(ser
         server.restart()
 
 
-def test_a_kill_in_the_middle_of_an_attempt_is_made_good_at_once(
+def test_a_delivery_interrupted_by_a_kill_is_sent_again_at_once(
     serving: Serving, receiver: Receiver, tmp_path: Path
 ) -> None:
     server = serving(tmp_path, env=ALLOW)
@@ -341,7 +341,7 @@ def test_a_kill_in_the_middle_of_an_attempt_is_made_good_at_once(
     assert settled(server, job_id, "job.completed", "delivered")["attempts"] == 2
 
 
-def test_a_stop_waits_a_moment_and_what_it_breaks_off_is_sent_after_the_restart(
+def test_deliveries_interrupted_by_a_shutdown_are_sent_after_the_restart(
     serving: Serving, receiver: Receiver, tmp_path: Path
 ) -> None:
     server = serving(tmp_path, env={**ALLOW, "HEADWAY_SHUTDOWN_GRACE_S": "0.5"})
@@ -410,13 +410,15 @@ def test_during_a_rotation_old_and_new_secret_verify(
 @pytest.mark.parametrize(
     "wrong", [("show", "--owner", "a b"), ("rotate", "--overlap", "soon"), ("rotate", "--overlap", "9999d")]
 )
-def test_an_order_that_makes_no_sense_is_one_line(serving: Serving, tmp_path: Path, wrong: tuple[str, ...]) -> None:
+def test_an_invalid_secrets_command_is_a_one_line_error(
+    serving: Serving, tmp_path: Path, wrong: tuple[str, ...]
+) -> None:
     serving(tmp_path)
     done = run_command("secrets", *wrong, "--data-dir", str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
 
 
-def test_each_owner_has_secrets_and_deliveries_of_his_own(serving: Serving, receiver: Receiver, tmp_path: Path) -> None:
+def test_each_owner_has_their_own_secrets_and_deliveries(serving: Serving, receiver: Receiver, tmp_path: Path) -> None:
     server = serving(tmp_path, env=ALLOW)
     alice, admin = (
         {"Authorization": f"Bearer {run(tmp_path, 'keys', 'create', name, *more).strip()}"}

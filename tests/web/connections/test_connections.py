@@ -1,4 +1,4 @@
-"""Connections as such: heads that do not come, connections on which nothing happens, and more of them than may be."""
+"""Limits on connections: overdue heads, idle connections, and more connections than allowed."""
 
 import contextlib
 import socket
@@ -47,7 +47,7 @@ def impatient(serving: Serving) -> ServerProcess:
     "begun", [b"G", b"GET /healthz HTTP/1.1\r\n", HALF, b"\r\n\r\nPOST /jobs/noop", b"\x16\x03\x01"]
 )
 @pytest.mark.parametrize("before", [b"", GET], ids=["first", "second"])
-def test_a_head_that_does_not_come_is_given_up(impatient: ServerProcess, before: bytes, begun: bytes) -> None:
+def test_a_head_that_does_not_arrive_is_a_408(impatient: ServerProcess, before: bytes, begun: bytes) -> None:
     with connected(impatient) as connection:
         if before:
             assert answered(connection, before)
@@ -58,7 +58,7 @@ def test_a_head_that_does_not_come_is_given_up(impatient: ServerProcess, before:
             assert_given_up(connection)
 
 
-def test_a_head_that_drips_is_given_up(impatient: ServerProcess) -> None:
+def test_a_head_that_drips_is_a_408(impatient: ServerProcess) -> None:
     with connected(impatient) as connection:
         began_s = time.monotonic()
         with contextlib.suppress(ConnectionError):
@@ -77,7 +77,7 @@ def test_the_rest_of_a_head_may_take_a_moment(serving: Serving) -> None:
         assert answered(connection)
 
 
-def test_connections_that_wait_for_something_are_left_alone(impatient: ServerProcess) -> None:
+def test_connections_in_use_are_not_closed(impatient: ServerProcess) -> None:
     job_id = impatient.submit("noop", query=LATER)
     upload = form(part("document", b"x" * 100_000, "a.txt"))
     head = request_bytes("POST", "/jobs/reads-upload", [*FORM, ("Content-Length", str(len(upload)))])
@@ -106,7 +106,7 @@ def test_connections_that_wait_for_something_are_left_alone(impatient: ServerPro
         assert b'"cancelled"' in list(stream.frames())[-1]
 
 
-def test_a_connection_without_a_request_is_closed_in_the_end(serving: Serving) -> None:
+def test_an_idle_connection_is_closed_after_a_time_out(serving: Serving) -> None:
     server = serving(":memory:", env={"HEADWAY_KEEP_ALIVE_S": "0.3"})
     with connected(server) as silent, connected(server) as kept:
         assert answered(kept)
@@ -114,7 +114,7 @@ def test_a_connection_without_a_request_is_closed_in_the_end(serving: Serving) -
         assert silent.recv(1) == b""
 
 
-def test_where_all_connections_are_in_use_the_longest_idle_one_is_closed_for_a_new_one(serving: Serving) -> None:
+def test_the_longest_idle_connection_is_closed_to_make_room_for_a_new_one(serving: Serving) -> None:
     server = serving(":memory:", env={"HEADWAY_MAX_CONNECTIONS": "4", "HEADWAY_MAX_STREAMS": "2"})
     job_id = server.submit("noop", query=LATER)
     with (
@@ -135,7 +135,7 @@ def test_where_all_connections_are_in_use_the_longest_idle_one_is_closed_for_a_n
     assert "all connections are in use" in server.log()
 
 
-def test_where_all_connections_are_busy_a_new_one_is_told_so(serving: Serving) -> None:
+def test_a_new_connection_is_refused_when_all_are_busy(serving: Serving) -> None:
     server = serving(":memory:", env={"HEADWAY_MAX_CONNECTIONS": "3"})
     job_id = server.submit("noop", query=LATER)
     with contextlib.ExitStack() as stack:
@@ -151,7 +151,7 @@ def test_where_all_connections_are_busy_a_new_one_is_told_so(serving: Serving) -
     assert server.request("GET", "/healthz").status == 200
 
 
-def test_who_opens_more_connections_than_there_are_descriptors_shuts_nobody_out() -> None:
+def test_a_client_that_opens_too_many_connections_locks_nobody_out() -> None:
     server = ServerProcess(":memory:")
     server._command = ["sh", "-c", 'ulimit -n 300; exec "$@"', "sh", *server._command]
     with server, contextlib.ExitStack() as stack:
@@ -165,7 +165,7 @@ def test_who_opens_more_connections_than_there_are_descriptors_shuts_nobody_out(
         assert "Traceback" not in server.log()
 
 
-def test_a_reader_that_takes_nothing_of_a_download_is_cut(serving: Serving) -> None:
+def test_a_stalled_download_is_cut(serving: Serving) -> None:
     server = serving(":memory:", env={"HEADWAY_STREAM_STALL_TIMEOUT_S": "1"})
     job = server.wait_for(server.submit("writes-files", {"text": "x" * 900_000}))
     file = max(job["files"], key=lambda file: file["sizeBytes"])

@@ -1,4 +1,4 @@
-"""Clients that go away in the middle: no job comes of it, and nothing is left behind."""
+"""Clients that disconnect in the middle of a request create no job and leak nothing."""
 
 import socket
 import struct
@@ -11,7 +11,7 @@ from tests.support.serving import Serving
 
 TIMES = 200
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER with no time to linger: the close is a reset, as of a client that crashed."""
+"""SO_LINGER with a time-out of 0: the connection is reset, as by a client that crashed."""
 
 
 def _request(path: str, body: bytes, content_type: str) -> bytes:

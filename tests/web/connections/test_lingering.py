@@ -1,4 +1,4 @@
-"""A request that the server's stop refuses half-way: its client can send on, and reads why."""
+"""A request that is refused at shutdown while its body arrives: the client can go on sending, and reads why."""
 
 import asyncio
 from pathlib import Path
@@ -18,7 +18,9 @@ from tests.support.serving import TEST_JOBS
 MORE_THAN_A_KERNEL_HOLDS = b"x" * 20_000_000
 
 
-async def test_a_client_that_sends_on_reads_why_it_was_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_client_that_is_still_sending_reads_why_it_was_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(lingering, "LINGER_S", PATIENCE_S)
     body = form(part("document", MORE_THAN_A_KERNEL_HOLDS, "a.txt"))
     request = request_bytes("POST", "/jobs/reads-upload", FORM, body)

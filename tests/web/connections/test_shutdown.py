@@ -1,4 +1,4 @@
-"""SIGTERM while clients are connected: streams end, waiting requests get an answer, nothing is lost."""
+"""SIGTERM while clients are connected: streams end, waiting requests get a response, nothing is lost."""
 
 import concurrent.futures
 import contextlib
@@ -46,7 +46,7 @@ def test_streams_end_cleanly_within_a_second(serving: Serving) -> None:
     assert exit_code(server) == 0
 
 
-def test_a_reader_that_does_not_read_does_not_hold_it_up(serving: Serving) -> None:
+def test_a_stalled_reader_does_not_delay_the_shutdown(serving: Serving) -> None:
     server = serving(":memory:", "--max-running", "40", env={"HEADWAY_TICK_S": "0.01"})
     for _ in range(40):
         server.submit("storms", {"steps": 100_000, "step_s": 0.05})
@@ -68,7 +68,7 @@ def test_a_reader_that_does_not_read_does_not_hold_it_up(serving: Serving) -> No
         stalled.close()
 
 
-def test_a_waiting_cancel_is_answered(serving: Serving, tmp_path: Path) -> None:
+def test_a_waiting_cancel_gets_a_response_at_shutdown(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path, env={"HEADWAY_CANCEL_GRACE_S": "10", "HEADWAY_SHUTDOWN_GRACE_S": "0.5"})
     job_id = server.submit("stubborn-process")
     assert any(state["message"] for state in server.states(job_id))
@@ -83,7 +83,7 @@ def test_a_waiting_cancel_is_answered(serving: Serving, tmp_path: Path) -> None:
     assert server.wait_for(job_id)["status"] == "cancelled"
 
 
-def test_an_upload_that_was_under_way_is_no_job_or_a_durable_one(serving: Serving, tmp_path: Path) -> None:
+def test_an_upload_in_progress_at_shutdown_is_either_refused_or_durable(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path)
     body = form(part("document", b"x" * 3_000_000, "a.txt"))
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
@@ -103,7 +103,7 @@ def test_an_upload_that_was_under_way_is_no_job_or_a_durable_one(serving: Servin
     assert len(list((tmp_path / "jobs").iterdir())) == len(accepted)
 
 
-def test_new_work_is_refused_while_it_stops(serving: Serving) -> None:
+def test_submissions_are_refused_during_shutdown(serving: Serving) -> None:
     server = serving(":memory:", env={"HEADWAY_SHUTDOWN_GRACE_S": "2"})
     # A request whose body is still to come when the signal arrives is one that was being served.
     body = json.dumps({"type": "noop"}).encode()

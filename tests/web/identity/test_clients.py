@@ -1,4 +1,4 @@
-"""`Clients`: where a request came from."""
+"""`Clients`: the client that a request came from."""
 
 from unittest.mock import Mock
 
@@ -51,7 +51,7 @@ def test_a_client_is_its_address_or_its_ipv6_network(peer: str, client: str) -> 
         ("10.0.0.1", [], "10.0.0.1"),
     ],
 )
-def test_what_trusted_proxies_say_is_believed(peer: str, forwarded_for: list[str], client: str) -> None:
+def test_the_addresses_that_trusted_proxies_report_are_used(peer: str, forwarded_for: list[str], client: str) -> None:
     assert of(peer, *forwarded_for) == client
 
 
@@ -71,10 +71,10 @@ def test_what_trusted_proxies_say_is_believed(peer: str, forwarded_for: list[str
         (", ".join(["10.0.0.2"] * 5_000), "10.0.0.2"),
     ],
 )
-def test_garbage_is_as_if_it_were_not_there(forwarded_for: str, client: str) -> None:
+def test_a_malformed_forwarded_header_is_ignored(forwarded_for: str, client: str) -> None:
     assert of("10.0.0.1", forwarded_for) == client
 
 
 @given(st.text(st.characters(codec="latin-1", exclude_categories=["Cc"])))
-def test_whatever_the_header_says_it_is_no_error(forwarded_for: str) -> None:
+def test_no_forwarded_header_is_an_error(forwarded_for: str) -> None:
     assert of("10.0.0.1", forwarded_for)

@@ -1,4 +1,4 @@
-"""Keys, sessions, tickets: who is let in, and what they may do."""
+"""Keys, sessions and tickets: authentication and authorization."""
 
 import contextlib
 import http.client
@@ -68,7 +68,7 @@ def guarded(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Guarded]:
 # Keys
 
 
-def test_without_a_key_there_is_only_what_is_for_everybody(guarded: Guarded) -> None:
+def test_without_a_key_only_open_paths_are_served(guarded: Guarded) -> None:
     for path in (
         "/jobs",
         "/jobs/stats",
@@ -92,13 +92,13 @@ def test_without_a_key_there_is_only_what_is_for_everybody(guarded: Guarded) -> 
     ["Bearer", "Bearer ", "Bearer x", "bearer hwk_", f"Bearer {UNKNOWN_KEY}", f"Bearer {UNKNOWN_SESSION}",
      "Bearer " + "hwk_" + "a" * 5000, "Bearer hwk_" + "ä" * 43],
 )  # fmt: skip
-def test_a_wrong_key_is_401_also_where_none_is_needed(guarded: Guarded, authorization: str) -> None:
+def test_an_invalid_key_is_401_even_where_no_key_is_needed(guarded: Guarded, authorization: str) -> None:
     for path in ("/jobs", "/healthz"):
         reply = guarded.ask("GET", path, Authorization=authorization)
         assert (reply.status, "invalid_token" in reply.headers["WWW-Authenticate"]) == (401, True)
 
 
-def test_a_key_of_another_scheme_is_a_proxys_and_none_of_ours(guarded: Guarded) -> None:
+def test_credentials_of_another_scheme_are_ignored(guarded: Guarded) -> None:
     assert guarded.ask("GET", "/jobs", Authorization="Basic YTpi").status == 401
     assert guarded.ask("GET", "/healthz", Authorization="Basic YTpi").status == 200
 
@@ -115,7 +115,7 @@ def test_a_read_only_key_changes_nothing(guarded: Guarded) -> None:
         assert (reply.status, reply.json["type"]) == (403, "/problems/forbidden"), path
 
 
-def test_a_revoked_key_is_out_of_force_at_once_and_its_streams_end(guarded: Guarded) -> None:
+def test_a_revoked_key_is_rejected_immediately_and_its_streams_end(guarded: Guarded) -> None:
     key = make_key(guarded.data_dir, "leaver", "--owner", "ann")
     job_id = guarded.submit("steps-async", LONG)
     cookie = guarded.sign_in(key)
@@ -135,7 +135,7 @@ def test_a_revoked_key_is_out_of_force_at_once_and_its_streams_end(guarded: Guar
     assert guarded.ask("DELETE", f"/jobs/{job_id}", key=guarded.ann).status == 204
 
 
-def test_what_is_under_way_with_a_revoked_key_comes_to_nothing(guarded: Guarded) -> None:
+def test_requests_in_progress_with_a_revoked_key_are_cut(guarded: Guarded) -> None:
     key = make_key(guarded.data_dir, "quitter", "--owner", "ann")
     job_id = guarded.submit("steps-async", LONG)
     jobs_before = guarded.ask("GET", "/jobs/stats", key=guarded.ann).json["total"]
@@ -162,7 +162,7 @@ def test_what_is_under_way_with_a_revoked_key_comes_to_nothing(guarded: Guarded)
     assert guarded.ask("DELETE", f"/jobs/{job_id}", key=guarded.ann).status == 204
 
 
-def test_a_download_with_a_revoked_key_breaks_off(guarded: Guarded) -> None:
+def test_a_download_with_a_revoked_key_is_cut(guarded: Guarded) -> None:
     key = make_key(guarded.data_dir, "taker", "--owner", "ann")
     job_id = guarded.submit("big-file")
     assert guarded.ask("GET", f"/jobs/{job_id}?wait=30", key=guarded.ann).json["status"] == "completed"
@@ -180,7 +180,7 @@ def dial(port: int) -> socket.socket:
     return socket.create_connection(("127.0.0.1", port), PATIENCE_S)
 
 
-def test_keys_are_listed_without_themselves_and_kept_as_sums(guarded: Guarded) -> None:
+def test_keys_are_listed_without_their_secret_and_stored_as_hashes(guarded: Guarded) -> None:
     listed = keys(guarded.data_dir, "list").stdout
     assert re.search(r"^ann +ann +- +20\S+ +-$", listed, re.MULTILINE)
     assert guarded.ann not in listed
@@ -197,14 +197,14 @@ def test_keys_are_listed_without_themselves_and_kept_as_sums(guarded: Guarded) -
         (["revoke", "nobody"], "there is no valid key 'nobody'"),
     ],
 )
-def test_what_cannot_be_done_to_keys_is_said_in_a_line(guarded: Guarded, arguments: list[str], words: str) -> None:
+def test_errors_of_the_key_commands_are_one_line(guarded: Guarded, arguments: list[str], words: str) -> None:
     refused = keys(guarded.data_dir, *arguments)
     assert (refused.returncode, refused.stdout) == (2, "")
     assert words in refused.stderr
     assert "Traceback" not in refused.stderr
 
 
-def test_keys_and_sessions_are_there_after_a_crash(tmp_path: Path) -> None:
+def test_keys_and_sessions_survive_a_crash(tmp_path: Path) -> None:
     ann = make_key(tmp_path, "ann")
     with ServerProcess(tmp_path, env={"HEADWAY_PUBLIC_URL": "http://jobs.example.com"}) as server:
         guarded = Guarded(server, tmp_path, ann)
@@ -223,7 +223,7 @@ def test_keys_and_sessions_are_there_after_a_crash(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("flags", [["--host", "0.0.0.0"], ["--host", "::"], []])  # noqa: S104 - that is the point
-def test_a_server_that_others_reach_does_not_start_without_a_key(flags: list[str], tmp_path: Path) -> None:
+def test_an_exposed_server_does_not_start_without_a_key(flags: list[str], tmp_path: Path) -> None:
     public = {} if flags else {"HEADWAY_PUBLIC_URL": "https://jobs.example.com"}
     refused = run_command("--port", "0", "--data-dir", str(tmp_path), *flags, env=public)
     assert (refused.returncode, refused.stdout) == (2, "")
@@ -231,13 +231,13 @@ def test_a_server_that_others_reach_does_not_start_without_a_key(flags: list[str
     assert "Traceback" not in refused.stderr
 
 
-def test_insecure_lets_everybody_in(serving: Serving) -> None:
+def test_an_insecure_server_needs_no_key(serving: Serving) -> None:
     server = serving(":memory:", "--insecure", env={"HEADWAY_PUBLIC_URL": "https://jobs.example.com"})
     assert server.request("GET", "/jobs").status == 200
     assert server.request("GET", "/session").json["keyNeeded"] is False
 
 
-def test_on_loopback_nobody_needs_a_key(serving: Serving, tmp_path: Path) -> None:
+def test_on_loopback_no_key_is_needed(serving: Serving, tmp_path: Path) -> None:
     key = make_key(tmp_path / "data", "ann")
     server = serving(tmp_path / "data")
     mine = server.submit("noop")
@@ -248,7 +248,7 @@ def test_on_loopback_nobody_needs_a_key(serving: Serving, tmp_path: Path) -> Non
     assert server.request("GET", "/jobs", headers={"Cookie": "headway-00000000=of-another-server"}).status == 200
 
 
-def test_who_comes_through_a_proxy_that_the_server_does_not_know_of_is_told_of_in_the_log(serving: Serving) -> None:
+def test_requests_through_an_unknown_proxy_are_logged_once(serving: Serving) -> None:
     server = serving()
     for _ in range(3):
         server.request("GET", "/jobs", headers={"X-Forwarded-For": "198.51.100.7"})
@@ -312,7 +312,7 @@ def test_two_servers_on_one_host_have_sessions_of_their_own(serving: Serving, tm
 
 
 @pytest.mark.parametrize("body", [{"key": "hwk_"}, {"key": UNKNOWN_KEY}, {"key": UNKNOWN_SESSION}, {"key": ""}])
-def test_a_wrong_key_opens_no_session(guarded: Guarded, body: object) -> None:
+def test_an_invalid_key_opens_no_session(guarded: Guarded, body: object) -> None:
     reply = guarded.ask("POST", "/session", body)
     assert (reply.status, "Set-Cookie" in reply.headers) == (401, False)
 
@@ -334,7 +334,9 @@ def test_a_wrong_key_opens_no_session(guarded: Guarded, body: object) -> None:
         ({"Sec_Fetch_Site": "rubbish"}, 403),
     ],
 )
-def test_a_cookie_writes_only_for_our_own_page(guarded: Guarded, headers: dict[str, str], status: int) -> None:
+def test_only_the_servers_own_page_can_write_with_the_cookie(
+    guarded: Guarded, headers: dict[str, str], status: int
+) -> None:
     sent = {name: value.format(port=guarded.server.port) for name, value in headers.items()}
     cookie = guarded.sign_in(guarded.ann)
     before = guarded.ask("GET", "/jobs/stats", key=guarded.ann).json["total"]
@@ -354,7 +356,7 @@ def test_on_loopback_another_sites_page_cannot_write_either(serving: Serving) ->
 # Pages of other origins
 
 
-def test_a_named_origin_may_ask_with_a_key_and_no_other(guarded: Guarded) -> None:
+def test_only_allowed_origins_may_read_responses(guarded: Guarded) -> None:
     friend, evil = "https://friend.example", "https://evil.test"
     wish = {"Access_Control_Request_Method": "POST", "Access_Control_Request_Headers": "authorization"}
     answer = guarded.ask("OPTIONS", "/jobs/noop", Origin=friend, **wish)
@@ -388,7 +390,7 @@ def test_a_ticket_reads_one_job(guarded: Guarded) -> None:
     assert guarded.ask("GET", f"/jobs/{job_id}?surprise=1&ticket={ticket}").status == 422
 
 
-def test_a_ticket_opens_nothing_else(guarded: Guarded) -> None:
+def test_a_ticket_is_valid_for_one_job_and_for_reading_only(guarded: Guarded) -> None:
     job_id, other = guarded.submit(), guarded.submit()
     ticket = guarded.ticket(job_id)
     for method, path in (
@@ -400,7 +402,7 @@ def test_a_ticket_opens_nothing_else(guarded: Guarded) -> None:
         assert guarded.ask(method, f"{path}?ticket={ticket}").status == 401, (method, path)
 
 
-def test_a_ticket_is_good_for_its_time(guarded: Guarded) -> None:
+def test_a_ticket_expires(guarded: Guarded) -> None:
     job_id = guarded.submit()
     ticket = guarded.ticket(job_id, expiresInSeconds=1)
     path = f"/jobs/{job_id}?ticket={ticket}"
@@ -416,13 +418,13 @@ def test_a_ticket_is_good_for_its_time(guarded: Guarded) -> None:
 @pytest.mark.parametrize(
     "ticket", ["", "x", "hwt_", "hwt_x.y", "hwt_" + "a" * 390, "hwt_" + "a" * 10_000, "hwt_%00", "hwt_%C3%A4.x"]
 )
-def test_what_is_no_ticket_is_401(guarded: Guarded, ticket: str) -> None:
+def test_an_invalid_ticket_is_401(guarded: Guarded, ticket: str) -> None:
     for tried in (ticket, f"{guarded.ticket(guarded.submit())}x"):
         path = f"/jobs/{guarded.submit()}/progress?ticket={tried}"
         assert guarded.ask("GET", path).status == 401
 
 
-def test_a_ticket_ends_with_its_key(guarded: Guarded) -> None:
+def test_a_ticket_is_invalid_once_its_key_is_revoked(guarded: Guarded) -> None:
     key = make_key(guarded.data_dir, "lender", "--owner", "ann")
     job_id = guarded.submit()
     ticket = guarded.ask("POST", f"/jobs/{job_id}/tickets", {}, key=key).json["ticket"]
@@ -443,7 +445,7 @@ def test_a_ticket_ends_with_its_key(guarded: Guarded) -> None:
         ("jobs.example.com@evil.test", 421), ("évil", 421),
     ],
 )  # fmt: skip
-def test_a_server_answers_to_its_names_alone(hosted: ServerProcess, host: str, status: int) -> None:
+def test_requests_for_other_host_names_are_rejected(hosted: ServerProcess, host: str, status: int) -> None:
     named = host.format(port=hosted.port).encode().decode("latin-1")
     reply = hosted.request("GET", "/healthz", headers={"Host": named})
     assert reply.status == status
@@ -458,7 +460,7 @@ def hosted() -> Iterator[ServerProcess]:
         yield server
 
 
-def test_nothing_of_a_key_stands_in_the_log(guarded: Guarded) -> None:
+def test_credentials_are_never_logged(guarded: Guarded) -> None:
     job_id = guarded.submit()
     ticket, cookie = guarded.ticket(job_id), guarded.sign_in(guarded.ann)
     guarded.ask("GET", f"/jobs/{job_id}?ticket={ticket}x")

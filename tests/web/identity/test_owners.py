@@ -1,4 +1,4 @@
-"""Two owners on one server: neither finds a trace of the other, on any path, by any method."""
+"""Two owners on one server: neither finds a trace of the other, on any path, with any method."""
 
 import json
 import re
@@ -96,7 +96,7 @@ def told(reply: Reply, *names: str) -> Any:
     return said
 
 
-def test_a_foreign_job_is_an_unknown_one_on_every_path_by_every_method(world: World) -> None:
+def test_another_owners_job_is_a_404_on_every_path_with_every_method(world: World) -> None:
     paths = [template for template in templates(world) if "{id}" in template or "{key}" in template]
     assert len(paths) >= 15
     before = {name: world.ask(world.ann, "GET", f"/jobs/{job_id}").json for name, job_id in world.jobs.items()}
@@ -123,7 +123,7 @@ def test_a_foreign_job_is_an_unknown_one_on_every_path_by_every_method(world: Wo
     "query",
     ["?purge=true", "?wait=0", "?redirect=true", "?lastEventId=1", "?after=0", "?inline=true", "?name=report.html"],
 )
-def test_no_parameter_opens_a_foreign_job(world: World, query: str) -> None:
+def test_no_parameter_reveals_another_owners_job(world: World, query: str) -> None:
     for template in templates(world):
         if "{id}" not in template:
             continue
@@ -134,7 +134,7 @@ def test_no_parameter_opens_a_foreign_job(world: World, query: str) -> None:
             assert told(reply, world.jobs["completed"], world.delivery) == expected, (method, template, query)
 
 
-def test_what_is_not_about_one_job_says_nothing_of_anothers(world: World) -> None:
+def test_lists_and_counts_contain_only_the_owners_jobs(world: World) -> None:
     asked = [template for template in templates(world) if "{" not in template and template != "/jobs/progress"]
     asked += [f"/jobs?label={HUSHED}", "/jobs?status=running,completed,failed,queued", "/jobs?limit=1"]
     for path in asked:
@@ -148,7 +148,7 @@ def test_what_is_not_about_one_job_says_nothing_of_anothers(world: World) -> Non
     assert world.ask(world.bob, "GET", "/metrics").status == 403
 
 
-def test_the_stream_of_many_jobs_tells_of_ones_own(world: World) -> None:
+def test_the_stream_of_many_jobs_contains_only_the_owners_jobs(world: World) -> None:
     ids = ",".join([*world.jobs.values(), world.bobs])
     for path in ("/jobs/progress", f"/jobs/progress?ids={ids}", "/jobs/progress?status=running"):
         events = world.server.events(path, dict(world.bob))
@@ -168,7 +168,7 @@ def test_the_stream_of_many_jobs_tells_of_ones_own(world: World) -> None:
         events.close()  # type: ignore[attr-defined]
 
 
-def test_keys_of_idempotency_are_each_owners_own(world: World) -> None:
+def test_idempotency_keys_are_separate_for_each_owner(world: World) -> None:
     key = {"Idempotency-Key": '"the same"'}
     anns = world.ask(world.ann, "POST", "/jobs/noop", {}, **key)
     bobs = world.ask(world.bob, "POST", "/jobs/noop", {}, **key)
@@ -177,7 +177,7 @@ def test_keys_of_idempotency_are_each_owners_own(world: World) -> None:
     assert "Idempotency-Replayed" not in bobs.headers
 
 
-def test_nobody_without_a_key_finds_what_belongs_to_one(world: World) -> None:
+def test_a_client_without_a_key_finds_no_owners_jobs(world: World) -> None:
     assert world.ask({}, "GET", "/jobs").json == {"jobs": [], "nextCursor": None}
     assert world.ask({}, "GET", f"/jobs/{world.jobs['completed']}").status == 404
 
@@ -207,7 +207,7 @@ def test_an_admin_sees_and_changes_the_jobs_of_all(world: World) -> None:
     )
 
 
-def test_an_idempotency_key_is_his_who_sent_it_also_when_an_admin_repeats_the_jobs_of_others(world: World) -> None:
+def test_an_admins_idempotency_key_stays_their_own_when_they_retry_another_owners_job(world: World) -> None:
     key = '"repeated once"'
 
     def failed_job(who: Mapping[str, str]) -> str:

@@ -1,4 +1,4 @@
-"""`Rate`: how often something may be done in a minute."""
+"""`Rate`: a limit of requests per minute."""
 
 import tracemalloc
 
@@ -20,7 +20,7 @@ def times(rate: Rate, count: int, key: str = "a") -> None:
         rate.count(key)
 
 
-def test_nothing_is_left_after_as_many_as_may_be() -> None:
+def test_the_limit_is_used_up_after_as_many_requests() -> None:
     rate = Rate(3, Clock())
     assert rate.standing("a") == Standing(3, WINDOW_S)
     times(rate, 2)
@@ -30,7 +30,7 @@ def test_nothing_is_left_after_as_many_as_may_be() -> None:
     assert rate.standing("b").left == 3
 
 
-def test_what_was_done_late_in_a_minute_counts_in_the_next() -> None:
+def test_requests_late_in_a_minute_count_in_the_next() -> None:
     """Not twice as much around the full minute."""
     clock = Clock()
     rate = Rate(60, clock)
@@ -44,7 +44,7 @@ def test_what_was_done_late_in_a_minute_counts_in_the_next() -> None:
     assert rate.standing("a").left == 60
 
 
-def test_after_two_quiet_minutes_all_is_forgotten() -> None:
+def test_counts_are_dropped_after_two_idle_minutes() -> None:
     clock = Clock()
     rate = Rate(5, clock)
     times(rate, 5)
@@ -57,7 +57,7 @@ def test_after_two_quiet_minutes_all_is_forgotten() -> None:
     st.integers(1, 30),
     st.lists(st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 9_000)), max_size=200),
 )
-def test_who_waits_as_long_as_told_is_let_through(limit: int, steps: list[tuple[str, int]]) -> None:
+def test_a_client_that_waits_for_retry_after_is_admitted(limit: int, steps: list[tuple[str, int]]) -> None:
     clock = Clock()
     rate = Rate(limit, clock)
     done: dict[str, list[float]] = {"a": [], "b": []}
@@ -74,7 +74,7 @@ def test_who_waits_as_long_as_told_is_let_through(limit: int, steps: list[tuple[
         assert len(within_a_minute) <= 2 * limit
 
 
-def test_a_flood_of_keys_is_bounded_and_forgets_the_earliest() -> None:
+def test_a_flood_of_keys_is_bounded_by_evicting_the_oldest() -> None:
     clock = Clock()
     rate = Rate(2, clock, max_keys=1_000)
     times(rate, 2, "early")

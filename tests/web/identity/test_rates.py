@@ -1,4 +1,4 @@
-"""How much may be asked in a minute, and at once: by owner and by address. Real requests to an exposed server."""
+"""Rate limits and shares by owner and by address: real requests to an exposed server."""
 
 import asyncio
 import re
@@ -65,7 +65,7 @@ def assert_too_many(reply: Reply | RawReply, kind: str = "too-many-requests") ->
     assert 1 <= int(reply.headers["Retry-After"]) <= 120
 
 
-def test_an_owner_submits_so_often_whatever_key_and_address_is_used(exposed: Exposing) -> None:
+def test_the_rate_limit_of_an_owner_covers_all_its_keys_and_addresses(exposed: Exposing) -> None:
     exposed(submissions_per_minute=3)
     ada, also_ada, bob = exposed.key("ada"), exposed.key("laptop", "ada"), exposed.key("bob")
     replies = [exposed.submit(key, address) for key, address in ((ada, HERE), (also_ada, THERE), (ada, "192.0.2.2"))]
@@ -79,7 +79,7 @@ def test_an_owner_submits_so_often_whatever_key_and_address_is_used(exposed: Exp
     assert exposed.ask("GET", "/jobs", ada).status == 200, "reading is not submitting"
 
 
-def test_an_address_submits_so_often_whoever_it_is(exposed: Exposing) -> None:
+def test_the_rate_limit_of_an_address_covers_all_owners(exposed: Exposing) -> None:
     exposed(submissions_per_minute=3)
     keys = [exposed.key(name) for name in ("ada", "bob", "eve")]
     replies = [exposed.submit(key) for key in keys]
@@ -106,7 +106,7 @@ def test_redeliveries_are_limited_per_owner_and_apart_from_submissions(exposed: 
     assert exposed.submit(ada).status == 202
 
 
-def test_the_policies_are_said(exposed: Exposing) -> None:
+def test_rate_limit_headers_name_the_policies(exposed: Exposing) -> None:
     exposed(submissions_per_minute=7)
     reply = exposed.submit(exposed.key("ada"))
     assert reply.headers["RateLimit-Policy"] == '"submissions-by-owner";q=7;w=60, "submissions-by-address";q=7;w=60'
@@ -126,18 +126,18 @@ def test_an_ipv6_client_is_its_network(exposed: Exposing) -> None:
 
 
 @pytest.mark.parametrize("forwarded", ["garbage", "192.0.2.77, unknown", "'; DROP TABLE jobs; --", "," * 1000])
-def test_garbage_from_a_proxy_counts_as_the_proxy(exposed: Exposing, forwarded: str) -> None:
+def test_with_a_malformed_forwarded_header_the_proxy_itself_is_counted(exposed: Exposing, forwarded: str) -> None:
     exposed(submissions_per_minute=1, insecure=True)
     assert exposed.submit(None, forwarded).status == 202
     assert_too_many(exposed.submit(None, "127.0.0.1"))
 
 
-def test_nobody_counts_as_somebody_else_without_a_trusted_proxy(exposed: Exposing) -> None:
+def test_a_forwarded_header_from_an_untrusted_peer_is_ignored(exposed: Exposing) -> None:
     exposed(submissions_per_minute=2, insecure=True, trusted_proxies="192.0.2.0/24")
     assert [exposed.submit(None, f"203.0.113.{number}").status for number in range(3)] == [202, 202, 429]
 
 
-def test_whoever_needs_no_key_where_others_come_counts_by_address(exposed: Exposing) -> None:
+def test_clients_without_keys_on_an_exposed_server_are_rate_limited_by_address(exposed: Exposing) -> None:
     exposed(submissions_per_minute=2, insecure=True)
     replies = [exposed.submit(None) for _ in range(3)]
     assert [reply.status for reply in replies] == [202, 202, 429]
@@ -145,7 +145,7 @@ def test_whoever_needs_no_key_where_others_come_counts_by_address(exposed: Expos
     assert exposed.submit(None, THERE).status == 202
 
 
-def test_whoever_is_alone_with_the_server_is_not_counted(serving: Serving) -> None:
+def test_there_is_no_rate_limit_without_a_key_on_loopback(serving: Serving) -> None:
     server = serving(":memory:", env={"HEADWAY_SUBMISSIONS_PER_MINUTE": "1", "HEADWAY_MAX_QUEUED_PER_OWNER": "1"})
     for _ in range(5):
         reply = server.request("POST", f"/jobs/noop{LATER}", {})
@@ -154,7 +154,7 @@ def test_whoever_is_alone_with_the_server_is_not_counted(serving: Serving) -> No
         assert "RateLimit-Policy" not in reply.headers
 
 
-def test_a_key_is_counted_there_too(exposed: Exposing) -> None:
+def test_a_key_is_rate_limited_on_loopback_too(exposed: Exposing) -> None:
     exposed(public_url="", trusted_proxies="", submissions_per_minute=1)
     key = exposed.key("ada")
     assert [exposed.submit(key).status for _ in range(2)] == [202, 429]
@@ -190,7 +190,7 @@ def test_every_way_to_submit_counts(exposed: Exposing) -> None:
         assert_too_many(exposed.submit(key, path=path))
 
 
-def test_wrong_keys_are_counted_by_address_and_a_right_one_is_always_let_in(exposed: Exposing) -> None:
+def test_invalid_keys_are_rate_limited_by_address_and_valid_ones_always_admitted(exposed: Exposing) -> None:
     exposed(failed_sign_ins_per_minute=4)
     key = exposed.key("ada")
     wrong = [exposed.ask("GET", "/jobs", guess) for guess in (WRONG_KEY, "hwk_short", key[:-1])]
@@ -207,7 +207,7 @@ def test_wrong_keys_are_counted_by_address_and_a_right_one_is_always_let_in(expo
     assert "RateLimit" not in exposed.ask("GET", "/jobs", key).headers
 
 
-def test_an_owner_has_so_many_streams_open_from_wherever(exposed: Exposing) -> None:
+def test_the_limit_of_streams_per_owner_covers_all_addresses(exposed: Exposing) -> None:
     server = exposed(max_streams_per_owner=2)
     ada, also_ada, bob = exposed.key("ada"), exposed.key("laptop", "ada"), exposed.key("bob")
     path = f"/jobs/{exposed.submit(ada).json['jobId']}/progress"
@@ -242,7 +242,7 @@ def test_an_owner_has_a_share_of_the_queue(exposed: Exposing) -> None:
     assert_too_many(exposed.ask("POST", f"/jobs/{job_id}/retry", ada))
 
 
-def test_whoever_has_used_up_the_share_is_told_before_the_body_is_sent(exposed: Exposing) -> None:
+def test_an_owner_whose_share_is_used_up_is_refused_before_the_body_is_sent(exposed: Exposing) -> None:
     server = exposed(max_queued_per_owner=1)
     ada = exposed.key("ada")
     exposed.submit(ada)

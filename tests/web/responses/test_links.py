@@ -1,4 +1,4 @@
-"""Where links lead: to the result once the job has ended, and to where the server is public."""
+"""Links: to the result once the job has ended, and absolute with a public URL."""
 
 import pytest
 
@@ -13,7 +13,7 @@ PUBLIC_URL = "https://jobs.example.com/some/prefix"
     ("job_type", "input", "status"),
     [("steps-async", {"steps": 2}, 200), ("fails", {"text": "tomorrow"}, 422), (None, None, 410)],
 )
-def test_a_job_that_has_ended_leads_to_its_result(
+def test_an_ended_job_links_to_its_result(
     server: ServerProcess, job_type: str | None, input: object, status: int
 ) -> None:
     """In any terminal state; behind the link a failure is an HTTP error."""
@@ -31,7 +31,7 @@ def test_a_job_that_has_ended_leads_to_its_result(
     assert send(server, "GET", f"/jobs/{job_id}?redirect=false").status == 200
 
 
-def test_a_job_in_progress_leads_nowhere_yet(server: ServerProcess) -> None:
+def test_a_job_in_progress_has_no_result_link(server: ServerProcess) -> None:
     job_id = server.submit("noop", query=LATER)
     reply = server.request("GET", f"/jobs/{job_id}?redirect=true")
     assert (reply.status, reply.json["status"]) == (202, "queued")
@@ -39,14 +39,14 @@ def test_a_job_in_progress_leads_nowhere_yet(server: ServerProcess) -> None:
     assert server.request("DELETE", f"/jobs/{job_id}").status == 204
 
 
-def test_a_redirect_is_asked_for_clearly(server: ServerProcess) -> None:
+def test_a_redirect_happens_only_on_request(server: ServerProcess) -> None:
     job_id = ended(server, "noop")
     assert_problem(send(server, "GET", f"/jobs/{job_id}?redirect=perhaps"), 422, "validation-failed", "/redirect")
     assert_problem(send(server, "GET", f"/jobs/{UNKNOWN}?redirect=true"), 404, "not-found")
 
 
 @pytest.mark.parametrize("given", [PUBLIC_URL, f"{PUBLIC_URL}/"])
-def test_every_link_is_absolute_where_the_public_url_is_known(serving: Serving, given: str) -> None:
+def test_links_are_absolute_with_a_public_url(serving: Serving, given: str) -> None:
     server = serving(":memory:", "--insecure", env={"HEADWAY_PUBLIC_URL": given})
     submitted = server.request("POST", "/jobs/writes-files?label=one", {"text": "x"})
     job_url = f"{PUBLIC_URL}/jobs/{submitted.json['jobId']}"

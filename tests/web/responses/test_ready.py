@@ -1,4 +1,4 @@
-"""Ready answers: what is kept of them, and for how long. A job's bytes are stand-ins here."""
+"""The cache of ready responses. A job's bytes are stand-ins here."""
 
 from datetime import UTC, datetime
 
@@ -15,7 +15,7 @@ def answer(body: bytes = b"{}", version: int = JOB.version, position: int | None
     return ReadyAnswer(version, position, "W/1", 202, b"head", body, b"head 304")
 
 
-def test_an_answer_is_for_one_version_and_one_place_in_the_queue() -> None:
+def test_a_cached_response_is_for_one_version_and_queue_position() -> None:
     answers = ReadyAnswers()
     answers.keep("a", answer(position=2))
     assert answers.get(JOB, 2) is not None
@@ -27,7 +27,7 @@ def test_an_answer_is_for_one_version_and_one_place_in_the_queue() -> None:
     assert answers.get(JOB, None) is not None
 
 
-def test_what_is_kept_is_bounded_and_the_longest_kept_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cache_is_bounded_and_evicts_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ready, "KEPT_BYTES", 10 * answer().size_bytes)
     answers = ReadyAnswers()
     answers.keep("a", answer())
@@ -44,7 +44,7 @@ def test_what_is_kept_is_bounded_and_the_longest_kept_goes_first(monkeypatch: py
     assert answers._bytes == 10 * answer().size_bytes
 
 
-def test_a_big_answer_is_not_kept_and_takes_the_older_one_with_it() -> None:
+def test_a_large_response_is_not_cached_and_evicts_the_jobs_older_one() -> None:
     answers = ReadyAnswers()
     answers.keep("a", answer())
     answers.keep("a", answer(b"x" * KEPT_BYTES_EACH))

@@ -1,4 +1,4 @@
-"""Ready answers: byte for byte what aiohttp would have sent, and what may not be served from them is not."""
+"""Ready responses are byte for byte what aiohttp would send, and serve only requests that they may serve."""
 
 import contextlib
 import re
@@ -79,7 +79,7 @@ def without_what_is_its_own(reply: RawReply) -> tuple[int, dict[str, str], bytes
     return reply.status, headers, reply.body
 
 
-def test_a_ready_answer_is_what_an_ordinary_one_would_be(server: ServerProcess, kept: Kept, job_id: str) -> None:
+def test_a_ready_response_equals_an_ordinary_one(server: ServerProcess, kept: Kept, job_id: str) -> None:
     path = f"/jobs/{job_id}"
     kept.send("GET", path, times=2)
     first, second = kept.answer(), kept.answer()
@@ -128,7 +128,7 @@ def test_a_connection_that_is_to_close_is_closed(server: ServerProcess, job_id: 
             assert connection.socket.recv(1) == b""
 
 
-def test_what_is_ready_for_an_older_version_is_not_given(server: ServerProcess, kept: Kept) -> None:
+def test_a_cached_response_of_an_older_version_is_not_sent(server: ServerProcess, kept: Kept) -> None:
     job_id = server.submit("says", {"text": "hello"}, LATER)
 
     def poll() -> Any:
@@ -149,7 +149,7 @@ def test_what_is_ready_for_an_older_version_is_not_given(server: ServerProcess, 
     assert poll()["status"] == 404
 
 
-def test_a_place_in_the_queue_moves_on_without_a_new_version(serving: Serving) -> None:
+def test_the_queue_position_changes_without_a_new_version(serving: Serving) -> None:
     server = serving(":memory:", "--max-running", "1")
     server.wait_for(server.submit("steps-async", {"steps": 1, "step_s": 60}), "running")
     ahead, behind = server.submit("noop"), server.submit("noop")

@@ -1,4 +1,4 @@
-"""What every answer says to browsers: of every route, of every kind of error, of streams, files and the page."""
+"""Security headers: of every route, every kind of error, streams, files and the page."""
 
 import json
 import socket
@@ -91,7 +91,7 @@ def replies(server: ServerProcess, job: str) -> Iterator[tuple[str, RawReply]]:
         yield name, reply
 
 
-def test_every_kind_of_answer_is_hardened(server: ServerProcess, job: str) -> None:
+def test_every_kind_of_response_is_hardened(server: ServerProcess, job: str) -> None:
     seen = set()
     for name, reply in replies(server, job):
         try:
@@ -105,7 +105,7 @@ def test_every_kind_of_answer_is_hardened(server: ServerProcess, job: str) -> No
             assert_hardened(stream.headers)
 
 
-def test_pages_run_their_own_scripts_alone_and_data_none(server: ServerProcess, job: str) -> None:
+def test_pages_run_only_their_own_scripts_and_data_runs_none(server: ServerProcess, job: str) -> None:
     for path in ("/", "/docs"):
         policy = send(server, "GET", path).headers["Content-Security-Policy"]
         assert "script-src 'self'" in policy
@@ -114,7 +114,7 @@ def test_pages_run_their_own_scripts_alone_and_data_none(server: ServerProcess, 
         assert send(server, "GET", path).headers["Content-Security-Policy"] == DATA
 
 
-def test_what_a_job_made_is_never_a_page_of_ours(server: ServerProcess, job: str) -> None:
+def test_a_jobs_output_never_runs_as_a_page_of_the_server(server: ServerProcess, job: str) -> None:
     for file in server.job(job)["files"]:
         saved, shown = (send(server, "GET", f"{file['url']}{query}") for query in ("", "?inline=true"))
         assert saved.headers["Content-Disposition"].startswith("attachment;")

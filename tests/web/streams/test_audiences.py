@@ -1,4 +1,4 @@
-"""`Audience`: what the streams with one filter are told together, and what is noted for those who are not level."""
+"""`Audience`: the frames that streams with one filter share, and what is noted for members that are behind."""
 
 import pytest
 from headway.domain.filters import JobFilter

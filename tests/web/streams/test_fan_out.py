@@ -1,4 +1,4 @@
-"""`Channel`: the watchers of one job that are level, those who fell behind, and those who know more already."""
+"""`Channel`: the watchers of one job that are level, behind and ahead."""
 
 from datetime import UTC, datetime
 from typing import Any

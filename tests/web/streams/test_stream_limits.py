@@ -1,4 +1,4 @@
-"""How many streams there may be, and what becomes of readers that take nothing or go; live frames on every wire."""
+"""Limits of streams, stalled readers, disconnected clients, and live frames over every version of HTTP."""
 
 import contextlib
 import time
@@ -53,7 +53,7 @@ def test_the_limits_are_published(serving: Serving) -> None:
     assert limits["streamStallTimeoutSeconds"] == 60
 
 
-def test_a_process_that_may_open_few_files_opens_all_of_them_and_serves_fewer_streams() -> None:
+def test_a_low_limit_of_open_files_lowers_the_limit_of_streams() -> None:
     server = ServerProcess(":memory:")
     server._command = ["sh", "-c", 'ulimit -S -n 300; ulimit -H -n 700; exec "$@"', "sh", *server._command]
     with server:
@@ -64,7 +64,7 @@ def test_a_process_that_may_open_few_files_opens_all_of_them_and_serves_fewer_st
 
 
 @pytest.mark.parametrize("many", [False, True])
-def test_a_reader_that_takes_nothing_is_cut_and_can_resume(serving: Serving, many: bool) -> None:
+def test_a_stalled_reader_is_cut_and_can_resume(serving: Serving, many: bool) -> None:
     server = serving(":memory:", env={"HEADWAY_STREAM_STALL_TIMEOUT_S": "1", "HEADWAY_TICK_S": "0.01"})
     job_id = server.submit("storms", {"steps": 1_000_000, "step_s": 0.005})
     path = "/jobs/progress" if many else f"/jobs/{job_id}/progress"

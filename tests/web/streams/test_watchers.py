@@ -1,4 +1,4 @@
-"""A thousand watchers: one that takes nothing harms nobody, and those that come and go leave nothing behind."""
+"""A thousand watchers: a stalled one harms no other, and those that come and go leak nothing."""
 
 import contextlib
 import re
@@ -21,7 +21,7 @@ WATCHERS = 1_000
 UPDATES = 100_000
 FRAMES = 15_000
 LONG_S = 240.0
-"""Ends a wait that is in vain, also where a thousand readers share a core with much else."""
+"""A time-out that holds even while a thousand readers share a busy core."""
 CYCLES = 1_000
 MIB = 1024 * 1024
 VERSION = re.compile(rb'"version":(\d+)\}\n\n')
