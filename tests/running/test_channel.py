@@ -159,6 +159,7 @@ async def test_what_a_child_scribbles_on_the_socket_is_recognised(
 ) -> None:
     server = AsyncChannel(*await asyncio.open_connection(sock=ends[0]))
     ends[1].sendall(sent)
+    ends[1].close()
     with pytest.raises(GarbledMessageError):
         await server.receive()
     server.close()
