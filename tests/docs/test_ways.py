@@ -35,7 +35,7 @@ class Step(NamedTuple):
 
 
 def ways() -> dict[str, list[Step]]:
-    text = INTERNALS.partition("## Four ways through the house")[2]
+    text = INTERNALS.partition("## Four paths through the code")[2]
     return {
         title: [
             Step(path, bool(back)) for back, path in re.findall(r"^\d+\. (↑ )?`([\w/]+\.[\w.]+)`", steps, re.MULTILINE)
