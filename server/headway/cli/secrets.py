@@ -23,11 +23,11 @@ def show(owner: Owner = LOCAL_OWNER, data_dir: DataDir = None) -> None:
 def rotate(
     owner: Owner = LOCAL_OWNER,
     overlap: Annotated[
-        str, typer.Option(help="How long the old secret goes on signing as well: '0s', '24h', '7d'.")
+        str, typer.Option(help="How long the old secret keeps signing as well: '0s', '24h', '7d'.")
     ] = "24h",
     data_dir: DataDir = None,
 ) -> None:
-    """Make a new secret, and print it with those that still sign as well."""
+    """Create a new secret, and print it along with those that still sign."""
     _print(operate(data_dir, "secrets rotate", {"owner": owner, "overlap_s": seconds(overlap, "--overlap")}))
 
 

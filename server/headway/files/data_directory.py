@@ -60,7 +60,7 @@ class DataDirectory:
             lock = os.open(root / "headway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise SetupError(
-                f"the data directory {root} cannot be used ({error.strerror}): choose --data-dir"
+                f"the data directory {root} cannot be used ({error.strerror}): choose another --data-dir"
             ) from error
         _lock(lock, root)
         return cls(root, lock, temporary=temporary)

@@ -85,7 +85,7 @@ class FailureHook:
 
     async def _call(self, failure: _Failure) -> None:
         if len(self._left_behind) >= MAX_LEFT_BEHIND:
-            log.error("on_failure was not called: earlier calls do not end", calls=len(self._left_behind))
+            log.error("on_failure was not called: earlier calls have not ended", calls=len(self._left_behind))
             return
         call = asyncio.create_task(self._guarded(failure), name=f"on-failure:{failure.job.id}")
         try:
@@ -95,7 +95,7 @@ class FailureHook:
                 self._leave_behind(call)
 
     def _leave_behind(self, call: asyncio.Task[None]) -> None:
-        log.error("on_failure took too long and is not waited for", limit_s=self._call_limit_s)
+        log.error("on_failure took too long and is no longer waited for", limit_s=self._call_limit_s)
         self._left_behind.add(call)
         call.add_done_callback(self._left_behind.discard)
         if self._in_loop:

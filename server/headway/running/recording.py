@@ -47,7 +47,7 @@ class Recorder:
             try:
                 return await self._store.finish(attempt.job, outcome, progress, lines, utc_now())
             except (ClaimLostError, JobNotFoundError):
-                log.warning("the claim was lost, the attempt's outcome is dropped")
+                log.warning("the claim was lost, so the attempt's outcome is dropped")
                 return None
             except StoreUnavailableError as error:
                 log.error("the outcome could not be recorded yet", reason=str(error))  # noqa: TRY400

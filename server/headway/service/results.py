@@ -49,7 +49,7 @@ class Results:
         if job.result_bytes is None:
             raise ResultGoneError("The files were deleted.")
         if not job.files:
-            raise OutputNotFoundError("The job made no file.")
+            raise OutputNotFoundError("The job produced no file.")
         return job.files[0].name if name is None else name
 
     async def delete(self, caller: Caller, job_id: str) -> None:

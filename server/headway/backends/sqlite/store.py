@@ -140,7 +140,7 @@ class SqliteStore(SqliteReader):
 
         changed = await self._end_by_request(operation, job_id)
         if changed.before in (Status.COMPLETED, Status.FAILED):
-            raise JobStateError(f"the job has {changed.before} already")
+            raise JobStateError(f"the job has already {changed.before}")
         return changed.job
 
     async def delete(self, caller: str, job_id: str, now: datetime) -> Job:

@@ -200,7 +200,7 @@ class Connections:
             self.leave(connection)
             connection.refuse(_last_answer("head-timeout", {}))
         if late:
-            log.info("connections were closed, the heads of their requests were overdue", connections=len(late))
+            log.info("connections were closed: the heads of their requests were overdue", connections=len(late))
         return min(LONGEST_PAUSE_S, self._head_timeout_s / CHECKS_PER_LIMIT)
 
 

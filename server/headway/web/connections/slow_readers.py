@@ -91,6 +91,6 @@ class SlowReaders:
             if taken is None or taken - before >= self._enough_bytes:
                 self._downloads[transport] = (before if taken is None else taken, now_s)
             elif now_s - since_s >= self._timeout_s:
-                log.info("a download was cut, it was read too slowly", read_bytes=taken - before)
+                log.info("a download was cut off: it was read too slowly", read_bytes=taken - before)
                 self._cut(transport)
         return min(LONGEST_PAUSE_S, self._timeout_s / CHECKS_PER_LIMIT)

@@ -39,8 +39,8 @@ class StalledBodies:
         self._seen = {content: self._progress(content, now_s) for content in self._reading}
         for content, (_, since_s) in self._seen.items():
             if now_s - since_s >= self._timeout_s:
-                log.info("a body was given up, too little of it came", received_bytes=content.total_bytes)
-                detail = f"Less than {self._enough_bytes:,} bytes came in {self._timeout_s:g} s."
+                log.info("a request body was abandoned: too little of it arrived", received_bytes=content.total_bytes)
+                detail = f"Less than {self._enough_bytes:,} bytes arrived in {self._timeout_s:g} s."
                 content.set_exception(Problem("body-timeout", detail))
         return min(LONGEST_PAUSE_S, self._timeout_s / CHECKS_PER_LIMIT)
 

@@ -33,7 +33,7 @@ class DeliveryView(BaseModel):
     next_attempt_at: AwareDatetime | None = Field(description="null while an attempt is in progress, and at the end")
     last_attempt_at: AwareDatetime | None
     delivered_at: AwareDatetime | None
-    last_status: int | None = Field(description="the status that the receiver answered with, if it answered")
+    last_status: int | None = Field(description="the status of the receiver's last response, if there was one")
     last_error: str | None
 
 

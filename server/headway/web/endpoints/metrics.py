@@ -54,14 +54,14 @@ class _Headway(Collector):
         yield from _commits(self.metrics.commits)
         yield from _requests(self.metrics.requests)
         lag = {(): self.metrics.loop_lag}
-        yield _histogram("headway_event_loop_lag_seconds", "How late the event loop was for a timer.", (), lag)
+        yield _histogram("headway_event_loop_lag_seconds", "How late the event loop ran a timer.", (), lag)
 
 
 def _levels(levels: Levels, now: datetime) -> Iterator[Metric]:
     jobs = GaugeMetricFamily("headway_jobs", "Jobs in the record.", labels=("type", "status"))
     age = GaugeMetricFamily(
         "headway_queue_age_seconds",
-        "For how long the job that has waited longest could have run.",
+        "How long the oldest waiting job has been ready to run.",
         labels=("type",),
     )
     for job_type, counts in sorted(levels.counts.by_type.items()):
@@ -73,20 +73,22 @@ def _levels(levels: Levels, now: datetime) -> Iterator[Metric]:
     yield age
     yield GaugeMetricFamily(
         "headway_deliveries_pending",
-        "Deliveries of webhooks that are still to be made.",
+        "Webhook deliveries that are still to be made.",
         value=levels.pending_deliveries,
     )
 
 
 def _jobs(jobs: JobMetrics) -> Iterator[Metric]:
     waited = {(job_type,): histogram for job_type, histogram in jobs.waited.items()}
-    yield _histogram("headway_job_wait_seconds", "From when a job could run to its claim.", ("type",), waited)
-    yield _histogram("headway_job_run_seconds", "From a claim to the attempt's end.", ("type", "outcome"), jobs.ran)
+    yield _histogram(
+        "headway_job_wait_seconds", "Time from when a job was ready to run to its claim.", ("type",), waited
+    )
+    yield _histogram("headway_job_run_seconds", "Time from claim to the attempt's end.", ("type", "outcome"), jobs.ran)
 
 
 def _deliveries(deliveries: DeliveryMetrics) -> Metric:
     attempts = CounterMetricFamily(
-        "headway_delivery_attempts", "Attempts to deliver a webhook, by what they came to.", labels=("outcome",)
+        "headway_delivery_attempts", "Attempts to deliver a webhook, by outcome.", labels=("outcome",)
     )
     for outcome in DELIVERY_OUTCOMES:
         attempts.add_metric((outcome,), deliveries.attempts[outcome])
@@ -98,13 +100,13 @@ def _streams(streams: OpenStreams) -> Iterator[Metric]:
     sent, skipped = streams.frames_sent, streams.frames_skipped
     yield CounterMetricFamily("headway_stream_frames_sent", "Frames sent on event streams.", value=sent)
     yield CounterMetricFamily(
-        "headway_stream_frames_skipped", "Frames that readers who were behind were spared.", value=skipped
+        "headway_stream_frames_skipped", "Frames skipped because the client was behind.", value=skipped
     )
 
 
 def _commits(commits: CommitMetrics) -> Iterator[Metric]:
     seconds, operations = {(): commits.seconds}, {(): commits.operations}
-    yield _histogram("headway_commit_seconds", "Until a transaction was durable.", (), seconds)
+    yield _histogram("headway_commit_seconds", "Time until a transaction was durable.", (), seconds)
     yield _histogram("headway_commit_operations", "Changes that shared a transaction.", (), operations)
 
 
@@ -116,7 +118,7 @@ def _requests(requests: RequestMetrics) -> Iterator[Metric]:
     yield answered
     timed = [(*key, of_kind.seconds) for key, of_kind in requests.answered.items() if of_kind.seconds.count]
     seconds = {(method, route, str(status)): histogram for method, route, status, histogram in timed}
-    yield _histogram("headway_request_seconds", "Until an answer was sent; streams and files aside.", labels, seconds)
+    yield _histogram("headway_request_seconds", "Time to send a response, except streams and files.", labels, seconds)
 
 
 def _histogram(name: str, text: str, labels: Sequence[str], found: Mapping[Any, Histogram]) -> HistogramMetricFamily:

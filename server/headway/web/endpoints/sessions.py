@@ -34,11 +34,11 @@ class SessionView(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid", populate_by_name=True)
 
-    key_needed: bool = Field(description="whether nobody gets in without an API key")
+    key_needed: bool = Field(description="whether an API key is required")
     signed_in: bool
     name: str | None = Field(description="the key's name")
-    owner: str | None = Field(description="whose jobs are seen and made")
-    admin: bool = Field(description="whether the jobs of all owners are seen")
+    owner: str | None = Field(description="the owner whose jobs are shown and created")
+    admin: bool = Field(description="whether the jobs of all owners are shown")
     read_only: bool
 
 

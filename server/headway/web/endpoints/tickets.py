@@ -36,7 +36,7 @@ class TicketView(BaseModel):
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 
-    ticket: str = Field(description="The query parameter `ticket` for GETs of the job and of what is below it.")
+    ticket: str = Field(description="The query parameter `ticket`, for GETs of the job and everything below it.")
     expires_at: AwareDatetime
     progress_url: str = Field(description="The job's stream, ticket included.")
 

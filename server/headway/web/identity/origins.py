@@ -70,7 +70,7 @@ class Origins:
             site not in OWN_SITES if site is not None else origin is not None and not self._is_own(request, origin)
         )
         if foreign:
-            raise Problem("forbidden", "A page of another site cannot make this request in your name.")
+            raise Problem("forbidden", "A page of another site cannot make this request on your behalf.")
 
     def _is_own(self, request: web.BaseRequest, origin: str) -> bool:
         """Compares hosts only: a proxy may have terminated TLS."""

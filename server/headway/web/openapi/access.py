@@ -21,7 +21,7 @@ def security_schemes(session_cookie: str) -> Schema:
             "type": "apiKey",
             "in": "cookie",
             "name": session_cookie,
-            "description": "Set by `POST /session`, for the page. Each server's cookie has a name of its own.",
+            "description": "Set by `POST /session`, for the page. Each server's cookie has its own name.",
         },
         "ticket": {
             "type": "apiKey",
@@ -66,7 +66,7 @@ OPERATIONS: Operations = {
         summary="Create a ticket for one job",
         description=(
             "A URL parameter that lets a page without a key read this job, its stream, log, result and files for a few "
-            "minutes. It is not valid any more once the key that created it is revoked."
+            "minutes. It is no longer valid once the key that created it is revoked."
         ),
         query=NoQuery,
         content=json_content(ref(TicketOrder)),

@@ -43,7 +43,7 @@ class Answer:
     headers: Sequence[str] = ()
     """Names in `RESPONSE_HEADERS` that are always there."""
     sometimes: Sequence[str] = ()
-    """Those that are there at times; their descriptions say when."""
+    """Headers that are not in every response; their descriptions say when."""
     links: Mapping[str, Schema] = field(default_factory=dict)
 
     def described(self) -> Schema:

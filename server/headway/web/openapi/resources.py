@@ -64,7 +64,7 @@ def _of_type(job_type: JobType, resource: Resource) -> Iterator[tuple[tuple[str,
     download = replace(
         FILE,
         id=f"download-{name}",
-        description="Of several files the first by name, or the one that is named.",
+        description="If there are several files, the first by name or the one given.",
         query=DownloadQuery,
         problems=(*FILE.problems, "not-finished", "gone", "job-failed"),
         problem_headers={**FILE.problem_headers, **RESULT.problem_headers},
@@ -90,7 +90,7 @@ def _of_author(
         tag="resources",
         summary="List them",
         query=readers.list.query_type or NoQuery,
-        answers={200: Answer(description="What there is", content=all_of_them)},
+        answers={200: Answer(description="The resources", content=all_of_them)},
         problems=("resource-timeout",),
         problem_headers={503: ("Retry-After",)},
     )
@@ -99,7 +99,7 @@ def _of_author(
         id=f"read-{name}",
         summary="Read one",
         query=NoQuery,
-        answers={200: Answer(description="The one", content=one)},
+        answers={200: Answer(description="The resource", content=one)},
         problems=("not-found", "resource-timeout"),
     )
     yield ("GET", path), listed

@@ -65,8 +65,8 @@ OPERATIONS: Operations = {
         tag="service",
         summary="Metrics for Prometheus",
         description=(
-            "In the text format of Prometheus, or as OpenMetrics if the client accepts that. The figures are of all "
-            "owners together, so where keys are needed, an admin's key is."
+            "In the text format of Prometheus, or as OpenMetrics if the client accepts that. The metrics cover "
+            "all owners, so where keys are required, an admin's key is needed."
         ),
         answers={
             200: Answer(

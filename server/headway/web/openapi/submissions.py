@@ -90,7 +90,7 @@ def _named() -> Operation:
         id="submitNamedJob",
         tag="submit",
         summary="Submit a job of the type in the path",
-        description="Each type has an operation of its own, with the schema of its input.",
+        description="Each type has its own operation, with the schema of its input.",
         query=SubmitOptions,
         content=json_content(anything) | _form(anything),
         headers=SUBMISSION_HEADERS,

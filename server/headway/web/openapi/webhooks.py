@@ -100,7 +100,7 @@ def _operation(event: WebhookEvent) -> Schema:
         "requestBody": {"required": True, "content": json_content(body)},
         "responses": {
             "2XX": {"description": "Received"},
-            "410": {"description": "Not wanted any more: nothing is sent here until a submission names the URL again"},
+            "410": {"description": "No longer wanted: nothing is sent here until a submission names the URL again"},
             "default": {"description": "Not received: sent again later; 429 and 503 may set `Retry-After`"},
         },
     }

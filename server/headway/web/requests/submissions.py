@@ -69,7 +69,7 @@ def _read(
         return _enveloped(body, incoming, is_form=is_form)
     if is_form:
         for name in body.fields.keys() - {INPUT_PART}:
-            detail = f"{name} must be a file, or stand in the part input."
+            detail = f"{name} must be a file, or a field of the part `input`."
             raise Problem("validation-failed", detail, errors=[(f"/{name}", "is not a file part")])
     fields = body.fields.get(INPUT_PART, {}) if is_form else body.fields
     return Submission(type_name, _object(fields), options, body.uploads, incoming, body.sums)

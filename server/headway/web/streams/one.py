@@ -78,7 +78,7 @@ async def serve(request: web.Request, stream: EventStream, run: Callable[[], Awa
     except ConnectionError:
         pass
     except StoreUnavailableError as error:
-        log.warning("a stream was cut, the store cannot be read", reason=str(error))
+        log.warning("a stream was cut off: the store cannot be read", reason=str(error))
         stream.cut()
     finally:
         streams.leave(stream)

@@ -116,7 +116,7 @@ class OpenStreams:
             if now_s - stream.said_s >= self._heartbeat_s:
                 stream.offer(heartbeat)
         elif stalled_s >= self._stall_timeout_s:
-            log.info("a stream was cut, its reader is stalled", stalled_s=round(stalled_s, 1))
+            log.info("a stream was cut off: its client is stalled", stalled_s=round(stalled_s, 1))
             stream.cut()
 
 
