@@ -12,7 +12,8 @@ UNEXPECTED = (
     "an endpoint failed",
     "Unhandled exception",
     "Error handling request",
-    "a turn failed",
+    "a background loop failed",
+    "background work failed",
     "unexpected domain",
 )
 

@@ -107,6 +107,9 @@ def test_submissions_are_refused_before_they_fill_the_disk(serving: Serving, tmp
     _check_disk_full(server.request("POST", "/jobs/noop", {}))
     _check_disk_full(server.request("POST", "/jobs", {"type": "noop"}))
     _check_disk_full(server.request("POST", "/jobs/reads-upload", UPLOAD, {"Content-Type": FORM}))
+    # What can never be accepted is not to be tried again later.
+    for path in ("/jobs/noop?priority=x", "/jobs?priority=x"):
+        assert server.request("POST", path, {}).status == 422
     assert server.request("GET", "/jobs/stats").json["total"] == 0
     assert server.request("GET", "/jobs").status == 200
     assert not any((tmp_path / "incoming").iterdir())

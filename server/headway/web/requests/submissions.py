@@ -37,9 +37,11 @@ async def submit(request: web.Request, type_name: str | None) -> Accepted:
     is_form = media_type(request) == "multipart/form-data"
     submitting = parts(request).service.submitting
     first = None if key is None else await submitting.first_with(caller(request), key)
+    if first is None and type_name is not None:
+        parts(request).service.admission.job_type(type_name)
+    options = query(request, NoQuery) if type_name is None else query(request, SubmitOptions)
     if first is None:
         _check_admission(request, type_name)
-    options = query(request, NoQuery) if type_name is None else query(request, SubmitOptions)
     if not is_form:
         submission = _read(type_name, options, Body(await json_body(request)), None, is_form=False)
         return await submitting.submit(caller(request), submission, key, first)
