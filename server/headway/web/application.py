@@ -32,7 +32,7 @@ from .responses.ready import harden
 from .routes import add_routes
 from .streams.audiences import Audiences
 from .streams.fan_out import FanOut
-from .streams.open_streams import OpenStreams
+from .streams.open_streams import OpenStreams, StreamLimits
 
 MAX_LINE_BYTES = 32 * 1024
 """The limit for a request's first line and for each header: an id of 8 kB gets a 404, not the parser's 400."""
@@ -57,8 +57,16 @@ def make_app(
     app[GATE] = gate
     app[TICKETS] = tickets
     app[CLIENTS] = Clients(settings.trusted_proxies)
-    app[RATES] = Rates(settings)
-    app[CONNECTIONS] = Connections(settings)
+    app[RATES] = Rates(
+        submissions_per_minute=settings.submissions_per_minute,
+        failed_sign_ins_per_minute=settings.failed_sign_ins_per_minute,
+        shared=settings.exposed,
+    )
+    app[CONNECTIONS] = Connections(
+        most=settings.max_connections,
+        head_timeout_s=settings.head_timeout_s,
+        stall_timeout_s=settings.stream_stall_timeout_s,
+    )
     app[DESCRIPTION] = Description(registry, settings)
     app[PARTS] = Parts(
         service=service,
@@ -71,7 +79,7 @@ def make_app(
         metrics=metrics,
         loops=loops,
         encoder=encoder,
-        streams=OpenStreams(settings),
+        streams=OpenStreams(_stream_limits(settings)),
         fan_out=FanOut(backend.store, backend.hub, encoder),
         slow_readers=SlowReaders(settings.stream_stall_timeout_s),
         audiences=Audiences(backend.store, backend.hub, encoder, settings.tick_s),
@@ -84,6 +92,16 @@ def make_app(
     if not server_logger.filters:
         server_logger.addFilter(ClientFaults())
     return app
+
+
+def _stream_limits(settings: Settings) -> StreamLimits:
+    return StreamLimits(
+        most=settings.max_streams,
+        most_per_client=settings.max_streams_per_client,
+        most_per_owner=settings.max_streams_per_owner,
+        heartbeat_s=settings.heartbeat_s,
+        stall_timeout_s=settings.stream_stall_timeout_s,
+    )
 
 
 async def _harden(request: web.Request, response: web.StreamResponse) -> None:

@@ -18,7 +18,6 @@ from aiohttp import StreamReader, web
 from aiohttp.streams import EMPTY_PAYLOAD
 
 from ...loops import Loop, Loops
-from ...settings import Settings
 from ..problems import KINDS
 from ..request_ids import REQUEST_ID, request_id
 from ..responses.ready import harden, whole_answer
@@ -131,10 +130,10 @@ class Connection(web.RequestHandler):
 class Connections:
     """The open connections, and the one loop that checks for overdue heads, instead of a timer for each."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._most = settings.max_connections
-        self._head_timeout_s = settings.head_timeout_s
-        self.stall_timeout_ms = int(settings.stream_stall_timeout_s * 1000)
+    def __init__(self, *, most: int, head_timeout_s: float, stall_timeout_s: float) -> None:
+        self._most = most
+        self._head_timeout_s = head_timeout_s
+        self.stall_timeout_ms = int(stall_timeout_s * 1000)
         """How long the kernel waits for a reader to acknowledge data, of downloads as well as streams."""
         self._open: set[Connection] = set()
         self._heads: dict[Connection, float] = {}

@@ -111,7 +111,7 @@ class Gate:
         self._hosts = Hosts(settings)
         self._key_needed = settings.key_needed
         self._warned = settings.insecure
-        self.origins = Origins(settings)
+        self.origins = Origins(settings.cors_origins, settings.public_url)
         self._cookie_prefix = "__Host-headway-" if settings.public_url.startswith("https:") else "headway-"
         self.cookie = ""
         """The name of the session's cookie. Before `start` there is none."""

@@ -1,11 +1,11 @@
 """Which pages may make requests: those of this server and of the origins that the operator names (CORS)."""
 
+from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from aiohttp import hdrs, web
 from multidict import istr
 
-from ...settings import Settings
 from ..problems import Problem
 
 SEC_FETCH_SITE = istr("Sec-Fetch-Site")
@@ -24,9 +24,9 @@ PREFLIGHT_KEPT_S = 600
 class Origins:
     """The origins whose pages may read responses; never with cookies, which are for this server's own page."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._allowed = frozenset(settings.cors_origins)
-        public = urlsplit(settings.public_url)
+    def __init__(self, allowed: Iterable[str], public_url: str) -> None:
+        self._allowed = frozenset(allowed)
+        public = urlsplit(public_url)
         self._own = f"{public.scheme}://{public.netloc}" if public.netloc else None
 
     def preflight(self, request: web.BaseRequest) -> web.Response | None:

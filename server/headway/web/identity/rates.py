@@ -12,7 +12,6 @@ from typing import NamedTuple
 
 from aiohttp import web
 
-from ...settings import Settings
 from ..problems import RATE_LIMITS, Problem
 from .clients import CLIENTS
 
@@ -105,12 +104,20 @@ class _OwnersAndAddresses:
 class Rates:
     """The rate limits of one server."""
 
-    def __init__(self, settings: Settings, clock_s: Callable[[], float] = time.monotonic) -> None:
-        self._limited = settings.submissions_per_minute > 0
-        self._submissions = _OwnersAndAddresses("submissions", settings.submissions_per_minute, clock_s)
-        self._redeliveries = _OwnersAndAddresses("redeliveries", settings.submissions_per_minute, clock_s)
-        self._failed_sign_ins = Rate(settings.failed_sign_ins_per_minute, clock_s)
-        self._shared = settings.exposed
+    def __init__(
+        self,
+        *,
+        submissions_per_minute: int,
+        failed_sign_ins_per_minute: int,
+        shared: bool,
+        clock_s: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """`submissions_per_minute`: 0 is no limit. `shared`: whether other machines can reach the server."""
+        self._limited = submissions_per_minute > 0
+        self._submissions = _OwnersAndAddresses("submissions", submissions_per_minute, clock_s)
+        self._redeliveries = _OwnersAndAddresses("redeliveries", submissions_per_minute, clock_s)
+        self._failed_sign_ins = Rate(failed_sign_ins_per_minute, clock_s)
+        self._shared = shared
 
     def count_submission(self, request: web.Request, owner: str | None) -> None:
         """Raises `Problem` if the owner or the address has reached its limit. `owner`: whose key was presented, if any.

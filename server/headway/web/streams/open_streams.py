@@ -4,13 +4,13 @@ import asyncio
 import random
 import time
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 import structlog
 
 from ...errors import TooManyStreamsError
 from ...loops import Loop, Loops
-from ...settings import LONGEST_SILENCE_S, Settings
+from ...settings import LONGEST_SILENCE_S
 from .response import EventStream, Frame
 
 LONGEST_PAUSE_S = 1.0
@@ -23,19 +23,29 @@ KEEP_ALIVE = b": keep-alive\n\n"
 log = structlog.get_logger(__name__)
 
 
+class StreamLimits(NamedTuple):
+    """The numbers that open streams keep to."""
+
+    most: int
+    most_per_client: int
+    most_per_owner: int
+    heartbeat_s: float
+    stall_timeout_s: float
+
+
 class OpenStreams:
     """The register of the open streams, and the one loop that checks all of them, instead of a timer for each."""
 
-    def __init__(self, settings: Settings) -> None:
-        self._most = settings.max_streams
-        self._most_per_client = settings.max_streams_per_client
-        self._most_per_owner = settings.max_streams_per_owner
-        self._stall_timeout_s = settings.stream_stall_timeout_s
+    def __init__(self, limits: StreamLimits) -> None:
+        self._most = limits.most
+        self._most_per_client = limits.most_per_client
+        self._most_per_owner = limits.most_per_owner
+        self._stall_timeout_s = limits.stall_timeout_s
         self._every_s = min(
-            LONGEST_PAUSE_S, settings.heartbeat_s / CHECKS_PER_LIMIT, self._stall_timeout_s / CHECKS_PER_LIMIT
+            LONGEST_PAUSE_S, limits.heartbeat_s / CHECKS_PER_LIMIT, self._stall_timeout_s / CHECKS_PER_LIMIT
         )
         # Streams are checked at intervals, and none may be silent for too long between two checks.
-        self._heartbeat_s = min(settings.heartbeat_s, LONGEST_SILENCE_S - 2 * self._every_s)
+        self._heartbeat_s = min(limits.heartbeat_s, LONGEST_SILENCE_S - 2 * self._every_s)
         self._open: dict[EventStream, tuple[str, str | None]] = {}
         self._of_client: Counter[str] = Counter()
         self._of_owner: Counter[str | None] = Counter()
