@@ -88,7 +88,8 @@ def test_the_status_is_the_job_with_its_etag(server: ServerProcess) -> None:
     job_id = create(server, "/test/letters", "later")
     server.wait_for(job_id, "running")
     running = server.request("GET", f"/test/letters/{job_id}/status")
-    assert (running.status, running.headers["Retry-After"]) == (202, "1")
+    assert running.status == 202
+    assert int(running.headers["Retry-After"]) >= 1  # more, the longer the job has been running
     assert_representation(running.json, detail=True)
     server.request("DELETE", f"/jobs/{job_id}")
     server.wait_for(job_id)
