@@ -8,7 +8,8 @@ _TOKEN = re.compile(
     | (?P<bound>\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b(?:hwk|hwt|whsec)_[\w.+/=-]+)
     | (?P<instant>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00))
     | (?P<day>\d{4}-\d\d-\d\d)
-    | (?P<exact>HTTP/1\.1\s\d{3}|"status":\s*\d{3})
+    | (?P<line>HTTP/1\.1\s\d{3}[ \w]*)
+    | (?P<exact>"status":\s*\d{3})
     | (?P<number>-?\d[\d,]*(?:\.\d+)?)
     | (?P<space>\s+)
     | (?P<text>.)
@@ -61,6 +62,8 @@ class Names:
         kind, text = token.lastgroup or "text", token[0]
         if kind in _SHAPES:
             return _SHAPES[kind]
+        if kind == "line":  # its phrase is Python's: 3.13 has the newer ones of RFC 9110
+            return rf"HTTP/1\.1{text.split()[1]}[A-Za-z]*?"
         if kind != "bound":
             return re.escape(re.sub(r"\s+", "", text))
         if text in self.real:

@@ -60,6 +60,15 @@ def test_a_command_that_prints_something_else_is_noticed(tmp_path: Path) -> None
         terminal.type(_console("$ echo one two\none three\n"))
 
 
+def test_another_status_than_the_page_says_is_noticed(tmp_path: Path) -> None:
+    with Terminal(tmp_path) as terminal:
+        terminal.type(
+            _console("$ echo HTTP/1.1 422 Unprocessable Content; echo X\nHTTP/1.1 422 Unprocessable Entity\nX\n")
+        )
+        with pytest.raises(AssertionError, match="expected"):
+            terminal.type(_console("$ echo HTTP/1.1 404 Not Found\nHTTP/1.1 403 Forbidden\n"))
+
+
 def test_a_command_that_fails_is_noticed(tmp_path: Path) -> None:
     with Terminal(tmp_path) as terminal, pytest.raises(AssertionError, match="exit code 1"):
         terminal.type(_console("$ false\n"))
