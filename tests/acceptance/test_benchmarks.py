@@ -1,5 +1,7 @@
 """The benchmarks in miniature: they run, and they count what clients receive."""
 
+import os
+import signal
 import socket
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from tests.benchmarks.report import Play, Table, summary
 from tests.benchmarks.streams.sides import Pace
 from tests.benchmarks.streams.stream import run_many_jobs, run_one_job
 from tests.benchmarks.streams.watchers import Instructions, Watchers
+from tests.support.process import PATIENCE_S, eventually
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 FRAME = b'data: {"message":"00000000000000000001"}\n\n'
@@ -98,6 +101,16 @@ def test_the_working_tree_is_compared_with_a_commit() -> None:
     assert row.split()[0] == "poll"
     # One tiny pair may come out either way; the verdict and the exit status agree.
     assert row.endswith("slower" if done.returncode else "nothing lost")
+
+
+def test_a_run_that_is_terminated_leaves_no_worktree(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "tests.benchmarks", "--against", "HEAD", "submit"]
+    env = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, cwd=checkout.root(), env=env, stdout=subprocess.PIPE) as process:
+        eventually(lambda: str(tmp_path) in checkout.git("worktree", "list"))
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 128 + signal.SIGTERM
+    assert str(tmp_path) not in checkout.git("worktree", "list")
 
 
 def test_a_commit_or_a_benchmark_that_does_not_exist_is_an_error() -> None:

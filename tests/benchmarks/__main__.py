@@ -10,6 +10,7 @@ the exit status is 1. `submit`, `jobs`, `poll` and `stream` with 15 pairs take a
 
 import argparse
 import json
+import signal
 import sys
 from collections.abc import Callable, Sequence
 
@@ -40,6 +41,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if unknown := [name for name in asked.names if name not in known]:
         parser.error(f"no such benchmark: {', '.join(unknown)} (there are {', '.join(known)})")
     if asked.against:
+        # Servers and the temporary worktree are cleaned up when the run is terminated, too.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             compared = comparison.compare(asked.against, asked.names or list(known), asked.pairs, asked.seconds)
         except checkout.CheckoutError as error:

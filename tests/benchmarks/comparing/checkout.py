@@ -3,7 +3,7 @@
 import subprocess
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 HERE = Path(__file__).parent
@@ -18,11 +18,13 @@ def checked_out(commit: str) -> Iterator[Path]:
     """The tree of a commit. It runs with the present interpreter and its packages; `run.py` finds its own code."""
     with tempfile.TemporaryDirectory(prefix="headway-against-") as folder:
         tree = Path(folder) / "tree"
-        git("worktree", "add", "--quiet", "--detach", str(tree), commit)
         try:
+            git("worktree", "add", "--quiet", "--detach", str(tree), commit)
             yield tree
         finally:
-            git("worktree", "remove", "--force", str(tree))
+            # Twice: one that was interrupted while it was added is locked.
+            with suppress(CheckoutError):
+                git("worktree", "remove", "--force", "--force", str(tree))
 
 
 def described(commit: str) -> str:
