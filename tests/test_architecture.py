@@ -1,4 +1,4 @@
-"""The structure holds: walls, words that stand in two places, what the README promises."""
+"""The structure holds: walls, text that is repeated in two places, what the README promises."""
 
 import ast
 import re

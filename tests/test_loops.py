@@ -1,4 +1,4 @@
-"""`Loops`: background loops that survive their own failures, end no other, and say when they do not get on."""
+"""`Loops`: background loops that survive their own failures, end no other, and report when they keep failing."""
 
 import asyncio
 from collections.abc import Awaitable, Callable

@@ -137,11 +137,11 @@ class StoreUnavailableError(HeadwayError):
 
 
 class ClaimLostError(HeadwayError):
-    """The attempt is not the job's current one any more, so what it wrote was dropped."""
+    """The attempt is no longer the job's current one, so what it wrote was dropped."""
 
 
 class JobFailed(Exception):  # noqa: N818 - the word that a job's author writes
-    """Raised by a handler: the job has failed, and no retry would mend it.
+    """Raised by a handler: the job has failed, and no retry would fix it.
 
     `title` says what happened in a few words, `detail` what the reader can do about it; both are shown to
     clients. `status` is an HTTP status (400-599) that classifies the failure, as in RFC 9457, and `type` a

@@ -119,7 +119,7 @@ class Loops:
 
     A room starts its loops here and stops each of them itself, in the order of the shutdown. An exception in a turn
     is logged with the loop's name, and the loop goes on after a back-off that grows to `LONGEST_BACKOFF_S` and is
-    forgotten after the next success. `failing` names the loops that do not get on.
+    forgotten after the next success. `failing` names the loops that have ended or keep failing.
     """
 
     def __init__(self, sleep: Sleep = asyncio.sleep) -> None:

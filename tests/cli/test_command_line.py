@@ -1,4 +1,4 @@
-"""`run.py` as a person uses it: what it says, and what it says when it cannot start."""
+"""`run.py` as a person uses it: what it prints, also when it cannot start."""
 
 import ast
 import json
@@ -35,7 +35,7 @@ def _refused(*arguments: str) -> str:
     return done.stderr
 
 
-def test_the_first_line_on_stdout_is_the_address_and_there_is_no_other(serving: Serving) -> None:
+def test_the_only_line_on_stdout_is_the_address(serving: Serving) -> None:
     server = serving(from_scratch=True)
     assert server.request("GET", "/healthz").status == 200
     assert server.stop() == 0

@@ -165,7 +165,7 @@ async def test_a_share_is_known_after_a_restart_too(backend: Backend) -> None:
     await store.insert(new_job(owner="ada"))
 
 
-async def test_a_refused_submission_is_told_when_to_retry(backend: Backend) -> None:
+async def test_a_refused_submission_says_when_to_retry(backend: Backend) -> None:
     """After the usual run time of its type: neither at once nor tomorrow."""
     await backend.close()
     store = await backend.open(max_queued=0)

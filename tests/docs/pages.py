@@ -1,4 +1,4 @@
-"""The pages of the documentation, and the code blocks that stand in them."""
+"""The pages of the documentation, and their code blocks."""
 
 import re
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The ways through the house, as `docs/internals.md` lists them: each function is there, and no step breaks a wall."""
+"""The paths through the code, as `docs/internals.md` lists them: each function is there, and no step breaks a wall."""
 
 import re
 import tomllib

@@ -99,7 +99,7 @@ async def test_a_result_that_is_not_a_number_is_invalid_output(bench: ExecutorBe
 
     bench.handles(returns_nan, max_attempts=5)
     outcome = await bench.run(an_attempt(a_job(max_attempts=5)))
-    assert isinstance(outcome, Failed), "no retry would mend it"
+    assert isinstance(outcome, Failed), "no retry would fix it"
     assert outcome.error.type == "invalid-output"
 
 

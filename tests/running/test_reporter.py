@@ -92,7 +92,7 @@ def test_objects_are_reported_as_json_can_hold_them(ends: Ends) -> None:
     assert ends.sent() == [Report((7, None, None, None, "as text", None), ())]
 
 
-def test_a_server_that_is_gone_is_no_error_of_the_handlers(ends: Ends) -> None:
+def test_a_lost_server_is_not_an_error_of_the_handler(ends: Ends) -> None:
     ends.server._socket.close()
     ends.now_s += 2 * FLUSH_EVERY_S
     ends.context.progress(done=1)

@@ -34,19 +34,19 @@ def readiness(disk: Disk) -> Readiness:
     return Readiness(cast("Any", disk), Loops())
 
 
-async def test_many_who_ask_at_once_cost_one_write(disk: Disk, readiness: Readiness) -> None:
+async def test_many_simultaneous_callers_cost_one_write(disk: Disk, readiness: Readiness) -> None:
     await asyncio.gather(*(readiness.check() for _ in range(1_000)))
     await readiness.check()
     assert disk.writes == 1
 
 
-async def test_all_who_asked_hear_that_it_cannot_be_written(disk: Disk, readiness: Readiness) -> None:
+async def test_every_caller_learns_that_it_cannot_be_written(disk: Disk, readiness: Readiness) -> None:
     disk.full = True
     heard = await asyncio.gather(*(readiness.check() for _ in range(3)), return_exceptions=True)
     assert [type(each) for each in heard] == [StoreUnavailableError] * 3
 
 
-async def test_the_next_look_is_taken_after_a_moment(
+async def test_the_next_check_is_made_after_a_moment(
     disk: Disk, readiness: Readiness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now_s = 100.0
@@ -58,7 +58,7 @@ async def test_the_next_look_is_taken_after_a_moment(
         await readiness.check()
 
 
-async def test_who_stops_waiting_takes_the_answer_from_nobody(disk: Disk, readiness: Readiness) -> None:
+async def test_a_caller_that_stops_waiting_does_not_affect_the_others(disk: Disk, readiness: Readiness) -> None:
     first, second = asyncio.create_task(readiness.check()), asyncio.create_task(readiness.check())
     await asyncio.sleep(0)
     first.cancel()

@@ -109,7 +109,7 @@ async def test_a_long_result_is_not_inlined(rooms: Rooms) -> None:
     assert len(await rooms.service.results.value(ended)) == 65_537
 
 
-async def test_why_there_is_no_result_is_said(rooms: Rooms) -> None:
+async def test_the_reason_for_a_missing_result_is_given(rooms: Rooms) -> None:
     results = rooms.service.results
     with pytest.raises(JobHasFailedError) as raised:
         await results.value(await rooms.end(await rooms.submit(), BROKEN))

@@ -86,7 +86,7 @@ async def test_it_looks_at_the_job_when_a_bell_rings_and_not_before(made: Fixtur
     made.assert_nothing_left()
 
 
-async def test_a_bell_between_two_looks_is_heard(made: Fixture) -> None:
+async def test_a_bell_between_two_reads_is_not_missed(made: Fixture) -> None:
     wait = asyncio.create_task(made.wait(2))
     await asyncio.sleep(0)
     made.publish(2)

@@ -1,4 +1,4 @@
-"""An executor among fakes, for tests of what becomes of an attempt."""
+"""An executor among fakes, for tests of how attempts end."""
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""API keys as an operator makes them, and requests in their name."""
+"""API keys as an operator makes them, and requests made with them."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -85,7 +85,7 @@ class Receiver:
         with self._came:
             if not self._came.wait_for(lambda: len(found()) >= count, patience_s):
                 came = [(each.path, each.event, each.job_id) for each in self.received]
-                raise AssertionError(f"waited in vain for {count} with {sought}, came: {came}")
+                raise AssertionError(f"expected {count} with {sought}, received: {came}")
             return found()[:count]
 
 

@@ -1,4 +1,4 @@
-"""The command line: puts the commands together, and means `serve` where none is named."""
+"""The command line: puts the commands together, and runs `serve` if none is given."""
 
 import sys
 from importlib.metadata import version

@@ -102,7 +102,7 @@ def counted(outcome: Outcome) -> Counted:
 
 
 def after_failure(job: Job, error: JobError, now: datetime, jitter: float) -> Failed | Retry:
-    """A failure that another attempt could mend: a retry after a back-off, if the job has an attempt left.
+    """A failure that another attempt could fix: a retry after a back-off, if the job has an attempt left.
 
     `jitter` is a random number between 0 and 1.
     """

@@ -99,7 +99,7 @@ class _Pace(NamedTuple):
     waited_s: float
 
     def left_s(self, units: float) -> float | None:
-        """The time left. It falls between two steps as well, so that the next step is no jump."""
+        """The time left. It falls between two steps as well, so that the next step causes no jump."""
         return None if self.rate <= 0 else max(0.0, units / self.rate - self.waited_s)
 
 

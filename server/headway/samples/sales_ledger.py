@@ -1,4 +1,4 @@
-"""The ledger that `sales-report` reads: 500,000 made-up orders, the same on every machine, one CSV file a month."""
+"""The ledger that `sales-report` reads: 500,000 made-up orders, the same on every machine, one CSV file per month."""
 
 import calendar
 import fcntl

@@ -1,4 +1,4 @@
-"""The deliveries of a job's webhook: which there were, and having one sent again."""
+"""The deliveries of a job's webhook: listing them, and having one sent again."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""Idempotency keys: a submission that is repeated with its key leads to the job that the first one made.
+"""Idempotency keys: a submission that is repeated with its key leads to the job that the first one created.
 
 Source: draft-ietf-httpapi-idempotency-key-header. A key belongs to its owner for 24 hours from its first use; after
 that it is free again. Until then it stands for the one job, even if that was purged or has expired meanwhile.

@@ -1,4 +1,4 @@
-"""Whether the server can do its work: the store can be written, and every background loop gets on."""
+"""Whether the server can do its work: the store can be written, and no background loop keeps failing."""
 
 import asyncio
 import time

@@ -83,7 +83,7 @@ class AuthorCalls:
                 body = call()
             except BaseException as raised:  # noqa: BLE001 - SystemExit too: it would only end this thread
                 error = raised
-            with suppress(RuntimeError):  # the loop is closed: nobody waits any more
+            with suppress(RuntimeError):  # the loop is closed: nobody is waiting any longer
                 loop.call_soon_threadsafe(ended, body, error)
 
         context = contextvars.copy_context()

@@ -1,4 +1,4 @@
-"""What somebody asks for when they submit a job: one object for every way in."""
+"""What a client asks for when it submits a job: one object, however the request came in."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field

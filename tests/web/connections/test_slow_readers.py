@@ -1,4 +1,4 @@
-"""Downloads that are read too slowly are cut, and slow but steady ones are not."""
+"""Downloads that are read too slowly are cut off, and slow but steady ones are not."""
 
 import contextlib
 import socket
@@ -88,7 +88,7 @@ async def test_a_finished_download_is_not_checked(readers: SlowReaders, clock: C
     assert not transport.cut
 
 
-async def test_a_system_that_does_not_tell_cuts_nobody(readers: SlowReaders, clock: Clock) -> None:
+async def test_on_a_system_without_socket_statistics_nobody_is_cut_off(readers: SlowReaders, clock: Clock) -> None:
     transport = Transport()
     transport.read_bytes = None
     with watching(readers, transport):

@@ -64,7 +64,7 @@ def test_a_cancel_raises(client: Any, published: ServerProcess) -> None:
     assert poller.status() == "Canceled"
 
 
-def test_without_a_last_request_the_result_stands_in_the_status_monitor(client: Any) -> None:
+def test_without_a_last_request_the_result_is_in_the_status_monitor(client: Any) -> None:
     options = {"final-state-via": "operation-location"}
     polling: Any = LROBasePolling(timeout=1, lro_options=options)
     monitor = begin(client, "/jobs/steps-async", {"steps": 2}, polling).result(PATIENCE_S)
@@ -155,7 +155,7 @@ def test_a_status_monitor_says_how_far_it_is(published: ServerProcess) -> None:
     published.request("DELETE", f"/jobs/{walking}")
 
 
-def test_a_big_result_stands_where_the_monitor_says(published: ServerProcess, proxy: PrefixProxy) -> None:
+def test_a_big_result_is_at_the_url_in_the_monitor(published: ServerProcess, proxy: PrefixProxy) -> None:
     monitor = monitor_of(published, ended(published, "big-result", {"steps": BIG}))
     assert monitor["result"] is None
     path = monitor["resourceLocation"].removeprefix(proxy.url)

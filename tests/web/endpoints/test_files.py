@@ -56,7 +56,7 @@ def test_a_download_has_exactly_these_headers(server: ServerProcess, csv_url: st
     assert reply.headers["Etag"].startswith('"')
 
 
-def test_head_tells_size_and_etag(server: ServerProcess, csv_url: str) -> None:
+def test_head_returns_size_and_etag(server: ServerProcess, csv_url: str) -> None:
     get, head = send(server, "GET", csv_url), send(server, "HEAD", csv_url)
     assert (head.status, head.body) == (200, b"")
     own = {"Date": "", "X-Request-ID": ""}  # each answer's
@@ -150,7 +150,7 @@ def test_if_range_gives_the_whole_file_when_it_is_another(
     "value",
     ["\xff", "Mon, 01 Jan 99999999999999999999 00:00:00 GMT", "Mon, 01 Jan 2001 99:99:99 GMT", '"\xff"', "0", ","],
 )
-def test_odd_conditions_are_no_error(server: ServerProcess, csv_url: str, header: str, value: str) -> None:
+def test_odd_conditions_cause_no_error(server: ServerProcess, csv_url: str, header: str, value: str) -> None:
     for path in (csv_url, "/static/app.js", csv_url.partition("/files/")[0]):
         reply = send(server, "GET", path, [(header, value), ("Range", "bytes=0-1")])
         assert reply.status in (200, 206, 412), reply
@@ -165,7 +165,7 @@ def test_a_file_beside_its_compressed_namesake_is_itself(server: ServerProcess, 
     assert "Content-Encoding" not in namesake.headers
 
 
-def test_names_beyond_ascii_are_said_twice(server: ServerProcess, job: Any, odd_job: Any) -> None:
+def test_names_beyond_ascii_are_sent_in_both_forms(server: ServerProcess, job: Any, odd_job: Any) -> None:
     reply = server.request("GET", job["files"][0]["url"])
     assert reply.body.decode() == "Grüße"
     assert reply.headers["Content-Disposition"] == (
@@ -200,7 +200,7 @@ def test_an_empty_file_is_a_file(server: ServerProcess, odd_job: Any) -> None:
         *("%2fetc%2fpasswd", "data.csv%2f", "folder%2fx", "DATA.CSV", "data.csv%20", "%ff", "a" * 300),
     ],
 )
-def test_what_is_no_file_of_the_job_is_404(server: ServerProcess, job: Any, name: str) -> None:
+def test_a_name_that_is_not_a_file_of_the_job_is_404(server: ServerProcess, job: Any, name: str) -> None:
     assert_problem(send(server, "GET", f"/jobs/{job['jobId']}/files/{name}"), 404, "not-found")
 
 

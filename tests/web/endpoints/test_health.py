@@ -1,4 +1,4 @@
-"""`/readyz` while a background loop of the server does not get on."""
+"""`/readyz` while a background loop of the server keeps failing."""
 
 import asyncio
 from datetime import datetime

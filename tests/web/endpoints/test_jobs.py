@@ -61,7 +61,7 @@ def test_a_poll_shows_input_and_result(server: ServerProcess, completed_id: str,
     assert failed["error"] == {"type": "no-luck", "title": "No luck", "detail": "tomorrow", "status": 409}
 
 
-def test_a_result_stands_in_the_poll_up_to_64_kib(server: ServerProcess) -> None:
+def test_a_result_is_in_the_poll_up_to_64_kib(server: ServerProcess) -> None:
     fits, too_big = ended(server, "big-result", {"steps": 65_534}), ended(server, "big-result", {"steps": 65_535})
     assert len(server.job(fits)["result"]) == 65_534
     assert server.job(too_big)["result"] is None

@@ -1,4 +1,4 @@
-"""`GET /jobs/{id}?wait=` and `Prefer: wait=`: answers that wait for news."""
+"""`GET /jobs/{id}?wait=` and `Prefer: wait=`: responses that wait for a change."""
 
 import asyncio
 import contextlib
@@ -105,7 +105,7 @@ def test_a_job_that_has_ended_is_answered_at_once(server: ServerProcess) -> None
     assert_problem(server.request("GET", f"/jobs/{UNKNOWN}?wait=60"), 404, "not-found")
 
 
-def test_a_preference_means_the_same_and_is_said_to_be_applied(server: ServerProcess) -> None:
+def test_a_preference_means_the_same_and_is_reported_as_applied(server: ServerProcess) -> None:
     job_id = server.submit("noop", query=LATER)
     poll = LongPoll(server, f"/jobs/{job_id}", {"Prefer": "wait=30"})
     capped = LongPoll(
@@ -165,7 +165,7 @@ def test_a_job_that_is_purged_meanwhile_is_not_found(server: ServerProcess) -> N
         assert_problem(poll.answer(), 404, "not-found")
 
 
-def test_it_ends_with_the_server_and_says_how_things_stand(serving: Serving) -> None:
+def test_it_ends_with_the_server_and_returns_the_current_state(serving: Serving) -> None:
     server = serving()
     job_id = server.submit("noop", query=LATER)
     held = etag(server, job_id)

@@ -128,7 +128,7 @@ def test_the_process_is_measured_too(server: ServerProcess) -> None:
     assert value(samples, "process_open_fds") > 3
 
 
-def test_openmetrics_is_spoken_to_who_accepts_it(server: ServerProcess) -> None:
+def test_openmetrics_is_sent_to_clients_that_accept_it(server: ServerProcess) -> None:
     reply = server.request("GET", "/metrics", headers={"Accept": "application/openmetrics-text; version=1.0.0"})
     assert reply.headers["Content-Type"].startswith("application/openmetrics-text")
     parsed = parse_openmetrics(reply.body.decode())  # type: ignore[no-untyped-call]
@@ -136,7 +136,7 @@ def test_openmetrics_is_spoken_to_who_accepts_it(server: ServerProcess) -> None:
     assert {"headway_requests", "headway_commit_seconds", "process_cpu_seconds"} <= names
 
 
-def test_what_is_counted_is_told_while_the_record_cannot_be_read(serving: Serving, tmp_path: Path) -> None:
+def test_counters_are_reported_while_the_record_cannot_be_read(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path)
     assert b"headway_jobs" in server.request("GET", "/metrics").body
     with closing(sqlite3.connect(tmp_path / "headway.db")) as connection:

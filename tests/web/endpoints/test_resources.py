@@ -195,7 +195,7 @@ def test_the_location_of_a_type_that_asks_for_it_leads_on(server: ServerProcess)
         assert reply.json["statusUrl"] == f"/jobs/{reply.json['jobId']}"
 
 
-def test_who_just_follows_the_headers_ends_at_the_resource(server: ServerProcess) -> None:
+def test_a_client_that_only_follows_headers_ends_up_at_the_resource(server: ServerProcess) -> None:
     location = server.request("POST", "/test/notes", {"text": "followed"}).headers["Location"]
     assert server.request("GET", f"{location}&wait=30").status == 303
     found = server.request("GET", location).headers["Location"]
@@ -239,7 +239,7 @@ def test_an_authors_mistake_is_an_error_without_its_words() -> None:
         assert "a secret" in server.log()
 
 
-def test_what_the_paths_answer_is_what_the_description_says(server: ServerProcess) -> None:
+def test_the_paths_respond_as_the_description_says(server: ServerProcess) -> None:
     document = server.request("GET", "/openapi.json").json
     letter, note = create(server, "/test/letters", "hello"), create(server, "/test/notes", "x")
     server.wait_for(letter)

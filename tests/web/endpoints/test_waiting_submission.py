@@ -89,7 +89,7 @@ def test_a_job_that_is_purged_meanwhile_was_accepted(server: ServerProcess) -> N
     assert (replies[0].status, replies[0].json["jobId"]) == (202, job["jobId"])
 
 
-def test_at_shutdown_who_waits_gets_the_202_with_the_job_as_it_then_is(serving: Serving) -> None:
+def test_at_shutdown_a_waiting_client_gets_the_202_with_the_current_job(serving: Serving) -> None:
     server = serving()
     replies: list[Reply] = []
 

@@ -1,4 +1,4 @@
-"""`/openapi.json` says what the server does: the document is valid, complete, and real answers fit it."""
+"""`/openapi.json` says what the server does: the document is valid, complete, and real responses match it."""
 
 import json
 from collections.abc import Iterator
@@ -252,7 +252,7 @@ def test_a_whole_number_is_an_integer_however_it_is_written(server: ServerProces
 @pytest.mark.parametrize(
     ("path", "allowed"), [("/jobs/stats", "GET,HEAD"), ("/jobs/progress", "GET,HEAD"), ("/jobs/noop", "POST")]
 )
-def test_what_is_no_job_does_not_answer_like_one(server: ServerProcess, path: str, allowed: str) -> None:
+def test_a_path_that_is_not_a_job_does_not_respond_like_one(server: ServerProcess, path: str, allowed: str) -> None:
     for method in ("DELETE", "PUT", "OPTIONS"):
         reply = server.request(method, path)
         assert (reply.status, reply.headers["Allow"]) == (405, allowed)

@@ -1,4 +1,4 @@
-"""The contract's table of bad input, and what is odder: always a problem, never a 500, nothing left behind."""
+"""The contract's table of bad input, and odder cases: always a problem, never a 500, nothing left behind."""
 
 import gzip
 import json
@@ -471,7 +471,7 @@ def assert_nothing_left(server: ServerProcess, folder: Path, *, jobs: int = 0) -
 
 
 @pytest.mark.parametrize("how", ["close", "reset", "half close"])
-def test_a_client_that_goes_during_an_upload_leaves_nothing(serving: Serving, tmp_path: Path, how: str) -> None:
+def test_a_client_that_disconnects_during_an_upload_leaves_nothing(serving: Serving, tmp_path: Path, how: str) -> None:
     server = serving(tmp_path)
     connection = broken_upload(server)
     eventually(lambda: any((path / "document").exists() for path in incoming(tmp_path)))
@@ -492,7 +492,7 @@ def test_an_upload_that_is_not_valid_leaves_nothing(serving: Serving, tmp_path: 
     assert_nothing_left(server, tmp_path)
 
 
-def test_a_body_that_breaks_off_is_no_job(serving: Serving) -> None:
+def test_a_truncated_body_creates_no_job(serving: Serving) -> None:
     server = serving()
     request = request_bytes("POST", "/jobs/noop", [*JSON, ("Content-Length", "100")]) + b"{}"
     reply = exchange(server, request, half_close=True)

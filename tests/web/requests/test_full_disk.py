@@ -1,4 +1,4 @@
-"""A disk that takes no more: 503 until it does, and never a 202 that is not durable.
+"""A full disk: 503 until there is room again, and never a 202 that is not durable.
 
 The limit on the size of the server's files stands in for a full disk: both make write(2) fall short, then fail.
 """

@@ -126,7 +126,7 @@ HEADS = {
 
 
 @pytest.mark.parametrize("head", HEADS.values(), ids=HEADS)
-def test_a_head_that_is_no_head_is_a_400_and_the_end(server: ServerProcess, head: bytes) -> None:
+def test_a_malformed_head_is_rejected_and_closes_the_connection(server: ServerProcess, head: bytes) -> None:
     received = conversation(server, head + SMUGGLED)
     assert statuses(received)[:1] in ([400], [404], [405], [421], [])
     assert len(statuses(received)) <= 1
@@ -297,7 +297,7 @@ def test_links_that_a_handler_makes_lead_nowhere(serving: Serving, tmp_path: Pat
 # Slow
 
 
-def test_a_slow_body_and_a_slow_head_hold_up_nobody(serving: Serving) -> None:
+def test_a_slow_body_and_a_slow_head_delay_nobody(serving: Serving) -> None:
     limits = {"HEADWAY_HEAD_TIMEOUT_S": "0.5", "HEADWAY_BODY_TIMEOUT_S": "0.5"}
     server = serving(":memory:", env=limits)
     slow = [socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) for _ in range(60)]

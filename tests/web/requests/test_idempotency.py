@@ -1,4 +1,4 @@
-"""`Idempotency-Key`: a repeat is the first job, another request is refused, and what is no key is said to be none."""
+"""`Idempotency-Key`: a repeat is the first job, another request is refused, and a malformed key is rejected."""
 
 import asyncio
 import itertools
@@ -163,7 +163,7 @@ def test_a_refused_request_leaves_its_key_free(server: ServerProcess) -> None:
         ":YWJj:", "42", "?1", '("a")', '"a";b=', '"ä"', '"' + "k" * 256 + '"', '"a";b="',
     ],
 )  # fmt: skip
-def test_what_is_no_structured_field_string_is_refused(server: ServerProcess, key: str) -> None:
+def test_a_key_that_is_not_a_structured_field_string_is_refused(server: ServerProcess, key: str) -> None:
     before = total(server)
     assert_problem(post(server, "/jobs/noop", {}, key), 400, "malformed-request")
     assert total(server) == before
@@ -272,7 +272,7 @@ def test_at_once_one_is_accepted_and_its_files_stay(serving: Serving, tmp_path: 
     assert [folder.name for folder in (tmp_path / "jobs").iterdir()] == [job_id]
 
 
-def test_what_no_job_can_be_made_of_is_refused_before_its_body_arrives(server: ServerProcess) -> None:
+def test_a_submission_that_cannot_succeed_is_refused_before_its_body_arrives(server: ServerProcess) -> None:
     head = request_bytes("POST", "/jobs/no-such-type", (*JSON, ("Idempotency-Key", new_key()), ("Content-Length", "9")))
     with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
         connection.sendall(head)

@@ -1,4 +1,4 @@
-"""Valid requests with a few bytes changed: whatever comes of it, it is no mistake of the server's."""
+"""Valid requests with a few bytes changed: whatever the outcome, it is never a server error."""
 
 import random
 

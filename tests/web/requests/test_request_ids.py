@@ -40,7 +40,7 @@ def test_a_refused_expectation_has_an_id_too(server: ServerProcess) -> None:
     assert (reply.status, reply.headers["X-Request-ID"]) == (417, "mine")
 
 
-def test_what_the_parser_refuses_is_counted_as_nothing_and_logged_as_no_error(server: ServerProcess) -> None:
+def test_what_the_parser_refuses_is_neither_counted_nor_logged_as_an_error(server: ServerProcess) -> None:
     """A kept connection serves one request after the other: the second here has no route to be counted under."""
     polite = b"GET /healthz HTTP/1.1\r\nHost: one.localhost\r\n\r\n"
     refused = b"GET /healthz HTTP/1.1\r\nHost: one.localhost\r\nHost: two.localhost\r\n\r\n"

@@ -82,7 +82,7 @@ def test_all_are_handed_one_and_the_same_frame(room: Room) -> None:
     assert outlets[0].text == "a2 b1 "
 
 
-def test_who_joined_before_a_bell_was_heard_is_not_sent_its_version_again(room: Room) -> None:
+def test_a_member_that_joined_before_a_bell_is_not_sent_its_version_again(room: Room) -> None:
     first, _ = room.joined()
     room.ring()
     late, _ = room.joined(a=1, b=1)  # both rang, and both are in its snapshot
@@ -117,7 +117,7 @@ def test_a_job_that_left_the_filter_is_forgotten_and_one_that_is_gone(room: Room
     assert [room.audience.told(job_id) for job_id in ("a", "b")] == [None, None]
 
 
-def test_a_reader_that_is_behind_looks_for_itself_at_what_it_missed(room: Room) -> None:
+def test_a_reader_that_is_behind_reads_what_it_missed_itself(room: Room) -> None:
     (slow, slow_member), (quick, _) = room.joined(a=1), room.joined(a=1)
     room.ring()
     slow.accepts = False
@@ -138,7 +138,7 @@ def test_a_reader_that_is_behind_looks_for_itself_at_what_it_missed(room: Room) 
     assert slow.text == "b2 a4 "
 
 
-def test_what_a_snapshot_holds_is_looked_at_again_if_it_rang_meanwhile(room: Room) -> None:
+def test_a_job_in_the_snapshot_is_read_again_if_it_rang_meanwhile(room: Room) -> None:
     outlet = Outlet()
     member = Member(outlet, outlet.cut)
     room.audience.enter(member)

@@ -72,7 +72,7 @@ def test_all_are_handed_one_and_the_same_frame(channel: Channel) -> None:
     assert watchers[0][0].text == b'data: {"any":"job"}\n\n'
 
 
-def test_a_state_that_is_not_newer_is_not_said(channel: Channel) -> None:
+def test_a_state_that_is_not_newer_is_not_sent(channel: Channel) -> None:
     ((outlet, _),) = watching(channel)
     for version in (5, 4, 6, 6, 5):
         channel.publish(a_job(version=version), DATA)
@@ -126,7 +126,7 @@ def test_a_reader_that_is_behind_is_left_where_it_is_and_the_others_go_on(channe
     assert (len(slow.frames), len(quick.frames)) == (1, 3)
 
 
-def test_the_last_state_is_not_dropped_for_one_who_is_behind(channel: Channel) -> None:
+def test_the_last_state_is_not_dropped_for_a_reader_that_is_behind(channel: Channel) -> None:
     ((outlet, watcher),) = watching(channel)
     outlet.accepts = False
     channel.publish(a_job(version=6, last_seq=3, state_seq=3, status=Status.COMPLETED), DATA)
@@ -134,7 +134,7 @@ def test_the_last_state_is_not_dropped_for_one_who_is_behind(channel: Channel) -
     assert not channel.join(watcher)
 
 
-def test_whoever_read_more_than_was_published_yet_is_sent_nothing_twice(channel: Channel) -> None:
+def test_a_reader_ahead_of_the_channel_is_sent_nothing_twice(channel: Channel) -> None:
     ((first, _),) = watching(channel)
     ((late, late_watcher),) = watching(channel, cursor=4, version=7)
     channel.publish(a_job(version=6, last_seq=3), DATA, [a_line(3)])
@@ -147,7 +147,7 @@ def test_whoever_read_more_than_was_published_yet_is_sent_nothing_twice(channel:
     assert late_watcher.level
 
 
-def test_pages_of_lines_reach_everybody_once(channel: Channel) -> None:
+def test_pages_of_lines_reach_every_reader_once(channel: Channel) -> None:
     ((first, _),) = watching(channel)
     ((late, _),) = watching(channel, cursor=4, version=6)
     pages: list[Lines] = [[a_line(3), a_line(4)], [a_line(5), a_line(6)]]
@@ -159,7 +159,7 @@ def test_pages_of_lines_reach_everybody_once(channel: Channel) -> None:
     assert (first.text.count(b"data: {" + DATA[1:]), late.text.count(b"data: {" + DATA[1:])) == (1, 0)
 
 
-def test_a_job_that_is_gone_ends_everybody_and_nobody_joins_any_more(channel: Channel) -> None:
+def test_a_deleted_job_ends_every_stream_and_none_can_join(channel: Channel) -> None:
     ((outlet, watcher),) = watching(channel)
     channel.depart(a_job(version=6, last_seq=3, state_seq=3, status=Status.CANCELLED), DATA)
     assert outlet.text == b'id: 3\ndata: {"any":"job"}\n\nevent: gone\ndata: {"jobId":"id"}\n\n'
@@ -169,7 +169,7 @@ def test_a_job_that_is_gone_ends_everybody_and_nobody_joins_any_more(channel: Ch
     assert not channel.join(late), "it must look for itself, or it would wait for ever"
 
 
-def test_a_job_that_is_gone_after_its_end_was_said_is_only_gone(channel: Channel) -> None:
+def test_a_job_deleted_after_its_end_was_sent_is_only_gone(channel: Channel) -> None:
     ((outlet, _),) = watching(channel, cursor=3, version=6)
     channel.depart(a_job(version=6, last_seq=3, state_seq=3, status=Status.CANCELLED), DATA)
     assert outlet.text == b'event: gone\ndata: {"jobId":"id"}\n\n'
@@ -183,7 +183,7 @@ def test_a_job_that_cannot_be_read_is_left_to_each_watchers_own_task(channel: Ch
     assert [watcher.version for _, watcher in watchers] == [5, 5, 7]
 
 
-def test_one_who_left_hears_nothing_more(channel: Channel) -> None:
+def test_a_reader_that_left_is_sent_nothing_more(channel: Channel) -> None:
     (outlet, watcher), (other, _) = watching(channel, 2)
     channel.drop(watcher)
     channel.publish(a_job(version=6), DATA)

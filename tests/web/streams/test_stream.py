@@ -424,7 +424,7 @@ def test_streams_whose_clients_leave_are_closed(serving: Serving) -> None:
     eventually(lambda: open_files(server) <= before, "a stream outlived its client")
 
 
-def test_clients_that_leave_at_once_are_no_error(server: ServerProcess) -> None:
+def test_clients_that_leave_immediately_cause_no_error(server: ServerProcess) -> None:
     job_id = server.submit("noop", query=LATER)
     for _ in range(30):
         connection = http.client.HTTPConnection("127.0.0.1", server.port)

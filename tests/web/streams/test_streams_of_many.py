@@ -120,7 +120,7 @@ def test_streams_can_be_filtered(server: ServerProcess) -> None:
         server.request("DELETE", f"/jobs/{job_id}")
 
 
-def test_a_filtered_stream_hears_of_nothing_else(server: ServerProcess) -> None:
+def test_a_filtered_stream_sends_nothing_else(server: ServerProcess) -> None:
     mine = server.submit("noop", query=LATER)
     with RawStream(server, f"/jobs/progress?ids={mine}") as stream:
         frames = stream.frames()
@@ -131,7 +131,7 @@ def test_a_filtered_stream_hears_of_nothing_else(server: ServerProcess) -> None:
         assert data_of(next(frames))["jobId"] == mine
 
 
-def test_a_job_that_leaves_the_filter_is_said_once_more(server: ServerProcess) -> None:
+def test_a_job_that_leaves_the_filter_is_sent_once_more(server: ServerProcess) -> None:
     job_id, other = server.submit("noop", query=LATER), server.submit("noop", query=LATER)
     with RawStream(server, f"/jobs/progress?status=queued&ids={job_id},{other}") as stream:
         frames = stream.frames()
@@ -144,7 +144,7 @@ def test_a_job_that_leaves_the_filter_is_said_once_more(server: ServerProcess) -
         assert data_of(next(frames))["jobId"] == other
 
 
-def test_a_job_that_enters_the_filter_is_said(server: ServerProcess) -> None:
+def test_a_job_that_enters_the_filter_is_sent(server: ServerProcess) -> None:
     job_id = server.submit("noop", query=LATER)
     with RawStream(server, f"/jobs/progress?status=cancelled&ids={job_id}") as stream:
         frames = stream.frames()
@@ -202,7 +202,7 @@ def test_at_most_two_hundred_active_jobs_are_shown(server: ServerProcess, crowd:
     assert len(states) == 200
 
 
-def test_a_purged_job_is_gone_also_for_those_who_know_it_from_a_list(server: ServerProcess, crowd: list[str]) -> None:
+def test_a_purge_is_announced_to_streams_that_never_showed_the_job(server: ServerProcess, crowd: list[str]) -> None:
     with RawStream(server, "/jobs/progress?type=third-time") as stream:
         frames = stream.frames()
         states, _ = snapshot(frames)
@@ -227,6 +227,6 @@ def test_odd_filters_are_refused(server: ServerProcess, query: str, pointer: str
     assert_problem(server.request("GET", f"/jobs/progress?{query}"), 422, "validation-failed", pointer)
 
 
-def test_ids_that_name_no_job_are_no_error(server: ServerProcess) -> None:
+def test_ids_of_unknown_jobs_cause_no_error(server: ServerProcess) -> None:
     with RawStream(server, "/jobs/progress?ids=x,%00,01900000-0000-7000-8000-000000000000") as stream:
         assert snapshot(stream.frames()) == ([], 0)

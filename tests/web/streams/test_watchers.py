@@ -83,7 +83,7 @@ class Readers:
         """Read on until the condition holds; the most memory that the server had meanwhile."""
         most, end_s = resident_bytes(self._server), time.monotonic() + LONG_S
         while not condition():
-            assert time.monotonic() < end_s, "read in vain"
+            assert time.monotonic() < end_s, "nothing was received in time"
             self.read()
             most = max(most, resident_bytes(self._server))
         return most

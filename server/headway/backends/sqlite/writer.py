@@ -30,7 +30,7 @@ Operation = Callable[[Transaction], T]
 MAX_BATCH = 512
 MAX_WAITING = 20_000
 QUIET_TURNS = 3
-"""After so many turns of the loop without a new operation, a batch is complete."""
+"""After this many turns of the loop without a new operation, a batch is complete."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from .messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOut
 FLUSH_EVERY_S = 0.05
 """Half the server's tick, so that no tick passes without a report."""
 QUIET_AFTER_S = 0.1
-"""When the handler has sent no report of its own for this long, the other thread sends what there is."""
+"""When the handler has sent no report of its own for this long, the other thread sends whatever is new."""
 
 
 class Interruption:

@@ -1,4 +1,4 @@
-"""Downloads that are read too slowly are cut, so that no client can hold a place and an open file for ever."""
+"""Downloads that are read too slowly are cut off, so that no client can hold a place and an open file for ever."""
 
 import asyncio
 import contextlib

@@ -1,4 +1,4 @@
-"""Request bodies that come too slowly are given up, so that no client can hold a place for ever."""
+"""Request bodies that arrive too slowly are abandoned, so that no client can hold a place for ever."""
 
 import asyncio
 from collections.abc import Collection

@@ -1,1 +1,1 @@
-"""The endpoints, a module per resource. Each reads a request, calls a use case and answers with what comes back."""
+"""The endpoints, one module per resource. Each reads a request, calls a use case and returns its result."""

@@ -84,7 +84,7 @@ def _of_jobs(path: str, name: str, result: Content) -> Iterator[tuple[tuple[str,
 def _of_author(
     path: str, name: str, readers: Readers, one: Content, all_of_them: Content
 ) -> Iterator[tuple[tuple[str, str], Operation]]:
-    """Where the author's functions say what there is."""
+    """For types whose author's functions define the resources."""
     listed = Operation(
         id=f"list-{name}",
         tag="resources",
