@@ -5,6 +5,13 @@ from pydantic_core import to_json
 from ...domain.jobs import LogLine
 from ...representation import log_line_fields
 
+KEEP_ALIVE = b": keep-alive\n\n"
+
+
+def preamble(retry_ms: int) -> bytes:
+    """The first bytes of a stream: when to reconnect, and a comment."""
+    return b"retry: %d\n: connected\n\n" % retry_ms
+
 
 def log_event(line: LogLine) -> bytes:
     """A log line as an event."""
@@ -22,3 +29,8 @@ def gone_event(job_id: str) -> bytes:
 
 def reset_event(job_id: str) -> bytes:
     return b'event: reset\ndata: {"jobId":"%s"}\n\n' % job_id.encode()
+
+
+def ready_event(total: int) -> bytes:
+    """The snapshot of a stream of many jobs is complete."""
+    return b'event: ready\ndata: {"total":%d}\n\n' % total

@@ -11,7 +11,7 @@ from ..parts import parts
 from ..requests.filters import FilterQuery
 from ..requests.query import LastEventQuery, query
 from .audiences import Audience, Event, Member
-from .events import state_event
+from .events import ready_event, state_event
 from .one import new_stream, serve
 from .response import EventStream
 
@@ -70,7 +70,7 @@ class _JobsStream:
         jobs = await self._store.active(self._owner, self._filter, MANY_SNAPSHOT, now - MANY_ENDED_WITHIN)
         member.held = {job.id: job.version for job in jobs}
         events = [state_event(self._encoder.job(job, await self._store.queue_position(job, now))) for job in jobs]
-        events.append(b'event: ready\ndata: {"total":%d}\n\n' % len(jobs))
+        events.append(ready_event(len(jobs)))
         await self._stream.write(b"".join(events))
 
     async def _catch_up(self, audience: Audience, member: Member) -> None:

@@ -18,7 +18,7 @@ from ..identity.gate import client, keys_owner
 from ..parts import parts
 from ..requests.path import find_job
 from ..requests.query import LastEventQuery, query
-from .events import gone_event, log_event, reset_event
+from .events import gone_event, log_event, preamble, reset_event
 from .fan_out import LOG_PAGE, Watcher, news
 from .response import EventStream
 
@@ -72,7 +72,7 @@ async def serve(request: web.Request, stream: EventStream, run: Callable[[], Awa
         await stream.prepare(request)
         retry_ms = random.randint(*RETRY_MS)  # noqa: S311 - jitter
         # A few bytes immediately, so that proxies pass on the headers.
-        await stream.write(b"retry: %d\n: connected\n\n" % retry_ms)
+        await stream.write(preamble(retry_ms))
         await run()
         await stream.write_eof()
     except ConnectionError:

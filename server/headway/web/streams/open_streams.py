@@ -11,6 +11,7 @@ import structlog
 from ...errors import TooManyStreamsError
 from ...loops import Loop, Loops
 from ...settings import LONGEST_SILENCE_S
+from .events import KEEP_ALIVE
 from .response import EventStream, Frame
 
 LONGEST_PAUSE_S = 1.0
@@ -18,7 +19,6 @@ CHECKS_PER_LIMIT = 12
 PARTS = 8
 SHUTDOWN_DRAIN_S = 0.3
 RETRY_AFTER_S = (5, 15)
-KEEP_ALIVE = b": keep-alive\n\n"
 
 log = structlog.get_logger(__name__)
 
