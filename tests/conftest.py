@@ -41,7 +41,10 @@ def shared_server() -> Iterator[ServerProcess]:
 
 # The longest first
 
-LONG_FOLDERS = ("acceptance", "browser", "fuzz", "running", "webhooks", "web", "samples", "cli", "operating")
+LONG_FOLDERS = (
+    *("docs", "acceptance", "browser", "fuzz", "running", "webhooks", "web", "app"),
+    *("samples", "conformance", "cli", "operating"),
+)
 """Folders whose tests take longest, because servers, browsers or large inputs are in them; all others come after."""
 SLOW_TIMEOUT_S = 900
 """For tests that are marked slow; the others have the time-out of `pyproject.toml`."""
