@@ -212,6 +212,14 @@ async def test_jobs_of_every_owner_are_seen(server: Headway) -> None:
     assert (await server.wait(submitted.id)).owner == "alice"
 
 
+@pytest.mark.parametrize("owner", ["*", "", "\ud800"])
+async def test_an_owner_has_a_name(server: Headway, owner: str) -> None:
+    """And none has the name that stands for all of them."""
+    with pytest.raises(InvalidError) as raised:
+        await server.submit("doubling", {"number": 1}, owner=owner)
+    assert [pointer for pointer, _ in raised.value.errors] == ["/owner"]
+
+
 async def test_a_failure_is_reported_and_can_be_read(tmp_path: Path) -> None:
     failures: asyncio.Queue[tuple[Job, BaseException | None]] = asyncio.Queue()
 

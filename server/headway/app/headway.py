@@ -20,8 +20,9 @@ from pydantic import BaseModel
 
 from ..authoring.job_types import Registry
 from ..authoring.loading import JobTypeSource, load_job_types
-from ..domain.access import EVERY_OWNER, LOCAL_OWNER, Caller
+from ..domain.access import EVERY_OWNER, LOCAL_OWNER, Caller, is_name
 from ..domain.jobs import Job
+from ..errors import InvalidError
 from ..logs import configure_logging
 from ..operating.process_limits import fit_open_files
 from ..running.failure_hook import OnFailure
@@ -119,6 +120,8 @@ class Headway:
         the last 24 hours, the first job is returned. Raises `InvalidError`, whose `errors` say what is wrong and where,
         `JobTypeNotFoundError`, `QueueFullError` and others of `errors`.
         """
+        if not is_name(owner):
+            raise InvalidError([("/owner", "is not a valid name")])
         options = {
             "label": label,
             "priority": priority,
