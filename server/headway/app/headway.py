@@ -43,7 +43,7 @@ log = structlog.get_logger(__name__)
 
 
 def _unannounced(_address: str) -> None:
-    """Nobody wants to be told the address."""
+    """Do not announce the address."""
 
 
 class Headway:

@@ -164,7 +164,7 @@ class PublicNames(AbstractResolver):
             found: list[tuple[Any, ...]] | Exception
             try:
                 found = self._lookup(host, port)
-            except Exception as error:  # noqa: BLE001 - goes to whoever waits
+            except Exception as error:  # noqa: BLE001 - passed on to the waiting caller
                 found = error
             with suppress(RuntimeError):  # the loop is closed
                 loop.call_soon_threadsafe(settle, found)

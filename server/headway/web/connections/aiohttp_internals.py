@@ -12,7 +12,7 @@ PRIVATE_NAMES: Mapping[str, tuple[str, ...]] = {
     # The server is made again, with the same arguments and connections of our own class.
     "AppRunner": ("_make_server",),
     "Server": ("_kwargs", "_loop"),
-    # A stream's connection is given up by the kernel when its reader takes nothing.
+    # The kernel drops a stream's connection when its client reads nothing.
     "EventSourceResponse": ("_set_tcp_user_timeout",),
 }
 """By class of `aiohttp.web` or `aiohttp_sse`."""

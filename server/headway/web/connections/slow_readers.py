@@ -49,7 +49,7 @@ def reset(transport: asyncio.Transport) -> None:
 class SlowReaders:
     """Checks the downloads in progress: within each `timeout_s`, `MIN_BYTES_PER_S` times as many bytes must be taken.
 
-    One loop for all of them. A reader that takes nothing at all is cut by the kernel too (`TCP_USER_TIMEOUT`).
+    One loop for all of them. A client that reads nothing at all is also cut off by the kernel (`TCP_USER_TIMEOUT`).
     """
 
     def __init__(

@@ -64,7 +64,7 @@ class Operation:
     summary: str
     description: str = ""
     query: type[BaseModel] | None = None
-    """The query parameters; `None`: the query is not looked at."""
+    """The query parameters; `None`: the query is not read."""
     query_problems: Sequence[str] = OF_QUERIES
     headers: Sequence[str] = ()
     """Names in `REQUEST_HEADERS`."""

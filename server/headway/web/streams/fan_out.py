@@ -194,7 +194,7 @@ class FanOut:
             await self._loop.stop()
 
     def enter(self, job_id: str, owner: str) -> Channel:
-        """The job's channel, which is told of every change from now on. The caller must `leave` it."""
+        """The job's channel, which is notified of every change from now on. The caller must `leave` it."""
         if self._listener is None:
             self._listener = self._hub.listen(Bell.CHANGED)
             self._wanted.set()
