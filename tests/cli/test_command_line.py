@@ -210,3 +210,9 @@ def test_json_logs_are_one_object_a_line(serving: Serving) -> None:
 def test_it_prints_its_version() -> None:
     done = _run("--version")
     assert (done.returncode, done.stdout) == (0, f"headway {version('headway')}\n")
+
+
+def test_help_names_the_defaults() -> None:
+    text = _run("serve", "--help").stdout
+    for default in ("127.0.0.1", "8080", "headway-data", "console"):
+        assert f"(default: {default})" in " ".join(text.replace("│", " ").split())

@@ -14,7 +14,7 @@ commands = typer.Typer(help="API keys: who may use the server, and whose jobs th
 @commands.command()
 def create(
     name: Annotated[str, typer.Argument(help="The key's name in lists.")],
-    owner: Annotated[str | None, typer.Option(help="The owner of its jobs. [default: NAME]")] = None,
+    owner: Annotated[str | None, typer.Option(help="The owner of its jobs. (default: NAME)")] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="It reads jobs and changes nothing.")] = False,
     admin: Annotated[bool, typer.Option("--admin", help="It sees the jobs of all owners.")] = False,
     data_dir: DataDir = None,

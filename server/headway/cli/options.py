@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from ..settings import Settings
 
-DataDir = Annotated[str | None, typer.Option(help="The server's data directory. [default: headway-data]")]
+DataDir = Annotated[str | None, typer.Option(help="The server's data directory. (default: headway-data)")]
 
 
 def make_settings(**given: Any) -> Settings:

@@ -12,7 +12,7 @@ from .options import DataDir, fail, seconds
 def purge(
     older_than: Annotated[str, typer.Option(help="Only jobs that ended at least this long ago: '90s', '12h', '30d'.")],
     status: Annotated[
-        list[Status] | None, typer.Option(help="Only jobs that ended in this state. Repeatable. [default: all three]")
+        list[Status] | None, typer.Option(help="Only jobs that ended in this state. Repeatable. (default: all three)")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only print how many there are.")] = False,
     data_dir: DataDir = None,

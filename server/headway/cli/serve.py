@@ -26,15 +26,15 @@ EPILOG = (
 
 def serve(
     host: Annotated[
-        str | None, typer.Option(help="Address to listen on. [default: 127.0.0.1]", rich_help_panel=EVERYDAY)
+        str | None, typer.Option(help="Address to listen on. (default: 127.0.0.1)", rich_help_panel=EVERYDAY)
     ] = None,
     port: Annotated[
-        int | None, typer.Option(help="Port; 0 takes a free one. [default: 8080]", rich_help_panel=EVERYDAY)
+        int | None, typer.Option(help="Port; 0 takes a free one. (default: 8080)", rich_help_panel=EVERYDAY)
     ] = None,
     data_dir: Annotated[
         str | None,
         typer.Option(
-            help="Where jobs are kept; ':memory:' keeps nothing. [default: headway-data]", rich_help_panel=EVERYDAY
+            help="Where jobs are kept; ':memory:' keeps nothing. (default: headway-data)", rich_help_panel=EVERYDAY
         ),
     ] = None,
     jobs: Annotated[
@@ -45,7 +45,7 @@ def serve(
         bool | None,
         typer.Option(
             "--samples/--no-samples",
-            help="Serve the sample job types. [default: only without --jobs]",
+            help="Serve the sample job types. (default: only without --jobs)",
             rich_help_panel=EVERYDAY,
         ),
     ] = None,
@@ -56,7 +56,7 @@ def serve(
         bool, typer.Option("--insecure", help="Serve without API keys.", rich_help_panel=EVERYDAY)
     ] = False,
     log_format: Annotated[
-        str | None, typer.Option(help="'console' or 'json'. [default: console]", rich_help_panel=EVERYDAY)
+        str | None, typer.Option(help="'console' or 'json'. (default: console)", rich_help_panel=EVERYDAY)
     ] = None,
 ) -> None:
     """Serve jobs over HTTP until SIGTERM or Ctrl-C."""
