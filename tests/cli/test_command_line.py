@@ -103,9 +103,10 @@ def test_a_setting_out_of_range_is_one_line(arguments: tuple[str, str]) -> None:
         ("HEADWAY_TRUSTED_PROXIES", "proxy.example", "trusted_proxies"),
         ("HEADWAY_TRUSTED_PROXIES", "10.0.0.0/33", "trusted_proxies"),
         ("HEADWAY_TRUSTED_PROXIES", "10.0.0.1:80", "trusted_proxies"),
+        ("HEADWAY_JOBS", "my_jobs", "HEADWAY_JOBS"),
     ],
 )
-def test_a_malformed_list_of_addresses_is_one_line(
+def test_a_malformed_list_in_the_environment_is_one_line(
     name: str, value: str, said: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv(name, value)

@@ -94,7 +94,9 @@ def test_the_socket_is_reached_below_a_long_path_too(serving: Serving, tmp_path:
         assert (folder / "headway.sock").stat().st_mode & 0o077 == 0
 
 
-@pytest.mark.parametrize("wrong", [("--older-than", "soon"), ("--older-than", "1d", "--status", "running")])
+@pytest.mark.parametrize(
+    "wrong", [("--older-than", "soon"), ("--older-than", "99999999d"), ("--older-than", "1d", "--status", "running")]
+)
 def test_an_invalid_purge_is_a_one_line_error(tmp_path: Path, wrong: tuple[str, ...]) -> None:
     done = run_command("purge", *wrong, "--data-dir", str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -6,8 +6,12 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
+from pydantic_settings import SettingsError
 
-from ..settings import Settings
+from ..settings import DAY_S, Settings
+
+LONGEST_S = 36_500 * DAY_S
+"""A century. Python's clock begins in the year 1."""
 
 DataDir = Annotated[str | None, typer.Option(help="The server's data directory. (default: headway-data)")]
 
@@ -16,6 +20,8 @@ def make_settings(**given: Any) -> Settings:
     """The settings, with the flags that were given. Exits if one is out of range."""
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
+    except SettingsError:  # of the fields, this one is written as JSON
+        fail('HEADWAY_JOBS: write a JSON array, like ["my_jobs"]')
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
@@ -26,7 +32,10 @@ def seconds(text: str, option: str) -> float:
     found = re.fullmatch(r"(\d+(?:\.\d+)?)([smhd])", text)
     if found is None:
         fail(f"{option}: write a number and a unit, like 90s, 15m, 12h or 30d")
-    return float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+    given_s = float(found[1]) * {"s": 1, "m": 60, "h": 3600, "d": 86_400}[found[2]]
+    if given_s > LONGEST_S:
+        fail(f"{option}: at most {LONGEST_S // DAY_S}d")
+    return given_s
 
 
 def fail(message: str) -> NoReturn:
