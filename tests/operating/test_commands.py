@@ -100,3 +100,4 @@ def test_the_socket_is_reached_below_a_long_path_too(serving: Serving, tmp_path:
 def test_an_invalid_purge_is_a_one_line_error(tmp_path: Path, wrong: tuple[str, ...]) -> None:
     done = run_command("purge", *wrong, "--data-dir", str(tmp_path))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)
+    assert done.stderr.startswith(f"headway: {wrong[-2]}: ")
