@@ -87,7 +87,7 @@ async def test_a_receiver_that_hangs_times_out() -> None:
 
 
 async def test_a_receiver_that_hangs_after_its_headers_has_responded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "BODY_PATIENCE_S", 0.1)
+    monkeypatch.setattr(module, "BODY_TIMEOUT_S", 0.1)
 
     async def half(writer: asyncio.StreamWriter, seen: Seen) -> None:
         writer.write(b"HTTP/1.1 503 No\r\nRetry-After: 7\r\nContent-Length: 100\r\n\r\nhalf")

@@ -287,7 +287,7 @@ def test_too_many_log_lines_are_counted_not_kept(server: ServerProcess) -> None:
     lines = server.request("GET", f"/jobs/{job_id}/logs?limit=1000").json["lines"]
     messages = [line["message"] for line in lines]
     kept = [message for message in messages if message.startswith("line ")]
-    dropped = [int(message.split()[0].replace(",", "")) for message in messages if message.endswith("too fast")]
+    dropped = [int(message.split()[0].replace(",", "")) for message in messages if "too many" in message]
     assert dropped
     assert len(kept) + sum(dropped) == 5_000
 
