@@ -198,7 +198,7 @@ class Attempts(Protocol):
     async def claim(self, free: Mapping[str, int], limit: int, now: datetime) -> Claims:
         """Take due jobs, by priority and then age: at most `limit`, and at most `free[type]` of each type.
 
-        Each becomes running with a higher `attempt`, which fences off whoever held it before.
+        Each becomes running with a higher `attempt`, which fences off the previous attempt.
         """
         ...
 

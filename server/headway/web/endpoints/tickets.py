@@ -32,7 +32,7 @@ class TicketOrder(BaseModel):
 
 
 class TicketView(BaseModel):
-    """A ticket. It is a secret: whoever has it can read the job."""
+    """A ticket. Keep it secret: it gives read access to the job."""
 
     model_config = ConfigDict(alias_generator=to_camel, extra="forbid")
 

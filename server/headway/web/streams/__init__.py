@@ -14,5 +14,5 @@ A watcher is served in one of two ways, whichever stream it has:
 
 A group is a `Channel` for one job, with a cursor in the history and a version; its members are `Watcher`s. It is an
 `Audience` for one owner and filter, with a version per job and no history; its members are `Member`s. That difference
-is why there are two classes. Nothing is queued for anybody: whoever falls behind gets the newest state.
+is why there are two classes. Nothing is queued: a watcher that falls behind gets the newest state.
 """
