@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from . import busy, context, foreign, growth, watched
+from . import busy, context, foreign, growth, page, watched
 from .comparing import checkout, comparison, plays
 from .report import Play, Table, summary
 from .streams import idle, stream
@@ -31,6 +31,7 @@ BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
     "jobs": [carried.run],
     "growth": [growth.run],
     "foreign": [foreign.run],
+    "page": [page.run_bars, page.run_cancel],
 }
 
 

@@ -1,6 +1,5 @@
 """A page that records what it shows and its console's errors, and a server on a fixed port."""
 
-import json
 import re
 import signal
 import threading
@@ -41,9 +40,6 @@ const outcome = watchJob(URL_OF_JOB, {
 window.watched = Promise.race([outcome, new Promise((go) => setTimeout(go, 45_000, { error: 'timed out' }))]);
 </script>"""
 """A page of another site that follows a job with `watchJob`; `URL_OF_JOB` is to be replaced."""
-
-HOLDS_UP_MS = 50
-"""A longer task is noticeable (W3C Long Tasks)."""
 
 
 class PageServer(ServerProcess):
@@ -117,31 +113,6 @@ class Tab:
         self.page.goto(self.server.url + path)
         expect(self.page.locator("#connection")).to_have_attribute("data-state", "live")
         return self.page
-
-    @contextmanager
-    def worked(self) -> Iterator[list[float]]:
-        """Afterwards holds the milliseconds of CPU that each task of the page's main thread took.
-
-        The longest is what a frame waited for the page, whatever else the machine did meanwhile.
-        """
-        browser = self.page.context.browser
-        assert browser is not None
-        browser.start_tracing(page=self.page, categories=["disabled-by-default-devtools.timeline"])
-        tasks_ms: list[float] = []
-        try:
-            yield tasks_ms
-        finally:
-            events = json.loads(browser.stop_tracing())["traceEvents"]
-        mains = {
-            (event["pid"], event["tid"])
-            for event in events
-            if event["name"] == "thread_name" and event["args"]["name"] == "CrRendererMain"
-        }
-        tasks_ms += [
-            event["tdur"] / 1000
-            for event in events
-            if event["name"] == "RunTask" and "tdur" in event and (event["pid"], event["tid"]) in mains
-        ]
 
     def choose(self, title: str) -> None:
         """A job type in the form."""
