@@ -17,7 +17,7 @@ run *arguments:
 
 # Run tests: the whole suite, or what is named, as in `just test tests/web -k cancel`.
 test *arguments:
-    {{ python }} -m pytest -n 3 --dist loadfile {{ arguments }}
+    {{ python }} -m pytest -n 4 --dist loadfile {{ arguments }}
 
 # Run the suite on every supported Python that is installed.
 test-all *arguments:

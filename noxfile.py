@@ -15,4 +15,4 @@ PYTHONS = nox.project.python_versions(nox.project.load_toml("pyproject.toml"))
 def tests(session: nox.Session) -> None:
     """Run the tests with the versions that the lock holds."""
     session.install("-e", ".[test]", env={"PIP_CONSTRAINT": "requirements.lock"})
-    session.run("python", "-m", "pytest", *(session.posargs or ("-n", "3", "--dist", "loadfile")))
+    session.run("python", "-m", "pytest", *(session.posargs or ("-n", "4", "--dist", "loadfile")))

@@ -13,6 +13,8 @@ from tests.support.process import PATIENCE_S, ServerProcess, descendants
 from tests.support.serving import Serving
 
 CSV_BYTES = 80_000_000
+ROWS_A_BLOCK = 3_000
+"""With long rows, since a copy of the file is a matter of its bytes, and the time to read it one of its rows."""
 LIMIT_BYTES = 140 * 1024 * 1024
 """Server and child take about 90 MiB, however large the file is. With a copy of the file they would take 165 MiB."""
 
@@ -42,18 +44,18 @@ def _orders() -> tuple[int, Iterator[bytes]]:
     text = io.StringIO()
     writer = csv.writer(text)
     writer.writerows(
-        (number, f"customer {number % 9973}", "PT", f"{number / 7:.2f}", "2026-03-31", "delivered")
-        for number in range(20_000)
+        (number, f"customer {number % 9973}", f"{number / 7:.2f}", f"Left with a neighbour: {number:>300}")
+        for number in range(ROWS_A_BLOCK)
     )
     block = text.getvalue().encode()
     blocks = CSV_BYTES // len(block) + 1
 
     def pieces() -> Iterator[bytes]:
-        yield b"order,customer,country,amount,day,state\n"
+        yield b"order,customer,amount,remark\n"
         for _ in range(blocks):
             yield block
 
-    return 20_000 * blocks, pieces()
+    return ROWS_A_BLOCK * blocks, pieces()
 
 
 def _upload(server: ServerProcess, content: Iterator[bytes]) -> str:

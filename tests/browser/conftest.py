@@ -55,8 +55,13 @@ def durable_server(tmp_path: Path) -> Iterator[PageServer]:
 
 @pytest.fixture
 def new_tab(chromium: Browser) -> Iterator[Callable[[PageServer], Tab]]:
-    """Opens tabs for a server; at the end, no console may have an error that the test did not expect."""
-    context = chromium.new_context(viewport={"width": 1280, "height": 900}, accept_downloads=True)
+    """Opens tabs for a server; at the end, no console may have an error that the test did not expect.
+
+    Without motion, since a bar that moves in software costs a core; `test_progress.py` has its own, with it.
+    """
+    context = chromium.new_context(
+        viewport={"width": 1280, "height": 900}, accept_downloads=True, reduced_motion="reduce"
+    )
     tabs: list[Tab] = []
 
     def make(server: PageServer) -> Tab:

@@ -7,7 +7,8 @@ from playwright.sync_api import Page, Request, expect
 from tests.browser.tab import PageServer, Tab
 
 AWAY_MS = 5_000
-QUIET_MS = 30_000
+QUIET_MS = 8_000
+"""A stream that ended would be requested again after about 2 s, as `retry` says, or 5 s, as the page does itself."""
 
 NOTES = """
 window.states = [];

@@ -3,7 +3,7 @@
 `use_after_free` takes every DELETE for a deletion, but a cancelled job stays: a check in `fuzzing_hooks.py` replaces
 it for purged jobs.
 
-It runs for most of a minute. `--max-time` and `--seed` make a longer run by hand.
+It runs for half a minute. `--max-time` and `--seed` make a longer run by hand.
 """
 
 import os
@@ -19,7 +19,7 @@ from tests.fuzz.fuzzing_hooks import NOBODY_LISTENS
 from tests.support.process import ROOT, ServerProcess
 
 HERE = Path(__file__).parent
-TRIES_S = 45
+TRIES_S = 30
 """The coverage phase always runs to its end; fuzzing and links share the time that is left."""
 SEED = 20261120
 PHASES = "examples,coverage,fuzzing,stateful"

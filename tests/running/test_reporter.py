@@ -140,14 +140,33 @@ def test_a_checkpoint_waits_for_its_answer(
 
 
 def test_a_signal_interrupts_the_handler() -> None:
-    with pytest.raises(JobCancelled):
-        Interruption().on_signal(15, None)
+    interruption = Interruption()
+    with interruption.allowed(), pytest.raises(JobCancelled):
+        interruption.on_signal(15, None)
+
+
+def test_a_signal_before_the_handler_runs_interrupts_its_beginning() -> None:
+    interruption = Interruption()
+    interruption.on_signal(15, None)
+    begun = False
+    with pytest.raises(JobCancelled), interruption.allowed():
+        begun = True
+    assert not begun
+
+
+def test_a_signal_after_the_handler_has_ended_changes_nothing() -> None:
+    interruption = Interruption()
+    with interruption.allowed():
+        pass
+    interruption.on_signal(15, None)
+    with interruption.held():  # its end is sent
+        pass
 
 
 def test_a_signal_in_the_middle_of_a_message_waits_for_its_end() -> None:
     interruption = Interruption()
     sent = False
-    with pytest.raises(JobCancelled), interruption.held():  # noqa: PT012 - the end of the block raises
+    with interruption.allowed(), pytest.raises(JobCancelled), interruption.held():  # noqa: PT012 - its end raises
         interruption.on_signal(15, None)
         sent = True
     assert sent
@@ -155,7 +174,8 @@ def test_a_signal_in_the_middle_of_a_message_waits_for_its_end() -> None:
 
 def test_a_signal_interrupts_once() -> None:
     interruption = Interruption()
-    with pytest.raises(JobCancelled), interruption.held():
-        interruption.on_signal(15, None)
-    with interruption.held():
-        pass
+    with interruption.allowed():
+        with pytest.raises(JobCancelled), interruption.held():
+            interruption.on_signal(15, None)
+        with interruption.held():
+            pass

@@ -48,14 +48,15 @@ def main(descriptor: int) -> NoReturn:
 
 def _run(start: Start, reporter: Reporter) -> End:
     try:
-        _lock(Path(start.lock_path))
-        load_module(start.source)
-        job_type = declared(start.type)
-        context = _context(start, reporter)
-        reporter.listen(context)
+        with reporter.interruption.allowed():
+            _lock(Path(start.lock_path))
+            load_module(start.source)
+            job_type = declared(start.type)
+            context = _context(start, reporter)
+            reporter.listen(context)
+            return call_blocking(job_type, context, start.input_json, start.uploads, reporter.begin)
     except BaseException as error:  # noqa: BLE001 - the author's module may raise anything, SystemExit too
         return end_of(error, None)
-    return call_blocking(job_type, context, start.input_json, start.uploads, reporter.begin)
 
 
 def _context(start: Start, reporter: Reporter) -> BlockingContext:

@@ -21,10 +21,10 @@ QUIET_AFTER_S = 0.1
 
 
 class Interruption:
-    """SIGTERM as an exception in the handler's thread, but never in the middle of a message to the server."""
+    """SIGTERM as an exception in the handler's thread: while the handler runs, never in a message to the server."""
 
     def __init__(self) -> None:
-        self._held = False
+        self._held = True
         self._pending = False
 
     def on_signal(self, _signal: int, _frame: object) -> None:
@@ -35,13 +35,27 @@ class Interruption:
             raise JobCancelled
 
     @contextmanager
+    def allowed(self) -> Iterator[None]:
+        """Let the exception come in this block, at its beginning if the signal has been sent before."""
+        self._held = False
+        try:
+            self._raise_pending()
+            yield
+        finally:
+            self._held = True
+
+    @contextmanager
     def held(self) -> Iterator[None]:
         """Postpone the exception to the end of the block. For the handler's thread while it sends."""
-        self._held = True
+        self._held, before = True, self._held
         try:
             yield
         finally:
-            self._held = False
+            self._held = before
+        if not before:
+            self._raise_pending()
+
+    def _raise_pending(self) -> None:
         if self._pending:
             self._pending = False
             raise JobCancelled
