@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from tests.support.process import PATIENCE_S, ServerProcess
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess
 
 _VARIABLE = re.compile(r"@(\w+)\s*=\s*(\S+)")
 _REQUEST = re.compile(r"(GET|POST|DELETE) (\S+)")
@@ -154,4 +154,4 @@ class Run:
 
 
 def client_of(server: ServerProcess) -> httpx.Client:
-    return httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=2 * PATIENCE_S)
+    return httpx.Client(base_url=f"http://127.0.0.1:{server.port}", timeout=2 * WAIT_TIMEOUT_S)

@@ -17,7 +17,7 @@ from tests.benchmarks.report import Play, Table, summary
 from tests.benchmarks.streams.sides import Pace
 from tests.benchmarks.streams.stream import run_many_jobs, run_one_job
 from tests.benchmarks.streams.watchers import Instructions, Watchers
-from tests.support.process import PATIENCE_S, eventually
+from tests.support.process import WAIT_TIMEOUT_S, eventually
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
 FRAME = b'data: {"message":"00000000000000000001"}\n\n'
@@ -109,7 +109,7 @@ def test_a_run_that_is_terminated_leaves_no_worktree(tmp_path: Path) -> None:
     with subprocess.Popen(command, cwd=checkout.root(), env=env, stdout=subprocess.PIPE) as process:
         eventually(lambda: str(tmp_path) in checkout.git("worktree", "list"))
         process.terminate()
-        assert process.wait(PATIENCE_S) == 128 + signal.SIGTERM
+        assert process.wait(WAIT_TIMEOUT_S) == 128 + signal.SIGTERM
     assert str(tmp_path) not in checkout.git("worktree", "list")
 
 

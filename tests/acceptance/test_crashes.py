@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually
+from tests.support.process import ROOT, WAIT_TIMEOUT_S, ServerProcess, eventually
 from tests.support.record import TERMINAL, sound_record
 from tests.support.serving import Serving
 
@@ -33,7 +33,7 @@ def test_fifty_jobs_survive_a_kill_9_at_the_first_byte_of_their_202(serving: Ser
     server = serving(tmp_path, env={"HEADWAY_MAX_RECOVERIES": str(RIGHT_AFTER)})
     for number in range(RIGHT_AFTER):
         request = f"POST /jobs/noop?label=job-{number} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n"
-        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
             connection.sendall(request.encode())
             first = connection.recv(12)
             server.kill()

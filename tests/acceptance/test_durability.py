@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually
+from tests.support.process import ROOT, WAIT_TIMEOUT_S, ServerProcess, eventually
 from tests.support.serving import TEST_JOBS
 
 SUBMISSIONS = 20
@@ -49,7 +49,7 @@ def test_the_record_is_synced_before_each_202(folder_on_a_disk: Path) -> None:
         ids.append(server.upload("reads-upload", {"document": b"a,b\n1,2\n"}))
         eventually(lambda: log.read_text("latin-1").count("HTTP/1.1 202") >= len(ids), "strace missed the answers")
         tracer.terminate()
-        tracer.communicate(timeout=PATIENCE_S)
+        tracer.communicate(timeout=WAIT_TIMEOUT_S)
     _check_order(log.read_text("latin-1"), len(ids))
 
 
@@ -60,7 +60,7 @@ def _attached(pid: int, log: Path) -> "subprocess.Popen[bytes]":
     assert tracer.stderr is not None
     said = tracer.stderr.readline().decode()
     if "attached" not in said:
-        tracer.communicate(timeout=PATIENCE_S)
+        tracer.communicate(timeout=WAIT_TIMEOUT_S)
         _without_strace(f"it cannot trace here: {said.strip()}")
     return tracer
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ServerProcess, descendants
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess, descendants
 from tests.support.serving import Serving
 
 CSV_BYTES = 80_000_000
@@ -67,7 +67,7 @@ def _upload(server: ServerProcess, content: Iterator[bytes]) -> str:
         yield from content
         yield b"\r\n--b--\r\n"
 
-    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
+    connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT_TIMEOUT_S)
     try:
         connection.request("POST", "/jobs/csv-report", body(), {"Content-Type": "multipart/form-data; boundary=b"})
         response = connection.getresponse()

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ROOT, Event, ServerProcess, parse_events
+from tests.support.process import ROOT, WAIT_TIMEOUT_S, Event, ServerProcess, parse_events
 
 GATED_JOBS = ROOT / "tests" / "job_types" / "gated_jobs.py"
 READERS = 200
@@ -52,7 +52,7 @@ class Reader:
         """Open one connection, and drop it at a random moment after its first event, also in the middle of one."""
         reader, writer = await self._ask()
         try:
-            async with asyncio.timeout(PATIENCE_S) as patience:
+            async with asyncio.timeout(WAIT_TIMEOUT_S) as time_limit:
                 status = await _status(reader)
                 if status == 503:
                     return
@@ -62,7 +62,7 @@ class Reader:
                     self._take(event)
                     if not dropping:
                         in_s = self._chance.uniform(0, LONGEST_CONNECTION_S)
-                        patience.reschedule(asyncio.get_running_loop().time() + in_s)
+                        time_limit.reschedule(asyncio.get_running_loop().time() + in_s)
                         dropping = True
         finally:
             writer.transport.abort()
@@ -138,7 +138,7 @@ async def _restart_at_random_moments(server: ServerProcess, readers: list[Reader
 
 
 async def _until_all_have_come(readers: list[Reader], attempt: int) -> None:
-    async with asyncio.timeout(3 * PATIENCE_S):
+    async with asyncio.timeout(3 * WAIT_TIMEOUT_S):
         while not _all_have_come(readers, attempt):  # noqa: ASYNC110 - of two hundred readers, no one event
             await asyncio.sleep(0.02)
 

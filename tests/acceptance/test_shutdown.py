@@ -3,7 +3,7 @@
 import socket
 from pathlib import Path
 
-from tests.support.process import PATIENCE_S, ServerProcess, alive, calm_s, descendants, eventually
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess, alive, calm_s, descendants, eventually
 from tests.support.serving import Serving
 
 EXIT_WITHIN_S = 5.0
@@ -42,7 +42,7 @@ def test_a_second_signal_ends_the_server_at_once_and_leaves_a_valid_record(servi
     eventually(lambda: "stopping" in server.log())
     server.process.terminate()
     second_s = calm_s()
-    assert server.process.wait(PATIENCE_S) in (0, 1)
+    assert server.process.wait(WAIT_TIMEOUT_S) in (0, 1)
     assert calm_s() - second_s < EXIT_WITHIN_S
     server.restart()
     assert server.job(job_id)["status"] in ("queued", "running")
@@ -63,7 +63,7 @@ def test_a_submission_during_the_stop_is_accepted_durably_or_refused(serving: Se
         except ConnectionError:
             answer = b""
     assert answer == b"" or answer.startswith((b"HTTP/1.1 503", b"HTTP/1.1 202")), answer
-    server.process.wait(PATIENCE_S)
+    server.process.wait(WAIT_TIMEOUT_S)
     server.restart()
     jobs = server.request("GET", "/jobs?type=noop").json["jobs"]
     assert len(jobs) == (1 if answer.startswith(b"HTTP/1.1 202") else 0)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ROOT, ServerProcess, calm_s, eventually
+from tests.support.process import ROOT, WAIT_TIMEOUT_S, ServerProcess, calm_s, eventually
 from tests.support.record import sound_record
 from tests.support.serving import LATER, TEST_JOBS
 
@@ -203,7 +203,7 @@ def _started(data_dir: Path, *prefix: str) -> tuple[int, str]:
     """Start a server that cannot start, within five seconds. Returns its exit code and its message."""
     command = [*prefix, sys.executable, str(ROOT / "run.py"), "--port", "0", "--data-dir", str(data_dir)]
     started_s = calm_s()
-    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_TIMEOUT_S, check=False)
     assert calm_s() - started_s < 5
     assert done.stdout == ""
     return done.returncode, done.stderr

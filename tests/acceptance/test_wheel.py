@@ -9,7 +9,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from tests.support.process import PATIENCE_S, ROOT
+from tests.support.process import ROOT, WAIT_TIMEOUT_S
 
 JOBS = '''
 from headway import Context, job
@@ -62,7 +62,7 @@ def address(installed: Path, project: Path) -> Iterator[str]:
         assert process.stdout is not None
         yield process.stdout.readline().removeprefix("Listening on ").strip()
         process.terminate()
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(WAIT_TIMEOUT_S) == 0
 
 
 def _curl(*arguments: str) -> str:

@@ -28,7 +28,7 @@ from headway.errors import (
 )
 from pydantic import BaseModel
 
-from tests.support.process import PATIENCE_S
+from tests.support.process import WAIT_TIMEOUT_S
 
 JOBS = str(Path(__file__).parents[1] / "job_types" / "jobs_for_tests.py")
 UNKNOWN = "01890000-0000-7000-8000-000000000000"
@@ -56,7 +56,7 @@ async def reading(ctx: Context, input: Reading) -> dict[str, object]:
 
 @job("patient")
 async def patient(ctx: Context) -> None:
-    await asyncio.sleep(PATIENCE_S * 10)
+    await asyncio.sleep(WAIT_TIMEOUT_S * 10)
 
 
 @job("never-works")
@@ -300,7 +300,7 @@ if __name__ == "__main__":
 def test_a_script_can_run_def_handlers_of_its_own(tmp_path: Path) -> None:
     script = tmp_path / "demo.py"
     script.write_text(SCRIPT)
-    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=PATIENCE_S, check=True)
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, timeout=WAIT_TIMEOUT_S, check=True)
     assert done.stdout == "completed 21\n"  # the log is on stderr
     assert "attempt ended" in done.stderr
 
@@ -324,4 +324,4 @@ def test_a_script_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         assert any(line.startswith("http://127.0.0.1:") for line in lines)
         process.send_signal(signal.SIGTERM)
         assert list(lines)[-1] == "stopped\n"
-        assert process.wait(PATIENCE_S) == 0
+        assert process.wait(WAIT_TIMEOUT_S) == 0

@@ -8,13 +8,13 @@ import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
 from tests.browser.tab import PageServer, Tab
-from tests.support.process import PATIENCE_S
+from tests.support.process import WAIT_TIMEOUT_S
 
 CHROMIUM = Path("/usr/bin/chromium")
 JOBS = Path(__file__).with_name("browser_jobs.py")
 
 # Tests wait for what they expect, never for a time; this only limits a wait that fails.
-expect.set_options(timeout=PATIENCE_S * 1000)
+expect.set_options(timeout=WAIT_TIMEOUT_S * 1000)
 
 
 @pytest.fixture(scope="module")

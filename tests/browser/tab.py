@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from playwright.sync_api import ConsoleMessage, Page, expect
 
-from tests.support.process import PATIENCE_S, ServerProcess
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess
 
 OBSERVER = """
 window.shown = [];
@@ -87,9 +87,9 @@ class PageServer(ServerProcess):
 
         reader = threading.Thread(target=read)
         reader.start()
-        assert ready.wait(PATIENCE_S)
+        assert ready.wait(WAIT_TIMEOUT_S)
         yield states
-        reader.join(PATIENCE_S)
+        reader.join(WAIT_TIMEOUT_S)
 
 
 class Tab:

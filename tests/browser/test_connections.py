@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, Request, Response, expect
 
 from tests.browser.tab import WATCH_PAGE, PageServer, Tab
-from tests.support.process import PATIENCE_S, eventually
+from tests.support.process import WAIT_TIMEOUT_S, eventually
 
 NETWORK = "Failed to load resource"
 
@@ -145,7 +145,7 @@ def test_the_page_survives_a_restart_and_no_bar_moves_back(
     expect(row.locator("[aria-valuenow]")).to_be_attached()
     connection = page.locator("#connection")
     durable_server.process.send_signal(how)
-    durable_server.process.wait(PATIENCE_S)
+    durable_server.process.wait(WAIT_TIMEOUT_S)
     expect(connection).to_have_attribute("data-state", "reconnecting")
     durable_server.restart()
     expect(connection).to_have_attribute("data-state", "live")

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from headway.settings import EverydaySettings, Settings
 
-from tests.support.process import PATIENCE_S, ROOT, ServerProcess
+from tests.support.process import ROOT, WAIT_TIMEOUT_S, ServerProcess
 from tests.support.serving import Serving
 
 RUN = str(ROOT / "run.py")
@@ -22,7 +22,7 @@ SET_UP = "python3 -m venv .venv && .venv/bin/pip install -e . && .venv/bin/pytho
 
 def _run(*arguments: str, python: str = sys.executable, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [python, RUN, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, cwd=cwd, check=False
+        [python, RUN, *arguments], capture_output=True, text=True, timeout=WAIT_TIMEOUT_S, cwd=cwd, check=False
     )
 
 
@@ -180,7 +180,7 @@ def test_help_lists_every_setting_in_its_group() -> None:
 def test_an_old_python_is_told_how_to_set_it_up() -> None:
     pretend = "import sys, runpy; sys.version_info = (3, 10, 13, 'final', 0); runpy.run_path(sys.argv[1])"
     done = subprocess.run(
-        [sys.executable, "-c", pretend, RUN], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        [sys.executable, "-c", pretend, RUN], capture_output=True, text=True, timeout=WAIT_TIMEOUT_S, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert "needs Python 3.11 or newer, this is 3.10" in done.stderr
@@ -191,7 +191,7 @@ def test_an_old_python_is_told_how_to_set_it_up() -> None:
 
 def test_without_its_packages_it_says_how_to_set_it_up() -> None:
     done = subprocess.run(
-        [sys.executable, "-E", "-s", "-S", RUN], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        [sys.executable, "-E", "-s", "-S", RUN], capture_output=True, text=True, timeout=WAIT_TIMEOUT_S, check=False
     )
     assert (done.returncode, done.stdout) == (2, "")
     assert SET_UP in done.stderr

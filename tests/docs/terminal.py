@@ -13,7 +13,7 @@ from typing import IO, Self
 
 from tests.docs.pages import Block
 from tests.docs.shape import Names
-from tests.support.process import PATIENCE_S, ROOT
+from tests.support.process import ROOT, WAIT_TIMEOUT_S
 
 ADDRESS = re.compile(r"\b(?:localhost|127\.0\.0\.1):8080\b")
 _STARTS_A_SERVER = re.compile(r"^Listening on ", re.MULTILINE)
@@ -109,7 +109,7 @@ class Terminal:
         )
         with process:
             try:
-                output, errors = process.communicate(timeout=PATIENCE_S)
+                output, errors = process.communicate(timeout=WAIT_TIMEOUT_S)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 raise AssertionError(f"it does not end: {command}") from None
@@ -177,7 +177,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.send_signal(signal.SIGINT)
         try:
-            process.wait(PATIENCE_S)
+            process.wait(WAIT_TIMEOUT_S)
         finally:
             process.kill()
             process.wait()

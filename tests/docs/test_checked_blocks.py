@@ -22,7 +22,7 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from tests.docs.pages import ALL_BLOCKS, Block
 from tests.docs.terminal import free_port
-from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually, parse_events, run_command
+from tests.support.process import ROOT, WAIT_TIMEOUT_S, ServerProcess, eventually, parse_events, run_command
 
 
 def of(language: str) -> list[Block]:
@@ -89,7 +89,7 @@ def test_nginx_takes_its_configuration_and_streams_pass_through_it(block: Block,
         headers = {"Host": "jobs.example.com", "Authorization": f"Bearer {key}"}
         url = f"https://127.0.0.1:{port}"
         # The certificate is the test's own.
-        with httpx.Client(base_url=url, headers=headers, timeout=PATIENCE_S, verify=False) as client:  # noqa: S501
+        with httpx.Client(base_url=url, headers=headers, timeout=WAIT_TIMEOUT_S, verify=False) as client:  # noqa: S501
             job = client.post("/jobs/ping?runAt=9999-01-01T00:00:00Z").json()
             assert job["statusUrl"].startswith("https://jobs.example.com/jobs/")
             with client.stream("GET", f"/jobs/{job['jobId']}/progress") as stream:

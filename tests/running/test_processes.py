@@ -16,7 +16,7 @@ from headway.running.processes import process
 from headway.running.processes.conversation import Conversation
 from headway.running.processes.messages import CheckpointOutcome, Start
 
-from tests.support.process import PATIENCE_S, alive, eventually
+from tests.support.process import WAIT_TIMEOUT_S, alive, eventually
 
 JOBS = '''
 import os, signal, stat, sys, threading, time
@@ -116,14 +116,14 @@ class Listener:
 
     async def pid(self) -> int:
         """The child's, from the log line that it writes first."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
             await self.heard.wait()
         return int(self.lines[0].removeprefix("pid "))
 
 
 async def ended(running: Awaitable[End]) -> End:
     """How the attempt ended; fails the test if it does not."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WAIT_TIMEOUT_S):
         return await running
 
 

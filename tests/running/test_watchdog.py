@@ -14,7 +14,7 @@ from headway.running.watchdog import LoopWatchdog
 from typing_extensions import override
 
 from tests.support.attempts import registry_of
-from tests.support.process import PATIENCE_S
+from tests.support.process import WAIT_TIMEOUT_S
 
 
 class Log:
@@ -58,7 +58,7 @@ def watched() -> Iterator[list[LoopWatchdog]]:
     yield watchdogs
     for each in watchdogs:
         each.stop()
-        each._thread.join(PATIENCE_S)
+        each._thread.join(WAIT_TIMEOUT_S)
 
 
 def watch(watched: list[LoopWatchdog], *handlers: Any) -> None:
@@ -69,7 +69,7 @@ def watch(watched: list[LoopWatchdog], *handlers: Any) -> None:
 
 async def test_the_handler_that_blocks_the_loop_is_named(log: Log, watched: list[LoopWatchdog]) -> None:
     def computes() -> None:
-        assert log.spoke.wait(PATIENCE_S), "the watchdog said nothing"
+        assert log.spoke.wait(WAIT_TIMEOUT_S), "the watchdog said nothing"
 
     @job("blocks")
     async def blocks(ctx: Context) -> None:
@@ -85,7 +85,7 @@ async def test_the_handler_that_blocks_the_loop_is_named(log: Log, watched: list
 
 async def test_anything_else_that_blocks_the_loop_is_placed(log: Log, watched: list[LoopWatchdog]) -> None:
     watch(watched)
-    assert log.spoke.wait(PATIENCE_S)
+    assert log.spoke.wait(WAIT_TIMEOUT_S)
     event, values = log.lines[0]
     assert event == "the event loop is blocked"
     assert "type" not in values
@@ -128,6 +128,6 @@ async def test_the_loops_lag_is_measured(log: Log, watched: list[LoopWatchdog]) 
     watching = LoopWatchdog(asyncio.get_running_loop(), registry_of(), lag)
     watched.append(watching)
     watching.start()
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WAIT_TIMEOUT_S):
         assert await lag.observed.get() >= 0
         assert await lag.observed.get() >= 0

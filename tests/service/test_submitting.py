@@ -27,7 +27,7 @@ from headway.errors import (
 )
 from headway.service.submission import Submission
 
-from tests.support.process import PATIENCE_S
+from tests.support.process import WAIT_TIMEOUT_S
 
 from .conftest import BROKEN, MAX_QUEUED, Rooms, options
 
@@ -122,7 +122,7 @@ async def test_a_submission_that_is_abandoned_while_its_files_are_placed_leaves_
 
     def place_slowly(incoming: Path, job_id: str) -> None:
         loop.call_soon_threadsafe(begun.set)
-        may_end.wait(PATIENCE_S)
+        may_end.wait(WAIT_TIMEOUT_S)
         place(incoming, job_id)
 
     submission = await rooms.submission_with_file()
@@ -134,7 +134,7 @@ async def test_a_submission_that_is_abandoned_while_its_files_are_placed_leaves_
     with pytest.raises(asyncio.CancelledError):
         await submitting
     assert submission.incoming is not None
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WAIT_TIMEOUT_S):
         while submission.incoming.exists():  # noqa: ASYNC110 - the thread goes on by itself
             await asyncio.sleep(0.001)
     assert list(rooms.files.job_ids()) == []

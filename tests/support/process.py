@@ -21,7 +21,7 @@ from tests.support.log_scan import check_log
 
 ROOT = Path(__file__).parents[2]
 RUN = ROOT / "run.py"
-PATIENCE_S = 120.0
+WAIT_TIMEOUT_S = 120.0
 """Ends a wait that would never end. Job processes get only idle CPU time, so on a busy machine they take long."""
 
 
@@ -78,12 +78,12 @@ class ServerProcess:
     def kill(self) -> None:
         """Send SIGKILL, and wait for the end."""
         self.process.kill()
-        self.process.wait(PATIENCE_S)
+        self.process.wait(WAIT_TIMEOUT_S)
 
     def stop(self) -> int:
         """Send SIGTERM. Returns the exit code."""
         self.process.send_signal(signal.SIGTERM)
-        return self.process.wait(PATIENCE_S)
+        return self.process.wait(WAIT_TIMEOUT_S)
 
     def restart(self) -> None:
         """Start again after `kill` or `stop`, on another port."""
@@ -97,7 +97,7 @@ class ServerProcess:
         if self.process.poll() is None:
             self.process.terminate()
             with contextlib.suppress(subprocess.TimeoutExpired):
-                self.process.wait(PATIENCE_S)
+                self.process.wait(WAIT_TIMEOUT_S)
             self.process.kill()
             self.process.wait()
         self._close_stdout()
@@ -114,7 +114,7 @@ class ServerProcess:
         if body is not None and not isinstance(body, bytes):
             body = json.dumps(body).encode()
             sent.setdefault("Content-Type", "application/json")
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_TIMEOUT_S)
         try:
             connection.request(method, path, body, sent)
             response = connection.getresponse()
@@ -156,7 +156,7 @@ class ServerProcess:
 
     def events(self, path: str, headers: dict[str, str] | None = None) -> Iterator["Event"]:
         """The events of a stream, until it ends or the caller stops reading."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=WAIT_TIMEOUT_S)
         try:
             connection.request("GET", path, headers=headers or {})
             response = connection.getresponse()
@@ -167,14 +167,14 @@ class ServerProcess:
 
     def raw(self, request: bytes) -> bytes:
         """Send these bytes. Returns everything that comes back until the server closes the connection."""
-        with socket.create_connection(("127.0.0.1", self.port), timeout=PATIENCE_S) as connection:
+        with socket.create_connection(("127.0.0.1", self.port), timeout=WAIT_TIMEOUT_S) as connection:
             connection.sendall(request)
             return b"".join(iter(lambda: connection.recv(65536), b""))
 
 
 def run_command(*arguments: str, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
     """Run `run.py` with arguments that make it end by itself: a command, or a server that cannot start."""
-    return forking.run([str(RUN), *arguments], {**os.environ, **(env or {})}, PATIENCE_S)
+    return forking.run([str(RUN), *arguments], {**os.environ, **(env or {})}, WAIT_TIMEOUT_S)
 
 
 @dataclass(frozen=True)
@@ -221,7 +221,7 @@ def multipart(files: dict[str, bytes], input: Any = None) -> tuple[bytes, str]:
 
 def eventually(condition: Any, message: str = "the condition never held") -> Any:
     """Poll until `condition()` is true and return its value: for what has no event to wait for, such as a log line."""
-    end = time.monotonic() + PATIENCE_S
+    end = time.monotonic() + WAIT_TIMEOUT_S
     while time.monotonic() < end:
         if value := condition():
             return value

@@ -5,7 +5,7 @@ slash at its end).
 import http.client
 from http.server import BaseHTTPRequestHandler
 
-from tests.support.process import PATIENCE_S
+from tests.support.process import WAIT_TIMEOUT_S
 from tests.support.threaded import ThreadedServer
 
 HOP_BY_HOP = frozenset({"connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade"})
@@ -40,7 +40,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_error(404, "not under the prefix")
             return
         body = self.rfile.read(int(self.headers.get("Content-Length", 0)))
-        upstream = http.client.HTTPConnection("127.0.0.1", self.proxy.upstream_port, timeout=PATIENCE_S)
+        upstream = http.client.HTTPConnection("127.0.0.1", self.proxy.upstream_port, timeout=WAIT_TIMEOUT_S)
         try:
             headers = {name: value for name, value in self.headers.items() if name.lower() not in HOP_BY_HOP}
             upstream.request(self.command, self.path.removeprefix(self.proxy.prefix), body or None, headers)

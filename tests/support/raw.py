@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tests.support.process import PATIENCE_S, Reply, ServerProcess
+from tests.support.process import WAIT_TIMEOUT_S, Reply, ServerProcess
 
 Headers = Sequence[tuple[str, str]]
 
@@ -42,7 +42,7 @@ def request_bytes(
 
 def exchange(server: ServerProcess, request: bytes, *, half_close: bool = False) -> RawReply | None:
     """Send bytes. Returns the response, or `None` if the server closed the connection without one."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         with contextlib.suppress(ConnectionError):  # an early refusal closes while we still send
             connection.sendall(request)
         if half_close:
@@ -119,7 +119,7 @@ class RawStream:
         self.socket = socket.socket()
         if receive_buffer is not None:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
-        self.socket.settimeout(PATIENCE_S)
+        self.socket.settimeout(WAIT_TIMEOUT_S)
         self.socket.connect(("127.0.0.1", server.port))
         lines = [
             f"GET {path} HTTP/{version}",

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Self
 
-from tests.support.process import PATIENCE_S
+from tests.support.process import WAIT_TIMEOUT_S
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,14 @@ class Receiver:
             self.received.append(request)
             self._came.notify_all()
 
-    def wait_for(self, count: int = 1, patience_s: float = PATIENCE_S, **sought: str) -> list[Received]:
+    def wait_for(self, count: int = 1, timeout_s: float = WAIT_TIMEOUT_S, **sought: str) -> list[Received]:
         """Wait for `count` requests with these attributes (`path`, `event`, `job_id`), and return them."""
 
         def found() -> list[Received]:
             return [each for each in self.received if all(getattr(each, k) == v for k, v in sought.items())]
 
         with self._came:
-            if not self._came.wait_for(lambda: len(found()) >= count, patience_s):
+            if not self._came.wait_for(lambda: len(found()) >= count, timeout_s):
                 came = [(each.path, each.event, each.job_id) for each in self.received]
                 raise AssertionError(f"expected {count} with {sought}, received: {came}")
             return found()[:count]
@@ -132,7 +132,7 @@ def answering(*statuses: int, headers: Mapping[str, str] | None = None) -> Behav
 
 def hanging(handling: Handling) -> None:
     """Read the request and never answer."""
-    handling.server.receiver.closing.wait(PATIENCE_S)
+    handling.server.receiver.closing.wait(WAIT_TIMEOUT_S)
 
 
 def flooding(handling: Handling) -> None:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ServerProcess, alive, run_command
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess, alive, run_command
 
 WHO = """
 import os, random, sys
@@ -43,7 +43,7 @@ def test_a_forked_server_takes_signals(number: int, code: int) -> None:
     with ServerProcess() as server:
         assert server.process.poll() is None
         server.process.send_signal(number)
-        assert server.process.wait(PATIENCE_S) == code
+        assert server.process.wait(WAIT_TIMEOUT_S) == code
         assert not alive(server.process.pid)
 
 

@@ -4,7 +4,7 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Self
 
-from tests.support.process import PATIENCE_S
+from tests.support.process import WAIT_TIMEOUT_S
 
 
 class ThreadedServer:
@@ -24,5 +24,5 @@ class ThreadedServer:
 
     def __exit__(self, *_: object) -> None:
         self._server.shutdown()
-        self._thread.join(PATIENCE_S)
+        self._thread.join(WAIT_TIMEOUT_S)
         self._server.server_close()

@@ -31,7 +31,7 @@ from tests.conformance.backends import BODY_OF
 from tests.support.receiver import Receiver, answering
 
 QUICK = Schedule(delays_s=(0.02,) * 9, max_jitter=0.0)
-PATIENCE_S = 20.0
+WAIT_TIMEOUT_S = 20.0
 
 
 class Rooms:
@@ -52,7 +52,7 @@ class Rooms:
 
     async def until(self, job_id: str, status: str) -> Any:
         """The job's only delivery, once it has this state."""
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
             while True:
                 (delivery,) = await self.outbox.of_job(job_id, 10)
                 if delivery.status == status:
@@ -150,7 +150,7 @@ async def test_the_number_of_simultaneous_deliveries_is_limited(
             await rooms.cancelled_job(f"http://host-{number % 40}.example/", "a" if number % 2 else "b")
             for number in range(400)
         ]
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
             while under_way["all"] < MOST_AT_ONCE:  # noqa: ASYNC110
                 await asyncio.sleep(0.005)
         release.set()

@@ -353,7 +353,7 @@ def test_deliveries_interrupted_by_a_shutdown_are_sent_after_the_restart(
     assert time.monotonic() - began_s < 10
     receiver.behaviours["/slow"] = answering(204)
     server.restart()
-    first, second = receiver.wait_for(2, patience_s=SOON_S)
+    first, second = receiver.wait_for(2, timeout_s=SOON_S)
     assert second.id == first.id
 
 

@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from tests.support.process import PATIENCE_S, descendants
+from tests.support.process import WAIT_TIMEOUT_S, descendants
 
 from ..processes import SERVER_CORE, on_core
 from .producing import HEARTBEAT_S, HOST
@@ -97,10 +97,10 @@ def _configured(folder: str, port: int) -> str:
 
 def _wait(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
     """Wait until it answers."""
-    end_s = time.monotonic() + PATIENCE_S
+    end_s = time.monotonic() + WAIT_TIMEOUT_S
     while time.monotonic() < end_s:
         assert process.poll() is None, log.read_text()
-        connection = http.client.HTTPConnection(HOST, port, timeout=PATIENCE_S)
+        connection = http.client.HTTPConnection(HOST, port, timeout=WAIT_TIMEOUT_S)
         try:
             connection.request("GET", "/")
             connection.getresponse().read()

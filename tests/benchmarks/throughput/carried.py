@@ -20,7 +20,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually
+from tests.support.process import ROOT, WAIT_TIMEOUT_S, ServerProcess, eventually
 
 from ..processes import LOAD_CORE, SERVER_CORE, on_core
 from ..report import Play, Table, median_of, median_ratio
@@ -111,7 +111,7 @@ def _saq(saq: Saq, seconds: float) -> dict[str, Any]:
             sent = json.loads(client.communicate()[0])
         finally:
             worker.send_signal(signal.SIGTERM)
-            done = int(worker.communicate(timeout=PATIENCE_S)[0])
+            done = int(worker.communicate(timeout=WAIT_TIMEOUT_S)[0])
     assert done >= sent["jobs"], (done, sent)  # under load it may run a few twice
     return {"per_second": sent["jobs"] / sent["seconds"]}
 
@@ -134,7 +134,7 @@ def _redis(arguments: tuple[str, ...]) -> Iterator[int]:
             yield port
         finally:
             process.terminate()
-            process.wait(PATIENCE_S)
+            process.wait(WAIT_TIMEOUT_S)
 
 
 def _answers(port: int) -> bool:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ServerProcess, eventually
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess, eventually
 from tests.support.raw import FORM, RawStream, assert_problem, form, parse, part, read_to_end, request_bytes, send
 from tests.support.serving import LATER, Serving
 
@@ -18,7 +18,7 @@ HALF = b"GET /healthz HTTP/1.1\r\nHost: 127"
 
 @contextlib.contextmanager
 def connected(server: ServerProcess) -> Iterator[socket.socket]:
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         yield connection
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ServerProcess, eventually, multipart
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess, eventually, multipart
 from tests.support.serving import Serving
 
 TIMES = 200
@@ -21,7 +21,7 @@ def _request(path: str, body: bytes, content_type: str) -> bytes:
 
 def _cut_off(server: ServerProcess, request: bytes, at: int, *, reset: bool) -> None:
     """Send the request's first `at` bytes, then go."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         if reset:
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         connection.sendall(request[:at])

@@ -7,7 +7,7 @@ import signal
 import socket
 from pathlib import Path
 
-from tests.support.process import PATIENCE_S, ServerProcess, calm_s, eventually
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess, calm_s, eventually
 from tests.support.raw import (
     FORM,
     RawStream,
@@ -24,7 +24,7 @@ from tests.support.serving import LATER, Serving
 
 
 def exit_code(server: ServerProcess) -> int:
-    return server.process.wait(PATIENCE_S)
+    return server.process.wait(WAIT_TIMEOUT_S)
 
 
 def test_streams_end_cleanly_within_a_second(serving: Serving) -> None:
@@ -76,7 +76,7 @@ def test_a_waiting_cancel_gets_a_response_at_shutdown(serving: Serving, tmp_path
         cancel = pool.submit(server.request, "DELETE", f"/jobs/{job_id}")
         assert any(state["cancelRequested"] for state in server.states(job_id))
         server.process.send_signal(signal.SIGTERM)
-        reply = cancel.result(PATIENCE_S)
+        reply = cancel.result(WAIT_TIMEOUT_S)
     assert (reply.status, reply.json["cancelRequested"]) == (202, True)
     assert exit_code(server) == 0
     server.restart()
@@ -86,7 +86,7 @@ def test_a_waiting_cancel_gets_a_response_at_shutdown(serving: Serving, tmp_path
 def test_an_upload_in_progress_at_shutdown_is_either_refused_or_durable(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path)
     body = form(part("document", b"x" * 3_000_000, "a.txt"))
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         connection.sendall(request_bytes("POST", "/jobs/reads-upload", FORM, body)[:-20])
         eventually(lambda: any((path / "document").exists() for path in (tmp_path / "incoming").iterdir()))
         server.process.send_signal(signal.SIGTERM)
@@ -108,7 +108,7 @@ def test_submissions_are_refused_during_shutdown(serving: Serving) -> None:
     # A request whose body is still to come when the signal arrives is one that was being served.
     body = json.dumps({"type": "noop"}).encode()
     request = request_bytes("POST", "/jobs", [("Content-Type", "application/json")], body)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         connection.sendall(request[:-1])
         server.request("GET", "/healthz")
         server.process.send_signal(signal.SIGTERM)

@@ -10,7 +10,7 @@ import pytest
 from headway.loops import Loops
 from headway.web.connections.slow_readers import MIN_BYTES_PER_S, SlowReaders
 
-from tests.support.process import PATIENCE_S
+from tests.support.process import WAIT_TIMEOUT_S
 from tests.support.serving import Serving
 
 TIMEOUT_S = 10.0
@@ -114,7 +114,7 @@ def test_a_download_at_a_byte_now_and_then_ends_and_others_go_on(serving: Servin
             slow.recv(1)
             received += len(steady.recv(2_000))
             time.sleep(PAUSE_S)
-            assert time.monotonic() - began_s < PATIENCE_S
+            assert time.monotonic() - began_s < WAIT_TIMEOUT_S
         assert _rest(slow) < 1024 * 1024
         for _ in range(50):
             received += len(steady.recv(2_000))
@@ -135,7 +135,7 @@ def _rest(asking: socket.socket) -> int:
 def _asking(port: int, request: bytes) -> socket.socket:
     asking = socket.socket()
     asking.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
-    asking.settimeout(PATIENCE_S)
+    asking.settimeout(WAIT_TIMEOUT_S)
     asking.connect(("127.0.0.1", port))
     asking.sendall(request)
     return asking

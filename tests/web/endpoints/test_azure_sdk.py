@@ -13,7 +13,7 @@ from azure.core.polling import LROPoller
 from azure.core.polling.base_polling import LocationPolling, LROBasePolling, StatusCheckPolling
 from azure.core.rest import HttpRequest
 
-from tests.support.process import PATIENCE_S, ServerProcess
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess
 from tests.support.proxy import PrefixProxy
 from tests.support.raw import assert_problem, send
 from tests.support.serving import LATER, UNKNOWN, ended
@@ -42,14 +42,14 @@ def begin(client: Any, path: str, input: Any, polling: Any = None) -> LROPoller[
 
 def test_a_poller_ends_at_the_result_by_operation_location(client: Any) -> None:
     poller = begin(client, "/jobs/steps-process", {"steps": 30, "step_s": 0.05})
-    assert poller.result(PATIENCE_S) == {"steps": 30}
+    assert poller.result(WAIT_TIMEOUT_S) == {"steps": 30}
     assert poller.status() == "Succeeded"
 
 
 def test_a_failure_raises_with_the_jobs_error(client: Any) -> None:
     poller = begin(client, "/jobs/fails", {"text": "tomorrow"})
     with pytest.raises(HttpResponseError) as raised:
-        poller.result(PATIENCE_S)
+        poller.result(WAIT_TIMEOUT_S)
     assert poller.status() == "Failed"
     assert raised.value.error is not None
     assert (raised.value.error.code, raised.value.error.message) == ("no-luck", "No luck: tomorrow")
@@ -60,14 +60,14 @@ def test_a_cancel_raises(client: Any, published: ServerProcess) -> None:
     (job,) = published.request("GET", "/jobs?label=cancel").json["jobs"]
     assert published.request("DELETE", f"/jobs/{job['jobId']}").status == 204
     with pytest.raises(HttpResponseError):
-        poller.result(PATIENCE_S)
+        poller.result(WAIT_TIMEOUT_S)
     assert poller.status() == "Canceled"
 
 
 def test_without_a_last_request_the_result_is_in_the_status_monitor(client: Any) -> None:
     options = {"final-state-via": "operation-location"}
     polling: Any = LROBasePolling(timeout=1, lro_options=options)
-    monitor = begin(client, "/jobs/steps-async", {"steps": 2}, polling).result(PATIENCE_S)
+    monitor = begin(client, "/jobs/steps-async", {"steps": 2}, polling).result(WAIT_TIMEOUT_S)
     assert (monitor["status"], monitor["result"]) == ("Succeeded", {"steps": 2})
 
 
@@ -79,7 +79,7 @@ def by_location() -> Any:
 @pytest.mark.parametrize("new_polling", [by_location, lambda: LROBasePolling(timeout=1)])
 def test_a_poller_ends_at_the_todo(client: Any, proxy: PrefixProxy, new_polling: Any) -> None:
     polling = new_polling()
-    todo = begin(client, "/api/todos", {"title": "Buy milk"}, polling).result(PATIENCE_S)
+    todo = begin(client, "/api/todos", {"title": "Buy milk"}, polling).result(WAIT_TIMEOUT_S)
     assert todo["title"] == "Buy milk"
     assert polling._pipeline_response.http_response.url == f"{proxy.url}/api/todos/{todo['id']}"
 
@@ -87,7 +87,7 @@ def test_a_poller_ends_at_the_todo(client: Any, proxy: PrefixProxy, new_polling:
 def test_by_location_a_failure_raises(client: Any) -> None:
     poller = begin(client, "/test/failures", {"text": "tomorrow"}, by_location())
     with pytest.raises(HttpResponseError) as raised:
-        poller.result(PATIENCE_S)
+        poller.result(WAIT_TIMEOUT_S)
     assert poller.status() == "Failed"
     answer: Any = raised.value.response
     assert (answer.status_code, answer.json()["jobError"]["title"]) == (422, "No luck")
@@ -98,13 +98,13 @@ def test_by_location_a_cancel_raises(client: Any, published: ServerProcess) -> N
     (job,) = published.request("GET", "/jobs?label=by-location").json["jobs"]
     assert published.request("DELETE", f"/jobs/{job['jobId']}").status == 204
     with pytest.raises(HttpResponseError) as raised:
-        poller.result(PATIENCE_S)
+        poller.result(WAIT_TIMEOUT_S)
     assert raised.value.status_code == 410
 
 
 def test_a_client_that_knows_only_headers_ends_at_the_todo(proxy: PrefixProxy, published: ServerProcess) -> None:
     """It asks again after a 202, and follows what leads on; it never looks at a job."""
-    with httpx.Client(follow_redirects=True, timeout=PATIENCE_S) as client:
+    with httpx.Client(follow_redirects=True, timeout=WAIT_TIMEOUT_S) as client:
         answer = client.post(f"{proxy.url}/api/todos", json={"title": "Drink it"})
         location = answer.headers["Location"]
         while answer.status_code == 202:

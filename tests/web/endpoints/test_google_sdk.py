@@ -10,7 +10,7 @@ from google.api_core import exceptions, operation, operations_v1
 from google.auth.credentials import AnonymousCredentials
 from google.protobuf import json_format, struct_pb2  # type: ignore[import-untyped]
 
-from tests.support.process import PATIENCE_S, ServerProcess
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess
 from tests.support.proxy import PrefixProxy
 from tests.support.raw import assert_problem, send
 from tests.support.serving import LATER, UNKNOWN, ended
@@ -48,7 +48,7 @@ def future_of(client: Any, job_id: str) -> Any:
 def test_the_sdks_future_polls_until_it_is_done(client: Any, published: ServerProcess, proxy: PrefixProxy) -> None:
     job_id = published.submit("steps-process", {"steps": 30, "step_s": 0.05})
     future = future_of(client, job_id)
-    result = json_format.MessageToDict(future.result(timeout=PATIENCE_S))
+    result = json_format.MessageToDict(future.result(timeout=WAIT_TIMEOUT_S))
     assert result == {"result": {"steps": 30}, "resultUrl": f"{proxy.url}/jobs/{job_id}/result"}
     assert future.done()
 
@@ -66,11 +66,11 @@ def test_metadata_is_the_jobs_representation(client: Any, published: ServerProce
 
 def test_a_failure_is_an_exception_of_its_kind(client: Any, published: ServerProcess) -> None:
     future = future_of(client, ended(published, "fails", {"text": "tomorrow"}))
-    failure = future.exception(timeout=PATIENCE_S)
+    failure = future.exception(timeout=WAIT_TIMEOUT_S)
     assert isinstance(failure, exceptions.Aborted)  # the job said 409
     assert "No luck: tomorrow" in str(failure)
     unforeseen = future_of(client, ended(published, "raises", {"text": "tomorrow"}))
-    assert isinstance(unforeseen.exception(timeout=PATIENCE_S), exceptions.InternalServerError)
+    assert isinstance(unforeseen.exception(timeout=WAIT_TIMEOUT_S), exceptions.InternalServerError)
 
 
 def test_the_sdk_cancels(client: Any, published: ServerProcess) -> None:
@@ -79,7 +79,7 @@ def test_the_sdk_cancels(client: Any, published: ServerProcess) -> None:
     for job_id in (queued, running):
         future = future_of(client, job_id)
         assert future.cancel()
-        assert isinstance(future.exception(timeout=PATIENCE_S), exceptions.Cancelled)
+        assert isinstance(future.exception(timeout=WAIT_TIMEOUT_S), exceptions.Cancelled)
         assert published.job(job_id)["status"] == "cancelled"
         client.cancel_operation(name_of(job_id))
         assert client.get_operation(name_of(job_id)).error.code == CANCELLED

@@ -11,7 +11,7 @@ from headway.authoring.job_types import Registry
 from headway.backends.sqlite.key_store import SqliteKeyStore
 from headway.settings import Settings
 
-from tests.support.process import PATIENCE_S
+from tests.support.process import WAIT_TIMEOUT_S
 
 
 async def test_readiness_names_the_loop_that_fails_and_why_until_it_recovers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,7 +29,7 @@ async def test_readiness_names_the_loop_that_fails_and_why_until_it_recovers(mon
     async with opened(settings, Registry([])) as rooms, TestClient(TestServer(rooms.app)) as client:
 
         async def answers(status: int) -> dict[str, object]:
-            async with asyncio.timeout(PATIENCE_S):
+            async with asyncio.timeout(WAIT_TIMEOUT_S):
                 while True:
                     async with client.get("/readyz") as response:
                         if response.status == status:

@@ -15,19 +15,19 @@ from headway.authoring.loading import load_job_types
 from headway.ports.events import Bell
 from headway.settings import Settings
 
-from tests.support.process import PATIENCE_S, Reply, ServerProcess, calm_s
+from tests.support.process import WAIT_TIMEOUT_S, Reply, ServerProcess, calm_s
 from tests.support.raw import assert_problem, request_bytes, send
 from tests.support.representation import assert_representation
 from tests.support.serving import LATER, TEST_JOBS, UNKNOWN, Serving
 
-# PATIENCE_S ends a request that waits in vain: an answer to `wait=60` came because there was something to say.
+# WAIT_TIMEOUT_S ends a request that waits in vain: an answer to `wait=60` came because there was something to say.
 
 
 class LongPoll:
     """A request that the server has, and whose answer is read later."""
 
     def __init__(self, server: ServerProcess, path: str, headers: dict[str, str] | None = None) -> None:
-        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=PATIENCE_S)
+        self._connection = http.client.HTTPConnection("127.0.0.1", server.port, timeout=WAIT_TIMEOUT_S)
         self._connection.request("GET", path, headers=headers or {})
         server.request("GET", "/healthz")  # asked for later, answered: the server reads in the order of arrival
 
@@ -177,7 +177,7 @@ def test_it_ends_with_the_server_and_returns_the_current_state(serving: Serving)
     assert [(reply.status, reply.json["status"]) for reply in replies] == [(202, "queued")] * 3
     assert conditional.answer().status == 304
     assert calm_s() - signalled_s < 1
-    assert server.process.wait(PATIENCE_S) == 0
+    assert server.process.wait(WAIT_TIMEOUT_S) == 0
 
 
 @contextlib.asynccontextmanager
@@ -219,6 +219,6 @@ async def test_clients_that_go_away_leave_nothing_behind() -> None:
             if number % 2:
                 writer.transport.abort()
             writer.close()
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
             while held()[0] > before[0] or held()[1] > before[1]:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import PATIENCE_S, Reply, ServerProcess, eventually
+from tests.support.process import WAIT_TIMEOUT_S, Reply, ServerProcess, eventually
 from tests.support.raw import FORM, JSON, form, part, send
 from tests.support.representation import assert_representation
 from tests.support.serving import LATER, Serving
@@ -85,7 +85,7 @@ def test_a_job_that_is_purged_meanwhile_was_accepted(server: ServerProcess) -> N
     client.start()
     (job,) = eventually(lambda: server.request("GET", "/jobs?label=purged").json["jobs"])
     assert server.request("DELETE", f"/jobs/{job['jobId']}?purge=true").status == 204
-    client.join(PATIENCE_S)
+    client.join(WAIT_TIMEOUT_S)
     assert (replies[0].status, replies[0].json["jobId"]) == (202, job["jobId"])
 
 
@@ -100,7 +100,7 @@ def test_at_shutdown_a_waiting_client_gets_the_202_with_the_current_job(serving:
     client.start()
     (job,) = eventually(lambda: server.request("GET", "/jobs?label=w&status=running").json["jobs"])
     assert server.stop() == 0
-    client.join(PATIENCE_S)
+    client.join(WAIT_TIMEOUT_S)
     assert (replies[0].status, replies[0].json["jobId"]) == (202, job["jobId"])
     assert replies[0].json["status"] == "running"
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.keys import bearer, keys, make_key
-from tests.support.process import PATIENCE_S, Reply, ServerProcess, eventually, run_command
+from tests.support.process import WAIT_TIMEOUT_S, Reply, ServerProcess, eventually, run_command
 from tests.support.serving import TEST_JOBS, Serving
 
 UNKNOWN_KEY = "hwk_" + "a" * 43
@@ -128,7 +128,7 @@ def test_a_revoked_key_is_rejected_immediately_and_its_streams_end(guarded: Guar
     assert keys(guarded.data_dir, "revoke", "leaver").returncode == 0
     for stream in streams:
         with suppress(http.client.IncompleteRead, ConnectionError):
-            for _ in stream:  # one that goes on ends the test when patience does
+            for _ in stream:  # one that goes on ends the test at the time-out
                 pass
     assert guarded.ask("GET", "/jobs", key=key).status == 401
     assert guarded.ask("GET", "/jobs", Cookie=cookie).status == 401
@@ -166,7 +166,7 @@ def test_a_download_with_a_revoked_key_is_cut(guarded: Guarded) -> None:
     key = make_key(guarded.data_dir, "taker", "--owner", "ann")
     job_id = guarded.submit("big-file")
     assert guarded.ask("GET", f"/jobs/{job_id}?wait=30", key=guarded.ann).json["status"] == "completed"
-    connection = http.client.HTTPConnection("127.0.0.1", guarded.server.port, timeout=PATIENCE_S)
+    connection = http.client.HTTPConnection("127.0.0.1", guarded.server.port, timeout=WAIT_TIMEOUT_S)
     with contextlib.closing(connection):
         connection.request("GET", f"/jobs/{job_id}/files/big.bin", headers=dict(bearer(key)))
         response = connection.getresponse()
@@ -177,7 +177,7 @@ def test_a_download_with_a_revoked_key_is_cut(guarded: Guarded) -> None:
 
 
 def dial(port: int) -> socket.socket:
-    return socket.create_connection(("127.0.0.1", port), PATIENCE_S)
+    return socket.create_connection(("127.0.0.1", port), WAIT_TIMEOUT_S)
 
 
 def test_keys_are_listed_without_their_secret_and_stored_as_hashes(guarded: Guarded) -> None:

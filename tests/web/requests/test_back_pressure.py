@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import PATIENCE_S, Reply, ServerProcess, eventually, multipart
+from tests.support.process import WAIT_TIMEOUT_S, Reply, ServerProcess, eventually, multipart
 from tests.support.serving import Serving
 
 BODY_TIMEOUT_S = 0.6
@@ -43,7 +43,7 @@ def test_a_body_that_stalls_is_given_up_with_a_408(
     serving: Serving, tmp_path: Path, path: str, content_type: str, body: bytes, share: float
 ) -> None:
     server = _impatient(serving, tmp_path)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         connection.sendall(_head(path, content_type, len(body)) + body[: int(share * len(body))])
         started_s = time.monotonic()
         status, problem = _answer(connection)
@@ -56,7 +56,7 @@ def test_a_body_that_stalls_is_given_up_with_a_408(
 
 def test_a_slow_but_steady_upload_goes_on(serving: Serving, tmp_path: Path) -> None:
     server = _impatient(serving, tmp_path)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         connection.sendall(
             _head("/jobs/reads-upload", FORM, len(UPLOAD)).replace(b"\r\n\r\n", b"\r\nConnection: close\r\n\r\n")
         )
@@ -81,7 +81,7 @@ def test_a_body_that_drips_is_given_up_with_a_408(
     serving: Serving, tmp_path: Path, path: str, content_type: str, body: bytes
 ) -> None:
     server = _impatient(serving, tmp_path)
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         connection.sendall(_head(path, content_type, len(body)))
         connection.settimeout(BODY_TIMEOUT_S / 10)
         answer = None
@@ -129,7 +129,7 @@ def test_an_upload_is_refused_for_its_length_and_one_of_unknown_length_in_its_co
     chunks = [body[start : start + size] for start in range(0, len(body), size)]
     raw = b"".join(b"%x\r\n%s\r\n" % (len(chunk), chunk) for chunk in chunks) + b"0\r\n\r\n"
     head = "".join(f"{name}: {value}\r\n" for name, value in chunked.items())
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         try:
             connection.sendall(f"POST /jobs/reads-upload HTTP/1.1\r\nHost: localhost\r\n{head}\r\n".encode() + raw)
         except ConnectionError:

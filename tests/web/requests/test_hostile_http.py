@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ServerProcess
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess
 from tests.support.raw import (
     FORM,
     JSON,
@@ -32,7 +32,7 @@ ODD_TEXT = f"{INJECTED}\n\ndata: {{}}\n\nevent: log\rid: 9\u2028\u2029\x00\x1b[3
 
 def conversation(server: ServerProcess, request: bytes) -> bytes:
     """All that comes back until the server closes; it must."""
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         connection.sendall(request)
         return read_to_end(connection)
 
@@ -143,7 +143,7 @@ def test_another_version_of_http_is_refused_in_ours(server: ServerProcess, versi
 @pytest.mark.parametrize("rubbish", [b"\x00" * 100, b"rubbish\r\n\r\n", b"{}" * 50, b"\r\n\r\n\r\nGET\r\n\r\n"])
 def test_rubbish_after_a_good_request_harms_only_itself(server: ServerProcess, rubbish: bytes) -> None:
     good = b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         connection.sendall(good)
         assert statuses(connection.recv(65536)) == [200]
         connection.sendall(rubbish + SMUGGLED)
@@ -300,14 +300,14 @@ def test_links_that_a_handler_makes_lead_nowhere(serving: Serving, tmp_path: Pat
 def test_a_slow_body_and_a_slow_head_delay_nobody(serving: Serving) -> None:
     limits = {"HEADWAY_HEAD_TIMEOUT_S": "0.5", "HEADWAY_BODY_TIMEOUT_S": "0.5"}
     server = serving(":memory:", env=limits)
-    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) for _ in range(60)]
+    slow = [socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) for _ in range(60)]
     try:
         for place, connection in enumerate(slow):
             head = request_bytes("POST", "/jobs/noop", [*JSON, ("Content-Length", "1000")])
             connection.sendall(head[:30] if place % 2 else head + b"{")
         began_s = time.monotonic()
         assert server.wait_for(server.submit("noop"))["status"] == "completed"
-        assert time.monotonic() - began_s < PATIENCE_S / 2
+        assert time.monotonic() - began_s < WAIT_TIMEOUT_S / 2
         assert [statuses(read_to_end(connection)) for connection in slow] == [[408]] * 60
     finally:
         for connection in slow:

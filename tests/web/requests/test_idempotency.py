@@ -18,7 +18,7 @@ from headway.domain.idempotency import KEPT
 from headway.settings import Settings
 from headway.web.parts import PARTS
 
-from tests.support.process import PATIENCE_S, ServerProcess
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess
 from tests.support.raw import FORM, JSON, RawReply, assert_problem, form, parse, part, request_bytes, send
 from tests.support.representation import assert_representation
 from tests.support.serving import LATER, TEST_JOBS, Serving, ended
@@ -274,7 +274,7 @@ def test_at_once_one_is_accepted_and_its_files_stay(serving: Serving, tmp_path: 
 
 def test_a_submission_that_cannot_succeed_is_refused_before_its_body_arrives(server: ServerProcess) -> None:
     head = request_bytes("POST", "/jobs/no-such-type", (*JSON, ("Idempotency-Key", new_key()), ("Content-Length", "9")))
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         connection.sendall(head)
         received = connection.recv(65536)
         while b"}" not in received:
@@ -303,7 +303,7 @@ async def test_a_key_that_expires_while_a_file_arrives_still_stands_for_its_job(
             writer.close()
             return reply
 
-        async with asyncio.timeout(PATIENCE_S):
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
             job = assert_first(await exchange(expiring=False))
             assert_replayed(await exchange(expiring=True), job)
         await runner.cleanup()

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ServerProcess, eventually
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess, eventually
 from tests.support.raw import JSON, exchange, form, part, read_to_end, request_bytes, send
 from tests.support.serving import UNKNOWN, Serving
 
@@ -44,7 +44,7 @@ def test_what_the_parser_refuses_is_neither_counted_nor_logged_as_an_error(serve
     """A kept connection serves one request after the other: the second here has no route to be counted under."""
     polite = b"GET /healthz HTTP/1.1\r\nHost: one.localhost\r\n\r\n"
     refused = b"GET /healthz HTTP/1.1\r\nHost: one.localhost\r\nHost: two.localhost\r\n\r\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+    with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
         connection.sendall(polite)
         assert connection.recv(65536).startswith(b"HTTP/1.1 200 ")
         connection.sendall(refused)

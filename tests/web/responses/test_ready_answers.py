@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ServerProcess, eventually
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess, eventually
 from tests.support.raw import RawReply, parse
 from tests.support.serving import LATER, Serving
 
@@ -19,7 +19,7 @@ class Kept:
     """A connection that is kept, as it is on the wire."""
 
     def __init__(self, server: ServerProcess) -> None:
-        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
+        self.socket = socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S)
         self._received = b""
 
     def send(self, method: str, path: str, *headers: str, version: str = "1.1", times: int = 1) -> None:

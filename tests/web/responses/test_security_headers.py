@@ -11,7 +11,7 @@ from headway.app import opened
 from headway.authoring.loading import load_job_types
 from headway.settings import Settings
 
-from tests.support.process import PATIENCE_S, ServerProcess
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess
 from tests.support.raw import JSON, RawReply, RawStream, exchange, parse, request_bytes, send
 from tests.support.serving import UNKNOWN
 
@@ -67,7 +67,7 @@ def replies(server: ServerProcess, job: str) -> Iterator[tuple[str, RawReply]]:
         "a ready 304": kept.replace(b"\r\n\r\n", f"\r\nIf-None-Match: {etag}\r\n\r\n".encode()),
         "a ready 202": request_bytes("POST", "/jobs/noop", JSON, b"{}").replace(b"Connection: close\r\n", b""),
     }.items():
-        with socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S) as connection:
+        with socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S) as connection:
             connection.sendall(request)
             yield name, parse(connection.recv(65536))
     file = next(file["url"] for file in server.job(job)["files"])

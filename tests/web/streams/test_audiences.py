@@ -65,7 +65,7 @@ class Room:
         self.round += 1
         self.audience.note({event.job_id for event in events})
         if events:
-            self.audience.say(events)
+            self.audience.send(events)
         self.audience.settle(self.round)
 
 
@@ -104,9 +104,9 @@ def test_what_rings_while_a_round_is_under_way_counts_for_the_next_one(room: Roo
 
 def test_what_all_hold_is_known_once_nothing_can_ring_any_more(room: Room) -> None:
     room.joined(a=3)
-    assert room.audience.told("a") == 0, "a bell may be on its way for somebody else"
+    assert room.audience.sent_version("a") == 0, "a bell may be on its way for somebody else"
     room.ring()
-    assert room.audience.told("a") == 3
+    assert room.audience.sent_version("a") == 3
 
 
 def test_a_job_that_left_the_filter_is_forgotten_and_one_that_is_gone(room: Room) -> None:
@@ -114,7 +114,7 @@ def test_a_job_that_left_the_filter_is_forgotten_and_one_that_is_gone(room: Room
     room.ring()
     room.ring(state("a", 2, stays=False), gone("b"))
     assert outlet.text == "a2 b-gone "
-    assert [room.audience.told(job_id) for job_id in ("a", "b")] == [None, None]
+    assert [room.audience.sent_version(job_id) for job_id in ("a", "b")] == [None, None]
 
 
 def test_a_reader_that_is_behind_reads_what_it_missed_itself(room: Room) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.process import PATIENCE_S, ROOT, ServerProcess, eventually
+from tests.support.process import ROOT, WAIT_TIMEOUT_S, ServerProcess, eventually
 from tests.support.raw import RawStream, data_of, is_state
 from tests.support.serving import LATER, Serving
 
@@ -55,7 +55,7 @@ class Readers:
         self.versions: list[list[int]] = [[] for _ in range(count)]
         self.ended = 0
         for number in range(count):
-            connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
+            connection = socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S)
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
             self._selector.register(connection, selectors.EVENT_READ, (number, bytearray()))
 
@@ -151,7 +151,7 @@ def test_nothing_is_queued_for_one_that_takes_nothing_and_it_is_sent_the_newest_
 
 def drop(server: ServerProcess, path: str, number: int) -> None:
     """Connect, and leave: in one of several ways, at one of several moments."""
-    connection = socket.create_connection(("127.0.0.1", server.port), timeout=PATIENCE_S)
+    connection = socket.create_connection(("127.0.0.1", server.port), timeout=WAIT_TIMEOUT_S)
     with connection:
         request = f"GET {path} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
         connection.sendall(request[: -1 if number % 7 == 0 else None])  # sometimes not even the whole request

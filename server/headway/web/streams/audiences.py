@@ -67,7 +67,7 @@ class Audience:
     def __init__(self, owner: str, filter: JobFilter) -> None:
         self.owner = owner
         self.filter = filter
-        self._told: OrderedDict[str, int] = OrderedDict()
+        self._sent: OrderedDict[str, int] = OrderedDict()
         self._level: dict[Outlet, Member] = {}
         self._fresh: dict[Outlet, Member] = {}
         self._behind: dict[Outlet, Member] = {}
@@ -90,29 +90,29 @@ class Audience:
         Earlier bells may still bring what it was sent already, so its own versions count for one more round.
         """
         for job_id in member.held or ():
-            self._tell(job_id, self._told.get(job_id, 0))
+            self._mark_sent(job_id, self._sent.get(job_id, 0))
         del self._behind[member.outlet]
         self._fresh[member.outlet] = member
         member.level, member.since = True, round
 
-    def told(self, job_id: str) -> int | None:
+    def sent_version(self, job_id: str) -> int | None:
         """The latest version of a job that was sent; 0 if only some members have one, `None` if none has."""
-        return self._told.get(job_id)
+        return self._sent.get(job_id)
 
     def note(self, rung: Collection[str]) -> None:
         """Note these changed jobs for the members that are behind."""
         for member in self._behind.values():
             for job_id in rung:
-                if member.held is None or job_id in member.held or job_id in self._told:
-                    member.missed.setdefault(job_id, self._told.get(job_id))
+                if member.held is None or job_id in member.held or job_id in self._sent:
+                    member.missed.setdefault(job_id, self._sent.get(job_id))
             if len(member.missed) > MOST_MISSED:
                 member.cut()  # it starts afresh when it reconnects
 
-    def say(self, events: Sequence[Event]) -> None:
+    def send(self, events: Sequence[Event]) -> None:
         """Send new events to everybody; the level members share one frame."""
         for member in self._behind.values():
             for event in events:
-                member.missed.setdefault(event.job_id, self._told.get(event.job_id))
+                member.missed.setdefault(event.job_id, self._sent.get(event.job_id))
         frame = Frame(b"".join(event.text for event in events))
         late = [member for outlet, member in self._level.items() if not outlet.offer(frame)]
         for outlet, member in self._fresh.items():
@@ -122,17 +122,17 @@ class Audience:
         for member in late:
             self._leave_behind(member, [event.job_id for event in events])
         for event in events:
-            self._tell(event.job_id, event.version)
+            self._mark_sent(event.job_id, event.version)
             if not event.stays:
-                del self._told[event.job_id]
+                del self._sent[event.job_id]
 
     def settle(self, round: int) -> None:
         """At the end of a round, members that joined before it began become level."""
         for outlet, member in list(self._fresh.items()):
             if member.since < round:
                 for job_id, version in (member.held or {}).items():
-                    if self._told.get(job_id) == 0:
-                        self._told[job_id] = version  # it has not changed: all who have the job have this version
+                    if self._sent.get(job_id) == 0:
+                        self._sent[job_id] = version  # it has not changed: all who have the job have this version
                 member.held = {}
                 self._level[outlet] = self._fresh.pop(outlet)
 
@@ -145,14 +145,14 @@ class Audience:
         self.leave(member)
         self._behind[member.outlet] = member
         member.level = False
-        member.missed = {job_id: self._told.get(job_id) for job_id in rung}
+        member.missed = {job_id: self._sent.get(job_id) for job_id in rung}
         member.outlet.wake()
 
-    def _tell(self, job_id: str, version: int) -> None:
-        self._told[job_id] = version
-        self._told.move_to_end(job_id)
-        if len(self._told) > JOBS_REMEMBERED:
-            self._told.popitem(last=False)
+    def _mark_sent(self, job_id: str, version: int) -> None:
+        self._sent[job_id] = version
+        self._sent.move_to_end(job_id)
+        if len(self._sent) > JOBS_REMEMBERED:
+            self._sent.popitem(last=False)
 
 
 class Audiences:
@@ -228,7 +228,7 @@ class Audiences:
         audiences = list(self._audiences.values())
         seen = {owner: self._seen_by(owner, rung) for owner in {audience.owner for audience in audiences}}
         for audience in audiences:
-            await self._tell(audience, seen[audience.owner])
+            await self._publish(audience, seen[audience.owner])
         if not self._audiences:
             self._listener.close()
             self._listener = None
@@ -238,16 +238,16 @@ class Audiences:
         """Skip other owners' jobs: reading them from disk for each audience would delay everybody."""
         return frozenset(job_id for job_id in rung if not self._store.known_foreign(owner, job_id))
 
-    async def _tell(self, audience: Audience, rung: frozenset[str]) -> None:
+    async def _publish(self, audience: Audience, rung: frozenset[str]) -> None:
         """Publish to one audience. If that fails, its members read the store themselves."""
         theirs = rung & audience.filter.ids if audience.filter.ids else rung
         try:
             if theirs:
                 audience.note(theirs)
-                found = [await self.event(audience, job_id, audience.told(job_id)) for job_id in sorted(theirs)]
+                found = [await self.event(audience, job_id, audience.sent_version(job_id)) for job_id in sorted(theirs)]
                 events = [event for event in found if event is not None]
                 if events:
-                    audience.say(events)
+                    audience.send(events)
             audience.settle(self._round)
         except HeadwayError as error:
             log.warning("watched jobs cannot be read", jobs=len(theirs), reason=str(error))
