@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.benchmarks import startup
 from tests.benchmarks.comparing import checkout, plays
 from tests.benchmarks.comparing.comparison import in_turn
 from tests.benchmarks.comparing.plays import Played
@@ -61,6 +62,12 @@ def test_many_jobs_and_their_watchers_are_measured() -> None:
     received = {row["server"]: row["received"] for row in table.rows if "received" in row}
     assert received["aiohttp"] == 30
     assert 10 <= received["headway"] <= 30  # states coalesce on a busy machine; every job's last one comes
+
+
+def test_starts_are_measured_and_the_counts_are_exact() -> None:
+    table = startup.run(Play(1), jobs=500, expired=300, with_files=10)
+    assert [row["until"] for row in table.rows] == ["listening", "first response"]
+    assert all(row["full_s"] > 0 for row in table.rows)
 
 
 def test_a_target_is_met_missed_or_not_measured() -> None:

@@ -14,7 +14,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from . import busy, context, foreign, growth, page, watched
+from . import busy, context, foreign, growth, page, startup, watched
 from .comparing import checkout, comparison, plays
 from .report import Play, Table, summary
 from .streams import idle, stream
@@ -30,6 +30,7 @@ BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
     "submit": [against_bare.run_submit],
     "jobs": [carried.run],
     "growth": [growth.run],
+    "startup": [startup.run],
     "foreign": [foreign.run],
     "page": [page.run_bars, page.run_cancel],
 }

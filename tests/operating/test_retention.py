@@ -1,4 +1,4 @@
-"""`Retention` with a real store and directory: files are deleted after their records, orphans at start."""
+"""`Retention` with a real store and directory: files are deleted after their records."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -142,13 +142,7 @@ async def test_a_deletion_right_after_the_start_is_not_missed(rooms: Rooms) -> N
     await gone(rooms.files.job(job.id))
 
 
-async def test_orphaned_files_are_deleted_at_start(rooms: Rooms) -> None:
-    job = await rooms.ended_job(1_000)
-    orphan = rooms.files.job(JobIds().new(datetime.now(UTC))[0])
-    orphan.mkdir()
-    (orphan / "file").write_text("x")
+async def test_uploads_that_were_never_accepted_are_deleted_at_start(rooms: Rooms) -> None:
     upload = rooms.files.new_incoming()
     await rooms.retention.start(Loops())
-    assert not orphan.exists()
     assert not upload.exists()
-    assert rooms.files.job(job.id).exists()

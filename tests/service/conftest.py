@@ -16,6 +16,7 @@ from headway.backends.bells import LocalHub
 from headway.clock import utc_now
 from headway.domain.access import LOCAL_CALLER, Caller
 from headway.domain.addresses import AllowList
+from headway.domain.ids import JobIds
 from headway.domain.jobs import Job, JobError, UploadedFile
 from headway.domain.outcomes import Completed, Failed, Outcome
 from headway.domain.progress import Progress
@@ -108,5 +109,5 @@ async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
         record = await open_record(stack, settings, files, hub, Metrics())
         limits = Limits(retain_s=3600, min_free_bytes=1, max_waits=10, max_waits_per_client=5)
         backend = Backend(store=record.store, hub=hub, keys=record.keys, outbox=record.outbox, keeper=record.keeper)
-        service = Service.over(backend, files, registry, limits=limits, allowed=AllowList(()), loops=Loops())
+        service = Service.over(backend, files, registry, JobIds(), limits=limits, allowed=AllowList(()), loops=Loops())
         yield Rooms(service, record.store, files, hub)

@@ -9,12 +9,14 @@ from aiohttp import web
 from ..authoring.job_types import Registry
 from ..backends.bells import LocalHub
 from ..domain.addresses import AllowList
+from ..domain.ids import JobIds
 from ..domain.urls import check_url
 from ..errors import SetupError, UrlRefusedError
 from ..files.data_directory import DataDirectory
 from ..loops import Loops
 from ..metrics import Metrics
 from ..operating.commands import Commands
+from ..operating.orphans import OrphanSweep
 from ..operating.retention import Retention
 from ..operating.socket import CommandSocket
 from ..ports.backend import Backend
@@ -59,7 +61,8 @@ async def opened(settings: Settings, registry: Registry, on_failure: OnFailure |
     """Everything but the listening socket. Raises `SetupError`; whatever was opened is closed again.
 
     The order carries weight. Retention listens for deletions before the engine's recovery can delete anything; the
-    sender is there before the first event; commands are taken last, once everything answers.
+    sender is there before the first event; commands are taken once everything answers. What takes the longer the more
+    jobs have ended comes last, and nothing waits for it.
     """
     check_paths(registry)
     allowed = AllowList(settings.webhook_allow)
@@ -85,7 +88,8 @@ async def opened(settings: Settings, registry: Registry, on_failure: OnFailure |
         commands = CommandSocket(files.root, Commands(backend.keeper, backend.keys, backend.outbox, files).run)
         await commands.open()
         stack.push_async_callback(commands.close)
-        service = _service(settings, registry, backend, files, loops, allowed)
+        ids = JobIds()
+        service = _service(settings, registry, backend, files, ids, loops, allowed)
         app = make_app(
             service,
             backend=backend,
@@ -94,6 +98,9 @@ async def opened(settings: Settings, registry: Registry, on_failure: OnFailure |
             metrics=metrics,
             loops=loops,
         )
+        orphans = OrphanSweep(backend.store, files, ids)
+        orphans.start(loops)
+        stack.push_async_callback(orphans.stop)
         yield Rooms(app, service, backend.store, backend.keys, hub, engine, executor, files, metrics, loops)
 
 
@@ -137,7 +144,13 @@ def _running(
 
 
 def _service(
-    settings: Settings, registry: Registry, backend: Backend, files: DataDirectory, loops: Loops, allowed: AllowList
+    settings: Settings,
+    registry: Registry,
+    backend: Backend,
+    files: DataDirectory,
+    ids: JobIds,
+    loops: Loops,
+    allowed: AllowList,
 ) -> Service:
     limits = Limits(
         retain_s=settings.retain_s,
@@ -145,4 +158,4 @@ def _service(
         max_waits=settings.max_waits,
         max_waits_per_client=settings.max_waits_per_client,
     )
-    return Service.over(backend, files, registry, limits=limits, allowed=allowed, loops=loops)
+    return Service.over(backend, files, registry, ids, limits=limits, allowed=allowed, loops=loops)

@@ -1,7 +1,6 @@
-"""Retention: deletes what has expired, the files of deleted jobs, and directories without a job."""
+"""Retention: deletes what has expired, and the files of deleted jobs."""
 
 import asyncio
-import itertools
 from functools import partial
 
 import structlog
@@ -17,7 +16,6 @@ from ..ports.outbox import Outbox
 EXPIRE_EVERY_S = 5.0
 NEXT_BATCH_S = 0.05
 EXPIRE_BATCH = 200
-SWEEP_BATCH = 500
 LISTEN_S = 5.0
 
 log = structlog.get_logger(__name__)
@@ -35,10 +33,9 @@ class Retention:
         self._running: list[Loop] = []
 
     async def start(self, loops: Loops) -> None:
-        """Sweep what a crash left between a record and its files, then keep deleting what expires."""
+        """Delete uploads that were never accepted, then keep deleting what expires."""
         await asyncio.to_thread(self._files.clear_incoming)
         deleted = self._hub.listen(Bell.DELETED)  # before recovery, which can delete jobs too
-        await self._sweep()
         self._running = [
             loops.start("retention-expire", self._expire),
             loops.start("retention-files", partial(self._remove_deleted, deleted), until=lambda: self._hub.closed),
@@ -62,20 +59,9 @@ class Retention:
             await self._remove_files(job_id)
 
     async def _remove_files(self, job_id: str) -> None:
-        """Files that cannot be deleted now are orphans, which the next start deletes."""
+        """Files that cannot be deleted now are orphans, which are deleted after the next start."""
         try:
             if self._files.has_any(job_id):
                 await asyncio.to_thread(self._files.remove_job, job_id)
         except OSError as error:
             log.warning("a deleted job's files could not be removed", job_id=job_id, reason=str(error))
-
-    async def _sweep(self) -> None:
-        """Delete directories without a record: a crash came between the two."""
-        owned = await asyncio.to_thread(lambda: list(self._files.job_ids()))
-        for start in itertools.count(0, SWEEP_BATCH):
-            batch = owned[start : start + SWEEP_BATCH]
-            if not batch:
-                return
-            orphans = set(batch) - await self._store.existing(batch)
-            for job_id in orphans:
-                await asyncio.to_thread(self._files.remove_job, job_id)

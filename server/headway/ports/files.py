@@ -109,7 +109,7 @@ class Orphans(Protocol):
         ...
 
     def job_ids(self) -> Iterator[str]:
-        """The ids of all jobs that have a directory."""
+        """The ids of all jobs that have a directory, one by one: there may be a million. Do not list them at once."""
         ...
 
     def has_any(self, job_id: str) -> bool:

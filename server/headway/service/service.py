@@ -54,14 +54,17 @@ class Service:
         backend: Backend,
         files: FileStore,
         registry: Registry,
+        ids: JobIds,
         *,
         limits: Limits,
         allowed: AllowList,
         loops: Loops,
     ) -> Self:
-        """The use cases over one record. `allowed`: otherwise forbidden addresses that webhooks may go to."""
+        """The use cases over one record. `ids` makes the ids of all jobs.
+
+        `allowed`: otherwise forbidden addresses that webhooks may go to.
+        """
         store = backend.store
-        ids = JobIds()
         reading = Reading(store)
         admission = Admission(store, files, registry, min_free_bytes=limits.min_free_bytes)
         accepting = Accepting(store, files, reading)

@@ -1,0 +1,121 @@
+"""`OrphanSweep` with a real record and directory: what it deletes, and that nothing waits for it."""
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+from headway.domain.ids import JobIds
+from headway.domain.jobs import NewJob
+from headway.files.data_directory import DataDirectory
+from headway.loops import Loops
+from headway.operating.orphans import SWEEP_BATCH, OrphanSweep
+
+from tests.conformance.backends import SqliteBackend
+from tests.conformance.records import new_job
+
+
+class Turns:
+    """The pauses of a loop: it takes its next turn when it is let."""
+
+    def __init__(self) -> None:
+        self._paused = asyncio.Semaphore(0)
+        self._resumed = asyncio.Semaphore(0)
+
+    async def sleep(self, _seconds: float) -> None:
+        self._paused.release()
+        await self._resumed.acquire()
+
+    async def end(self) -> None:
+        """Wait for the end of the turn."""
+        async with asyncio.timeout(10):
+            await self._paused.acquire()
+
+    async def next(self) -> None:
+        """Let the loop take another turn, and wait for its end."""
+        self._resumed.release()
+        await self.end()
+
+
+class Counted(DataDirectory):
+    """A data directory that counts how many directories have been looked at."""
+
+    looked_at = 0
+
+    def job_ids(self) -> Iterator[str]:
+        for job_id in super().job_ids():
+            self.looked_at += 1
+            yield job_id
+
+
+@pytest.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[SqliteBackend]:
+    made = SqliteBackend(tmp_path)
+    await made.open()
+    yield made
+    await made.close()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Iterator[Counted]:
+    made = Counted.open(str(tmp_path))
+    yield made
+    made.close()
+
+
+def with_directory(files: DataDirectory, ids: JobIds, at: datetime | None = None) -> NewJob:
+    """A job that has its directory, but no record yet."""
+    job_id, created_at = ids.new(at or datetime.now(UTC))
+    directory = files.job(job_id)
+    directory.mkdir()
+    (directory / "file").write_text("x")
+    return new_job(id=job_id, created_at=created_at)
+
+
+async def test_directories_without_a_record_are_deleted(backend: SqliteBackend, files: Counted) -> None:
+    ids, turns = JobIds(), Turns()
+    kept, *orphans = (with_directory(files, ids) for _ in range(4))
+    await backend.store.insert(kept)
+    sweep = OrphanSweep(backend.store, files, ids)
+    sweep.start(Loops(turns.sleep))
+    await turns.end()
+    assert [files.job(orphan.id).exists() for orphan in orphans] == [False] * 3
+    assert files.job(kept.id).exists()
+    await sweep.stop()
+
+
+async def test_a_submission_that_is_being_accepted_is_not_an_orphan(backend: SqliteBackend, files: Counted) -> None:
+    """Its files are there before its row. The clock may have been set back since the sweep began."""
+    ids, turns = JobIds(), Turns()
+    sweep = OrphanSweep(backend.store, files, ids)
+    accepted = with_directory(files, ids, datetime.now(UTC) - timedelta(days=1))
+    sweep.start(Loops(turns.sleep))
+    await turns.end()
+    assert files.looked_at == 1
+    assert files.job(accepted.id).exists()
+    await sweep.stop()
+
+
+async def test_the_start_looks_at_no_directory_and_each_turn_at_a_batch(backend: SqliteBackend, files: Counted) -> None:
+    ids, turns = JobIds(), Turns()
+    for _ in range(SWEEP_BATCH + 1):
+        files.job(ids.new(datetime.now(UTC))[0]).mkdir()
+    sweep = OrphanSweep(backend.store, files, ids)
+    sweep.start(Loops(turns.sleep))
+    assert files.looked_at == 0
+    await turns.end()
+    assert files.looked_at == SWEEP_BATCH
+    await turns.next()
+    assert files.looked_at == SWEEP_BATCH + 1
+    assert list(files.job_ids()) == []
+    await sweep.stop()
+
+
+async def test_the_loop_ends_when_all_directories_have_been_looked_at(backend: SqliteBackend, files: Counted) -> None:
+    loops = Loops(lambda _: asyncio.sleep(0))
+    sweep = OrphanSweep(backend.store, files, JobIds())
+    sweep.start(loops)
+    (task,) = (task for task in asyncio.all_tasks() if task.get_name() == "orphans")
+    await asyncio.wait_for(task, 10)
+    assert loops.failing == []
