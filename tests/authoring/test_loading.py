@@ -102,11 +102,19 @@ def test_job_types_are_in_the_order_of_their_declaration(tmp_path: Path, monkeyp
         ("./hw_absent.py", "there is no job module at .*hw_absent.py"),
         ("", "could not be imported"),
         ("hw_empty", "hw_empty declares no job"),
-        ("hw_syntax.py", "hw_syntax.py could not be imported: SyntaxError"),
-        ("hw_raises", "hw_raises could not be imported: ZeroDivisionError"),
-        ("hw_exits", "hw_exits could not be imported: SystemExit"),
-        ("hw_needs", "hw_needs could not be imported: ModuleNotFoundError.*hw_nothing"),
-        ("hw_wrong", "'Not A Name' cannot be the name of a job type"),
+        ("hw_syntax.py", r"^hw_syntax.py:2: SyntaxError: invalid syntax$"),
+        ("hw_tabs.py", r"^hw_tabs.py:3: IndentationError: unexpected indent$"),
+        (
+            "hw_null.py",
+            r"^hw_null.py could not be imported: SyntaxError: source code string cannot contain null bytes$",
+        ),
+        ("hw_raises", r"^hw_raises.py:1: ZeroDivisionError: division by zero \(while importing hw_raises\)$"),
+        ("hw_exits.py", r"^hw_exits.py:2: SystemExit: 0$"),
+        ("hw_needs.py", r"^hw_needs.py:1: ModuleNotFoundError: No module named 'hw_nothing'$"),
+        ("hw_uses.py", r"^hw_raises.py:1: ZeroDivisionError: division by zero \(while importing hw_uses.py\)$"),
+        ("hw_library.py", r"^hw_library.py:3: JSONDecodeError: Expecting value: line 1 column 1 \(char 0\)$"),
+        ("hw_lines.py", r"^hw_lines.py:1: ValueError: one two$"),
+        ("hw_wrong.py", r"^hw_wrong.py:4: 'Not A Name' cannot be the name of a job type: .*hyphens$"),
         ("hw_folder/", "there is no job module at .*hw_folder"),
     ],
 )
@@ -114,7 +122,12 @@ def test_a_module_that_cannot_be_loaded_is_reported_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: str, words: str
 ) -> None:
     (tmp_path / "hw_empty.py").write_text("X = 1\n")
-    (tmp_path / "hw_syntax.py").write_text("def:\n")
+    (tmp_path / "hw_syntax.py").write_text("X = 1\ndef:\n")
+    (tmp_path / "hw_tabs.py").write_text("def f() -> None:\n    pass\n      pass\n")
+    (tmp_path / "hw_null.py").write_text("X = 1\0\n")
+    (tmp_path / "hw_uses.py").write_text("import json\nimport hw_raises\n")
+    (tmp_path / "hw_library.py").write_text("import json\n\njson.loads('this is no JSON')\n")
+    (tmp_path / "hw_lines.py").write_text("raise ValueError('one\\n  two')\n")
     (tmp_path / "hw_raises.py").write_text("1 / 0\n")
     (tmp_path / "hw_exits.py").write_text("import sys\nsys.exit(0)\n")
     (tmp_path / "hw_needs.py").write_text("import hw_nothing\n")
@@ -124,6 +137,45 @@ def test_a_module_that_cannot_be_loaded_is_reported_in_one_line(
     with pytest.raises(SetupError, match=words) as error:
         load_job_types([source])
     assert "\n" not in str(error.value)
+
+
+def test_a_module_outside_the_working_directory_is_named_by_its_whole_path(tmp_path: Path) -> None:
+    path = tmp_path / "hw_elsewhere.py"
+    path.write_text("1 / 0\n")
+    with pytest.raises(SetupError) as error:
+        load_job_types([str(path)])
+    assert str(error.value) == f"{path}:1: ZeroDivisionError: division by zero"
+
+
+def test_a_name_declared_in_two_modules_is_reported_with_both_places(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write(tmp_path / "hw_one.py", "resize", "resize")
+    write(tmp_path / "hw_two.py", "resize", "again", more="")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SetupError) as error:
+        load_job_types(["hw_one.py", "hw_two.py"])
+    assert str(error.value) == "the job type 'resize' is declared twice: at hw_one.py:4 and at hw_two.py:4"
+
+
+def test_a_name_declared_twice_by_functions_of_one_name_is_reported_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "hw_copied.py").write_text(ONE.format(name="resize", function="resize") * 2)
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SetupError) as error:
+        load_job_types(["hw_copied.py"])
+    assert str(error.value) == "the job type 'resize' is declared twice: at hw_copied.py:4 and at hw_copied.py:9"
+
+
+def test_a_file_loaded_under_two_names_is_reported_as_such(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write(tmp_path / "hw_inner" / "hw_jobs.py")
+    (tmp_path / "hw_uses.py").write_text("import hw_inner.hw_jobs\n")
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SetupError) as error:
+        load_job_types(["hw_uses.py", "hw_inner/hw_jobs.py"])
+    said = "the job type 'loaded' is declared twice: its module is loaded as 'hw_inner.hw_jobs' and 'hw_jobs'"
+    assert str(error.value) == f"hw_inner/hw_jobs.py:4: {said}"
 
 
 def test_a_path_with_the_name_of_another_module_is_rejected(tmp_path: Path) -> None:

@@ -73,8 +73,8 @@ def test_a_damaged_file_is_refused_and_left_as_it_was(tmp_path: Path) -> None:
         (None, "there is no job module"),
         ("import nothing_like_this", "nothing_like_this"),
         ("x = 1", "declares no job"),
-        ("def f(:", "SyntaxError"),
-        ("from headway import job\n@job('BAD NAME')\ndef f(ctx): ...", "cannot be the name of a job type"),
+        ("def f(:", "my_jobs_for_the_command_line.py:1: SyntaxError"),
+        ("from headway import job\n@job('BAD NAME')\ndef f(ctx): ...", ":2: 'BAD NAME' cannot be the name"),
         ("from headway import job\n@job('mine', path='/jobs/mine')\ndef f(ctx): ...", "server's own"),
     ],
 )

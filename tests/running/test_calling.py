@@ -14,7 +14,7 @@ from headway.authoring.reporting import LogBuffer, Reported
 from headway.domain.jobs import JobError
 from headway.ports.files import Directories
 from headway.running import calling
-from headway.running.calling import End, Raised, Returned, Stopped, call_async, call_blocking, describe
+from headway.running.calling import End, Raised, Returned, Stopped, call_async, call_blocking
 from pydantic import BaseModel, PlainSerializer
 
 NO_DIRECTORIES = Directories("/nowhere/work", "/nowhere/output", "/nowhere/data")
@@ -222,9 +222,3 @@ async def test_an_exception_without_a_text_is_named_by_its_class(kind: Kind) -> 
     end = await kind.call(kind.declare(raising(UnprintableError())))
     assert isinstance(end, Raised)
     assert end.error.detail == "UnprintableError"
-
-
-def test_an_exception_is_described_in_one_line_of_limited_length() -> None:
-    assert describe(ValueError("one\n  two")) == "ValueError: one two"
-    assert describe(ValueError()) == "ValueError"
-    assert len(describe(ValueError("x" * 10_000))) == calling.MAX_DETAIL_CHARS

@@ -176,7 +176,7 @@ def test_a_job_type_can_have_a_webhook_of_its_own(serving: Serving, receiver: Re
     server.stop()
     refused = run_command("--data-dir", str(tmp_path / "data"), "--jobs", str(module))
     assert (refused.returncode, refused.stderr.count("\n")) == (2, 1)
-    assert "the job type hooked: webhook_url: The URL's address is loopback" in refused.stderr
+    assert f"{module}:4: hooked: webhook_url: The URL's address is loopback" in refused.stderr
 
 
 def test_progress_comes_at_most_every_ten_seconds(serving: Serving, receiver: Receiver) -> None:

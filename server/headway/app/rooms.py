@@ -111,7 +111,7 @@ def _check_webhooks(registry: Registry, allowed: AllowList) -> None:
             try:
                 check_url(job_type.webhook_url, allowed)
             except UrlRefusedError as error:
-                raise SetupError(f"the job type {job_type.name}: webhook_url: {error}") from error
+                raise SetupError(f"{job_type.place}: {job_type.name}: webhook_url: {error}") from error
 
 
 async def _start_sender(

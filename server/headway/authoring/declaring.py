@@ -158,14 +158,27 @@ def _declare(job_type: JobType) -> None:
     """Remember a type. Samples are kept apart from others; the loader decides which of them are served."""
     key = (job_type.name, is_sample(job_type.handler))
     earlier = _declared.get(key)
-    if earlier is not None and _place(earlier.handler) != _place(job_type.handler):
-        raise JobTypeError(f"the job type {job_type.name!r} is declared twice: {earlier.source}, {job_type.source}")
+    if earlier is not None:
+        loaded_again = _place(earlier.handler) == _place(job_type.handler)
+        if not loaded_again or (key in _declared_by_this_load and earlier.place != job_type.place):
+            raise JobTypeError(_declared_twice(earlier, job_type))
     _declared[key] = job_type
+    if _current_source is not None:
+        _declared_by_this_load.add(key)
+
+
+def _declared_twice(earlier: JobType, job_type: JobType) -> str:
+    if earlier.place == job_type.place:
+        names = f"{earlier.handler.__module__!r} and {job_type.handler.__module__!r}"
+        return f"{job_type.place}: the job type {job_type.name!r} is declared twice: its module is loaded as {names}"
+    return f"the job type {job_type.name!r} is declared twice: at {earlier.place} and at {job_type.place}"
 
 
 _SAMPLES = f"{__name__.split('.', maxsplit=1)[0]}.samples."
 _declared: dict[tuple[str, bool], JobType] = {}
 """By name, and by whether it is a sample."""
+_declared_by_this_load: set[tuple[str, bool]] = set()
+"""The keys of `_declared` that the module being loaded has added: what it declares again was not loaded again."""
 _current_source: str | None = None
 
 
@@ -174,10 +187,12 @@ def source_being_loaded(source: str) -> Iterator[None]:
     """While a module is being imported: types that `@job` declares meanwhile come from `source`."""
     global _current_source  # noqa: PLW0603 - @job has no other way to know what is being imported
     _current_source = source
+    _declared_by_this_load.clear()
     try:
         yield
     finally:
         _current_source = None
+        _declared_by_this_load.clear()
 
 
 def declared_by(source: str, module: str) -> list[JobType]:

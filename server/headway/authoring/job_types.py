@@ -9,6 +9,7 @@ from typing import Any, Literal
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json, to_json
 
+from ..tracebacks import place_of
 from .resources import Resource
 from .uploads import UPLOADED, UPLOADS, Upload
 
@@ -52,6 +53,11 @@ class JobType:
             input_json = to_json({**from_json(input_json), **dict.fromkeys(uploads, UPLOADED)})
         extra: Literal["forbid"] | None = "forbid" if self._closed else None
         return self.input_type.model_validate_json(input_json, strict=True, extra=extra, context={UPLOADS: uploads})
+
+    @property
+    def place(self) -> str:
+        """Where its handler is defined, as `file:line`."""
+        return place_of(self.handler) or self.source
 
     @property
     def recovery_limit(self) -> int | None:

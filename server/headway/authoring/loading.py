@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import JobTypeError, SetupError
+from ..tracebacks import describe, place, raised_at
 from .declaring import declared_as, declared_by, is_sample, source_being_loaded
 from .job_types import JobType, Registry
 from .resources import overlap
@@ -67,10 +68,27 @@ def _load(source: str) -> types.ModuleType:
     try:
         with source_being_loaded(source):
             return load_module(source)
-    except (SetupError, JobTypeError) as error:
-        raise SetupError(str(error)) from error
+    except SetupError:
+        raise
     except (Exception, SystemExit) as error:  # a script without a main guard may call sys.exit()
-        raise SetupError(f"{source} could not be imported: {type(error).__name__}: {error}") from error
+        raise SetupError(_why_not_loaded(source, error)) from error
+
+
+def _why_not_loaded(source: str, error: BaseException) -> str:
+    """File and line, the reason, and what was being loaded if that is another file: one line."""
+    match error:
+        case JobTypeError():
+            reason = str(error)
+        case SyntaxError(msg=str(message)):  # its text would repeat the file and the line
+            reason = f"{type(error).__name__}: {message}"
+        case _:
+            reason = describe(error)
+    found = raised_at(error)
+    if found is None:
+        return f"{source} could not be imported: {reason}"
+    where = place(*found)
+    begun = reason if where in reason else f"{where}: {reason}"
+    return begun if Path(source).resolve() == Path(found[0]).resolve() else f"{begun} (while importing {source})"
 
 
 def load_module(source: str) -> types.ModuleType:

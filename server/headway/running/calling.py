@@ -15,9 +15,9 @@ from ..authoring.job_types import JobType
 from ..authoring.uploads import Upload
 from ..domain.jobs import JobError
 from ..errors import JobCancelled, JobFailed
+from ..tracebacks import describe
 
 MAX_RESULT_BYTES = 16 * 1024 * 1024
-MAX_DETAIL_CHARS = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,15 +96,6 @@ def _as_stated(failure: JobFailed) -> JobError:
     """In the author's words, as text even if they passed an exception."""
     detail = None if failure.detail is None else str(failure.detail)
     return JobError(str(failure.type), str(failure.title), detail, failure.status)
-
-
-def describe(error: BaseException) -> str:
-    """An exception in one line, for clients: its class and message, never a traceback."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - the author's `__str__` may be broken
-        text = ""
-    return f"{type(error).__name__}: {text}"[:MAX_DETAIL_CHARS] if text else type(error).__name__
 
 
 def _parse(job_type: JobType, input_json: str, uploads: Mapping[str, Upload]) -> BaseModel | None:

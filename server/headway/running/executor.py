@@ -18,8 +18,9 @@ from ..domain.outcomes import Cancelled, Completed, Failed, Outcome, Retry, afte
 from ..metrics import JobMetrics
 from ..ports.files import AttemptFiles
 from ..ports.jobs import Attempts
+from ..tracebacks import describe
 from .attempt import Attempt, StopReason
-from .calling import End, Raised, Returned, Stopped, describe
+from .calling import End, Raised, Returned, Stopped
 from .failure_hook import FailureHook
 from .limits import RunLimits
 from .performing import Performer

@@ -45,9 +45,8 @@ def check_paths(registry: Registry) -> None:
     for job_type in registry:
         for path in BUILT_IN:
             if job_type.resource is not None and overlap(job_type.resource.path, path):
-                raise SetupError(
-                    f"{job_type.name}: the path {job_type.resource.path} is taken: {path} is the server's own"
-                )
+                taken = f"the path {job_type.resource.path} is taken: {path} is the server's own"
+                raise SetupError(f"{job_type.place}: {job_type.name}: {taken}")
 
 
 def add_routes(app: web.Application) -> None:
