@@ -6,7 +6,8 @@ What nobody needs to change is a constant beside its use.
 import ipaddress
 import os
 import re
-from typing import Annotated
+import sys
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -66,6 +67,12 @@ def is_loopback(host: str) -> bool:
         return False
 
 
+def _startable(process_start: str) -> str:
+    if process_start == "fork" and sys.platform != "linux":
+        raise ValueError("processes can be forked on Linux only: use spawn")
+    return process_start
+
+
 class EverydaySettings(BaseSettings):
     """The settings that most operators look at: where the server is, who may use it, what it runs and keeps."""
 
@@ -99,6 +106,9 @@ class Settings(EverydaySettings):
     submissions_per_minute: Annotated[int, Field(ge=0)] = 6_000
     failed_sign_ins_per_minute: Annotated[int, Field(ge=1)] = 10
     max_recoveries: Annotated[int, Field(ge=0)] = 3
+    process_start: Annotated[Literal["fork", "spawn"], AfterValidator(_startable)] = (
+        "fork" if sys.platform == "linux" else "spawn"
+    )
     cancel_grace_s: Annotated[float, Field(gt=0)] = 5.0
     shutdown_grace_s: Annotated[float, Field(gt=0)] = 2.0
 

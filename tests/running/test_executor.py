@@ -19,7 +19,7 @@ from headway.running import recording
 from headway.running.attempt import StopReason
 from headway.running.executor import STOPPED_BY_ITSELF
 
-from tests.support.attempts import a_job, an_attempt
+from tests.support.attempts import LIMITS, a_job, an_attempt
 from tests.support.executing import Body, ExecutorBench
 
 
@@ -252,6 +252,17 @@ async def test_at_a_shutdown_the_job_goes_back_into_the_queue(bench: ExecutorBen
 
 async def test_a_job_that_must_not_run_twice_fails_at_a_shutdown(bench: ExecutorBench) -> None:
     assert await stopped_while_running(bench, StopReason.SHUTDOWN, on_interrupt="fail") == Failed(INTERRUPTED)
+
+
+async def test_a_job_whose_process_was_lost_runs_again_like_after_a_crash(bench: ExecutorBench) -> None:
+    bench.loses_processes()
+    assert await bench.run(an_attempt(a_job(recoveries=LIMITS.max_recoveries - 1))) == Interrupted(crashed=True)
+    assert await bench.run(an_attempt(a_job(recoveries=LIMITS.max_recoveries))) == Failed(INTERRUPTED, crashed=True)
+
+
+async def test_a_job_that_must_not_run_twice_fails_if_its_process_was_lost(bench: ExecutorBench) -> None:
+    bench.loses_processes(on_interrupt="fail")
+    assert await bench.run() == Failed(INTERRUPTED, crashed=True)
 
 
 async def test_a_job_over_its_time_limit_is_stopped_and_retried(bench: ExecutorBench) -> None:

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Awaitable
+from collections.abc import AsyncIterator, Awaitable
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,12 @@ import pytest
 from headway.authoring.uploads import Upload
 from headway.domain.jobs import JobError, NewLogLine
 from headway.ports.files import Directories
-from headway.running.calling import End, Raised, Returned, Stopped
-from headway.running.processes import process
+from headway.running.calling import End, Lost, Raised, Returned, Stopped
+from headway.running.processes import conversation
 from headway.running.processes.conversation import Conversation
 from headway.running.processes.messages import CheckpointOutcome, Start
+from headway.running.processes.processes import Processes
+from headway.running.processes.starting import StartsChildren
 
 from tests.support.process import WAIT_TIMEOUT_S, alive, eventually
 
@@ -121,7 +123,7 @@ class Listener:
         return int(self.lines[0].removeprefix("pid "))
 
 
-async def ended(running: Awaitable[End]) -> End:
+async def ended(running: Awaitable[End | Lost]) -> End | Lost:
     """How the attempt ended; fails the test if it does not."""
     async with asyncio.timeout(WAIT_TIMEOUT_S):
         return await running
@@ -130,10 +132,10 @@ async def ended(running: Awaitable[End]) -> End:
 class Bench:
     """Starts attempts in children, each with a listener of its own."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, module: Path, processes: StartsChildren) -> None:
         self.folder = folder
-        self.module = folder / "jobs_for_children.py"
-        self.module.write_text(JOBS, "utf-8")
+        self.module = module
+        self.processes = processes
         self.listener = Listener()
         self.checkpoints: list[str] = []
         self.answer = CheckpointOutcome.STORED
@@ -151,7 +153,7 @@ class Bench:
             "lock_path": str(self.folder / "lock"),
             "uploads": {},
         }
-        return Conversation(Start(**common | fields), self.listener, self._store)
+        return Conversation(Start(**common | fields), self.listener, self._store, self.processes)
 
     async def run(self, job_type: str, input_json: str = "{}", **fields: Any) -> Any:
         return await ended(self.conversation(job_type, input_json, **fields).run())
@@ -161,9 +163,14 @@ class Bench:
         return self.answer
 
 
-@pytest.fixture
-def bench(tmp_path: Path) -> Bench:
-    return Bench(tmp_path)
+@pytest.fixture(params=["forked", "spawned"])
+async def bench(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncIterator[Bench]:
+    module = tmp_path / "jobs_for_children.py"
+    module.write_text(JOBS, "utf-8")
+    processes = Processes([str(module)] if request.param == "forked" else [], spares=1)
+    await processes.open()
+    yield Bench(tmp_path, module, processes)
+    await processes.close()
 
 
 def waited_for(lock: Path) -> bool:
@@ -221,7 +228,7 @@ async def test_a_child_that_dies_ends_its_attempt(bench: Bench, job_type: str, d
 
 
 async def test_a_child_that_closes_its_socket_is_killed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(process, "EXIT_WAIT_S", 0.01)
+    monkeypatch.setattr(conversation, "EXIT_WAIT_S", 0.01)
     assert await bench.run("closes-its-socket") == died("It ended by signal 9.")
 
 

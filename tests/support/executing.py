@@ -1,15 +1,17 @@
 """An executor among fakes, for tests of how attempts end."""
 
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from headway import Context, job
+from headway import BlockingContext, Context, job
 from headway.domain.jobs import Job
 from headway.metrics import JobMetrics
 from headway.running.attempt import Attempt
 from headway.running.executor import Executor
 from headway.running.failure_hook import FailureHook
+from headway.running.processes.starting import Exit, StartsChildren
 from typing_extensions import override
 
 from tests.support.attempts import LIMITS, FakeFiles, FakeStore, an_attempt, registry_of
@@ -30,6 +32,30 @@ class FakeHook(FailureHook):
         self._reported.append((job.id, exception))
 
 
+class LostChild:
+    """A child that dies with its nursery as soon as it has been started."""
+
+    def __init__(self) -> None:
+        self.channel, childs_end = socket.socketpair()
+        childs_end.close()
+
+    def terminate(self) -> None: ...
+
+    def kill(self) -> None: ...
+
+    async def wait(self) -> Exit:
+        return Exit(None)
+
+    async def close(self) -> None: ...
+
+
+class LosesAll:
+    """Starts children that are lost (`StartsChildren`)."""
+
+    async def start(self, source: str) -> LostChild:  # noqa: ARG002 - a port
+        return LostChild()
+
+
 class ExecutorBench:
     """An executor among fakes, with one job type whose handler is the test's."""
 
@@ -46,6 +72,14 @@ class ExecutorBench:
             return await body(ctx)
 
         self._make(handler)
+
+    def loses_processes(self, **limits: Any) -> None:
+        """The handler is a `def` whose processes all die with the one that they were forked from."""
+
+        @job("a-job", **limits)
+        def handler(ctx: BlockingContext) -> None: ...
+
+        self._make(handler, processes=LosesAll())
 
     def handles_nothing(self) -> None:
         self._make()
@@ -65,7 +99,9 @@ class ExecutorBench:
         """How many attempts ended how, by the metrics."""
         return {outcome: histogram.count for (_, outcome), histogram in self.metrics.ran.items()}
 
-    def _make(self, *handlers: Any) -> None:
+    def _make(self, *handlers: Any, processes: StartsChildren | None = None) -> None:
         hook = FakeHook(self.failures)
         registry = registry_of(*handlers)
-        self.executor = Executor(self.store, registry, self.files, LIMITS, metrics=self.metrics, failures=hook)
+        self.executor = Executor(
+            self.store, registry, self.files, LIMITS, processes=processes, metrics=self.metrics, failures=hook
+        )

@@ -26,6 +26,7 @@ from ..errors import InvalidError
 from ..logs import configure_logging
 from ..operating.process_limits import fit_open_files
 from ..running.failure_hook import OnFailure
+from ..running.processes.keeping import KeeperProcess, fork_keeper
 from ..service.options import SubmitOptions
 from ..service.submission import Submission
 from ..settings import Settings
@@ -74,8 +75,18 @@ class Headway:
         self._settings = fit_open_files(settings or Settings())
         self._registry = _registry(self._settings, job_types)
         self._on_failure = on_failure
+        self._keeper: KeeperProcess | None = None
         self._opened: Rooms | None = None
         self._stack = AsyncExitStack()
+
+    def prepare(self) -> None:
+        """Fork the process that the children of `def` handlers come from, while this one still can be forked.
+
+        For a main program, once, before its event loop runs and before it starts a thread: children then share what it
+        has imported. Otherwise job modules are imported once more, in a new interpreter. Enter the server afterwards.
+        """
+        if self._settings.process_start == "fork" and not all(job_type.is_async for job_type in self._registry):
+            self._keeper = fork_keeper()
 
     async def __aenter__(self) -> Self:
         """Open the data directory and begin to run jobs. Raises `SetupError`."""
@@ -84,7 +95,10 @@ class Headway:
         if not structlog.is_configured() and not logging.getLogger().handlers:  # the embedding program's choice wins
             configure_logging(self._settings.log_format)
         async with AsyncExitStack() as stack:
-            self._opened = await stack.enter_async_context(opened(self._settings, self._registry, self._on_failure))
+            keeper, self._keeper = self._keeper, None
+            self._opened = await stack.enter_async_context(
+                opened(self._settings, self._registry, self._on_failure, keeper)
+            )
             self._stack = stack.pop_all()
         return self
 

@@ -26,6 +26,8 @@ from ..running.engine import EmbeddedEngine
 from ..running.executor import Executor
 from ..running.failure_hook import FailureHook, OnFailure
 from ..running.limits import RunLimits
+from ..running.processes.keeping import KeeperProcess
+from ..running.processes.processes import Processes
 from ..service.service import Limits, Service
 from ..settings import Settings
 from ..web.application import make_app
@@ -38,6 +40,8 @@ NO_KEYS = (
     "{where} can be reached from other machines, and there is no API key: create one with "
     "`headway keys create NAME`, or serve without keys with --insecure"
 )
+MAX_SPARES = 2
+"""Children that wait ready: while one begins, the next is forked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,8 +61,15 @@ class Rooms:
 
 
 @asynccontextmanager
-async def opened(settings: Settings, registry: Registry, on_failure: OnFailure | None = None) -> AsyncIterator[Rooms]:
+async def opened(
+    settings: Settings,
+    registry: Registry,
+    on_failure: OnFailure | None = None,
+    keeper: KeeperProcess | None = None,
+) -> AsyncIterator[Rooms]:
     """Everything but the listening socket. Raises `SetupError`; whatever was opened is closed again.
+
+    `keeper` was forked from this process, if that was possible.
 
     The order carries weight. Retention listens for deletions before the engine's recovery can delete anything; the
     sender is there before the first event; commands are taken once everything answers. What takes the longer the more
@@ -82,7 +93,8 @@ async def opened(settings: Settings, registry: Registry, on_failure: OnFailure |
         stack.push_async_callback(retention.stop)
         sender = await _start_sender(backend, loops, metrics, stack, allowed)
         stack.push_async_callback(sender.stop, settings.shutdown_grace_s)
-        engine, executor = _running(settings, registry, backend, files, metrics, on_failure)
+        processes = await _open_processes(settings, registry, keeper, stack)
+        engine, executor = _running(settings, registry, backend, files, processes, metrics, on_failure)
         await engine.start(loops)
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
         commands = CommandSocket(files.root, Commands(backend.keeper, backend.keys, backend.outbox, files).run)
@@ -124,11 +136,23 @@ async def _start_sender(
     return sender
 
 
+async def _open_processes(
+    settings: Settings, registry: Registry, keeper: KeeperProcess | None, stack: AsyncExitStack
+) -> Processes:
+    forks = settings.process_start == "fork"
+    sources = [job_type.source for job_type in registry if forks and not job_type.is_async]
+    processes = Processes(sources, min(settings.max_running, MAX_SPARES), keeper)
+    await processes.open()
+    stack.push_async_callback(processes.close)
+    return processes
+
+
 def _running(
     settings: Settings,
     registry: Registry,
     backend: Backend,
     files: DataDirectory,
+    processes: Processes,
     metrics: Metrics,
     on_failure: OnFailure | None,
 ) -> tuple[EmbeddedEngine, Executor]:
@@ -139,7 +163,9 @@ def _running(
         cancel_grace_s=settings.cancel_grace_s,
         tick_s=settings.tick_s,
     )
-    executor = Executor(backend.store, registry, files, limits, metrics=metrics.jobs, failures=failures)
+    executor = Executor(
+        backend.store, registry, files, limits, processes=processes, metrics=metrics.jobs, failures=failures
+    )
     return EmbeddedEngine(backend.store, backend.hub, registry, executor, limits, failures), executor
 
 

@@ -82,8 +82,10 @@ def _run(settings: Settings) -> None:
     from ..web.request_ids import add_request_id  # noqa: PLC0415
 
     configure_logging(settings.log_format, [add_request_id])
+    server = Headway(settings)
+    server.prepare()
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(Headway(settings).serve(_announce))
+        runner.run(server.serve(_announce))
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

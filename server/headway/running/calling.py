@@ -46,7 +46,13 @@ class Stopped:
     """The handler was interrupted."""
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """The handler's process died with the one that it was forked from, through no fault of its own."""
+
+
 End = Returned | Raised | Stopped
+"""How a handler ended."""
 
 
 def call_blocking(

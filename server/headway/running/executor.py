@@ -14,16 +14,18 @@ import structlog
 from ..authoring.job_types import Registry
 from ..clock import utc_now
 from ..domain.jobs import Job, JobError, Status
-from ..domain.outcomes import Cancelled, Completed, Failed, Outcome, Retry, after_failure, after_shutdown
+from ..domain.outcomes import Cancelled, Completed, Failed, Outcome, Retry, after_crash, after_failure, after_shutdown
 from ..metrics import JobMetrics
 from ..ports.files import AttemptFiles
 from ..ports.jobs import Attempts
 from ..tracebacks import describe
 from .attempt import Attempt, StopReason
-from .calling import End, Raised, Returned, Stopped
+from .calling import End, Lost, Raised, Returned, Stopped
 from .failure_hook import FailureHook
 from .limits import RunLimits
 from .performing import Performer
+from .processes.spawning import Spawning
+from .processes.starting import StartsChildren
 from .recording import Recorder
 
 log = structlog.get_logger(__name__)
@@ -46,12 +48,15 @@ class Executor:
         files: AttemptFiles,
         limits: RunLimits,
         *,
+        processes: StartsChildren | None = None,
         metrics: JobMetrics | None = None,
         failures: FailureHook | None = None,
     ) -> None:
+        """`processes`: how children of `def` handlers start; by default each is a new interpreter."""
         self._registry = registry
         self._files = files
-        self._performer = Performer(store, files, limits)
+        self._limits = limits
+        self._performer = Performer(store, files, limits, processes or Spawning())
         self._recorder = Recorder(store, files)
         self._metrics = metrics or JobMetrics()
         self._failures = failures or FailureHook()
@@ -79,7 +84,7 @@ class Executor:
 
     # Perform
 
-    async def _perform(self, attempt: Attempt) -> End:
+    async def _perform(self, attempt: Attempt) -> End | Lost:
         job_type = self._registry.get(attempt.job.type)
         if job_type is None:
             return Raised(_error("unavailable", "The server no longer serves this job type", None))
@@ -94,7 +99,7 @@ class Executor:
 
     # Decide
 
-    async def _decide(self, attempt: Attempt, end: End) -> Outcome:  # noqa: PLR0911 - one clear match
+    async def _decide(self, attempt: Attempt, end: End | Lost) -> Outcome:  # noqa: PLR0911 - one clear match
         """What the end means for the job. Output becomes durable before the row that names it."""
         reason = attempt.stop_reason
         match end:
@@ -107,6 +112,8 @@ class Executor:
                 return self._interrupted(attempt)
             case _ if reason is StopReason.TIMEOUT or reason is StopReason.STALLED:
                 return self._failed(attempt, _over_deadline(attempt))
+            case Lost():
+                return self._lost(attempt)
             case Stopped() if reason is StopReason.CANCEL:
                 return Cancelled()
             case Stopped():
@@ -130,6 +137,14 @@ class Executor:
         job_type = self._registry.get(attempt.job.type)
         return after_shutdown(may_restart=job_type is None or job_type.on_interrupt == "requeue")
 
+    def _lost(self, attempt: Attempt) -> Outcome:
+        """The handler's process was taken along by another: like a crash of the server, no failure of the job."""
+        job_type = self._registry.get(attempt.job.type)
+        limit = job_type.recovery_limit if job_type is not None else None
+        outcome = after_crash(attempt.job, self._limits.max_recoveries if limit is None else limit)
+        attempt.logs.add("warning", "the job's process died with the one that it was forked from")
+        return outcome
+
     def _failed(self, attempt: Attempt, error: JobError) -> Outcome:
         """A failure, and another attempt if the job has one left."""
         attempt.logs.add("error", error.text)
@@ -147,7 +162,7 @@ class Executor:
         self._metrics.ran[attempt.job.type, word].observe(run_s)
         log.info("attempt ended", type=attempt.job.type, outcome=word, run_s=round(run_s, 3))
 
-    def _report_failure(self, end: End, recorded: Job | None) -> None:
+    def _report_failure(self, end: End | Lost, recorded: Job | None) -> None:
         if recorded is not None and recorded.status is Status.FAILED:
             self._failures.report(recorded, end.exception if isinstance(end, Raised) else None)
 

@@ -14,11 +14,12 @@ from ..errors import ClaimLostError, StoreUnavailableError
 from ..ports.files import AttemptFiles
 from ..ports.jobs import Attempts
 from .attempt import Attempt
-from .calling import End, Stopped, call_async
+from .calling import End, Lost, Stopped, call_async
 from .deadlines import until_stopped
 from .limits import RunLimits
 from .processes.conversation import Conversation
 from .processes.messages import CheckpointOutcome, Start
+from .processes.starting import StartsChildren
 
 POLITE_CANCEL_S = 1.0
 """How long a `def` handler has to notice `ctx.cancelled` by itself before it is interrupted."""
@@ -31,14 +32,15 @@ log = structlog.get_logger(__name__)
 class Performer:
     """Runs handlers of both kinds. One for the server."""
 
-    def __init__(self, store: Attempts, files: AttemptFiles, limits: RunLimits) -> None:
+    def __init__(self, store: Attempts, files: AttemptFiles, limits: RunLimits, processes: StartsChildren) -> None:
         self._store = store
         self._files = files
         self._limits = limits
+        self._processes = processes
         self.abandoned: set[asyncio.Task[Any]] = set()
         """Handlers that swallowed their cancellation: they lost their slot, but are still in the loop."""
 
-    async def perform(self, attempt: Attempt, job_type: JobType) -> End:
+    async def perform(self, attempt: Attempt, job_type: JobType) -> End | Lost:
         """Run the handler to its end, or until it has been stopped."""
         return await (self._in_loop if job_type.is_async else self._in_process)(attempt, job_type)
 
@@ -81,10 +83,10 @@ class Performer:
 
     # In a process
 
-    async def _in_process(self, attempt: Attempt, job_type: JobType) -> End:
+    async def _in_process(self, attempt: Attempt, job_type: JobType) -> End | Lost:
         attempt.last_sign_s += MAX_START_S
         start = self._start(attempt, job_type)
-        conversation = Conversation(start, attempt, partial(self._checkpoint_of_child, attempt))
+        conversation = Conversation(start, attempt, partial(self._checkpoint_of_child, attempt), self._processes)
         task = asyncio.create_task(conversation.run(), name=f"job:{attempt.job.type}:{attempt.job.id}")
         try:
             await self._until_stopped(attempt, job_type, task)
@@ -123,7 +125,7 @@ class Performer:
 
     # Both
 
-    async def _until_stopped(self, attempt: Attempt, job_type: JobType, task: asyncio.Task[End]) -> None:
+    async def _until_stopped(self, attempt: Attempt, job_type: JobType, task: asyncio.Task[Any]) -> None:
         grace_s = self._limits.cancel_grace_s
         await until_stopped(attempt, task, stall_timeout_s=job_type.stall_timeout_s, grace_s=grace_s)
 
@@ -138,7 +140,7 @@ class Performer:
         }
 
 
-async def _stop(conversation: Conversation, task: asyncio.Task[End], attempt: Attempt) -> None:
+async def _stop(conversation: Conversation, task: asyncio.Task[End | Lost], attempt: Attempt) -> None:
     """Ask, interrupt, kill: each once the last has had its time."""
     polite_s = min(POLITE_CANCEL_S, attempt.grace_s / 4)
     conversation.cancel()

@@ -22,8 +22,11 @@ from .reporter import Reporter
 NICENESS = 10
 
 
-def main(descriptor: int) -> NoReturn:
-    """The child's whole life. Ends with `os._exit`: threads that the handler left behind do not hold it up."""
+def main(descriptor: int, *, loaded: bool = False) -> NoReturn:
+    """The child's whole life. Ends with `os._exit`: threads that the handler left behind do not hold it up.
+
+    `loaded`: it was forked from a process that has imported the job modules, whose files may have changed since.
+    """
     # A group, so that it can be killed as one and Ctrl-C in the terminal does not reach it. Not a session: Linux
     # weighs sessions against each other (autogroups), and then its idle class would make no difference to the server.
     os.setpgid(0, 0)
@@ -35,7 +38,7 @@ def main(descriptor: int) -> NoReturn:
     signal.signal(signal.SIGTERM, reporter.interruption.on_signal)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _give_way()
-    end = _run(start, reporter)
+    end = _run(start, reporter, loaded=loaded)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(OSError):
         reporter.flush(final=True)
@@ -46,11 +49,12 @@ def main(descriptor: int) -> NoReturn:
     os._exit(0)
 
 
-def _run(start: Start, reporter: Reporter) -> End:
+def _run(start: Start, reporter: Reporter, *, loaded: bool) -> End:
     try:
         with reporter.interruption.allowed():
             _lock(Path(start.lock_path))
-            load_module(start.source)
+            if not loaded:
+                load_module(start.source)
             job_type = declared(start.type)
             context = _context(start, reporter)
             reporter.listen(context)

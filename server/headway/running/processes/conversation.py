@@ -1,6 +1,6 @@
 """The server's side of the conversation with a child: its reports are passed on, its checkpoints stored and answered.
 
-A child never outlives the server: it ends when its socket closes, and if it cannot, its leash kills it.
+A child never outlives the server: it ends when its socket closes, and what it was started by kills it if it cannot.
 """
 
 import asyncio
@@ -11,10 +11,10 @@ from typing import Any, Protocol
 import structlog
 
 from ...domain.jobs import JobError, NewLogLine
-from ..calling import End, Raised, Returned, Stopped
+from ..calling import End, Lost, Raised, Returned, Stopped
 from .channel import AsyncChannel, GarbledMessageError
 from .messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOutcome, Report, Start
-from .process import ChildProcess
+from .starting import Child, Exit, StartsChildren
 
 log = structlog.get_logger(__name__)
 
@@ -32,33 +32,45 @@ class Listening(Protocol):
 StoreCheckpoint = Callable[[str], Awaitable[CheckpointOutcome]]
 """Stores JSON text durably."""
 
+EXIT_WAIT_S = 2.0
+"""How long a child may take to end once it has closed its channel; and its channel to close once it has ended."""
+STARTS = 3
+"""How many children an attempt is given to: one that waits ready may be killed before it begins, by the system say."""
+
 
 class Conversation:
     """One attempt in a process of its own."""
 
-    def __init__(self, start: Start, listening: Listening, store_checkpoint: StoreCheckpoint) -> None:
+    def __init__(
+        self, start: Start, listening: Listening, store_checkpoint: StoreCheckpoint, processes: StartsChildren
+    ) -> None:
         self._start = start
         self._listening = listening
         self._store_checkpoint = store_checkpoint
-        self._process: ChildProcess | None = None
+        self._processes = processes
+        self._starting: asyncio.Task[Child] | None = None
+        self._child: Child | None = None
         self._channel: AsyncChannel | None = None
+        self._begun = False
         self._cancelled = False
         self._killed = False
 
-    async def run(self) -> End:
+    async def run(self) -> End | Lost:
         """Run the attempt to its end, whatever that is. No process of it is left afterwards."""
-        ours, theirs = socket.socketpair()
-        try:
-            self._process = await ChildProcess.start(theirs.fileno())
-        except BaseException:
-            ours.close()
-            raise
-        finally:
-            theirs.close()
-        try:
-            return await self._talk(self._process, ours)
-        finally:
-            await self._process.close()
+        for left in reversed(range(STARTS)):
+            child = self._child = await self._start_child()
+            if child is None:
+                return Stopped()
+            try:
+                end = await self._talk(child)
+            finally:
+                await child.close()
+            if not isinstance(end, Exit):
+                return end
+            if self._begun or self._killed or not left:
+                return Lost() if end.code is None else _died(end.code)
+            log.warning("a child process died before it began, another one is started", code=end.code)
+        raise AssertionError("unreachable")
 
     def cancel(self) -> None:
         """Ask the handler to stop: sets `ctx.cancelled`."""
@@ -68,38 +80,72 @@ class Conversation:
 
     def terminate(self) -> None:
         """Interrupt the handler: `JobCancelled` is raised in its main thread."""
-        if self._process is not None:
-            self._process.terminate()
+        if self._child is not None:
+            self._child.terminate()
 
     def kill(self) -> None:
         """End the child and everything that it started."""
         self._killed = True
-        if self._process is not None:
-            self._process.kill()
+        if self._starting is not None:
+            self._starting.cancel()
+        if self._child is not None:
+            self._child.kill()
 
-    async def _talk(self, process: ChildProcess, ours: socket.socket) -> End:
-        channel = self._channel = await _channel_on(ours)
+    async def _start_child(self) -> Child | None:
+        """A child; `None` if the attempt was to be killed before there was one."""
+        self._starting = asyncio.create_task(self._processes.start(self._start.source))
+        try:
+            return await self._starting
+        except asyncio.CancelledError:
+            if self._killed and not _is_cancelled():
+                return None
+            self._starting.cancel()
+            raise
+        finally:
+            self._starting = None
+
+    async def _talk(self, child: Child) -> End | Exit:
+        """The end that the child sent, or how it died without one."""
+        channel = self._channel = await _channel_on(child.channel)
         try:
             channel.send(self._start)
             if self._cancelled:  # before there was a channel
                 channel.send(Cancel())
             if self._killed:
-                process.kill()
-            end = await self._relay(channel)
-            await process.wait()
-            return end or _died(process.returncode)
+                child.kill()
+            return await self._until_ended(child, channel)
         except GarbledMessageError as error:
             log.warning("a child broke the channel and was killed", reason=str(error))
-            process.kill()
+            child.kill()
             return _process_died("It wrote to the server's socket.")
         finally:
             channel.close()
+
+    async def _until_ended(self, child: Child, channel: AsyncChannel) -> End | Exit:
+        """Relay until the process has ended: something that it started may hold its channel open."""
+        relaying = asyncio.create_task(self._relay(channel))
+        exiting = asyncio.create_task(child.wait())
+        try:
+            await asyncio.wait({relaying, exiting}, return_when=asyncio.FIRST_COMPLETED)
+            if relaying.done():
+                relaying.result()
+            await asyncio.wait({relaying, exiting}, timeout=EXIT_WAIT_S)
+            if not exiting.done():
+                child.kill()
+            exit = await exiting
+            end = relaying.result() if relaying.done() else None
+            return exit if end is None else end
+        finally:
+            for task in (relaying, exiting):
+                task.cancel()
+            await asyncio.wait({relaying, exiting})
 
     async def _relay(self, channel: AsyncChannel) -> End | None:
         """Pass on the child's messages until it sends how the attempt ended. `None` if it died before that."""
         while (message := await channel.receive()) is not None:
             match message:
                 case Began():
+                    self._begun = True
                     self._listening.began()
                 case Report(progress, lines):
                     self._report(progress, lines)
@@ -118,6 +164,12 @@ class Conversation:
             self._listening.log(line)
 
 
+def _is_cancelled() -> bool:
+    """Whether the present task is, not something that it waits for."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
 async def _channel_on(ours: socket.socket) -> AsyncChannel:
     try:
         reader, writer = await asyncio.open_connection(sock=ours)
@@ -127,8 +179,8 @@ async def _channel_on(ours: socket.socket) -> AsyncChannel:
     return AsyncChannel(reader, writer)
 
 
-def _died(returncode: int | None) -> Raised:
-    how = f"with exit code {returncode}" if returncode is None or returncode >= 0 else f"by signal {-returncode}"
+def _died(code: int) -> Raised:
+    how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
     return _process_died(f"It ended {how}.")
 
 

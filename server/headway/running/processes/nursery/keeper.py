@@ -1,0 +1,121 @@
+"""The keeper: loads the author's modules, forks the nursery, and forks it again should it die.
+
+So what runs is what was loaded when the server started, whatever becomes of the files. It adopts what a dead nursery
+leaves behind and kills it. When its server is gone, it kills everything below it and ends. Like the nursery it runs no
+handler, thread or event loop.
+
+Packets from the server: `nursery` with the descriptor of the nursery's control socket. To the server: `ready`;
+`loading` and a module;
+`unfit` and a JSON array of a module and the reason why it cannot be loaded here; `ended CODE` when no process of a
+nursery is left.
+"""
+
+import gc
+import json
+import os
+import signal
+import socket
+from collections.abc import Iterable
+from typing import NoReturn
+
+from ....authoring.loading import load_module
+from . import forks
+from .fitness import descriptors, unfit_reason
+from .kin import adopt_orphans, reaped, sweep
+from .waking import Wakeful
+
+BOOT = (
+    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
+    "from headway.running.processes.nursery.keeper import boot; boot(int(sys.argv[2]), json.loads(sys.argv[3]))"
+)
+"""The program of a keeper that is not forked; its arguments are the path, the control socket and the modules."""
+
+
+def boot(descriptor: int, sources: list[str]) -> NoReturn:
+    """The main program of a keeper in a new interpreter: loads the modules, then keeps them."""
+    control = socket.socket(fileno=descriptor)
+    _leave_the_terminal()
+    unfit = _load(sources, control)
+    if unfit is not None:
+        control.send(f"unfit {json.dumps(unfit)}".encode())
+        os._exit(0)
+    _keep(control)
+
+
+def keep(control: socket.socket, servers_end: socket.socket) -> NoReturn:
+    """The life of a keeper that was forked from a server which has loaded the modules and is single-threaded."""
+    try:
+        servers_end.close()
+        _leave_the_terminal()
+        _keep(control)
+    finally:
+        os._exit(1)
+
+
+def _leave_the_terminal() -> None:
+    """Be stopped by the server alone: Ctrl-C reaches a whole group, an init system's SIGTERM every process."""
+    os.setpgid(0, 0)
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    os.dup2(os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC), 0)
+    os.dup2(2, 1)  # what a handler prints belongs in the log, not on the server's stdout
+
+
+def _load(sources: Iterable[str], control: socket.socket) -> tuple[str, str] | None:
+    """Import the modules. The first with which this process could not be forked, and the reason."""
+    for source in sources:
+        control.send(f"loading {source}".encode())
+        before = descriptors()
+        try:
+            load_module(source)
+        except BaseException as error:  # noqa: BLE001 - an author's module may raise anything, SystemExit too
+            return source, f"could not be imported again: {type(error).__name__}: {error}"
+        reason = unfit_reason(before)
+        if reason is not None:
+            return source, reason
+    return None
+
+
+def _keep(control: socket.socket) -> NoReturn:
+    gc.collect()
+    gc.disable()
+    gc.freeze()  # otherwise a child's first collection copies the memory that they share
+    adopt_orphans()
+    control.send(b"ready")
+    try:
+        _fork_nurseries(control)
+    except OSError:  # the server is gone
+        sweep()
+    os._exit(0)
+
+
+def _fork_nurseries(control: socket.socket) -> NoReturn:
+    """Fork a nursery whenever the server asks for one. Raises `OSError` when the server is gone."""
+    nursery_pid: int | None = None
+    with Wakeful(control) as wakeful:
+        while True:
+            readable = wakeful.wait()
+            for pid, code in reaped():
+                if pid == nursery_pid:
+                    nursery_pid = None
+                    sweep()
+                    control.send(f"ended {code}".encode())
+            if readable:
+                packet, passed, _, _ = socket.recv_fds(control, forks.MAX_PACKET_BYTES, 1)
+                if not packet:
+                    raise BrokenPipeError
+                with socket.socket(fileno=passed[0]) as nurserys_end:
+                    nursery_pid = _fork(nurserys_end, wakeful, control)
+
+
+def _fork(nurserys_end: socket.socket, wakeful: Wakeful, control: socket.socket) -> int:
+    pid = os.fork()
+    if pid == 0:
+        try:
+            wakeful.__exit__()
+            control.close()
+            forks.run(nurserys_end)
+        finally:
+            os._exit(1)
+    return pid

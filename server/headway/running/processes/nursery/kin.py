@@ -1,0 +1,73 @@
+"""The processes below this one: orphans that fall to it, and the end of them all. Linux only.
+
+For the keeper, the nursery and their children, which are single-threaded while they use it.
+"""
+
+import ctypes
+import os
+import signal
+from collections.abc import Collection, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+PR_SET_PDEATHSIG = 1
+PR_SET_CHILD_SUBREAPER = 36
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every descendant whose own parent ends. Source: PR_SET_CHILD_SUBREAPER(2const).
+
+    A process that its handler has made a daemon would otherwise fall to PID 1. The children of a process do not
+    inherit this.
+    """
+    _libc.prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+
+
+def die_with_parent(parent: int) -> None:
+    """Be killed when this process's parent, `parent`, ends. Source: PR_SET_PDEATHSIG(2const)."""
+    _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    if os.getppid() != parent:  # it ended before
+        os._exit(1)
+
+
+def children() -> set[int]:
+    """The children of this process, those that have ended but are not reaped included."""
+    try:
+        return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_bytes().split()))
+    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+        return {pid for pid in _all_processes() if _parent_of(pid) == os.getpid()}
+
+
+def reaped() -> Iterator[tuple[int, int]]:
+    """Reap every child that has ended. Yields its process id and exit code, which is negative after a signal."""
+    with suppress(ChildProcessError):
+        while (found := os.waitpid(-1, os.WNOHANG))[0]:
+            yield found[0], os.waitstatus_to_exitcode(found[1])
+
+
+def kill_children(but: Collection[int] = ()) -> bool:
+    """Kill every child except those in `but`. Whether there was any: what they started falls to this process next."""
+    left = children().difference(but)
+    for pid in left:
+        with suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    return bool(left)
+
+
+def sweep() -> None:
+    """Kill every child, and what falls to this process meanwhile, until none is left."""
+    while kill_children():
+        with suppress(ChildProcessError):
+            os.waitpid(-1, 0)
+
+
+def _all_processes() -> Iterator[int]:
+    return (int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+
+
+def _parent_of(pid: int) -> int | None:
+    try:
+        return int(Path(f"/proc/{pid}/stat").read_text("ascii", "replace").rpartition(")")[2].split()[1])
+    except OSError:
+        return None

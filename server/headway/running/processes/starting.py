@@ -1,0 +1,40 @@
+"""What a conversation needs of a child process, however it was started."""
+
+import socket
+from dataclasses import dataclass
+from typing import Protocol
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """How a child ended: its exit code, negative for a signal. `None`: it was lost with the nursery it came from."""
+
+    code: int | None
+
+
+class Child(Protocol):
+    """One child process, the leader of a group of its own. Call `close` at the end: nothing of it is left then."""
+
+    channel: socket.socket
+    """The server's end of the channel. It is the caller's to close."""
+
+    def terminate(self) -> None:
+        """Send SIGTERM to the child alone."""
+
+    def kill(self) -> None:
+        """Kill the child and everything in its group."""
+
+    async def wait(self) -> Exit:
+        """How the child ended, once nothing that it started is left. May be awaited more than once, and cancelled."""
+        ...
+
+    async def close(self) -> None:
+        """Kill the child if it still runs, and wait for its end."""
+
+
+class StartsChildren(Protocol):
+    """Starts a child for each attempt."""
+
+    async def start(self, source: str) -> Child:
+        """A child that can run the job types of the module `source`, and waits for its attempt. Raises `OSError`."""
+        ...

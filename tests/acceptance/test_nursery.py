@@ -1,0 +1,97 @@
+"""A real server, its nursery and its job processes, killed at different moments: nothing runs twice or is left."""
+
+import os
+import signal
+from collections.abc import Sequence
+from pathlib import Path
+
+import pytest
+
+from tests.support.process import ROOT, ServerProcess, alive, descendants, eventually
+from tests.support.serving import Serving
+
+GATED_JOBS = str(ROOT / "tests" / "job_types" / "gated_jobs.py")
+SPARES = 2
+
+
+def nursery_of(server: ServerProcess) -> int:
+    """The nursery's process id, once its spare children wait."""
+    (keeper,) = _children(server.process.pid)
+    (nursery,) = eventually(lambda: _children(keeper))
+    eventually(lambda: len(_children(nursery)) >= SPARES)
+    return int(nursery)
+
+
+def _children(pid: int) -> Sequence[int]:
+    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
+
+
+def running(server: ServerProcess, job_type: str) -> tuple[str, int]:
+    """A job that runs, and the process id that it reports."""
+    job_id = server.submit(job_type)
+    for state in server.states(job_id):
+        if state["message"]:
+            return job_id, int(state["message"].removeprefix("pid "))
+    raise AssertionError("the stream ended")
+
+
+def test_a_job_whose_nursery_is_killed_runs_again_and_never_twice_at_once(serving: Serving, tmp_path: Path) -> None:
+    server = serving(tmp_path / "data", "--jobs", GATED_JOBS)
+    gate, trace = tmp_path / "gate", tmp_path / "trace"
+    job_id = server.submit("gated-process", {"gate": str(gate), "trace": str(trace)})
+    next(state for state in server.states(job_id) if state["message"])
+    killed = nursery_of(server)
+    os.kill(killed, signal.SIGKILL)
+    next(state for state in server.states(job_id) if state["attempt"] == 2 and state["message"])
+    gate.touch()
+    job = server.wait_for(job_id)
+    assert (job["status"], job["result"], job["maxAttempts"]) == ("completed", 2, 2)
+    assert trace.read_text() == f"{job_id} 2\n"
+    assert nursery_of(server) != killed
+    assert not alive(killed)
+    lines = [line["message"] for line in server.request("GET", f"/jobs/{job_id}/logs").json["lines"]]
+    assert "the job's process died with the one that it was forked from" in lines
+
+
+def test_a_killed_nursery_does_not_count_against_the_jobs_attempts_but_it_does_not_go_on_for_ever(
+    serving: Serving, tmp_path: Path
+) -> None:
+    jobs = tmp_path / "hostile_jobs.py"
+    jobs.write_text(
+        "import os, time\nfrom headway import BlockingContext, job\n"
+        "@job('kills-the-nursery')\n"
+        "def kills_the_nursery(ctx: BlockingContext) -> None:\n"
+        "    os.kill(os.getppid(), 9)\n    time.sleep(600)\n"
+    )
+    server = serving(":memory:", "--jobs", str(jobs), env={"HEADWAY_MAX_RECOVERIES": "2"})
+    job = server.wait_for(server.submit("kills-the-nursery"))
+    assert (job["status"], job["error"]["type"], job["attempt"]) == ("failed", "interrupted", 3)
+    assert server.wait_for(server.submit("writes-files", {"text": "x"}))["status"] == "completed"
+
+
+@pytest.mark.parametrize("job_type", [None, "polite-process", "stubborn-process", "with-grandchild"])
+@pytest.mark.parametrize("stopped", ["killed", "in order"])
+def test_when_the_server_ends_no_process_of_it_is_left(serving: Serving, job_type: str | None, stopped: str) -> None:
+    server = serving(env={"HEADWAY_CANCEL_GRACE_S": "0.2", "HEADWAY_SHUTDOWN_GRACE_S": "0.2"})
+    nursery_of(server)
+    if job_type is not None:
+        running(server, job_type)
+    family = descendants(server.process.pid)
+    assert len(family) >= 2 + SPARES
+    server.kill() if stopped == "killed" else server.stop()
+    eventually(lambda: not any(alive(pid) for pid in family))
+
+
+def test_when_the_server_is_killed_while_it_starts_no_process_of_it_is_left(serving: Serving) -> None:
+    for _ in range(5):
+        server = serving()
+        family = descendants(server.process.pid)  # as far as they have come
+        server.kill()
+        eventually(lambda family=family: not any(alive(pid) for pid in family))
+
+
+def test_processes_can_be_started_without_a_nursery(serving: Serving) -> None:
+    server = serving(env={"HEADWAY_PROCESS_START": "spawn"})
+    assert descendants(server.process.pid) == []
+    assert server.wait_for(server.submit("writes-files", {"text": "x"}))["status"] == "completed"
+    assert descendants(server.process.pid) == []
