@@ -4,6 +4,7 @@ What nobody needs to change is a constant beside its use.
 """
 
 import ipaddress
+import json
 import os
 import re
 import sys
@@ -22,6 +23,10 @@ _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.A
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 _PUBLIC_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?", re.ASCII)
 
+PREFIX = "HEADWAY_"
+_LINK = re.compile(r"(tcp|udp|sctp)://")
+"""The beginning of the address that Kubernetes puts into a service's `…_PORT`."""
+
 
 def _public_url(url: str) -> str:
     """The URL without trailing slashes. It is sent in headers, so it must be ASCII (RFC 3986)."""
@@ -39,6 +44,35 @@ def _networks(networks: tuple[str, ...]) -> tuple[str, ...]:
     for network in networks:
         ipaddress.ip_network(network)  # raises ValueError
     return networks
+
+
+def separated_modules(text: str) -> tuple[str, ...]:
+    """Job modules as they are given in one variable or flag. Raises `ValueError`.
+
+    Commas separate them, no colons: `module:function` is what other servers take. A JSON array may hold any path.
+    """
+    if not text.lstrip().startswith("["):
+        return tuple(part.strip() for part in text.split(",") if part.strip())
+    try:
+        modules = json.loads(text)
+    except ValueError:
+        modules = None
+    if not (isinstance(modules, list) and all(isinstance(module, str) for module in modules)):
+        raise ValueError("must be names and paths of modules, with commas between them, or a JSON array of these")
+    return tuple(modules)
+
+
+def _modules(value: object) -> object:
+    return separated_modules(value) if isinstance(value, str) else value
+
+
+def _port(value: object) -> object:
+    if isinstance(value, str) and _LINK.match(value):
+        raise ValueError(
+            "is the address that Kubernetes sets for a service called headway: set enableServiceLinks to false, "
+            "or give the port with --port"
+        )
+    return value
 
 
 CommaSeparated = Annotated[tuple[str, ...], NoDecode, BeforeValidator(_separated)]
@@ -76,13 +110,13 @@ def _startable(process_start: str) -> str:
 class EverydaySettings(BaseSettings):
     """The settings that most operators look at: where the server is, who may use it, what it runs and keeps."""
 
-    model_config = SettingsConfigDict(env_prefix="HEADWAY_", extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
 
     host: str = "127.0.0.1"
-    port: Annotated[int, Field(ge=0, le=65_535)] = 8080
+    port: Annotated[int, Field(ge=0, le=65_535), BeforeValidator(_port)] = 8080
     public_url: Annotated[str, AfterValidator(_public_url)] = ""
     data_dir: str = "headway-data"
-    jobs: tuple[str, ...] = ()
+    jobs: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_modules)] = ()
     samples: bool | None = None
     max_running: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: max(4, os.cpu_count() or 1))
     retain_s: Annotated[float, Field(ge=0)] = 7 * DAY_S

@@ -115,7 +115,7 @@ def test_job_types_are_in_the_order_of_their_declaration(tmp_path: Path, monkeyp
         ("hw_library.py", r"^hw_library.py:3: JSONDecodeError: Expecting value: line 1 column 1 \(char 0\)$"),
         ("hw_lines.py", r"^hw_lines.py:1: ValueError: one two$"),
         ("hw_wrong.py", r"^hw_wrong.py:4: 'Not A Name' cannot be the name of a job type: .*hyphens$"),
-        ("hw_folder/", "there is no job module at .*hw_folder"),
+        ("hw_folder/", r"/hw_folder is no package, it has no __init__.py: .* write hw_folder/\*.py"),
     ],
 )
 def test_a_module_that_cannot_be_loaded_is_reported_in_one_line(

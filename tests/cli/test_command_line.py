@@ -92,7 +92,7 @@ def test_an_unknown_module_name_is_one_line() -> None:
 
 @pytest.mark.parametrize("arguments", [("--port", "70000"), ("--log-format", "xml"), ("--max-running", "0")])
 def test_a_setting_out_of_range_is_one_line(arguments: tuple[str, str]) -> None:
-    assert arguments[0].removeprefix("--").replace("-", "_") in _refused(*arguments)
+    assert _refused(*arguments).startswith(f"headway: {arguments[0]}: ")
 
 
 @pytest.mark.parametrize(
@@ -100,10 +100,11 @@ def test_a_setting_out_of_range_is_one_line(arguments: tuple[str, str]) -> None:
     [
         ("HEADWAY_WEBHOOK_ALLOW", "10.0.0.0/8,hooks.internal", "HEADWAY_WEBHOOK_ALLOW: 'hooks.internal'"),
         ("HEADWAY_WEBHOOK_ALLOW", "10.0.0.1/8", "has host bits set"),
-        ("HEADWAY_TRUSTED_PROXIES", "proxy.example", "trusted_proxies"),
-        ("HEADWAY_TRUSTED_PROXIES", "10.0.0.0/33", "trusted_proxies"),
-        ("HEADWAY_TRUSTED_PROXIES", "10.0.0.1:80", "trusted_proxies"),
-        ("HEADWAY_JOBS", "my_jobs", "HEADWAY_JOBS"),
+        ("HEADWAY_TRUSTED_PROXIES", "proxy.example", "HEADWAY_TRUSTED_PROXIES: "),
+        ("HEADWAY_TRUSTED_PROXIES", "10.0.0.0/33", "HEADWAY_TRUSTED_PROXIES: "),
+        ("HEADWAY_TRUSTED_PROXIES", "10.0.0.1:80", "HEADWAY_TRUSTED_PROXIES: "),
+        ("HEADWAY_JOBS", '["my_jobs"', "HEADWAY_JOBS: must be names and paths of modules, with commas between them"),
+        ("HEADWAY_JOBS", "[1]", "HEADWAY_JOBS: must be names and paths of modules"),
     ],
 )
 def test_a_malformed_list_in_the_environment_is_one_line(
@@ -111,6 +112,15 @@ def test_a_malformed_list_in_the_environment_is_one_line(
 ) -> None:
     monkeypatch.setenv(name, value)
     assert said in _refused("--port", "0", "--data-dir", ":memory:")
+
+
+def test_the_port_variable_of_a_kubernetes_service_is_one_line_that_says_what_to_do(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("HEADWAY_PORT", "tcp://10.0.0.1:80")
+    said = _refused("--data-dir", ":memory:")
+    assert said.startswith("headway: HEADWAY_PORT: is the address that Kubernetes sets")
+    assert "enableServiceLinks" in said
 
 
 def test_a_directory_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
@@ -133,6 +143,42 @@ def test_jobs_are_loaded_by_name_from_the_working_directory(tmp_path: Path) -> N
             assert server.wait_for(server.submit("own-blocking"))["result"] == "mine"
     finally:
         os.chdir(previous)
+
+
+@pytest.mark.parametrize(
+    ("variable", "arguments"),
+    [
+        ("", ("--jobs", "one.py", "--jobs", "two.py", "--jobs", "three")),
+        ("", ("--jobs", "one.py, two.py,three")),
+        ("", ("--jobs", "one.py", "two.py", "three")),  # as the shell writes one.py and the like for *.py
+        ("", ("--jobs", '["one.py", "two.py", "three"]')),
+        ("one.py,two.py, three,", ()),
+        ('["one.py", "two.py", "three"]', ()),
+    ],
+)
+def test_several_modules_and_files_are_served(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, variable: str, arguments: tuple[str, ...]
+) -> None:
+    for name in ("one", "two", "three"):
+        (tmp_path / f"{name}.py").write_text(
+            f"from headway import Context, job\n@job('{name}')\nasync def f(ctx: Context) -> None: ...\n"
+        )
+    monkeypatch.chdir(tmp_path)
+    env = {"HEADWAY_SAMPLES": "false", **({"HEADWAY_JOBS": variable} if variable else {})}
+    with ServerProcess(":memory:", *arguments, env=env, from_scratch=True) as server:
+        served = server.request("GET", "/job-types").json["jobTypes"]
+    assert [job_type["name"] for job_type in served] == ["one", "two", "three"]
+
+
+@pytest.mark.parametrize("given", ["my_jobs:resize", "one.py:two.py"])
+def test_a_colon_in_a_module_is_one_line_that_says_what_to_write(given: str) -> None:
+    said = _refused("--port", "0", "--data-dir", ":memory:", "--jobs", given)
+    assert f"there is no module {given!r}: give modules or files, with commas between them" in said
+
+
+def test_a_directory_of_modules_is_one_line_that_says_what_to_write(tmp_path: Path) -> None:
+    said = _refused("--port", "0", "--data-dir", ":memory:", "--jobs", str(tmp_path))
+    assert f"for the modules in it, write {tmp_path.name}/*.py" in said
 
 
 @pytest.mark.parametrize(

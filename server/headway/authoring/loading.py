@@ -93,6 +93,8 @@ def _why_not_loaded(source: str, error: BaseException) -> str:
 
 def load_module(source: str) -> types.ModuleType:
     """Import a module by name, or by the path of its file or package directory. Raises `SetupError`."""
+    if ":" in source and not Path(source).exists():
+        raise SetupError(f"there is no module {source!r}: give modules or files, with commas between them")
     if source.endswith(".py") or "/" in source:
         return _load_path(Path(source).resolve())
     if "" not in sys.path and str(Path.cwd()) not in sys.path:
@@ -108,6 +110,8 @@ def load_module(source: str) -> types.ModuleType:
 
 def _load_path(path: Path) -> types.ModuleType:
     file = path / "__init__.py" if path.is_dir() else path
+    if path.is_dir() and not file.is_file():
+        raise SetupError(f"{path} is no package, it has no __init__.py: for the modules in it, write {path.name}/*.py")
     if not file.is_file():
         raise SetupError(f"there is no job module at {path}: give a module's name or the path of a .py file")
     name = path.stem

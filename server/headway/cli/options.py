@@ -6,9 +6,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 from pydantic import ValidationError
-from pydantic_settings import SettingsError
 
-from ..settings import DAY_S, Settings
+from ..settings import DAY_S, PREFIX, Settings
 
 LONGEST_S = 36_500 * DAY_S
 """A century. Python's clock begins in the year 1."""
@@ -20,11 +19,11 @@ def make_settings(**given: Any) -> Settings:
     """The settings, with the flags that were given. Exits if one is out of range."""
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
-    except SettingsError:  # of the fields, this one is written as JSON
-        fail('HEADWAY_JOBS: write a JSON array, like ["my_jobs"]')
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        fail(f"{'.'.join(str(part) for part in first['loc'])}: {first['msg']}")
+        name = str(first["loc"][0])
+        source = f"{PREFIX}{name.upper()}" if given.get(name) is None else f"--{name.replace('_', '-')}"
+        fail(f"{source}: {first['msg'].removeprefix('Value error, ')}")
 
 
 def seconds(text: str, option: str) -> float:

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ..errors import HeadwayError
-from ..settings import EverydaySettings, Settings
+from ..settings import EverydaySettings, Settings, separated_modules
 from .options import fail, make_settings
 
 EVERYDAY = "Everyday settings"
@@ -24,7 +24,10 @@ EPILOG = (
 )
 
 
-def serve(
+def serve(  # noqa: PLR0913, PLR0917 - typer takes a flag from each parameter
+    more_jobs: Annotated[  # what is left of `--jobs jobs/*.py` when the shell has expanded it
+        list[str] | None, typer.Argument(metavar="[JOBS]...", help="More modules, as for --jobs.", show_default=False)
+    ] = None,
     host: Annotated[
         str | None, typer.Option(help="Address to listen on. (default: 127.0.0.1)", rich_help_panel=EVERYDAY)
     ] = None,
@@ -39,7 +42,10 @@ def serve(
     ] = None,
     jobs: Annotated[
         list[str] | None,
-        typer.Option(help="A module with your job types, by name or path. Repeatable.", rich_help_panel=EVERYDAY),
+        typer.Option(
+            help="Modules with your job types, by name or path: repeated, with commas, or as --jobs jobs/*.py.",
+            rich_help_panel=EVERYDAY,
+        ),
     ] = None,
     samples: Annotated[
         bool | None,
@@ -64,7 +70,7 @@ def serve(
         host=host,
         port=port,
         data_dir=data_dir,
-        jobs=tuple(jobs) if jobs else None,
+        jobs=_modules([*(jobs or ()), *(more_jobs or ())]),
         samples=samples,
         max_running=max_running,
         insecure=insecure or None,
@@ -74,6 +80,13 @@ def serve(
         _run(settings)
     except HeadwayError as error:  # a store that cannot be written at the start, say
         fail(str(error))
+
+
+def _modules(given: list[str]) -> tuple[str, ...] | None:
+    try:
+        return tuple(module for text in given for module in separated_modules(text)) or None
+    except ValueError as error:
+        fail(f"--jobs: {error}")
 
 
 def _run(settings: Settings) -> None:
