@@ -1,7 +1,7 @@
 """`Settings`: what an operator may set."""
 
 import pytest
-from headway.settings import Settings
+from headway.settings import OF_OTHERS, Settings, unknown_variables
 from pydantic import ValidationError
 
 
@@ -35,3 +35,33 @@ def test_what_is_no_public_url_is_refused(given: str) -> None:
 def test_a_list_in_the_environment_is_separated_by_commas(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADWAY_WEBHOOK_ALLOW", "10.0.0.0/8, [fd00::1]:8080,")
     assert Settings().webhook_allow == ("10.0.0.0/8", "[fd00::1]:8080")
+
+
+@pytest.mark.parametrize(
+    ("variable", "nearest"),
+    [
+        ("HEADWAY_DATADIR", "HEADWAY_DATA_DIR"),
+        ("HEADWAY_JOB", "HEADWAY_JOBS"),
+        ("HEADWAY_MODULES", None),
+        ("HEADWAY_HTTP_PORT", "HEADWAY_PORT"),
+        ("headway_retain", "HEADWAY_RETAIN_S"),
+        ("HEADWAY_", None),
+    ],
+)
+def test_a_variable_that_is_no_setting_is_unknown(variable: str, nearest: str | None) -> None:
+    assert list(unknown_variables({"HEADWAY_HOST": "::1", "headway_port": "1", variable: "x", "HOME": "/"})) == [
+        (variable, nearest)
+    ]
+
+
+@pytest.mark.parametrize(
+    "variable",
+    [
+        *(f"HEADWAY_{name}" for name in sorted(OF_OTHERS)),
+        *("HEADWAY_SERVICE_HOST", "HEADWAY_SERVICE_PORT", "HEADWAY_SERVICE_PORT_HTTP", "HEADWAY_WEB_SERVICE_HOST"),
+        *("HEADWAY_PORT_8080_TCP", "HEADWAY_PORT_8080_TCP_ADDR", "HEADWAY_WEB_PORT_8080_TCP_PROTO", "HEADWAY_WEB_PORT"),
+        "MY_HEADWAY_THING",
+    ],
+)
+def test_what_clients_and_kubernetes_keep_in_the_environment_is_theirs(variable: str) -> None:
+    assert list(unknown_variables({variable: "tcp://10.0.0.1:8080"})) == []

@@ -3,11 +3,13 @@
 What nobody needs to change is a constant beside its use.
 """
 
+import difflib
 import ipaddress
 import json
 import os
 import re
 import sys
+from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
@@ -24,8 +26,12 @@ _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
 _PUBLIC_URL = re.compile(r"https?://[^/?#@\s]+(/[^?#\s]*)?", re.ASCII)
 
 PREFIX = "HEADWAY_"
+OF_OTHERS = frozenset({"API_KEY", "KEY", "URL", "VERSION"})
+"""Variables that no server reads: what clients and images keep in the environment."""
+_OF_A_SERVICE = re.compile(r"(.+_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)")
+"""What Kubernetes and Docker's links set for a service whose name begins with `headway`."""
 _LINK = re.compile(r"(tcp|udp|sctp)://")
-"""The beginning of the address that Kubernetes puts into a service's `…_PORT`."""
+"""The beginning of their `…_PORT`."""
 
 
 def _public_url(url: str) -> str:
@@ -175,3 +181,20 @@ class Settings(EverydaySettings):
     def key_needed(self) -> bool:
         """Whether every client needs an API key."""
         return self.exposed and not self.insecure
+
+
+def unknown_variables(environment: Mapping[str, str]) -> Iterator[tuple[str, str | None]]:
+    """The variables that look like settings and are none, each with the setting that was probably meant."""
+    settings = [name.upper() for name in Settings.model_fields]
+    for variable, value in environment.items():
+        name = variable.upper().removeprefix(PREFIX)  # case does not count, as for the settings
+        if name == variable.upper() or name in settings or _is_of_others(name, value):
+            continue
+        nearest = difflib.get_close_matches(name, settings, n=1)
+        yield variable, f"{PREFIX}{nearest[0]}" if nearest else None
+
+
+def _is_of_others(name: str, value: str) -> bool:
+    if name in OF_OTHERS or _OF_A_SERVICE.fullmatch(name):
+        return True
+    return name.endswith("_PORT") and _LINK.match(value) is not None

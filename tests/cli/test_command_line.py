@@ -181,6 +181,16 @@ def test_a_directory_of_modules_is_one_line_that_says_what_to_write(tmp_path: Pa
     assert f"for the modules in it, write {tmp_path.name}/*.py" in said
 
 
+def test_an_unknown_variable_is_warned_about_once_with_the_nearest_setting(serving: Serving) -> None:
+    names = {"HEADWAY_MAX_QUEUE": "1", "HEADWAY_COLOUR": "sesame-42", "HEADWAY_SERVICE_HOST": "10.0.0.1"}
+    server = serving(env={**names, "HEADWAY_LOG_FORMAT": "json"})
+    assert server.stop() == 0
+    lines = [json.loads(line) for line in server.log().splitlines()]
+    warned = [(line["variable"], line.get("nearest")) for line in lines if line["event"] == "there is no such setting"]
+    assert warned == [("HEADWAY_MAX_QUEUE", "HEADWAY_MAX_QUEUED"), ("HEADWAY_COLOUR", None)]
+    assert "sesame" not in server.log(), "a value may be a secret"
+
+
 @pytest.mark.parametrize(
     ("flags", "own", "samples"),
     [((), False, True), ((), True, False), (("--samples",), True, True), (("--no-samples",), False, False)],

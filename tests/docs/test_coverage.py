@@ -10,7 +10,7 @@ import pytest
 from headway.authoring.job_types import Registry
 from headway.cli.main import app
 from headway.metrics import Metrics
-from headway.settings import EverydaySettings, Settings
+from headway.settings import OF_OTHERS, EverydaySettings, Settings
 from headway.web.openapi.document import Description
 from headway.web.problems import KINDS
 from typer.main import get_command
@@ -84,8 +84,7 @@ def test_the_operator_s_guide_names_every_setting_with_its_default() -> None:
 
 def test_the_operator_s_guide_names_no_setting_that_is_not_there() -> None:
     named = set(re.findall(r"HEADWAY_([A-Z_]+)\b", README + AUTHORS + HTTP + OPERATORS + EMBEDDING))
-    of_programs = {"KEY"}  # the environment of the HTTP guide's shop
-    assert {name.lower() for name in named - of_programs} - Settings.model_fields.keys() == set()
+    assert {name.lower() for name in named - OF_OTHERS} - Settings.model_fields.keys() == set()
 
 
 def test_the_operator_s_guide_names_every_command() -> None:

@@ -4,6 +4,7 @@ import asyncio
 import json
 import logging
 import math
+import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
@@ -29,7 +30,7 @@ from ..running.failure_hook import OnFailure
 from ..running.processes.keeping import KeeperProcess, fork_keeper
 from ..service.options import SubmitOptions
 from ..service.submission import Submission
-from ..settings import Settings
+from ..settings import Settings, unknown_variables
 from ..validation import as_json_object, validate
 from .bundled import SAMPLES
 from .listening import exit_if_handlers_remain, ignore_warnings_about_clients, listening, stopped_by_signals
@@ -94,6 +95,7 @@ class Headway:
             raise RuntimeError("the server is open already")
         if not structlog.is_configured() and not logging.getLogger().handlers:  # the embedding program's choice wins
             configure_logging(self._settings.log_format)
+        _warn_of_unknown_variables()
         async with AsyncExitStack() as stack:
             keeper, self._keeper = self._keeper, None
             self._opened = await stack.enter_async_context(
@@ -244,6 +246,11 @@ class Headway:
         if self._opened is None:
             raise RuntimeError("the server is not open: use it within `async with`")
         return self._opened
+
+
+def _warn_of_unknown_variables() -> None:
+    for name, nearest in unknown_variables(os.environ):  # the value may be a secret
+        log.warning("there is no such setting", variable=name, **({} if nearest is None else {"nearest": nearest}))
 
 
 def _registry(settings: Settings, sources: Iterable[JobTypeSource] | None) -> Registry:
