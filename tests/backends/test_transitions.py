@@ -21,9 +21,9 @@ def test_every_transition_statement_matches_the_table(transition: Transition) ->
     update, where = (QUERIES / f"{transition}.sql").read_text("utf-8").split("\nWHERE ")
     assert SETS_STATUS.findall(update) == [after]
     assert WHERE_STATUS.findall(f"AND {where}") == [before]
-    assert "id = :id" in where or "id IN (SELECT value FROM json_each(:ids))" in where
+    assert re.match(r"id (= :id|= ended\.job_id|IN \(SELECT value FROM json_each\(:ids\)\)) AND", where)
     if before is Status.RUNNING:
-        assert "attempt = :attempt" in where, "the attempt is the fence"
+        assert re.search(r"\bAND attempt = (:attempt|ended\.fence)\b", where), "the attempt is the fence"
 
 
 def test_no_other_statement_sets_a_status() -> None:
@@ -67,4 +67,4 @@ def test_the_schema_has_the_same_states() -> None:
 @pytest.mark.parametrize("transition", Transition)
 def test_every_transition_adds_a_history_entry_and_a_version(transition: Transition) -> None:
     assert "last_seq = last_seq + 1, state_seq = last_seq + 1" in SQL[transition]
-    assert re.search(r"\bversion = (version|max\(version, :version\)) \+ 1", SQL[transition])
+    assert re.search(r"\bversion = (version|max\(version, (:version|ended\.published)\)) \+ 1", SQL[transition])

@@ -13,7 +13,7 @@ from headway.backends.sqlite import writer as writer_module
 from headway.backends.sqlite.announcing import Announcer
 from headway.backends.sqlite.connection import open_writer
 from headway.backends.sqlite.transaction import Transaction
-from headway.backends.sqlite.writer import MAX_BATCH, Rows, Writer
+from headway.backends.sqlite.writer import MAX_BATCH, Batched, Rows, Writer
 from headway.errors import StoreUnavailableError
 
 ANNOUNCER = Announcer(lambda _event, _job: "{}")
@@ -115,6 +115,38 @@ async def test_an_invalid_row_does_not_affect_the_others(traced: Traced) -> None
     answers = await asyncio.gather(*writes, return_exceptions=True)
     assert [type(answer) for answer in answers] == [type(None)] * 2 + [sqlite3.IntegrityError] * 2 + [type(None)]
     assert traced.kept() == [1, 2, 3]
+
+
+def insert_each(tx: Transaction, numbers: Sequence[object]) -> list[str]:
+    insert_many(tx, numbers)
+    return [f"{number} of {len(numbers)}" for number in numbers]
+
+
+async def test_operations_that_can_be_batched_keep_their_place_among_the_others(traced: Traced) -> None:
+    holding = await traced.hold()
+
+    def count(tx: Transaction) -> str:
+        return str(tx.execute("SELECT count(*) FROM kept").fetchone()[0])
+
+    batched = [Batched(insert_each, n) for n in range(4)]
+    operations: list[Callable[[Transaction], str]] = [*batched[:3], count, batched[3], count]
+    writes = [asyncio.create_task(traced.writer.write(operation, same)) for operation in operations]
+    await asyncio.sleep(0)
+    traced.may_go_on.set()
+    await holding
+    assert await asyncio.gather(*writes) == ["0 of 3", "1 of 3", "2 of 3", "3", "3 of 1", "4"]
+
+
+async def test_an_operation_that_fails_does_not_affect_those_it_was_batched_with(traced: Traced) -> None:
+    holding = await traced.hold()
+    values: list[object] = [1, "text", 2]
+    writes = [asyncio.create_task(traced.writer.write(Batched(insert_each, value), same)) for value in values]
+    await asyncio.sleep(0)
+    traced.may_go_on.set()
+    await holding
+    first, failed, last = await asyncio.gather(*writes, return_exceptions=True)
+    assert (first, type(failed), last) == ("1 of 1", sqlite3.IntegrityError, "2 of 1")
+    assert traced.kept() == [1, 2]
 
 
 async def test_a_batch_includes_what_the_loop_has_begun(traced: Traced) -> None:

@@ -307,3 +307,39 @@ async def test_an_expired_job_is_gone_for_clients_before_it_is_deleted(store: Jo
     with pytest.raises(JobNotFoundError):
         await (store.delete if purge else store.cancel)(OWNER, job.id, at(11))
     assert await store.expire(at(11), 10) == 1
+
+
+async def test_many_attempts_that_end_at_once_end_each_in_its_own_way(store: JobStore) -> None:
+    """Among them one that was cancelled, one that is to be deleted, and one that ends twice."""
+    jobs = [await running_job(store) for _ in range(90)]
+    stale, cancelled, deleted, _, *completed = jobs
+    again = await finish(store, stale, Retry(ERROR, at(1)))
+    restarted = (await claim_one(store, 2)).job
+    assert restarted.id == again.id
+    await store.cancel(OWNER, cancelled.id, at(2))
+    await store.delete(OWNER, deleted.id, at(2))
+    outcomes: list[Outcome] = [DONE, DONE, DONE, BROKEN, *(Completed(str(n)) for n in range(len(completed)))]
+    ends = [
+        finish(store, job, outcome, 3, Progress(done=n + 0.1, total=n), [line(f"line {n}")])
+        for n, (job, outcome) in enumerate(zip(jobs, outcomes, strict=True))
+    ]
+    lost, *ended, twice, restarted_end = await asyncio.gather(
+        *ends,
+        finish(store, completed[0], BROKEN, 4),
+        finish(store, restarted, Completed('"2"'), 4),
+        return_exceptions=True,
+    )
+    assert isinstance(lost, ClaimLostError)
+    assert isinstance(twice, ClaimLostError)
+    assert isinstance(restarted_end, Job)
+    assert (restarted_end.status, restarted_end.attempt) == (Status.COMPLETED, 2)
+    states = [job.status for job in ended if isinstance(job, Job)]
+    assert states == [Status.CANCELLED, Status.CANCELLED, Status.FAILED, *[Status.COMPLETED] * len(completed)]
+    assert await store.existing([deleted.id]) == frozenset()
+    for n, job in enumerate(completed):
+        kept = await store.get(OWNER, job.id)
+        assert (kept.progress.done, kept.progress.total) == (n + 4.1, n + 4)
+        assert (await store.documents(OWNER, job.id)).result_json == str(n)
+        assert [entry.message for entry in await store.logs(job.id, 0, kept.last_seq, 9)] == [f"line {n + 4}"]
+    counts = (await store.counts(OWNER)).by_type["report"]
+    assert (counts[Status.COMPLETED], counts[Status.CANCELLED], counts[Status.FAILED]) == (len(completed) + 1, 1, 1)

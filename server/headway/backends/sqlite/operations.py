@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import NamedTuple
 
 from ...domain.access import EVERY_OWNER
 from ...domain.deliveries import WebhookEvent
@@ -29,8 +30,8 @@ from ...domain.outcomes import (
 from ...domain.progress import Progress
 from ...ports.jobs import Claims, LogBatch
 from ..memory.mirror import Changed
-from .rows import COLUMN_COUNT, Parameters, error_json, files_json, new_job_values, progress_parameters, to_job
-from .statements import INSERT, SQL, getting, in_statements
+from .rows import COLUMN_COUNT, Parameters, completed_values, error_json, new_job_values, progress_parameters, to_job
+from .statements import COMPLETE, INSERT, SQL, getting, in_statements
 from .transaction import Transaction
 
 ABOVE_ALL_PRIORITIES = 1 << 31  # above every priority
@@ -137,27 +138,54 @@ def _start(
     return [started[job_id] for job_id in chosen]
 
 
-def finish(
-    tx: Transaction,
-    job: Job,
-    version: int,
-    outcome: Outcome,
-    progress: Progress,
-    lines: Sequence[NewLogLine],
-    now: datetime,
-) -> Changed | None:
-    """Record an attempt's end; `None` for a stale attempt.
+class Ended(NamedTuple):
+    """The end of an attempt, with its last progress and log lines."""
+
+    job: Job
+    outcome: Outcome
+    progress: Progress
+    lines: Sequence[NewLogLine]
+    now: datetime
+
+
+def finish(tx: Transaction, ended: Sequence[Ended], version_of: Callable[[str], int]) -> list[Changed | None]:
+    """Record the ends of attempts; `None` for a stale attempt. `version_of` knows the published version of a job.
 
     If a cancel was recorded first, the outcome's own statement changes nothing, and the job is cancelled.
     """
-    number_lines(tx, LogBatch(job.id, job.attempt, lines))
-    where = progress_parameters(progress) | _ending(outcome)
-    where |= {"id": job.id, "attempt": job.attempt, "version": version, "now": to_ms(now)}
-    changed = _move(tx, transition_of(outcome), where) or _move(tx, Transition.CANCEL, where)
-    if changed is not None and changed.job.terminal and changed.job.purge_requested:
-        tx.delete(changed.job)
-        return replace(changed, deleted=True)
-    return changed
+    for one in ended:
+        number_lines(tx, LogBatch(one.job.id, one.job.attempt, one.lines))
+    completed = _complete(tx, ended, version_of)
+    changes: list[Changed | None] = []
+    for one in ended:
+        changed = completed.pop((one.job.id, one.job.attempt), None) or _end(tx, one, version_of(one.job.id))
+        if changed is not None and changed.job.terminal and changed.job.purge_requested:
+            tx.delete(changed.job)
+            changed = replace(changed, deleted=True)
+        changes.append(changed)
+    return changes
+
+
+def _complete(
+    tx: Transaction, ended: Sequence[Ended], version_of: Callable[[str], int]
+) -> dict[tuple[str, int], Changed]:
+    """Complete the jobs whose attempts did. Those that are cancelled and stale attempts are not among the result."""
+    rows = [
+        completed_values(one.job, version_of(one.job.id), one.outcome, one.progress, one.now)
+        for one in ended
+        if isinstance(one.outcome, Completed)
+    ]
+    jobs = [to_job(row) for statement, values in in_statements(COMPLETE, rows) for row in tx.execute(statement, values)]
+    return {(job.id, job.attempt): Changed(tx.moved(Transition.COMPLETE, job), job) for job in jobs}
+
+
+def _end(tx: Transaction, ended: Ended, version: int) -> Changed | None:
+    """Record the end of an attempt that has not completed its job."""
+    job, outcome = ended.job, ended.outcome
+    where = progress_parameters(ended.progress) | _ending(outcome)
+    where |= {"id": job.id, "attempt": job.attempt, "version": version, "now": to_ms(ended.now)}
+    changed = None if isinstance(outcome, Completed) else _move(tx, transition_of(outcome), where)
+    return changed or _move(tx, Transition.CANCEL, where)
 
 
 def _move(tx: Transaction, transition: Transition, where: Parameters) -> Changed | None:
@@ -172,20 +200,13 @@ def _move(tx: Transaction, transition: Transition, where: Parameters) -> Changed
 def _ending(outcome: Outcome) -> Parameters:
     """The parameters that an outcome's statement takes beside those that all of them take."""
     match outcome:
-        case Completed(result_json, files, result_url):
-            return {
-                "result": result_json,
-                "result_bytes": len(result_json.encode()),
-                "result_url": result_url,
-                "files": files_json(files),
-            }
         case Failed(error):
             return {"error": error_json(error), **counted(outcome)._asdict()}
         case Interrupted():
             return {"run_at": None, **counted(outcome)._asdict()}
         case Retry(_, run_at):
             return {"run_at": to_ms(run_at), **counted(outcome)._asdict()}
-        case Cancelled():
+        case Completed() | Cancelled():
             return {}
 
 
@@ -240,22 +261,13 @@ def recover(
     """Move every running job on. This process owns the file and has just started, so nobody runs it."""
     latest_ms = to_ms(now) + LONGEST_BACKOFF_MS
     tx.execute(SQL["due_again"], {"now": to_ms(now), "latest": latest_ms})
-    rows = tx.execute(SQL["running"]).fetchall()
-    return [_recover_one(tx, to_job(row), now, max_recoveries, by_type, lines) for row in rows]
-
-
-def _recover_one(
-    tx: Transaction,
-    job: Job,
-    now: datetime,
-    max_recoveries: int,
-    by_type: Mapping[str, int],
-    lines: Sequence[NewLogLine],
-) -> Changed:
-    outcome = after_crash(job, by_type.get(job.type, max_recoveries))
-    changed = finish(tx, job, job.version + RECOVERY_VERSION_STEP, outcome, job.progress, lines, now)
-    assert changed is not None  # noqa: S101 - read in this transaction, so the attempt is current
-    return changed
+    jobs = [to_job(row) for row in tx.execute(SQL["running"]).fetchall()]
+    versions = {job.id: job.version + RECOVERY_VERSION_STEP for job in jobs}
+    ended = [
+        Ended(job, after_crash(job, by_type.get(job.type, max_recoveries)), job.progress, lines, now) for job in jobs
+    ]
+    # None is stale: all were read in this transaction.
+    return [changed for changed in finish(tx, ended, versions.__getitem__) if changed is not None]
 
 
 def number_lines(tx: Transaction, batch: LogBatch) -> int | None:

@@ -3,12 +3,14 @@
 import json
 from collections.abc import Sequence
 from dataclasses import asdict
+from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
 from ...domain.deliveries import Webhook, WebhookEvent
 from ...domain.instants import from_ms, to_ms
 from ...domain.jobs import Job, JobError, LogLine, NewJob, OutputFile, Status, UploadedFile
+from ...domain.outcomes import Completed
 from ...domain.progress import Progress
 
 Row = tuple[Any, ...]
@@ -100,6 +102,25 @@ def new_job_values(new: NewJob) -> Row:
         new.retry_of,
         None if new.webhook is None else webhook_json(new.webhook),
         new.input_json,
+    )
+
+
+def completed_values(job: Job, version: int, outcome: Completed, progress: Progress, now: datetime) -> Row:
+    """The values for `queries/complete.sql`, in its order."""
+    return (
+        job.id,
+        job.attempt,
+        version,
+        to_ms(now),
+        progress.done,
+        progress.total,
+        progress.unit,
+        progress.message,
+        progress.step,
+        outcome.result_json,
+        len(outcome.result_json.encode()),
+        outcome.result_url,
+        files_json(outcome.files),
     )
 
 

@@ -31,7 +31,7 @@ from .database import Database
 from .reading import SqliteReader
 from .statements import SQL
 from .transaction import Transaction
-from .writer import Operation, Rows
+from .writer import Batched, Operation, Rows
 
 TICKS_TO_DISK_EVERY_S = 0.5
 RUN_TIMES_SCANNED = 2_000
@@ -246,8 +246,7 @@ class SqliteStore(SqliteReader):
     async def finish(
         self, job: Job, outcome: Outcome, progress: Progress, lines: Sequence[NewLogLine], now: datetime
     ) -> Job:
-        def operation(tx: Transaction) -> Changed | None:
-            return operations.finish(tx, job, self._snapshots.version(job.id), outcome, progress, lines, now)
+        operation = Batched(self._finish, operations.Ended(job, outcome, progress, lines, now))
 
         def committed(changed: Changed | None) -> Job | None:
             settled()
@@ -258,6 +257,9 @@ class SqliteStore(SqliteReader):
         if ended is None:
             raise ClaimLostError(f"attempt {job.attempt} of job {job.id} is not current")
         return ended
+
+    def _finish(self, tx: Transaction, ended: Sequence[operations.Ended]) -> list[Changed | None]:
+        return operations.finish(tx, ended, self._snapshots.version)
 
     # Housekeeping
 

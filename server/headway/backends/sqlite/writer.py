@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from itertools import groupby
 from typing import Any, Generic, TypeVar
 
 import structlog
@@ -45,6 +46,20 @@ class Rows(Generic[T]):
 
     def __call__(self, tx: Transaction) -> None:
         self.write(tx, [self.row])
+
+
+@dataclass(frozen=True, slots=True)
+class Batched(Generic[T, R]):
+    """An operation that is carried out together with those beside it that have the same `perform`.
+
+    It keeps its place among the operations of its batch. `perform` returns a result for each item, in their order.
+    """
+
+    perform: Callable[[Transaction, Sequence[T]], Sequence[R]]
+    item: T
+
+    def __call__(self, tx: Transaction) -> R:
+        return self.perform(tx, [self.item])[0]
 
 
 @dataclass(slots=True)
@@ -151,13 +166,30 @@ class Writer:
         """Carry out the batch in the transaction that has begun. On an error it is rolled back."""
         tx = Transaction(self._connection, self._announcer)
         try:
-            _write_rows(tx, [pending.operation for pending in batch if isinstance(pending.operation, Rows)])
-            results = [None if isinstance(pending.operation, Rows) else pending.operation(tx) for pending in batch]
+            results = _carry_out(tx, [pending.operation for pending in batch])
             tx.commit()
         except BaseException:
             tx.rollback()
             raise
         return results
+
+
+def _carry_out(tx: Transaction, operations: list[Operation[Any]]) -> list[Any]:
+    """The results of the operations, the first of which are rows."""
+    rows = [operation for operation in operations if isinstance(operation, Rows)]
+    _write_rows(tx, rows)
+    results: list[Any] = [None] * len(rows)
+    for perform, group in groupby(operations[len(rows) :], key=_perform):
+        if perform is None:
+            results += [operation(tx) for operation in group]
+        else:
+            results += perform(tx, [operation.item for operation in group if isinstance(operation, Batched)])
+    return results
+
+
+def _perform(operation: Operation[Any]) -> Callable[[Transaction, Sequence[Any]], Sequence[Any]] | None:
+    """What carries it out together with others, if anything does."""
+    return operation.perform if isinstance(operation, Batched) else None
 
 
 def _write_rows(tx: Transaction, operations: list[Rows[Any]]) -> None:
