@@ -174,13 +174,22 @@ def test_discarding_deletes_only_what_it_names(files: DataDirectory, job: Job) -
     own = files.job(job.id)
     for name in ("work", "output-2", "files", "inputs"):
         (own / name).mkdir(parents=True)
+    files.lock_file(job.id).touch()
     files.discard_output(job)
-    assert {path.name for path in own.iterdir()} == {"work", "inputs"}
+    assert {path.name for path in own.iterdir()} == {"work", "inputs", "lock"}
     files.discard_work(job)
     assert {path.name for path in own.iterdir()} == {"inputs"}
     files.remove_job(job.id)
     files.remove_job(job.id)
     assert not own.exists()
+
+
+def test_a_job_that_ends_without_files_leaves_no_directory(files: DataDirectory, job: Job) -> None:
+    files.job(job.id).mkdir()
+    files.lock_file(job.id).touch()
+    files.discard_work(job)
+    assert not files.has_any(job.id)
+    files.discard_work(job)
 
 
 def test_only_directories_of_jobs_count_as_jobs(files: DataDirectory, job: Job) -> None:

@@ -5,6 +5,7 @@ headway.lock          locked by the one server that owns the directory
 incoming/             uploads of submissions that have not been accepted yet
 jobs/<id>/inputs/     uploads, one file for each `Upload` field
 jobs/<id>/work/       the handler's, over all attempts
+jobs/<id>/lock        locked by the process of the running attempt
 jobs/<id>/output-<n>/ the output of attempt n while it runs
 jobs/<id>/files/      the output of the completed job
 types/<type>/         the handler's, over all jobs of the type
@@ -164,6 +165,10 @@ class DataDirectory:
 
     def discard_work(self, job: Job) -> None:
         shutil.rmtree(self.directories(job).work, ignore_errors=True)
+        with suppress(OSError):  # it may not be there
+            self.lock_file(job.id).unlink()
+        with suppress(OSError):  # uploads or output are left
+            self.job(job.id).rmdir()
 
     # Removing
 

@@ -85,7 +85,7 @@ class AttemptFiles(Protocol):
         ...
 
     def discard_work(self, job: Job) -> None:
-        """Delete what only a running job needs."""
+        """Delete what only an active job needs, and its directory if nothing else is in it. The job has ended."""
         ...
 
 

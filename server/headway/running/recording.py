@@ -33,12 +33,15 @@ class Recorder:
         if recorded is None:
             return None
         if not self._files.has_any(attempt.job.id):
-            return recorded  # most jobs have no files: checking costs less than two hops to a thread
-        if not recorded.files:
-            await asyncio.to_thread(self._files.discard_output, attempt.job)
-        if recorded.terminal:
-            await asyncio.to_thread(self._files.discard_work, attempt.job)
+            return recorded  # most jobs have no files: checking costs less than a hop to a thread
+        await asyncio.to_thread(self._discard_files, attempt.job, recorded)
         return recorded
+
+    def _discard_files(self, job: Job, recorded: Job) -> None:
+        if not recorded.files:
+            self._files.discard_output(job)
+        if recorded.terminal:
+            self._files.discard_work(job)
 
     async def _finish(self, attempt: Attempt, outcome: Outcome) -> Job | None:
         lines = attempt.logs.take(final=True)
