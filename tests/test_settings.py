@@ -1,6 +1,9 @@
 """`Settings`: what an operator may set."""
 
+import os
+
 import pytest
+from headway.errors import SetupError
 from headway.settings import OF_OTHERS, Settings, unknown_variables
 from pydantic import ValidationError
 
@@ -65,3 +68,21 @@ def test_a_variable_that_is_no_setting_is_unknown(variable: str, nearest: str | 
 )
 def test_what_clients_and_kubernetes_keep_in_the_environment_is_theirs(variable: str) -> None:
     assert list(unknown_variables({variable: "tcp://10.0.0.1:8080"})) == []
+
+
+def test_by_default_there_are_200_tasks_and_a_process_for_each_core_that_may_be_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _pid: {1, 5, 7}, raising=False)
+    assert (Settings().max_tasks, Settings().max_processes) == (200, 3)
+    monkeypatch.delattr(os, "sched_getaffinity")
+    monkeypatch.setattr(os, "cpu_count", lambda: 12)
+    assert Settings().max_processes == 12
+
+
+def test_the_setting_that_became_two_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(SetupError, match=r"HEADWAY_MAX_TASKS.*HEADWAY_MAX_PROCESSES"):
+        Settings(max_running=4)  # type: ignore[call-arg]
+    monkeypatch.setenv("headway_max_running", "4")
+    with pytest.raises(SetupError, match=r"HEADWAY_MAX_TASKS.*HEADWAY_MAX_PROCESSES"):
+        Settings()

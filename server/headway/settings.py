@@ -10,16 +10,23 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
+
+from .errors import SetupError
 
 DAY_S = 24 * 60 * 60
 
 LONGEST_SILENCE_S = 15.0
 """What clients are promised: no stream is silent for longer."""
+
+SPLIT = (
+    "HEADWAY_MAX_RUNNING and --max-running are gone: set HEADWAY_MAX_TASKS (--max-tasks) for async def jobs, "
+    "and HEADWAY_MAX_PROCESSES (--max-processes) for def jobs"
+)
 
 _ORIGIN = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:\d{1,5})?", re.ASCII)
 _HOST = re.compile(r"[A-Za-z0-9._-]+|\[[0-9A-Fa-f:.]+\]", re.ASCII)
@@ -97,6 +104,11 @@ def _hosts(hosts: tuple[str, ...]) -> tuple[str, ...]:
     return tuple(host.lower() for host in hosts)
 
 
+def usable_cores() -> int:
+    """How many cores this process may use; containers and `taskset` allow fewer than the machine has."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def is_loopback(host: str) -> bool:
     """Whether a host name or an address stands for this machine, so that no other machine can connect to it."""
     if host.lower() == "localhost":
@@ -124,7 +136,8 @@ class EverydaySettings(BaseSettings):
     data_dir: str = "headway-data"
     jobs: Annotated[tuple[str, ...], NoDecode, BeforeValidator(_modules)] = ()
     samples: bool | None = None
-    max_running: Annotated[int, Field(ge=1)] = Field(default_factory=lambda: max(4, os.cpu_count() or 1))
+    max_tasks: Annotated[int, Field(ge=1)] = 200
+    max_processes: Annotated[int, Field(ge=1)] = Field(default_factory=usable_cores)
     retain_s: Annotated[float, Field(ge=0)] = 7 * DAY_S
     insecure: bool = False
     allowed_hosts: Annotated[CommaSeparated, AfterValidator(_hosts)] = ()
@@ -133,6 +146,14 @@ class EverydaySettings(BaseSettings):
     webhook_allow: CommaSeparated = ()
     log_format: Annotated[str, Field(pattern="^(console|json)$")] = "console"
     access_log: bool = False
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_what_was_split(cls, given: dict[str, Any]) -> dict[str, Any]:
+        """Raises `SetupError` for the setting of earlier versions: ignored, it would no longer limit anything."""
+        if "max_running" in given or "HEADWAY_MAX_RUNNING" in map(str.upper, os.environ):
+            raise SetupError(SPLIT)
+        return given
 
 
 class Settings(EverydaySettings):

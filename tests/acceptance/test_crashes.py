@@ -136,7 +136,7 @@ class Load:
 
 @pytest.mark.slow
 def test_twenty_kills_at_random_moments_under_load_lose_nothing(serving: Serving, tmp_path: Path) -> None:
-    server = serving(tmp_path, "--max-running", "8")
+    server = serving(tmp_path, "--max-tasks", "8", "--max-processes", "8")
     chance = random.Random(SEED)
     load = Load(server, chance)
     for _ in range(AT_RANDOM):

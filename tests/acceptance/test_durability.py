@@ -41,7 +41,7 @@ def test_the_record_is_synced_before_each_202(folder_on_a_disk: Path) -> None:
     if shutil.which("strace") is None:
         _without_strace("it is not installed")
     log = folder_on_a_disk / "strace.log"
-    arguments = ("--jobs", str(TEST_JOBS), "--max-running", "1")
+    arguments = ("--jobs", str(TEST_JOBS), "--max-tasks", "1", "--max-processes", "1")
     with ServerProcess(folder_on_a_disk / "data", *arguments, from_scratch=True) as server:
         server.submit("noop")
         tracer = _attached(server.process.pid, log)

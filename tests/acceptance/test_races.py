@@ -52,7 +52,7 @@ class _Aim:
 def test_200_cancels_that_race_the_end_are_decided_by_the_order_of_the_commits(
     serving: Serving, tmp_path: Path
 ) -> None:
-    server = serving(tmp_path, "--max-running", "8")
+    server = serving(tmp_path, "--max-tasks", "8")
     answers: dict[str, int] = {}
     aim = _Aim(0.02)
 
@@ -77,7 +77,7 @@ def test_200_cancels_that_race_the_end_are_decided_by_the_order_of_the_commits(
 
 
 def test_100_purges_that_race_the_claim_and_the_end_leave_nothing(serving: Serving, tmp_path: Path) -> None:
-    server = serving(tmp_path, "--max-running", "4", "--jobs", GATED_JOBS)
+    server = serving(tmp_path, "--max-tasks", "4", "--jobs", GATED_JOBS)
     purged: list[str] = []
     found: Counter[str] = Counter()
 

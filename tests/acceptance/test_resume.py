@@ -113,7 +113,7 @@ async def test_200_readers_that_reconnect_over_restarts_get_the_whole_history(tm
     seed = int(os.environ.get("HEADWAY_TEST_SEED") or random.randrange(2**32))
     print(f"HEADWAY_TEST_SEED={seed}")  # noqa: T201 - shown when it fails
     gate = tmp_path / "gate"
-    with ServerProcess(tmp_path / "data", "--jobs", str(GATED_JOBS), "--max-running", str(JOBS)) as server:
+    with ServerProcess(tmp_path / "data", "--jobs", str(GATED_JOBS), "--max-tasks", str(JOBS)) as server:
         jobs = [server.submit("gated-talker", {"gate": str(gate)}) for _ in range(JOBS)]
         readers = [Reader(server, jobs[number % JOBS], random.Random(f"{seed}-{number}")) for number in range(READERS)]
         async with asyncio.TaskGroup() as following:

@@ -21,7 +21,7 @@ SUBMITTED_MS = 1_772_366_400_000
 
 @pytest.mark.slow
 def test_a_restart_with_100_000_queued_jobs_is_quick_and_claims_in_order(tmp_path: Path) -> None:
-    arguments = ("--jobs", str(TEST_JOBS), "--max-running", "1")
+    arguments = ("--jobs", str(TEST_JOBS), "--max-tasks", "1")
     room = {"HEADWAY_MAX_QUEUED": str(2 * QUEUED)}
     with ServerProcess(tmp_path, *arguments, env=room, from_scratch=True) as server:
         assert server.stop() == 0

@@ -10,7 +10,7 @@ EXIT_WITHIN_S = 5.0
 
 
 def test_a_stop_with_jobs_of_every_kind_and_a_stalled_reader_is_graceful(serving: Serving, tmp_path: Path) -> None:
-    server = serving(tmp_path, "--max-running", "6")
+    server = serving(tmp_path, "--max-processes", "2")
     ids = [
         server.submit("steps-async", {"steps": 1000, "step_s": 0.05}),
         server.submit("steps-process", {"steps": 1000, "step_s": 0.05}),

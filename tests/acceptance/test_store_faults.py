@@ -45,7 +45,7 @@ class Faulty:
 
 @contextmanager
 def _serving(data_dir: Path, kind: type[ServerProcess] = ServerProcess, **env: str) -> Iterator[ServerProcess]:
-    arguments = ("--jobs", str(TEST_JOBS), "--jobs", GATED_JOBS, "--max-running", "6")
+    arguments = ("--jobs", str(TEST_JOBS), "--jobs", GATED_JOBS, "--max-tasks", "6", "--max-processes", "6")
     with kind(data_dir, *arguments, env=env) as server:
         yield server
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.tab import PageServer, Tab
+from tests.browser.tab import MAX_TASKS, PageServer, Tab
 from tests.support.process import WAIT_TIMEOUT_S
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -35,7 +35,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture(scope="module")
 def module_server() -> Iterator[PageServer]:
-    with PageServer(":memory:", "--jobs", str(JOBS)) as server:
+    with PageServer(":memory:", "--jobs", str(JOBS), "--max-tasks", str(MAX_TASKS)) as server:
         yield server
 
 

@@ -11,6 +11,9 @@ from playwright.sync_api import ConsoleMessage, Page, expect
 
 from tests.support.process import WAIT_TIMEOUT_S, ServerProcess
 
+MAX_TASKS = 8
+"""How many `async def` jobs run at once on a module's server."""
+
 OBSERVER = """
 window.shown = [];
 new MutationObserver(() => {

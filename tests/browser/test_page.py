@@ -1,6 +1,5 @@
 """The page itself: forms, keyboard, small screens, URLs, the log."""
 
-import os
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Route, expect
 
-from tests.browser.tab import PageServer, Tab, scrolls_sideways
+from tests.browser.tab import MAX_TASKS, PageServer, Tab, scrolls_sideways
 from tests.support.process import eventually
 
 ACCEPT = "(jobs) => import('/static/app.js').then(({ store }) => jobs.forEach((job) => store.accept(job)))"
@@ -228,7 +227,7 @@ def test_a_cancelled_upload_is_repeated_with_the_same_idempotency_key(tab: Tab, 
 
 
 def test_the_start_and_the_end_of_a_job_are_announced_but_not_its_ticks(tab: Tab, server: PageServer) -> None:
-    blockers = [server.submit("steady", {"steps": 10_000}) for _ in range(max(4, os.cpu_count() or 1))]
+    blockers = [server.submit("steady", {"steps": 10_000}) for _ in range(MAX_TASKS)]
     for blocker in blockers:
         server.wait_for(blocker, "running")
     page = tab.open()

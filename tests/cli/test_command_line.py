@@ -90,9 +90,23 @@ def test_an_unknown_module_name_is_one_line() -> None:
     assert "no_such_module_anywhere" in said
 
 
-@pytest.mark.parametrize("arguments", [("--port", "70000"), ("--log-format", "xml"), ("--max-running", "0")])
+@pytest.mark.parametrize(
+    "arguments",
+    [("--port", "70000"), ("--log-format", "xml"), ("--max-tasks", "0"), ("--max-processes", "0")],
+)
 def test_a_setting_out_of_range_is_one_line(arguments: tuple[str, str]) -> None:
     assert _refused(*arguments).startswith(f"headway: {arguments[0]}: ")
+
+
+@pytest.mark.parametrize(("arguments", "variable"), [(("--max-running", "4"), None), ((), "HEADWAY_MAX_RUNNING")])
+def test_what_became_two_settings_is_refused_in_one_line_that_names_them(
+    arguments: tuple[str, ...], variable: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if variable is not None:
+        monkeypatch.setenv(variable, "4")
+    said = _refused("--port", "0", "--data-dir", ":memory:", *arguments)
+    for name in ("HEADWAY_MAX_TASKS", "--max-tasks", "HEADWAY_MAX_PROCESSES", "--max-processes"):
+        assert name in said
 
 
 @pytest.mark.parametrize(
@@ -221,8 +235,10 @@ def test_samples_are_served_where_nothing_else_is_or_on_request(
 def test_help_names_the_commands_and_flags() -> None:
     assert "serve" in _run("--help").stdout
     flags = _run("serve", "--help").stdout
-    for flag in ("--host", "--port", "--data-dir", "--jobs", "--samples", "--max-running", "--log-format"):
+    for flag in ("--host", "--port", "--data-dir", "--jobs", "--samples", "--max-tasks", "--log-format"):
         assert flag in flags
+    assert "--max-processes" in flags
+    assert "--max-running" not in flags
 
 
 def test_help_lists_every_setting_in_its_group() -> None:

@@ -1,7 +1,7 @@
 """The backends that have to pass the conformance suite: how each opens its record, and how it crashes."""
 
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -45,7 +45,13 @@ class Backend(Protocol):
         """The keys of the open record."""
         ...
 
-    async def open(self, *, max_queued: int = 100_000, max_queued_per_owner: int | None = None) -> JobStore: ...
+    async def open(
+        self,
+        *,
+        max_queued: int = 100_000,
+        max_queued_per_owner: int | None = None,
+        sharing: Sequence[Collection[str]] = (),
+    ) -> JobStore: ...
 
     async def close(self) -> None:
         """Close the record in good order."""
@@ -89,10 +95,21 @@ class SqliteBackend:
     async def keys(self) -> SqliteKeyStore:
         return self.record.keys
 
-    async def open(self, *, max_queued: int = 100_000, max_queued_per_owner: int | None = None) -> SqliteStore:
+    async def open(
+        self,
+        *,
+        max_queued: int = 100_000,
+        max_queued_per_owner: int | None = None,
+        sharing: Sequence[Collection[str]] = (),
+    ) -> SqliteStore:
         assert self._record is None, "the record is open already"
         self._record = await SqliteRecord.open(
-            self.path, self.hub, max_queued=max_queued, max_queued_per_owner=max_queued_per_owner, body_of=BODY_OF
+            self.path,
+            self.hub,
+            max_queued=max_queued,
+            max_queued_per_owner=max_queued_per_owner,
+            sharing=sharing,
+            body_of=BODY_OF,
         )
         return self._record.store
 

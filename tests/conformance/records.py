@@ -10,7 +10,7 @@ from headway.domain.ids import JobIds
 from headway.domain.jobs import Claim, Job, JobError, NewJob, NewLogLine
 from headway.domain.outcomes import Completed, Failed, Outcome
 from headway.domain.progress import Progress
-from headway.ports.jobs import JobStore, LogBatch, Tick
+from headway.ports.jobs import Claims, FreeSlots, JobStore, LogBatch, Tick
 
 START = datetime(2026, 3, 1, 12, tzinfo=UTC)
 OWNER = LOCAL_OWNER
@@ -53,12 +53,16 @@ async def insert_many(store: JobStore, count: int, **chosen: Any) -> list[Job]:
     return list(await asyncio.gather(*(store.insert(new_job(**chosen)) for _ in range(count))))
 
 
+async def claim_up_to(store: JobStore, free: Mapping[str, int], limit: int, seconds: float) -> Claims:
+    """What is claimed if all types use one pool with `limit` free slots, of which a type may have `free[type]`."""
+    return await store.claim([FreeSlots(limit, free)], at(seconds))
+
+
 async def claim_one(
     store: JobStore, seconds: float = 0, free: Mapping[str, int] | None = None, limit: int = 1
 ) -> Claim:
     """The one job that can be claimed."""
-    claims = await store.claim(free or {"report": 1}, limit, at(seconds))
-    (claim,) = claims.claims
+    (claim,) = (await claim_up_to(store, free or {"report": 1}, limit, seconds)).claims
     return claim
 
 

@@ -21,6 +21,7 @@ from tests.conformance.records import (
     OWNER,
     at,
     claim_one,
+    claim_up_to,
     ended_job,
     finish,
     line,
@@ -92,7 +93,7 @@ async def test_a_failed_attempt_with_a_retry_is_queued_until_its_run_at(store: J
     assert (waiting.completed_at, waiting.expires_at, waiting.error) == (None, None, None)
     assert waiting.progress.percent is None
     assert await queued.wait(5) == {job.id}
-    assert (await store.claim({"report": 1}, 1, at(29))).next_run_at == at(30)
+    assert (await claim_up_to(store, {"report": 1}, 1, seconds=29)).next_run_at == at(30)
     assert (await claim_one(store, 30)).job.attempt == 2
 
 
@@ -163,7 +164,7 @@ async def test_a_queued_job_is_cancelled_at_once(store: JobStore) -> None:
     assert (cancelled.status, cancelled.cancel_requested) == (Status.CANCELLED, True)
     assert (cancelled.completed_at, cancelled.expires_at, cancelled.started_at) == (at(3), at(63), None)
     assert cancelled.version > job.version
-    assert (await store.claim({"report": 1}, 1, at(9))).claims == []
+    assert (await claim_up_to(store, {"report": 1}, 1, seconds=9)).claims == []
     assert await store.get(OWNER, job.id) == cancelled
 
 

@@ -36,6 +36,7 @@ from tests.conformance.records import (
     UNKNOWN_ID,
     at,
     claim_one,
+    claim_up_to,
     finish,
     insert_many,
     new_job,
@@ -465,7 +466,7 @@ async def test_a_410_ends_thousands_of_deliveries_without_blocking_other_writes(
     store: JobStore, outbox: Outbox
 ) -> None:
     await insert_many(store, 4_000, webhook=ENDS)
-    claims = await store.claim({"report": 4_000}, 4_000, at(0))
+    claims = await claim_up_to(store, {"report": 4_000}, 4_000, seconds=0)
     await asyncio.gather(*(finish(store, claim.job) for claim in claims.claims))
     (message,) = await take(outbox, 1, limit=1)
     recording = asyncio.create_task(outbox.record(message.delivery, GivenUp("gone", 410, gone=True), at(2)))

@@ -24,6 +24,7 @@ from tests.conformance.records import (
     UNKNOWN_ID,
     at,
     claim_one,
+    claim_up_to,
     ended_job,
     finish,
     new_job,
@@ -116,7 +117,7 @@ async def test_a_type_may_have_its_own_limit_of_recoveries(backend: Backend) -> 
         now = [(await backend.store.get(OWNER, job.id)).status for job in jobs]
         expected = [round_ < limit for limit in (0, 1, 2)]
         assert [status is Status.QUEUED for status in now] == expected
-        await backend.store.claim({"never": 1, "usual": 1, "often": 1}, 3, at(60))
+        await claim_up_to(backend.store, {"never": 1, "usual": 1, "often": 1}, 3, seconds=60)
 
 
 async def test_a_job_with_a_recorded_cancel_is_cancelled_by_recovery(backend: Backend, leave: str) -> None:

@@ -19,6 +19,7 @@ from tests.conformance.records import (
     UNKNOWN_ID,
     at,
     claim_one,
+    claim_up_to,
     ended_job,
     insert_many,
     new_job,
@@ -128,7 +129,7 @@ async def test_a_type_may_have_a_limit_of_its_own(store: JobStore) -> None:
     with pytest.raises(QueueFullError):
         await store.insert(new_job(type="a"), max_queued_of_type=3)
     await store.insert(new_job(type="a"))
-    await store.claim({"a": 2}, 2, at(1))
+    await claim_up_to(store, {"a": 2}, 2, seconds=1)
     await store.insert(new_job(type="a"), max_queued_of_type=3)
 
 
@@ -147,7 +148,7 @@ async def test_an_owner_has_a_share_of_the_queue(backend: Backend) -> None:
     await store.insert(new_job(owner=STRANGER))
     for _ in range(5):
         await store.insert(new_job(owner=LOCAL_OWNER))
-    await store.claim({"a": 1}, 1, at(1))
+    await claim_up_to(store, {"a": 1}, 1, seconds=1)
     await store.insert(new_job(owner="ada"))
     with pytest.raises(OwnerQueueFullError):
         await store.insert(new_job(owner="ada"))

@@ -11,7 +11,7 @@ from headway.ports.events import Bell, EventHub
 from headway.ports.jobs import JobStore
 
 from tests.conformance.backends import Backend
-from tests.conformance.records import OWNER, STRANGER, at, insert_many, new_job
+from tests.conformance.records import OWNER, STRANGER, at, claim_up_to, insert_many, new_job
 
 KEPT_S = 24 * 60 * 60
 
@@ -43,7 +43,7 @@ async def test_the_first_submission_with_a_key_is_a_job_like_any_other(store: Jo
     assert (job.status, job.label) == (Status.QUEUED, "once")
     assert await store.get(OWNER, job.id) == job
     assert await bells.wait(5) == {job.id}
-    (claim,) = (await store.claim({"report": 2}, 2, at(1))).claims
+    (claim,) = (await claim_up_to(store, {"report": 2}, 2, seconds=1)).claims
     assert claim.job.id == job.id
 
 

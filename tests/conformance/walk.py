@@ -15,7 +15,7 @@ from headway.domain.jobs import Counts, Job, NewJob, Status
 from headway.domain.outcomes import Cancelled, Completed, Failed, Interrupted, Outcome, Retry
 from headway.domain.progress import Progress
 from headway.errors import ClaimLostError, JobNotFoundError, JobStateError
-from headway.ports.jobs import LogBatch, Tick
+from headway.ports.jobs import FreeSlots, LogBatch, Tick
 
 from tests.conformance.backends import Backend
 from tests.conformance.records import ERROR, OWNER, STRANGER, at, line, new_job
@@ -116,16 +116,14 @@ class Walk:
         self.observe(await self.backend.store.insert(new))
 
     async def claim(self) -> None:
-        free = {name: self.chance.randint(0, 3) for name in TYPES}
-        limit = self.chance.randint(1, 4)
+        shared = self.chance.random() < 0.5
+        pools = [
+            FreeSlots(self.chance.randint(1, 4), {name: self.chance.randint(0, 3) for name in names})
+            for names in ([TYPES] if shared else [[name] for name in TYPES])
+        ]
         due = [job for job in self.jobs.values() if job.status is Status.QUEUED and job.run_at <= self.now]
-        expected: list[Modelled] = []
-        left = Counter(free)
-        for job in sorted(due, key=lambda job: (-job.new.priority, job.run_at, job.new.id)):
-            if len(expected) < limit and left[job.new.type] > 0:
-                left[job.new.type] -= 1
-                expected.append(job)
-        claims = await self.backend.store.claim(free, limit, self.now)
+        expected = self._first(due, pools)
+        claims = await self.backend.store.claim(pools, self.now)
         assert [claim.job.id for claim in claims.claims] == [job.new.id for job in expected]
         for claim, job in zip(claims.claims, expected, strict=True):
             job.attempt += 1
@@ -135,6 +133,20 @@ class Walk:
             assert claim.input_json == job.new.input_json
             self.claimed.append(claim.job)
             self.observe(claim.job)
+
+    def _first(self, due: list[Modelled], pools: list[FreeSlots]) -> list[Modelled]:
+        """The due jobs that get a slot, in the order of claims."""
+        pool_of = {name: number for number, pool in enumerate(pools) for name in pool.of_type}
+        totals = Counter({number: pool.total for number, pool in enumerate(pools)})
+        left = Counter({name: slots for pool in pools for name, slots in pool.of_type.items()})
+        first: list[Modelled] = []
+        for job in sorted(due, key=lambda job: (-job.new.priority, job.run_at, job.new.id)):
+            name = job.new.type
+            if left[name] > 0 and totals[pool_of[name]] > 0:
+                left[name] -= 1
+                totals[pool_of[name]] -= 1
+                first.append(job)
+        return first
 
     async def tick(self) -> None:
         ticks = [

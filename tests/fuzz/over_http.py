@@ -70,7 +70,8 @@ def fuzz(seconds: int, seed: int) -> int:
 def _survives(check: Callable[[ServerProcess, int, int], None], seconds: int, seed: int) -> bool:
     """Run a check on its own server, so that one fuzzer's jobs do not delay the other's. Returns whether it passed."""
     limits = {"HEADWAY_HEAD_TIMEOUT_S": str(HEAD_TIMEOUT_S), "HEADWAY_BODY_TIMEOUT_S": "2"}
-    with ServerProcess(":memory:", "--jobs", str(JOBS), "--max-running", "2", env=limits) as server:
+    slots = ("--max-tasks", "2", "--max-processes", "2")
+    with ServerProcess(":memory:", "--jobs", str(JOBS), *slots, env=limits) as server:
         try:
             check(server, seconds, seed)
             _check_server(server)

@@ -29,7 +29,7 @@ PHASES = "examples,coverage,fuzzing,stateful"
 def server() -> ServerProcess:
     jobs = str(HERE / "jobs_to_fuzz.py")
     env = {"HEADWAY_WEBHOOK_ALLOW": urlsplit(NOBODY_LISTENS).netloc}
-    return ServerProcess(":memory:", "--jobs", jobs, "--max-running", "2", env=env)
+    return ServerProcess(":memory:", "--jobs", jobs, "--max-tasks", "2", "--max-processes", "2", env=env)
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from headway.files.data_directory import DataDirectory
 from headway.loops import Loops
 from headway.operating.retention import EXPIRE_BATCH, Retention
 from headway.ports.events import Bell
-from headway.ports.jobs import JobStore
+from headway.ports.jobs import FreeSlots, JobStore
 from headway.ports.outbox import Limits
 
 from tests.conformance.backends import BODY_OF
@@ -49,7 +49,7 @@ class Rooms:
             retain_s=retain_s,
         )
         await self.store.insert(new)
-        (claim,) = (await self.store.claim({"report": 1}, 1, now)).claims
+        (claim,) = (await self.store.claim([FreeSlots(1, {"report": 1})], now)).claims
         self.files.job(new.id).mkdir()
         (self.files.job(new.id) / "file").write_text("x")
         return await self.store.finish(claim.job, Completed("1"), Progress(), [], now)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import structlog
-from headway import Context, job
+from headway import BlockingContext, Context, job
 from headway.backends.bells import LocalHub
 from headway.clock import utc_now
 from headway.domain.jobs import Job, Status
@@ -129,6 +129,13 @@ def a_handler(name: str = "a-job", **limits: Any) -> Any:
     return job(name, **limits)(handler)
 
 
+def a_process(name: str, **limits: Any) -> Any:
+    def handler(ctx: BlockingContext) -> None: ...
+
+    handler.__qualname__ = name
+    return job(name, **limits)(handler)
+
+
 async def until(condition: Callable[[], object]) -> None:
     """Let the loops turn until something has come about."""
     for _ in range(MANY_TURNS):
@@ -148,7 +155,7 @@ async def turn_over() -> None:
 
 
 async def test_as_many_jobs_run_as_there_are_slots(make: Make) -> None:
-    bench = make(max_running=2)
+    bench = make(max_tasks=2)
     jobs = [a_job() for _ in range(3)]
     bench.store.enqueue(*jobs)
     await bench.start()
@@ -157,6 +164,31 @@ async def test_as_many_jobs_run_as_there_are_slots(make: Make) -> None:
     assert bench.executor.ids == [jobs[0].id, jobs[1].id]
     bench.executor.end(jobs[0].id)
     await until(lambda: len(bench.executor.begun) == 3)
+
+
+async def test_tasks_and_processes_do_not_take_each_others_slots(make: Make) -> None:
+    bench = make(max_tasks=2, max_processes=1)
+    processes = [a_job("process") for _ in range(3)]
+    tasks = [a_job("task") for _ in range(3)]
+    bench.store.enqueue(*processes, *tasks)
+    await bench.start(a_process("process"), a_handler("task"))
+    await until(lambda: len(bench.executor.begun) == 3)
+    await turn_over()
+    assert sorted(bench.executor.types) == ["process", "task", "task"]
+    bench.executor.end(tasks[0].id)
+    await until(lambda: len(bench.executor.begun) == 4)
+    bench.executor.end(processes[0].id)
+    await until(lambda: len(bench.executor.begun) == 5)
+    assert bench.executor.ids[3:] == [tasks[2].id, processes[1].id]
+
+
+async def test_one_claim_asks_for_both_kinds(make: Make) -> None:
+    bench = make(max_tasks=7, max_processes=3)
+    await bench.start(a_process("process"), a_process("rare-process", concurrency=1), a_handler("task", concurrency=9))
+    await until(lambda: bench.store.asked_for)
+    tasks, processes = bench.store.asked_for[0]
+    assert (tasks.total, tasks.of_type) == (7, {"task": 7})
+    assert (processes.total, processes.of_type) == (3, {"process": 3, "rare-process": 1})
 
 
 async def test_a_type_has_no_more_slots_than_it_allows(bench: Bench) -> None:
@@ -180,7 +212,8 @@ async def test_a_type_that_cannot_run_here_is_not_claimed(bench: Bench) -> None:
     await until(lambda: bench.executor.begun)
     await turn_over()
     assert bench.executor.types == ["a-job"]
-    assert all("other" not in free for free, _ in bench.store.asked_for[1:])
+    assert bench.store.asked_for
+    assert all("other" not in pool.of_type for pools in bench.store.asked_for for pool in pools)
 
 
 async def test_a_queued_job_wakes_the_engine(bench: Bench) -> None:
@@ -216,7 +249,7 @@ async def test_a_claim_of_several_begins_them_all_even_if_the_record_cannot_be_r
 
 
 async def test_an_attempt_that_breaks_the_executor_frees_its_slot(make: Make, logged: list[Any]) -> None:
-    bench = make(max_running=1)
+    bench = make(max_tasks=1)
     bench.executor.error = RuntimeError("a bug")
     first, second = a_job(), a_job()
     bench.store.enqueue(first, second)
@@ -277,7 +310,7 @@ async def test_a_bell_without_a_cancel_stops_nothing(bench: Bench) -> None:
 
 
 async def test_stopping_ends_what_runs_and_claims_no_more(make: Make) -> None:
-    bench = make(max_running=1)
+    bench = make(max_tasks=1)
     running, waiting = a_job(), a_job()
     bench.store.enqueue(running, waiting)
     await bench.start()
@@ -322,7 +355,7 @@ async def test_a_closed_hub_does_not_keep_the_engine_from_stopping(bench: Bench)
 
 async def test_recovery_takes_the_types_own_limits(bench: Bench) -> None:
     await bench.start(a_handler(), a_handler("fragile", on_interrupt="fail"), a_handler("tough", max_recoveries=9))
-    assert bench.store.asked_for[0] == ({"fragile": 0, "tough": 9}, LIMITS.max_recoveries)
+    assert bench.store.recovered_with == ({"fragile": 0, "tough": 9}, LIMITS.max_recoveries)
 
 
 async def test_jobs_that_crashed_too_often_are_reported_as_failed(bench: Bench) -> None:

@@ -84,7 +84,7 @@ def test_a_child_killed_from_outside_fails_its_job_and_nothing_else(shared_serve
 
 
 def test_an_async_handler_that_swallows_cancellation_loses_its_slot(serving: Serving) -> None:
-    server = serving(":memory:", "--max-running", "1", env={"HEADWAY_CANCEL_GRACE_S": "0.3"})
+    server = serving(":memory:", "--max-tasks", "1", env={"HEADWAY_CANCEL_GRACE_S": "0.3"})
     job_id = server.submit("stubborn-async")
     _until_message(server, job_id)
     assert server.request("DELETE", f"/jobs/{job_id}").status == 204

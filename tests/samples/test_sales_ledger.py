@@ -18,7 +18,7 @@ def lines_of(server: ServerProcess, job_id: str) -> list[str]:
 def test_reports_that_start_together_create_one_ledger(tmp_path: Path) -> None:
     data = tmp_path / "types" / "sales-report"
     data.mkdir(parents=True)
-    with ServerProcess(tmp_path, "--max-running", "4") as server:
+    with ServerProcess(tmp_path, "--max-processes", "4") as server:
         with (data / "ledger.lock").open("a") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             ids = [server.submit("sales-report", input) for input in ({}, JANUARY, JANUARY, JANUARY)]

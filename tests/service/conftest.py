@@ -24,7 +24,7 @@ from headway.files.data_directory import DataDirectory
 from headway.loops import Loops
 from headway.metrics import Metrics
 from headway.ports.backend import Backend
-from headway.ports.jobs import JobStore
+from headway.ports.jobs import FreeSlots, JobStore
 from headway.service.options import SubmitOptions
 from headway.service.service import Limits, Service
 from headway.service.submission import Submission
@@ -93,7 +93,7 @@ class Rooms:
     async def end(self, job: Job, outcome: Outcome = DONE) -> Job:
         """Claim the job, and record its outcome."""
         now = utc_now()
-        (claim,) = (await self.store.claim({job.type: 1}, 1, now)).claims
+        (claim,) = (await self.store.claim([FreeSlots(1, {job.type: 1})], now)).claims
         assert claim.job.id == job.id
         return await self.store.finish(claim.job, outcome, Progress(), [], now)
 

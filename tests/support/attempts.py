@@ -17,14 +17,14 @@ from headway.domain.outcomes import Cancelled, Completed, Failed, Outcome
 from headway.domain.progress import Progress
 from headway.errors import JobNotFoundError
 from headway.ports.files import AttemptFiles, Directories
-from headway.ports.jobs import Claims, LogBatch, Recovery, Tick
+from headway.ports.jobs import Claims, FreeSlots, LogBatch, Recovery, Tick
 from headway.running.attempt import Attempt
 from headway.running.engine import Store
 from headway.running.limits import RunLimits
 from typing_extensions import override
 
 IDS = JobIds()
-LIMITS = RunLimits(max_running=4, max_recoveries=3, cancel_grace_s=5.0, tick_s=0.1)
+LIMITS = RunLimits(max_tasks=4, max_processes=4, max_recoveries=3, cancel_grace_s=5.0, tick_s=0.1)
 
 
 def a_job(job_type: str = "a-job", **fields: Any) -> Job:
@@ -83,7 +83,9 @@ class FakeStore(Store):
     checkpoints: list[str] = field(default_factory=list)
     ticks: list[Tick] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
-    asked_for: list[tuple[Mapping[str, int], int]] = field(default_factory=list)
+    recovered_with: tuple[Mapping[str, int], int] | None = None
+    """The limits that `recover` was called with: by type, and of the other types."""
+    asked_for: list[Sequence[FreeSlots]] = field(default_factory=list)
     """What `claim` was called with."""
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set at every call that changes something."""
@@ -96,19 +98,22 @@ class FakeStore(Store):
 
     @override
     async def recover(self, now: datetime, max_recoveries: int, by_type: Mapping[str, int] | None = None) -> Recovery:
-        self.asked_for.append((by_type or {}, max_recoveries))
+        self.recovered_with = (by_type or {}, max_recoveries)
         return self.recovery
 
     @override
-    async def claim(self, free: Mapping[str, int], limit: int, now: datetime) -> Claims:
+    async def claim(self, pools: Sequence[FreeSlots], now: datetime) -> Claims:
         self._begin("claim")
-        self.asked_for.append((dict(free), limit))
-        left, claims = dict(free), list[Claim]()
-        for claim in list(self.queued):
-            if len(claims) < limit and left.get(claim.job.type, 0) > 0:
-                left[claim.job.type] -= 1
-                self.queued.remove(claim)
-                claims.append(claim)
+        self.asked_for.append(pools)
+        claims = list[Claim]()
+        for pool in pools:
+            left, total = dict(pool.of_type), pool.total
+            for claim in list(self.queued):
+                if total > 0 and left.get(claim.job.type, 0) > 0:
+                    total -= 1
+                    left[claim.job.type] -= 1
+                    self.queued.remove(claim)
+                    claims.append(claim)
         return Claims(claims, self.next_run_at)
 
     @override

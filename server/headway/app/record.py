@@ -1,5 +1,6 @@
 """Opening the record as the settings ask."""
 
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from functools import partial
 
@@ -14,14 +15,23 @@ from ..settings import Settings
 
 
 async def open_record(
-    stack: AsyncExitStack, settings: Settings, files: DataDirectory, hub: LocalHub, metrics: Metrics
+    stack: AsyncExitStack,
+    settings: Settings,
+    files: DataDirectory,
+    hub: LocalHub,
+    metrics: Metrics,
+    sharing: Sequence[Collection[str]] = (),
 ) -> Backend:
-    """Open or create the record; `stack` closes it. Only this function names a backend. Raises `SetupError`."""
+    """Open or create the record; `stack` closes it. Only this function names a backend. Raises `SetupError`.
+
+    `sharing` holds the job types that share slots, pool by pool.
+    """
     record = await SqliteRecord.open(
         files.database,
         hub,
         max_queued=settings.max_queued,
         max_queued_per_owner=settings.max_queued_per_owner,
+        sharing=sharing,
         body_of=partial(event_body, links=Links(settings.public_url)),
         commits=metrics.commits,
     )

@@ -28,6 +28,7 @@ from ..running.failure_hook import FailureHook, OnFailure
 from ..running.limits import RunLimits
 from ..running.processes.keeping import KeeperProcess
 from ..running.processes.processes import Processes
+from ..running.slots import names_by_kind
 from ..service.service import Limits, Service
 from ..settings import Settings
 from ..web.application import make_app
@@ -85,7 +86,7 @@ async def opened(
         metrics = Metrics()
         loops = Loops()
         stack.push_async_callback(loops.stop)  # each room stops its own before; this is for what is left
-        backend = await open_record(stack, settings, files, hub, metrics)
+        backend = await open_record(stack, settings, files, hub, metrics, names_by_kind(registry))
         if settings.key_needed and not await backend.keys.any_valid():
             raise SetupError(NO_KEYS.format(where=settings.public_url or settings.host))
         retention = Retention(backend.store, backend.keys, backend.outbox, hub, files)
@@ -141,7 +142,7 @@ async def _open_processes(
 ) -> Processes:
     forks = settings.process_start == "fork"
     sources = [job_type.source for job_type in registry if forks and not job_type.is_async]
-    processes = Processes(sources, min(settings.max_running, MAX_SPARES), keeper)
+    processes = Processes(sources, min(settings.max_processes, MAX_SPARES), keeper)
     await processes.open()
     stack.push_async_callback(processes.close)
     return processes
@@ -158,7 +159,8 @@ def _running(
 ) -> tuple[EmbeddedEngine, Executor]:
     failures = FailureHook(on_failure)
     limits = RunLimits(
-        max_running=settings.max_running,
+        max_tasks=settings.max_tasks,
+        max_processes=settings.max_processes,
         max_recoveries=settings.max_recoveries,
         cancel_grace_s=settings.cancel_grace_s,
         tick_s=settings.tick_s,

@@ -7,6 +7,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from pydantic import ValidationError
 
+from ..errors import SetupError
 from ..settings import DAY_S, PREFIX, Settings
 
 LONGEST_S = 36_500 * DAY_S
@@ -16,9 +17,11 @@ DataDir = Annotated[str | None, typer.Option(help="The server's data directory. 
 
 
 def make_settings(**given: Any) -> Settings:
-    """The settings, with the flags that were given. Exits if one is out of range."""
+    """The settings, with the flags that were given. Exits if one is out of range or no longer exists."""
     try:
         return Settings(**{name: value for name, value in given.items() if value is not None})
+    except SetupError as error:
+        fail(str(error))
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         name = str(first["loc"][0])

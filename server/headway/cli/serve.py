@@ -55,9 +55,18 @@ def serve(  # noqa: PLR0913, PLR0917 - typer takes a flag from each parameter
             rich_help_panel=EVERYDAY,
         ),
     ] = None,
-    max_running: Annotated[
-        int | None, typer.Option(help="How many jobs may run at once.", rich_help_panel=EVERYDAY)
+    max_tasks: Annotated[
+        int | None,
+        typer.Option(help="How many `async def` jobs may run at once. (default: 200)", rich_help_panel=EVERYDAY),
     ] = None,
+    max_processes: Annotated[
+        int | None,
+        typer.Option(
+            help="How many `def` jobs, each in a process, may run at once. (default: one per core)",
+            rich_help_panel=EVERYDAY,
+        ),
+    ] = None,
+    max_running: Annotated[str | None, typer.Option(hidden=True)] = None,
     insecure: Annotated[
         bool, typer.Option("--insecure", help="Serve without API keys.", rich_help_panel=EVERYDAY)
     ] = False,
@@ -72,6 +81,8 @@ def serve(  # noqa: PLR0913, PLR0917 - typer takes a flag from each parameter
         data_dir=data_dir,
         jobs=_modules([*(jobs or ()), *(more_jobs or ())]),
         samples=samples,
+        max_tasks=max_tasks,
+        max_processes=max_processes,
         max_running=max_running,
         insecure=insecure or None,
         log_format=log_format,

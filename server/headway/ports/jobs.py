@@ -44,6 +44,16 @@ class LogBatch:
 
 
 @dataclass(frozen=True, slots=True)
+class FreeSlots:
+    """The free slots of one pool: of those for tasks, say, or of those for processes. A type's jobs use one pool."""
+
+    total: int
+    """How many jobs may begin in the pool, whatever their types."""
+    of_type: Mapping[str, int]
+    """How many of each type may. Other types use another pool, or cannot run here."""
+
+
+@dataclass(frozen=True, slots=True)
 class Claims:
     """The jobs that were claimed, and when the next one falls due (`None`: none is waiting for its time)."""
 
@@ -129,7 +139,10 @@ class Reader(Protocol):
         ...
 
     async def queue_position(self, job: Job, now: datetime) -> int | None:
-        """The estimated number of claims up to and including this job's; `None` beyond 1,000 or if not queued."""
+        """The estimated number of claims up to and including this job's; `None` beyond 1,000 or if not queued.
+
+        Only jobs of types that share slots with the job's are counted: no other job delays it.
+        """
         ...
 
     async def logs(self, job_id: str, after: int, up_to: int, limit: int) -> Sequence[LogLine]:
@@ -195,10 +208,12 @@ class Attempts(Protocol):
         """
         ...
 
-    async def claim(self, free: Mapping[str, int], limit: int, now: datetime) -> Claims:
-        """Take due jobs, by priority and then age: at most `limit`, and at most `free[type]` of each type.
+    async def claim(self, pools: Sequence[FreeSlots], now: datetime) -> Claims:
+        """Take due jobs, by priority and then age: of each pool at most `total`, and at most `of_type[type]` of a type.
 
-        Each becomes running with a higher `attempt`, which fences off the previous attempt.
+        All pools are filled in one step, and each as if it were alone: jobs that queue for one, however many, are
+        never in front of another's. Each job becomes running with a higher `attempt`, which fences off the previous
+        attempt.
         """
         ...
 

@@ -6,7 +6,6 @@ nor one of the engine's loops.
 
 import asyncio
 import contextlib
-from collections import Counter
 from functools import partial
 from typing import Protocol
 
@@ -23,6 +22,7 @@ from .attempt import Attempt, StopReason
 from .failure_hook import FailureHook
 from .limits import RunLimits
 from .publishing import Publisher
+from .slots import Slots
 
 CLAIM_AT_LEAST_EVERY_S = 5.0
 STOP_WITHIN_S = 1.0
@@ -60,6 +60,7 @@ class EmbeddedEngine:
         self._store = store
         self._hub = hub
         self._registry = registry
+        self._slots = Slots(registry, limits)
         self._executor = executor
         self._limits = limits
         self._failures = failures or FailureHook()
@@ -121,11 +122,10 @@ class EmbeddedEngine:
 
     async def _claim(self, loop: Loop) -> float:
         """Claim as much as there is room for. Returns the seconds after which to claim again without being woken."""
-        limit = self._limits.max_running - len(self._running)
-        free = self._free_slots() if limit > 0 else {}
+        free = self._slots.free()
         if not free:
             return CLAIM_AT_LEAST_EVERY_S
-        claimed = await self._store.claim(free, limit, utc_now())
+        claimed = await self._store.claim(free, utc_now())
         for claim in claimed.claims:
             self._begin(claim, loop)
         for claim in claimed.claims:  # a cancel may have been recorded before the attempt was registered
@@ -135,19 +135,10 @@ class EmbeddedEngine:
         due_s = (claimed.next_run_at - utc_now()).total_seconds()
         return min(max(due_s, 0.001), CLAIM_AT_LEAST_EVERY_S)
 
-    def _free_slots(self) -> dict[str, int]:
-        """How many more jobs of each type may run. Types that cannot run on this machine have no slot."""
-        taken = Counter(attempt.job.type for attempt in self._running.values())
-        free = {
-            job_type.name: (job_type.concurrency or self._limits.max_running) - taken[job_type.name]
-            for job_type in self._registry
-            if job_type.unavailable() is None
-        }
-        return {name: slots for name, slots in free.items() if slots > 0}
-
     def _begin(self, claim: Claim, loop: Loop) -> None:
         attempt = Attempt(claim, self._store.median_run_s(claim.job.type))
         self._running[claim.job.id] = attempt
+        self._slots.take(claim.job.type)
         if self._stopping:
             attempt.stop(StopReason.SHUTDOWN, 0.0)
         task = loop.spawn(f"attempt:{claim.job.id}", self._execute(attempt))
@@ -161,6 +152,7 @@ class EmbeddedEngine:
             log.exception("an attempt ended without a recorded outcome", job_id=attempt.job.id)
         finally:
             del self._running[attempt.job.id]
+            self._slots.release(attempt.job.type)
             self._slot_free.set()
 
     async def _wake_when_queued(self, queued: Listener) -> None:

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 class RunLimits:
     """What an operator sets for running jobs. Durations are seconds."""
 
-    max_running: int
-    """How many attempts run at once, of all types together."""
+    max_tasks: int
+    """How many attempts of `async def` handlers run at once, of all types together."""
+    max_processes: int
+    """How many attempts of `def` handlers run at once, each in its process."""
     max_recoveries: int
     """How many crashes of the server a job survives, unless its type says otherwise."""
     cancel_grace_s: float

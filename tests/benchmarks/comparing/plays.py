@@ -9,7 +9,7 @@ from ..processes import cpu_s
 from ..streams.sides import control_socket, watched
 from ..streams.watchers import Instructions
 from ..throughput.asking import Asked, Request, has_wrk, load, wrk
-from .server import PAUSE_S, TIME_LIMIT_S, Server, serving
+from .server import PAUSE_S, TIME_LIMIT_S, Server, serving, slots
 
 JSON = {"Content-Type": "application/json"}
 WARM_S = 0.3
@@ -46,7 +46,7 @@ def submit(tree: Path, seconds: float, disk: Path) -> Played:
 def jobs(tree: Path, seconds: float, disk: Path) -> Played:
     """No-op jobs from POST to completed; the clock stops when the last one is done."""
     request = Request("POST", "/jobs/compare-noop", JSON, b"{}")
-    with serving(tree, disk, HEADWAY_MAX_RUNNING=str(RUNNING)) as server:
+    with serving(tree, disk, **slots(tree, RUNNING)) as server:
         asked = Asked(server.port, server.pid)
         before = _all_completed(server, load(asked, request, seconds=WARM_S)["statuses"]["202"])
         started_s, cpu_before_s = time.perf_counter(), cpu_s([server.pid])

@@ -66,6 +66,12 @@ class Server:
         return found
 
 
+def slots(tree: Path, count: int) -> dict[str, str]:
+    """The variable by which this many `async def` jobs run at once; older commits have one for both kinds of jobs."""
+    has_own = any("max_tasks" in path.read_text("utf-8") for path in tree.glob("server/**/settings.py"))
+    return {"HEADWAY_MAX_TASKS" if has_own else "HEADWAY_MAX_RUNNING": str(count)}
+
+
 @contextmanager
 def serving(tree: Path, disk: Path | None = None, **env: str) -> Iterator[Server]:
     """The server of a tree, with its data in this folder on the disk if given, else among temporary files."""

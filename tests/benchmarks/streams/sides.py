@@ -130,7 +130,7 @@ class Headway:
     @contextmanager
     def many_sources(self, control: int, pace: Pace) -> Iterator[Serving]:
         """With default ticks."""
-        with headway(HEADWAY_MAX_RUNNING=str(pace.sources)) as server:
+        with headway(HEADWAY_MAX_TASKS=str(pace.sources)) as server:
             fields = {"port": control, "updates": pace.updates, "per_second": pace.per_second}
             job_ids = [server.submit("publish-by-the-clock", fields) for _ in range(pace.sources)]
             server.wait_for(job_ids[-1], "running")

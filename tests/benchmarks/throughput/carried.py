@@ -73,7 +73,7 @@ def run(play: Play, seconds: float = SECONDS) -> Table:
 def _headway_and_bare(seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
     with (
         tempfile.TemporaryDirectory(dir=ROOT) as folder,
-        headway(folder, HEADWAY_MAX_RUNNING=str(RUNNING)) as server,
+        headway(folder, HEADWAY_MAX_TASKS=str(RUNNING)) as server,
     ):
         with bare(server.request("POST", REQUEST.path, REQUEST.body, REQUEST.headers)) as peer:
             yield "bare POST", load(peer, REQUEST, seconds=seconds)

@@ -47,7 +47,7 @@ def test_streams_end_cleanly_within_a_second(serving: Serving) -> None:
 
 
 def test_a_stalled_reader_does_not_delay_the_shutdown(serving: Serving) -> None:
-    server = serving(":memory:", "--max-running", "40", env={"HEADWAY_TICK_S": "0.01"})
+    server = serving(":memory:", "--max-tasks", "40", env={"HEADWAY_TICK_S": "0.01"})
     for _ in range(40):
         server.submit("storms", {"steps": 100_000, "step_s": 0.05})
     with (

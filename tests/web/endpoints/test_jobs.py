@@ -104,7 +104,7 @@ def test_a_304_in_progress_says_when_to_come_back(server: ServerProcess) -> None
 
 
 def test_a_queue_position_counts_from_one(serving: Serving) -> None:
-    server = serving(":memory:", "--max-running", "1")
+    server = serving(":memory:", "--max-tasks", "1")
     running(server)
     positions = [
         server.request("POST", "/jobs/noop", {}).json["queuePosition"],

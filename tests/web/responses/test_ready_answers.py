@@ -150,7 +150,7 @@ def test_a_cached_response_of_an_older_version_is_not_sent(server: ServerProcess
 
 
 def test_the_queue_position_changes_without_a_new_version(serving: Serving) -> None:
-    server = serving(":memory:", "--max-running", "1")
+    server = serving(":memory:", "--max-tasks", "1")
     server.wait_for(server.submit("steps-async", {"steps": 1, "step_s": 60}), "running")
     ahead, behind = server.submit("noop"), server.submit("noop")
     with connected(server) as kept:

@@ -390,7 +390,7 @@ def versions_of(job_id: str, frames: Iterator[bytes]) -> Iterator[int]:
 
 
 def test_a_slow_reader_skips_states_and_delays_nobody(serving: Serving) -> None:
-    server = serving(":memory:", "--max-running", "40")
+    server = serving(":memory:", "--max-tasks", "40")
     # Forty jobs whose states are 4 kB, ten times a second: what a kernel holds for a reader is full in seconds.
     label = quote("😀" * 200)
     jobs = [server.submit("storms", {"steps": 100_000, "step_s": 0.05}, f"?label={label}") for _ in range(40)]

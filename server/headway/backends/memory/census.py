@@ -70,8 +70,8 @@ class Census:
         return self._queued_by_type[job_type]
 
     def queued_types(self) -> list[str]:
-        """The types with queued jobs, sorted."""
-        return sorted(job_type for job_type, jobs in self._queued_by_type.items() if jobs)
+        """The types with queued jobs."""
+        return [job_type for job_type, jobs in self._queued_by_type.items() if jobs]
 
     # Room in the queue
 

@@ -1,9 +1,13 @@
-"""Positions in the queue: read for the first thousand jobs at most once a second, estimated for later ones."""
+"""Positions in the queue: read for the first thousand jobs at most once a second, estimated for later ones.
+
+There is a queue for each pool of slots, since jobs of one pool never wait for those of another.
+"""
 
 import asyncio
 import heapq
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import datetime
 
 from ...domain.jobs import Job, Status
@@ -11,6 +15,7 @@ from .census import Census
 
 READ_EVERY_S = 1.0
 MAX_POSITION = 1_000
+PLACES = range(1, MAX_POSITION + 1)
 
 DueJob = tuple[int, int, str]
 """Priority, milliseconds of `run_at`, and id of a queued job."""
@@ -20,11 +25,13 @@ ReadDue = Callable[[str, datetime, int], Awaitable[Sequence[DueJob]]]
 
 
 class QueuePositions:
-    """A job's position among all that are due, from 1."""
+    """A job's position among all due jobs that share slots with it, from 1."""
 
-    def __init__(self, read_due: ReadDue, census: Census) -> None:
+    def __init__(self, read_due: ReadDue, census: Census, sharing: Sequence[Collection[str]] = ()) -> None:
+        """`sharing` holds the job types that share slots, pool by pool. Those in none share with each other."""
         self._read_due = read_due
         self._census = census
+        self._pool_of = {job_type: pool for pool, job_types in enumerate(sharing) for job_type in job_types}
         self._positions: dict[str, int] = {}
         self._read_at_s = -READ_EVERY_S
         self._reading = asyncio.Lock()
@@ -38,17 +45,29 @@ class QueuePositions:
                 if self._outdated():
                     self._positions = await self._read(now)
                     self._read_at_s = time.monotonic()
+        if (place := self._positions.get(job.id)) is not None:
+            return place
         # A job queued since then is behind all the others. At least 1: `job` may have been claimed meanwhile.
-        last = max(1, self._census.queued)
-        return self._positions.get(job.id, last if last <= MAX_POSITION else None)
+        last = max(1, sum(map(self._census.queued_of, self._queued_by_pool()[self._pool_of.get(job.type)])))
+        return last if last <= MAX_POSITION else None
 
     def _outdated(self) -> bool:
         return time.monotonic() - self._read_at_s >= READ_EVERY_S
 
     async def _read(self, now: datetime) -> dict[str, int]:
-        due = [await self._read_due(job_type, now, MAX_POSITION) for job_type in self._census.queued_types()]
-        merged = heapq.merge(*due, key=_claim_order)
-        return {job_id: place for place, (_, _, job_id) in zip(range(1, MAX_POSITION + 1), merged, strict=False)}
+        positions: dict[str, int] = {}
+        for job_types in self._queued_by_pool().values():
+            due = [await self._read_due(job_type, now, MAX_POSITION) for job_type in job_types]
+            merged = heapq.merge(*due, key=_claim_order)
+            positions |= {job_id: place for place, (_, _, job_id) in zip(PLACES, merged, strict=False)}
+        return positions
+
+    def _queued_by_pool(self) -> defaultdict[int | None, list[str]]:
+        """The types with queued jobs, by the pool that they use."""
+        pools: defaultdict[int | None, list[str]] = defaultdict(list)
+        for job_type in self._census.queued_types():
+            pools[self._pool_of.get(job_type)].append(job_type)
+        return pools
 
 
 def _claim_order(job: DueJob) -> tuple[int, int, str]:

@@ -4,6 +4,7 @@ None commits. None raises because a job has moved on: that is returned, so that 
 batch run again.
 """
 
+import heapq
 import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
@@ -28,11 +29,14 @@ from ...domain.outcomes import (
     transition_of,
 )
 from ...domain.progress import Progress
-from ...ports.jobs import Claims, LogBatch
+from ...ports.jobs import Claims, FreeSlots, LogBatch
 from ..memory.mirror import Changed
 from .rows import COLUMN_COUNT, Parameters, completed_values, error_json, new_job_values, progress_parameters, to_job
 from .statements import COMPLETE, INSERT, SQL, getting, in_statements
 from .transaction import Transaction
+
+_Candidate = tuple[int, int, str, str]
+"""A job that could be claimed: its priority, negated, milliseconds of `run_at`, id and type. Sorts as claims do."""
 
 ABOVE_ALL_PRIORITIES = 1 << 31  # above every priority
 PROBED_BYTES = 64 * 1024
@@ -73,25 +77,35 @@ def forget_keys(tx: Transaction, now: datetime, limit: int) -> int:
 
 def claim(
     tx: Transaction,
-    free: Mapping[str, int],
-    limit: int,
+    pools: Sequence[FreeSlots],
     now: datetime,
     median_s: Callable[[str], float | None],
 ) -> Claims:
-    """Take the first `limit` due jobs of all types, and find out when the next one falls due."""
-    candidates: list[tuple[int, int, str, str]] = []
+    """Take the first due jobs of each pool, and find out when the next one falls due."""
+    chosen: list[_Candidate] = []
     next_due: list[int] = []
-    for job_type, slots in free.items():
-        if min(slots, limit) < 1:
-            continue  # to SQLite a negative limit is none at all
-        for priority in _priorities(tx, job_type):
-            where = {"type": job_type, "priority": priority, "now": to_ms(now), "limit": min(slots, limit)}
-            found = tx.execute(SQL["claim_candidates"], where).fetchall()
-            candidates += [(-priority, run_at, job_id, job_type) for run_at, job_id in found]
-            due = tx.execute(SQL["next_due"], where).fetchone()
-            next_due += due or ()
-    claims = _start(tx, _within_slots(sorted(candidates), free, limit), now, median_s)
-    return Claims(claims, from_ms(min(next_due)) if next_due else None)
+    for pool in pools:
+        candidates: list[_Candidate] = []
+        for job_type, slots in pool.of_type.items():
+            if (limit := min(slots, pool.total)) > 0:  # to SQLite a negative limit is none at all
+                candidates += _first_due(tx, job_type, limit, now, next_due)
+        chosen += heapq.nsmallest(pool.total, candidates)
+    started = _start(tx, {job_id: job_type for _, _, job_id, job_type in sorted(chosen)}, now, median_s)
+    return Claims(started, from_ms(min(next_due)) if next_due else None)
+
+
+def _first_due(tx: Transaction, job_type: str, limit: int, now: datetime, next_due: list[int]) -> list[_Candidate]:
+    """The type's first due jobs. For each priority, `next_due` gets the time at which the next one falls due.
+
+    Seeks in an index of the type: it does not matter how many jobs of this or of other types are queued.
+    """
+    found: list[_Candidate] = []
+    for priority in _priorities(tx, job_type):
+        where = {"type": job_type, "priority": priority, "now": to_ms(now), "limit": limit - len(found)}
+        rows = tx.execute(SQL["claim_candidates"], where).fetchall()
+        found += [(-priority, run_at, job_id, job_type) for run_at, job_id in rows]
+        next_due += tx.execute(SQL["next_due"], where).fetchone() or ()
+    return found
 
 
 def _priorities(tx: Transaction, job_type: str) -> list[int]:
@@ -102,21 +116,6 @@ def _priorities(tx: Transaction, job_type: str) -> list[int]:
         below = row[0]
         found.append(below)
     return found
-
-
-def _within_slots(
-    candidates: Sequence[tuple[int, int, str, str]], free: Mapping[str, int], limit: int
-) -> dict[str, str]:
-    """The candidates that get a slot, in order: ids and their types."""
-    left = dict(free)
-    chosen: dict[str, str] = {}
-    for _, _, job_id, job_type in candidates:
-        if len(chosen) == limit:
-            break
-        if left[job_type]:
-            left[job_type] -= 1
-            chosen[job_id] = job_type
-    return chosen
 
 
 def _start(

@@ -1,7 +1,7 @@
 """The `Reader` of the embedded store: memory answers for live and recent jobs, the file for all others."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from operator import itemgetter
 
@@ -22,11 +22,11 @@ from .statements import SQL, getting
 class SqliteReader:
     """Reads jobs. Other owners' jobs are always read from the file, like unknown ones: speed would reveal them."""
 
-    def __init__(self, database: Database, mirror: Mirror) -> None:
+    def __init__(self, database: Database, mirror: Mirror, sharing: Sequence[Collection[str]] = ()) -> None:
         self._database = database
         self._mirror = mirror
         self._snapshots, self._census = mirror.snapshots, mirror.census
-        self._positions = QueuePositions(self._read_due, mirror.census)
+        self._positions = QueuePositions(self._read_due, mirror.census, sharing)
 
     # One job
 

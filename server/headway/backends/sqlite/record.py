@@ -1,6 +1,7 @@
 """The whole record in one SQLite file: what implements the ports, opened and closed together."""
 
 import sqlite3
+from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,16 +36,21 @@ class SqliteRecord:
         *,
         max_queued: int,
         max_queued_per_owner: int | None = None,
+        sharing: Sequence[Collection[str]] = (),
         body_of: BodyOf,
         commits: CommitMetrics | None = None,
     ) -> Self:
-        """Open or create the file. `body_of` makes the bodies of webhooks, in another thread. Raises `SetupError`."""
+        """Open or create the file. Raises `SetupError`.
+
+        `body_of` makes the bodies of webhooks, in another thread. `sharing` holds the job types that share slots, pool
+        by pool; those in none share with each other.
+        """
         async with AsyncExitStack() as opening:
             try:
                 database = await Database.open(path, body_of=body_of, commits=commits)
                 opening.push_async_callback(database.close)
                 store = await SqliteStore.open(
-                    database, hub, max_queued=max_queued, max_queued_per_owner=max_queued_per_owner
+                    database, hub, max_queued=max_queued, max_queued_per_owner=max_queued_per_owner, sharing=sharing
                 )
                 keys = await SqliteKeyStore.open(database, hub)
             except (StoreUnavailableError, sqlite3.Error) as error:

@@ -6,7 +6,7 @@ loop, brings memory up to date and rings the bells.
 
 import json
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -23,7 +23,7 @@ from ...domain.outcomes import Outcome
 from ...domain.progress import Progress
 from ...errors import ClaimLostError, JobNotFoundError, JobStateError, QueueFullError
 from ...ports.events import Bell, EventHub
-from ...ports.jobs import Claims, LogBatch, Recovery, Tick
+from ...ports.jobs import Claims, FreeSlots, LogBatch, Recovery, Tick
 from ..memory.census import Census
 from ..memory.mirror import Changed, Mirror
 from . import operations
@@ -42,15 +42,23 @@ log = structlog.get_logger(__name__)
 class SqliteStore(SqliteReader):
     """The jobs of one server process, which owns the file. Open it with `SqliteStore.open`."""
 
-    def __init__(self, database: Database, hub: EventHub, mirror: Mirror) -> None:
-        super().__init__(database, mirror)
+    def __init__(
+        self, database: Database, hub: EventHub, mirror: Mirror, sharing: Sequence[Collection[str]] = ()
+    ) -> None:
+        super().__init__(database, mirror, sharing)
         self._hub = hub
         self._keys_inserting: set[tuple[str, str]] = set()
         self._ticks_written_s = 0.0
 
     @classmethod
     async def open(
-        cls, database: Database, hub: EventHub, *, max_queued: int, max_queued_per_owner: int | None = None
+        cls,
+        database: Database,
+        hub: EventHub,
+        *,
+        max_queued: int,
+        max_queued_per_owner: int | None = None,
+        sharing: Sequence[Collection[str]] = (),
     ) -> Self:
         """Read the counts that memory begins with. Raises `StoreUnavailableError`."""
         counts = await database.all(SQL["counts"], {})
@@ -60,7 +68,7 @@ class SqliteStore(SqliteReader):
             ((owner, job_type, Status(status), jobs) for owner, job_type, status, jobs in counts),
             ((job_type, run_ms / 1000) for job_type, run_ms in reversed(run_times)),
         )
-        return cls(database, hub, Mirror(hub, census))
+        return cls(database, hub, Mirror(hub, census), sharing)
 
     def close(self) -> None:
         """Hand what is only in memory to the writer; closing the database brings it to disk."""
@@ -189,11 +197,15 @@ class SqliteStore(SqliteReader):
             requeued=[job for job in moved if not job.terminal], ended=[job for job in moved if job.terminal]
         )
 
-    async def claim(self, free: Mapping[str, int], limit: int, now: datetime) -> Claims:
-        waiting = {job_type: slots for job_type, slots in free.items() if self._census.queued_of(job_type)}
+    async def claim(self, pools: Sequence[FreeSlots], now: datetime) -> Claims:
+        waiting = [
+            FreeSlots(pool.total, of_type)
+            for pool in pools
+            if (of_type := {name: slots for name, slots in pool.of_type.items() if self._census.queued_of(name)})
+        ]
         if not waiting:
             return Claims([], None)
-        operation = partial(operations.claim, free=waiting, limit=limit, now=now, median_s=self.median_run_s)
+        operation = partial(operations.claim, pools=waiting, now=now, median_s=self.median_run_s)
 
         def committed(claims: Claims) -> Claims:
             claimed = [

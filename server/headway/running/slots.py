@@ -1,0 +1,53 @@
+"""The slots that jobs run in: some for tasks in the event loop, others for processes. Neither kind waits for the other.
+
+A task that waits for the network costs next to nothing, so there are many slots for them; a process takes a core.
+"""
+
+from collections import Counter
+
+from ..authoring.job_types import JobType, Registry
+from ..ports.jobs import FreeSlots
+from .limits import RunLimits
+
+
+class Slots:
+    """Which slots are taken, and how many are free."""
+
+    def __init__(self, registry: Registry, limits: RunLimits) -> None:
+        tasks, processes = by_kind(registry)
+        self._pools = [(limits.max_tasks, tasks), (limits.max_processes, processes)]
+        self._taken: Counter[str] = Counter()
+
+    def take(self, job_type: str) -> None:
+        """Count a job of this type that has begun to run."""
+        self._taken[job_type] += 1
+
+    def release(self, job_type: str) -> None:
+        """Count a job of this type that no longer runs."""
+        self._taken[job_type] -= 1
+
+    def free(self) -> list[FreeSlots]:
+        """The pools in which a job could begin now. Types that cannot run on this machine have no slot."""
+        pools = [self._free_of(size, job_types) for size, job_types in self._pools]
+        return [pool for pool in pools if pool.total > 0 and pool.of_type]
+
+    def _free_of(self, size: int, job_types: list[JobType]) -> FreeSlots:
+        total = size - sum(self._taken[job_type.name] for job_type in job_types)
+        if total <= 0:
+            return FreeSlots(0, {})
+        of_type = {
+            job_type.name: min(total, (job_type.concurrency or size) - self._taken[job_type.name])
+            for job_type in job_types
+            if job_type.unavailable() is None
+        }
+        return FreeSlots(total, {name: slots for name, slots in of_type.items() if slots > 0})
+
+
+def by_kind(registry: Registry) -> tuple[list[JobType], list[JobType]]:
+    """The types whose jobs are tasks, and those whose jobs are processes."""
+    return [each for each in registry if each.is_async], [each for each in registry if not each.is_async]
+
+
+def names_by_kind(registry: Registry) -> list[frozenset[str]]:
+    """The names of the types that share slots, for each kind."""
+    return [frozenset(job_type.name for job_type in kind) for kind in by_kind(registry)]
