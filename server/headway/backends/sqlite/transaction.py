@@ -26,7 +26,7 @@ class Transaction:
         self.execute = connection.execute
         self._connection = connection
         self._announcer = announcer
-        self._counts: Counter[tuple[str, str, str]] = Counter()
+        self._counts: Counter[tuple[str, str, Status]] = Counter()
         self._entered: list[tuple[object, ...]] = []
         self._announced: list[tuple[WebhookEvent, Job]] = []
 
@@ -66,7 +66,8 @@ class Transaction:
         """Write what was noted, then commit."""
         self._write_history()
         if self._counts:
-            self._connection.executemany(SQL["count"], [(*key, jobs) for key, jobs in self._counts.items() if jobs])
+            counts = [(*key, status.value, jobs) for (*key, status), jobs in self._counts.items() if jobs]
+            self._connection.executemany(SQL["count"], counts)
         if self._announced:
             self._announcer.write(self.execute, self._announced)
         self._connection.commit()
@@ -76,7 +77,7 @@ class Transaction:
         self._connection.rollback()
 
     def _count(self, owner: str, job_type: str, status: Status, jobs: int) -> None:
-        self._counts[owner, job_type, status.value] += jobs
+        self._counts[owner, job_type, status] += jobs
 
     def _write_history(self) -> None:
         rows, self._entered = self._entered, []
