@@ -166,6 +166,39 @@ async def test_as_many_jobs_run_as_there_are_slots(make: Make) -> None:
     await until(lambda: len(bench.executor.begun) == 3)
 
 
+async def test_a_slot_that_is_left_before_the_end_is_recorded_is_taken_at_once(make: Make) -> None:
+    bench = make(max_tasks=1)
+    jobs = [a_job() for _ in range(3)]
+    bench.store.enqueue(*jobs)
+    await bench.start()
+    await until(lambda: bench.executor.begun)
+    bench.executor.begun[0].slot.leave()
+    await until(lambda: len(bench.executor.begun) == 2)
+    bench.executor.end(jobs[0].id)  # its slot is not free a second time
+    await turn_over()
+    assert bench.executor.ids == [jobs[0].id, jobs[1].id]
+
+
+async def test_a_jobs_next_attempt_may_begin_before_the_end_of_the_last_is_recorded(make: Make) -> None:
+    bench = make(max_tasks=1)
+    job = a_job()
+    bench.store.enqueue(job)
+    await bench.start()
+    await until(lambda: bench.executor.begun)
+    first = bench.executor.begun[0]
+    first.slot.leave()
+    bench.store.enqueue(job._replace(attempt=2))
+    bench.ring(Bell.QUEUED, job.id)
+    await until(lambda: len(bench.executor.begun) == 2)
+    first.stop(StopReason.TIMEOUT, 0)
+    await until(lambda: bench.executor.stopped)
+    await turn_over()
+    bench.store.jobs[job.id] = job._replace(attempt=2, cancel_requested=True)
+    bench.ring(Bell.CANCEL, job.id)
+    await until(lambda: len(bench.executor.stopped) == 2)
+    assert bench.executor.stopped[1] == (job.id, StopReason.CANCEL)
+
+
 async def test_tasks_and_processes_do_not_take_each_others_slots(make: Make) -> None:
     bench = make(max_tasks=2, max_processes=1)
     processes = [a_job("process") for _ in range(3)]

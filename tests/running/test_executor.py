@@ -18,6 +18,7 @@ from headway.errors import ClaimLostError, JobNotFoundError, StoreUnavailableErr
 from headway.running import recording
 from headway.running.attempt import StopReason
 from headway.running.executor import STOPPED_BY_ITSELF
+from headway.running.slots import Slot
 
 from tests.support.attempts import LIMITS, a_job, an_attempt
 from tests.support.executing import Body, ExecutorBench
@@ -320,6 +321,25 @@ async def test_an_outcome_is_recorded_as_soon_as_the_store_can_be_written(bench:
     bench.handles(returns)
     assert await bench.run() == Completed('{"answer":42}')
     assert len(bench.store.finished) == 1
+
+
+async def test_the_slot_is_left_before_the_end_is_recorded_and_taken_again_while_it_cannot_be(
+    bench: ExecutorBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken: list[int] = []
+    finish, when_finishing = bench.store.finish, list[int]()
+
+    async def noted(*arguments: Any) -> Any:
+        when_finishing.append(sum(taken))
+        return await finish(*arguments)
+
+    monkeypatch.setattr(bench.store, "finish", noted)
+    bench.store.raises["finish"] = [StoreUnavailableError("disk full")]
+    bench.handles(returns)
+    attempt = an_attempt()
+    attempt.slot = Slot(taken.append)
+    await bench.run(attempt)
+    assert when_finishing == [0, 1]
 
 
 async def test_an_outcome_is_recorded_although_the_executor_is_cancelled(

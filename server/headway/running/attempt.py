@@ -8,6 +8,7 @@ from typing import Any
 from ..authoring.reporting import LogBuffer, Reported
 from ..domain.jobs import Claim, Job, NewLogLine
 from ..domain.progress import Meter, Progress
+from .slots import Slot
 
 
 class StopReason(StrEnum):
@@ -22,8 +23,9 @@ class StopReason(StrEnum):
 class Attempt:
     """Shared by the engine, which publishes and stops, and the executor, which runs the handler."""
 
-    def __init__(self, claim: Claim, median_s: float | None) -> None:
+    def __init__(self, claim: Claim, median_s: float | None, slot: Slot | None = None) -> None:
         self.claim = claim
+        self.slot = slot or Slot(lambda _: None)
         self.job: Job = claim.job
         self.reported = Reported()
         self.logs = LogBuffer()

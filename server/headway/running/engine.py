@@ -60,7 +60,6 @@ class EmbeddedEngine:
         self._store = store
         self._hub = hub
         self._registry = registry
-        self._slots = Slots(registry, limits)
         self._executor = executor
         self._limits = limits
         self._failures = failures or FailureHook()
@@ -69,6 +68,7 @@ class EmbeddedEngine:
         self._attempts: set[asyncio.Task[None]] = set()
         self._loops: list[Loop] = []
         self._slot_free = asyncio.Event()
+        self._slots = Slots(registry, limits, left=self._slot_free.set)
         self._claiming = asyncio.Lock()
         self._stopping = False
 
@@ -136,9 +136,9 @@ class EmbeddedEngine:
         return min(max(due_s, 0.001), CLAIM_AT_LEAST_EVERY_S)
 
     def _begin(self, claim: Claim, loop: Loop) -> None:
-        attempt = Attempt(claim, self._store.median_run_s(claim.job.type))
+        slot = self._slots.take(claim.job.type)
+        attempt = Attempt(claim, self._store.median_run_s(claim.job.type), slot)
         self._running[claim.job.id] = attempt
-        self._slots.take(claim.job.type)
         if self._stopping:
             attempt.stop(StopReason.SHUTDOWN, 0.0)
         task = loop.spawn(f"attempt:{claim.job.id}", self._execute(attempt))
@@ -151,9 +151,9 @@ class EmbeddedEngine:
         except Exception:
             log.exception("an attempt ended without a recorded outcome", job_id=attempt.job.id)
         finally:
-            del self._running[attempt.job.id]
-            self._slots.release(attempt.job.type)
-            self._slot_free.set()
+            if self._running.get(attempt.job.id) is attempt:  # else the job's next attempt has begun already
+                del self._running[attempt.job.id]
+            attempt.slot.leave()
 
     async def _wake_when_queued(self, queued: Listener) -> None:
         if await queued.wait(CLAIM_AT_LEAST_EVERY_S):

@@ -73,6 +73,7 @@ class Executor:
             started_s = time.monotonic()
             end = await self._perform(attempt)
             outcome = await self._decide(attempt, end)
+            attempt.slot.leave()  # now, so that the next claim is in the transaction that records this end
             recorded = await self._recorder.record(attempt, outcome)
             self._report(attempt, outcome, recorded, time.monotonic() - started_s)
             self._report_failure(end, recorded)

@@ -54,6 +54,7 @@ class Recorder:
                 return None
             except StoreUnavailableError as error:
                 log.error("the outcome could not be recorded yet", reason=str(error))  # noqa: TRY400
+                attempt.slot.take()  # else jobs could go on being claimed while outcomes pile up
                 await asyncio.sleep(RECORD_AGAIN_AFTER_S)
 
 

@@ -4,27 +4,52 @@ A task that waits for the network costs next to nothing, so there are many slots
 """
 
 from collections import Counter
+from collections.abc import Callable
+from functools import partial
 
 from ..authoring.job_types import JobType, Registry
 from ..ports.jobs import FreeSlots
 from .limits import RunLimits
 
 
+class Slot:
+    """The slot of one attempt, taken from the start. To take a taken one or to leave a free one changes nothing."""
+
+    def __init__(self, count: Callable[[int], None]) -> None:
+        """`count` is called with 1 when it is taken, and with -1 when it is left."""
+        self._count = count
+        self._taken = False
+        self.take()
+
+    def take(self) -> None:
+        if not self._taken:
+            self._taken = True
+            self._count(1)
+
+    def leave(self) -> None:
+        if self._taken:
+            self._taken = False
+            self._count(-1)
+
+
 class Slots:
     """Which slots are taken, and how many are free."""
 
-    def __init__(self, registry: Registry, limits: RunLimits) -> None:
+    def __init__(self, registry: Registry, limits: RunLimits, left: Callable[[], None]) -> None:
+        """`left` is called whenever a slot is left."""
         tasks, processes = by_kind(registry)
         self._pools = [(limits.max_tasks, tasks), (limits.max_processes, processes)]
         self._taken: Counter[str] = Counter()
+        self._left = left
 
-    def take(self, job_type: str) -> None:
-        """Count a job of this type that has begun to run."""
-        self._taken[job_type] += 1
+    def take(self, job_type: str) -> Slot:
+        """A slot for a job of this type that has begun to run."""
+        return Slot(partial(self._count, job_type))
 
-    def release(self, job_type: str) -> None:
-        """Count a job of this type that no longer runs."""
-        self._taken[job_type] -= 1
+    def _count(self, job_type: str, by: int) -> None:
+        self._taken[job_type] += by
+        if by < 0:
+            self._left()
 
     def free(self) -> list[FreeSlots]:
         """The pools in which a job could begin now. Types that cannot run on this machine have no slot."""
