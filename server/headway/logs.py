@@ -1,10 +1,25 @@
 """Logging: structlog on stderr, for people or as JSON lines, the standard library's loggers included."""
 
 import logging
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from urllib.parse import quote
 
 import structlog
+from rich.console import Console
+from rich.style import Style
+from rich.text import Text
+
+from .tracebacks import Folded, Frame, Origin, folded, place
+
+MAX_TRACEBACK_CHARS = 50_000
+INDENT = "  "
+"""Before every line that belongs to the one above, so that no exception's text can pass for a line of the log."""
+
+_DIM, _BOLD, _ERROR = Style(dim=True), Style(bold=True), Style(bold=True, color="red")
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_RAISED = re.compile(r"(?P<margin>[ |]*)(?P<type>[\w.<>]+)(?P<text>.*)")
 
 
 def configure_logging(log_format: str, processors: Sequence[structlog.typing.Processor] = ()) -> None:
@@ -17,14 +32,10 @@ def configure_logging(log_format: str, processors: Sequence[structlog.typing.Pro
         *processors,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
+        _one_traceback,
     ]
-    if log_format == "json":
-        shared.append(structlog.processors.format_exc_info)
-        renderer: structlog.typing.Processor = structlog.processors.JSONRenderer()
-    else:
-        renderer = structlog.dev.ConsoleRenderer(
-            colors=sys.stderr.isatty(), exception_formatter=structlog.dev.plain_traceback
-        )
+    renderer = structlog.processors.JSONRenderer() if log_format == "json" else ForPeople(Console(stderr=True))
     formatter = structlog.stdlib.ProcessorFormatter(
         foreign_pre_chain=shared,
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
@@ -40,3 +51,88 @@ def configure_logging(log_format: str, processors: Sequence[structlog.typing.Pro
         logger_factory=structlog.WriteLoggerFactory(sys.stderr),
         cache_logger_on_first_use=True,
     )
+
+
+def _one_traceback(
+    _logger: structlog.typing.WrappedLogger, _method: str, fields: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Every traceback under one name, an exception's own or the text that a child process sent, and none endless."""
+    text = fields.pop("traceback", None) or fields.get("exception")
+    if isinstance(text, str):
+        fields["exception"] = _shortened(text)
+    return fields
+
+
+def _shortened(text: str) -> str:
+    """The text without its middle if it is too long: its end says what was raised."""
+    left_out = len(text) - MAX_TRACEBACK_CHARS
+    if left_out <= 0:
+        return text
+    half = MAX_TRACEBACK_CHARS // 2
+    return f"{text[:half]}\n[{left_out:,} characters are left out]\n{text[-half:]}"
+
+
+class ForPeople:
+    """Renders a line and, below it, the traceback that belongs to it."""
+
+    def __init__(self, console: Console) -> None:
+        """`console` decides about colors and links: those that its terminal has and its user wants (`NO_COLOR`)."""
+        self._console = console
+        self._render = structlog.dev.ConsoleRenderer(
+            colors=console.color_system is not None and not console.no_color,
+            exception_formatter=structlog.dev.plain_traceback,
+        )
+
+    def __call__(self, logger: structlog.typing.WrappedLogger, method: str, fields: structlog.typing.EventDict) -> str:
+        traceback, event = fields.pop("exception", None), fields.get("event")
+        if isinstance(event, str) and not event.isprintable():
+            fields["event"] = _harmless(event).replace("\n", f"\n{INDENT}")
+        line = self._render(logger, method, fields)
+        return f"{line}\n{self._rendered(_harmless(traceback))}" if isinstance(traceback, str) else line
+
+    def _rendered(self, traceback: str) -> str:
+        text = Text("\n").join(self._lines(traceback))
+        if not self._console.is_terminal:
+            return text.plain
+        with self._console.capture() as captured:
+            self._console.print(text, soft_wrap=True, end="")
+        return captured.get()
+
+    def _lines(self, traceback: str) -> Iterator[Text]:
+        below_frames = False
+        for part in folded(traceback):
+            match part:
+                case Frame():
+                    yield from self._frame(part)
+                case Folded():
+                    yield Text(f"{INDENT}{part.margin}  {part.text}", _DIM)
+                case _:
+                    yield _exception(part) if below_frames else Text(f"{INDENT}{part}")
+            below_frames = not isinstance(part, str)
+
+    def _frame(self, frame: Frame) -> Iterator[Text]:
+        """Of the author's own frames, file and function stand out; those of libraries stay in the background."""
+        style, standing_out = (Style(), _BOLD) if frame.origin is Origin.AUTHOR else (_DIM, _DIM)
+        in_terminal = self._console.is_terminal
+        shown = place(frame.filename, None) if in_terminal else frame.filename
+        link = Style(link=f"file://{quote(frame.filename)}#{frame.line}") if in_terminal else Style()
+        head = Text(f'{INDENT}{frame.margin}  File "', style)
+        head.append(shown, standing_out + link).append(f'", line {frame.line}')
+        if frame.function:
+            head.append(", in ").append(frame.function, standing_out)
+        yield head
+        for line in frame.below:
+            yield Text(f"{INDENT}{line}", style)
+
+
+def _exception(line: str) -> Text:
+    """The line that says what was raised: its class stands out."""
+    found = _RAISED.fullmatch(line)
+    if found is None:
+        return Text(f"{INDENT}{line}")
+    return Text.assemble(f"{INDENT}{found['margin']}", (found["type"], _ERROR), found["text"])
+
+
+def _harmless(text: str) -> str:
+    """The text with control characters written out: what is in it may come from anywhere, and terminals obey them."""
+    return text.translate(_CONTROLS)

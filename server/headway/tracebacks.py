@@ -1,13 +1,17 @@
-"""Reading tracebacks: whose code a frame runs, where in the author's own code it broke, an exception in one line.
+"""Reading tracebacks: whose code a frame runs, where in the author's own it broke, and the text of one, part by part.
+
+A child process sends its handler's traceback as text, so text is what is read.
 
 Child processes import this module, so it loads neither asyncio nor logging.
 """
 
 import inspect
 import os
+import re
 import sysconfig
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
@@ -86,3 +90,78 @@ def describe(error: BaseException) -> str:
 
 def _is_own(filename: str) -> bool:
     return not filename.startswith("<") and origin(filename)[0] is Origin.AUTHOR
+
+
+# The text
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One frame of a traceback's text."""
+
+    margin: str
+    """What stands before it: the tree that groups of exceptions are drawn with."""
+    filename: str
+    line: int
+    function: str
+    """Empty if it is where the syntax is wrong."""
+    below: tuple[str, ...]
+    """The lines that show the source."""
+
+    @property
+    def origin(self) -> Origin:
+        return origin(self.filename)[0]
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Frames of the framework that stand in for themselves: `text` says how many, and in which packages."""
+
+    margin: str
+    frames: int
+    packages: tuple[str, ...]
+
+    @property
+    def text(self) -> str:
+        return f"[{self.frames} frame{'s' * (self.frames > 1)} in {', '.join(self.packages)}]"
+
+
+_FRAME = re.compile(r'(?P<margin>[ |]*)  File "(?P<file>[^"]+)", line (?P<line>\d+)(?:, in (?P<function>.+))?')
+
+
+def parts(text: str) -> Iterator[str | Frame]:
+    """The frames of a traceback as Python writes it, and the lines that belong to none."""
+    lines = text.splitlines()
+    at = 0
+    while at < len(lines):
+        found = _FRAME.fullmatch(lines[at])
+        at += 1
+        if found is None:
+            yield lines[at - 1]
+            continue
+        margin, first = found["margin"], at
+        while at < len(lines) and lines[at].startswith((f"{margin}    ", f"{margin}  [Previous line repeated")):
+            at += 1
+        yield Frame(margin, found["file"], int(found["line"]), found["function"] or "", tuple(lines[first:at]))
+
+
+def folded(text: str) -> list[str | Frame | Folded]:
+    """The parts of a traceback, with the framework's frames folded. All stay if none is the author's."""
+    found = list(parts(text))
+    if not any(isinstance(part, Frame) and part.origin is Origin.AUTHOR for part in found):
+        return [*found]
+    kept: list[str | Frame | Folded] = []
+    for part in found:
+        last = kept[-1] if kept else None
+        if not isinstance(part, Frame) or part.origin is not Origin.FRAMEWORK:
+            kept.append(part)
+        elif isinstance(last, Folded):
+            kept[-1] = Folded(last.margin, last.frames + 1, _with(last.packages, part))
+        else:
+            kept.append(Folded(part.margin, 1, _with((), part)))
+    return kept
+
+
+def _with(packages: tuple[str, ...], frame: Frame) -> tuple[str, ...]:
+    package = origin(frame.filename)[1]
+    return packages if package in packages else (*packages, package)

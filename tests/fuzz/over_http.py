@@ -20,6 +20,7 @@ from pathlib import Path
 from headway.web.problems import KINDS
 from pyradamsa import Radamsa
 
+from tests.support.log_scan import without_handlers_exceptions
 from tests.support.process import ROOT, ServerProcess
 from tests.support.raw import FORM, JSON, form, part, request_bytes
 
@@ -37,8 +38,6 @@ HEAD_TIMEOUT_S = 2.0
 _STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3})[^\r\n]*\r\n", re.MULTILINE)
 _HEADER = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]+: [^\r\n\0]*")
 _UNAVAILABLE = frozenset(f"/problems/{kind}" for kind, (status, _) in KINDS.items() if status == 503)
-_EXPECTED_LOG = re.compile(r"the handler raised.*?(?=\n\S|\Z)", re.DOTALL)
-"""The log line before the traceback of a handler's own exception."""
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
 DATE = "Mon, 01 Jan 2001 00:00:00 GMT"
@@ -183,7 +182,7 @@ def _check_server(server: ServerProcess) -> None:
         raise Found(f"the server ended with {server.process.returncode}")
     if server.request("GET", "/healthz").status != 200:
         raise Found("the server does not answer")
-    if "Traceback" in _EXPECTED_LOG.sub("", server.log()):
+    if "Traceback" in without_handlers_exceptions(server.log()):
         raise Found("a traceback in the log")
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.support.log_scan import without_handlers_exceptions
 from tests.support.process import ServerProcess
 from tests.support.proxy import PrefixProxy
 from tests.support.serving import TEST_JOBS, Serving
@@ -19,8 +20,8 @@ UNEXPECTED = (
 
 
 def assert_no_unexpected_errors(server: ServerProcess) -> None:
-    log = server.log()
-    found = [line for line in log.splitlines() if line.startswith("Traceback") or any(m in line for m in UNEXPECTED)]
+    log = without_handlers_exceptions(server.log())
+    found = [line for line in log.splitlines() if any(text in line for text in ("Traceback", *UNEXPECTED))]
     assert not found, log[log.index(found[0]) - 500 :][:4000]
 
 
