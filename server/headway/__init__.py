@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from .app import Headway
     from .authoring.contexts import BlockingContext, Context
     from .authoring.declaring import job
+    from .authoring.dependencies import Depends
     from .authoring.resources import ResourceContext
     from .authoring.uploads import Upload
     from .domain.jobs import Job, Status
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 __all__ = [
     "BlockingContext",
     "Context",
+    "Depends",
     "Headway",
     "HeadwayError",
     "Job",
@@ -39,6 +41,7 @@ __all__ = [
 _HOMES = {
     "BlockingContext": ".authoring.contexts",
     "Context": ".authoring.contexts",
+    "Depends": ".authoring.dependencies",
     "Headway": ".app",
     "HeadwayError": ".errors",
     "Job": ".domain.jobs",

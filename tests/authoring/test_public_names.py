@@ -8,7 +8,9 @@ from pathlib import Path
 import headway
 import pytest
 
-FOR_AUTHORS = "from headway import BlockingContext, Context, JobCancelled, JobFailed, ResourceContext, Upload, job"
+FOR_AUTHORS = (
+    "from headway import BlockingContext, Context, Depends, JobCancelled, JobFailed, ResourceContext, Upload, job"
+)
 HEAVY = ("aiohttp", "aiosqlite", "sqlite3", "asyncio", "pydantic_settings", "structlog", "typer", "uvloop")
 SOURCE = ast.parse(Path(str(headway.__file__)).read_text("utf-8"))
 

@@ -15,6 +15,7 @@ INPUTS: dict[str, Any] = {
     "digest": {"text": "abc"},
     "order": {"article": "tea"},
     "print-invoices": {"month": "2026-03-01"},
+    "take-note": {"text": "buy tea"},
 }
 RESULTS: dict[str, Any] = {
     "digest": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
@@ -23,6 +24,7 @@ RESULTS: dict[str, Any] = {
     "steps": 200,
     "careful": "done",
     "long-import": 10,
+    "take-note": 1,
 }
 
 
@@ -54,8 +56,14 @@ def test_the_failure_of_the_guide_says_what_its_author_chose(server: ServerProce
     assert server.request("GET", f"/jobs/{job['jobId']}/result").status == 422
 
 
+def test_the_links_of_the_guide_are_checked_in_one_session(server: ServerProcess) -> None:
+    urls = [f"http://127.0.0.1:{server.port}/{path}" for path in ("healthz", "nothing")]
+    job = server.wait_for(server.submit("check-links", {"urls": urls}))
+    assert (job["status"], job["result"]) == ("completed", dict(zip(urls, (200, 404), strict=True))), job["error"]
+
+
 def test_every_job_type_of_the_guide_is_tried() -> None:
     declared = {
         name for block in blocks_of(GUIDE) for name in re.findall(r'^@job\("([a-z-]+)"', block.text, re.MULTILINE)
     }
-    assert declared == {*RESULTS, "fetch-page", "order"}  # the guide itself submits an order
+    assert declared == {*RESULTS, "check-links", "fetch-page", "order"}  # the guide itself submits an order

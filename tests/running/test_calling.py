@@ -15,6 +15,8 @@ from headway.domain.jobs import JobError
 from headway.ports.files import Directories
 from headway.running import calling
 from headway.running.calling import End, Raised, Returned, Stopped, call_async, call_blocking
+from headway.running.dependencies import Dependencies
+from headway.running.processes.dependencies import Dependencies as ChildsDependencies
 from pydantic import BaseModel, PlainSerializer
 
 NO_DIRECTORIES = Directories("/nowhere/work", "/nowhere/output", "/nowhere/data")
@@ -78,9 +80,10 @@ class Kind:
             "checkpoint_json": None,
         }
         if self.is_async:
-            return await call_async(job_type, Context(async_checkpoint=no_checkpoint, **common), input_json, uploads)
+            waiting = Context(async_checkpoint=no_checkpoint, **common)
+            return await call_async(job_type, waiting, input_json, uploads, Dependencies().get)
         context = BlockingContext(sync_checkpoint=no_blocking_checkpoint, **common)
-        return call_blocking(job_type, context, input_json, uploads, self._begin)
+        return call_blocking(job_type, context, input_json, uploads, self._begin, ChildsDependencies().get)
 
     def _begin(self) -> None:
         self.began += 1

@@ -29,6 +29,8 @@ from headway.running.processes.messages import (
     Checkpoint,
     CheckpointAnswer,
     CheckpointOutcome,
+    CleanUpFailed,
+    HandlerEnded,
     Message,
     Report,
     Start,
@@ -59,6 +61,9 @@ MESSAGES: list[Message] = [
     Returned("null"),
     Raised(JobError("no-pictures", "No pictures", None, 422), final=True, traceback="Traceback…"),
     Stopped(),
+    HandlerEnded(Returned('{"a":1}', "/reports/1")),
+    HandlerEnded(Raised(JobError("no-pictures", "No pictures", None, 422), final=True)),
+    CleanUpFailed("http()", "ValueError: broken", "Traceback…"),
 ]
 
 
@@ -104,6 +109,9 @@ GARBAGE = [
     b'["Report", [1], []]',
     b'["Report", null, [["yesterday", "info", "x"]]]',
     b'["CheckpointAnswer", "perhaps"]',
+    b'["HandlerEnded", ["Cancel"]]',
+    b'["HandlerEnded", ["Returned"]]',
+    b'["HandlerEnded", 5]',
     b"[" * 100_000,
 ]
 

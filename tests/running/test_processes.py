@@ -3,22 +3,19 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from headway.authoring.uploads import Upload
-from headway.domain.jobs import JobError, NewLogLine
-from headway.ports.files import Directories
-from headway.running.calling import End, Lost, Raised, Returned, Stopped
+from headway.domain.jobs import JobError
+from headway.running.calling import Raised, Returned, Stopped
 from headway.running.processes import conversation
-from headway.running.processes.conversation import Conversation
-from headway.running.processes.messages import CheckpointOutcome, Start
+from headway.running.processes.messages import CheckpointOutcome
 from headway.running.processes.processes import Processes
-from headway.running.processes.starting import StartsChildren
 
-from tests.support.process import WAIT_TIMEOUT_S, alive, eventually
+from tests.support.children import Bench, Listener, ended
+from tests.support.process import alive, eventually
 
 JOBS = '''
 import os, signal, stat, sys, threading, time
@@ -95,72 +92,6 @@ def saves(ctx: BlockingContext) -> object:
         return type(error).__name__
     return ctx.resumed
 '''
-
-
-class Listener:
-    """What a child reported."""
-
-    def __init__(self) -> None:
-        self.begun = 0
-        self.values: list[tuple[Any, ...]] = []
-        self.lines: list[str] = []
-        self.heard = asyncio.Event()
-
-    def began(self) -> None:
-        self.begun += 1
-
-    def progress(self, values: tuple[Any, ...]) -> None:
-        self.values.append(values)
-
-    def log(self, line: NewLogLine) -> None:
-        self.lines.append(line.message)
-        self.heard.set()
-
-    async def pid(self) -> int:
-        """The child's, from the log line that it writes first."""
-        async with asyncio.timeout(WAIT_TIMEOUT_S):
-            await self.heard.wait()
-        return int(self.lines[0].removeprefix("pid "))
-
-
-async def ended(running: Awaitable[End | Lost]) -> End | Lost:
-    """How the attempt ended; fails the test if it does not."""
-    async with asyncio.timeout(WAIT_TIMEOUT_S):
-        return await running
-
-
-class Bench:
-    """Starts attempts in children, each with a listener of its own."""
-
-    def __init__(self, folder: Path, module: Path, processes: StartsChildren) -> None:
-        self.folder = folder
-        self.module = module
-        self.processes = processes
-        self.listener = Listener()
-        self.checkpoints: list[str] = []
-        self.answer = CheckpointOutcome.STORED
-
-    def conversation(self, job_type: str, input_json: str = "{}", **fields: Any) -> Conversation:
-        common: dict[str, Any] = {
-            "source": str(self.module),
-            "type": job_type,
-            "job_id": "j",
-            "attempt": 1,
-            "owner": "local",
-            "input_json": input_json,
-            "checkpoint_json": None,
-            "directories": Directories(str(self.folder / "w"), str(self.folder / "o"), str(self.folder / "d")),
-            "lock_path": str(self.folder / "lock"),
-            "uploads": {},
-        }
-        return Conversation(Start(**common | fields), self.listener, self._store, self.processes)
-
-    async def run(self, job_type: str, input_json: str = "{}", **fields: Any) -> Any:
-        return await ended(self.conversation(job_type, input_json, **fields).run())
-
-    async def _store(self, checkpoint_json: str) -> CheckpointOutcome:
-        self.checkpoints.append(checkpoint_json)
-        return self.answer
 
 
 @pytest.fixture(params=["forked", "spawned"])

@@ -81,6 +81,10 @@ class ExecutorBench:
 
         self._make(handler, processes=LosesAll())
 
+    def serves(self, handler: Any) -> None:
+        """A decorated function is the handler."""
+        self._make(handler)
+
     def handles_nothing(self) -> None:
         self._make()
 

@@ -96,6 +96,7 @@ async def opened(
         stack.push_async_callback(sender.stop, settings.shutdown_grace_s)
         processes = await _open_processes(settings, registry, keeper, stack)
         engine, executor = _running(settings, registry, backend, files, processes, metrics, on_failure)
+        stack.push_async_callback(executor.close)
         await engine.start(loops)
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
         commands = CommandSocket(files.root, Commands(backend.keeper, backend.keys, backend.outbox, files).run)

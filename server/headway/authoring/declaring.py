@@ -6,7 +6,7 @@ import re
 import sys
 import time
 import typing
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal, TypeVar
@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, PydanticUserError, RootModel
 
 from ..errors import JobTypeError
+from .dependencies import Factory, checked_factory, dependency_in
 from .job_types import JobType
 from .resources import check_apart, declared_resource, output_adapter
 from .uploads import upload_fields
@@ -53,7 +54,8 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
 
     `async def f(ctx: Context, input: Model)` runs in the server's event loop: for work that waits.
     `def f(ctx: BlockingContext, input: Model)` runs in a process of its own: for work that computes.
-    `Model` is a pydantic model, or absent; the return annotation types the result.
+    `Model` is a pydantic model, or absent; the return annotation types the result. Further parameters are dependencies:
+    `session: Annotated[Session, Depends(factory)]`.
 
     `title` and `description` (by default from the name and the docstring) are for people.
 
@@ -88,7 +90,7 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
         resource = declared_resource(name, path, get, list)
         if resource is not None:
             check_apart(name, resource.path, _paths_beside(handler))
-        input_type, returns = _signature(name, handler)
+        input_type, returns, dependencies = _signature(name, handler)
         doc = inspect.getdoc(handler) or ""
         job_type = JobType(
             name=name,
@@ -99,6 +101,7 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
             input_type=input_type,
             output=output_adapter(name, returns),
             uploads=upload_fields(name, input_type),
+            dependencies=dependencies,
             max_attempts=max_attempts,
             no_retry=no_retry,
             timeout_s=timeout_s,
@@ -254,8 +257,8 @@ def _paths_beside(handler: Callable[..., Any]) -> Iterator[tuple[str, str]]:
             yield name, other.resource.path
 
 
-def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] | None, Any]:
-    """The input model and the return annotation."""
+def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] | None, Any, Mapping[str, Factory]]:
+    """The input model, the return annotation, and the dependencies by parameter."""
     if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
         raise JobTypeError(f"{name}: a handler must return its result, not yield")
     try:
@@ -263,20 +266,35 @@ def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] 
     except (NameError, TypeError) as error:
         raise JobTypeError(f"{name}: an annotation cannot be resolved: {error}") from error
     signature = inspect.signature(handler).parameters
-    parameters = [name for name, parameter in signature.items() if parameter.kind in _POSITIONAL]
-    if len(parameters) != len(signature) or not 1 <= len(parameters) <= 2:  # noqa: PLR2004 - ctx, and maybe input
-        raise JobTypeError(f"{name}: a handler must take (ctx) or (ctx, input)")
+    dependencies = _dependencies(name, handler, hints)
+    others = {each: parameter for each, parameter in signature.items() if each not in dependencies}
+    parameters = [name for name, parameter in others.items() if parameter.kind in _POSITIONAL]
+    if len(parameters) != len(others) or not 1 <= len(parameters) <= 2:  # noqa: PLR2004 - ctx, and maybe input
+        raise JobTypeError(f"{name}: a handler must take (ctx) or (ctx, input), besides what it depends on")
     returns = hints.get("return", Any)
-    if len(parameters) == 1:
-        return None, returns
-    annotation = hints.get(parameters[1])
+    input_type = _input_type(name, parameters[1], hints) if parameters[1:] else None
+    return input_type, returns, dependencies
+
+
+def _dependencies(name: str, handler: Callable[..., Any], hints: Mapping[str, Any]) -> dict[str, Factory]:
+    found: dict[str, Factory] = {}
+    for parameter in inspect.signature(handler).parameters.values():
+        depends = dependency_in(name, hints.get(parameter.name), parameter)
+        if depends is not None:
+            in_loop = inspect.iscoroutinefunction(handler)
+            found[parameter.name] = checked_factory(name, depends.factory, in_loop=in_loop)
+    return found
+
+
+def _input_type(name: str, parameter: str, hints: Mapping[str, Any]) -> type[BaseModel]:
+    annotation = hints.get(parameter)
     if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)) or issubclass(annotation, RootModel):
-        raise JobTypeError(f"{name}: annotate {parameters[1]!r} with a pydantic model")
+        raise JobTypeError(f"{name}: annotate {parameter!r} with a pydantic model")
     try:
         annotation.model_json_schema()
     except PydanticUserError as error:
         raise JobTypeError(f"{name}: the input cannot be described as JSON: {error}") from error
-    return annotation, returns
+    return annotation
 
 
 def _always() -> None:

@@ -1,17 +1,22 @@
 """Job types as `@job` declares them, and the registry of those that a server serves."""
 
+import inspect
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, Literal
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json, to_json
 
 from ..tracebacks import place_of
+from .dependencies import Factory
 from .resources import Resource
 from .uploads import UPLOADED, UPLOADS, Upload
+
+_NONE: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +32,8 @@ class JobType:
     output: TypeAdapter[Any]
     uploads: Mapping[str, bool]
     """The input's `Upload` fields, and whether each is required."""
+    dependencies: Mapping[str, Factory]
+    """What makes the handler's other arguments, by parameter. Clients see nothing of it."""
     max_attempts: int
     no_retry: tuple[type[BaseException], ...]
     timeout_s: float | None
@@ -91,9 +98,19 @@ class JobType:
             check_finite(self.output.dump_python(validated))
         return encoded.decode()
 
-    def call(self, context: Any, parsed: BaseModel | None) -> Any:
-        """Call the handler: its result, or for an `async def` the coroutine."""
-        return self.handler(context) if self.input_type is None else self.handler(context, parsed)
+    def call(self, context: Any, parsed: BaseModel | None, dependencies: Mapping[str, Any] = _NONE) -> Any:
+        """Call the handler: its result, or for an `async def` the coroutine. `dependencies` are by parameter."""
+        if not dependencies:
+            return self.handler(context) if self.input_type is None else self.handler(context, parsed)
+        given = iter((context, parsed))
+        positional, named = [], {}
+        for name, parameter in inspect.signature(self.handler).parameters.items():
+            value = dependencies[name] if name in dependencies else next(given)
+            if parameter.kind is parameter.KEYWORD_ONLY:
+                named[name] = value
+            else:
+                positional.append(value)
+        return self.handler(*positional, **named)
 
 
 class _NoInput(BaseModel, extra="forbid", title="No input"):

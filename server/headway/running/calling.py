@@ -4,13 +4,14 @@ Child processes import this module, so it loads neither asyncio nor logging.
 """
 
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from pydantic import BaseModel, ValidationError
 
 from ..authoring.contexts import BlockingContext, Context
+from ..authoring.dependencies import Factory
 from ..authoring.job_types import JobType
 from ..authoring.uploads import Upload
 from ..domain.jobs import JobError
@@ -54,6 +55,17 @@ class Lost:
 End = Returned | Raised | Stopped
 """How a handler ended."""
 
+Needs = Mapping[str, Factory]
+"""Factories by the parameter that takes what they make."""
+
+
+class DependencyFailedError(Exception):
+    """A dependency could not be set up: its factory raised the exception that is this one's cause."""
+
+    def __init__(self, factory: Factory, cause: BaseException) -> None:
+        super().__init__(f"{factory.name}: {describe(cause)}")
+        self.cause = cause
+
 
 def call_blocking(
     job_type: JobType,
@@ -61,23 +73,35 @@ def call_blocking(
     input_json: str,
     uploads: Mapping[str, Upload],
     on_begin: Callable[[], None],
+    dependencies: Callable[[Needs], Mapping[str, Any]],
 ) -> End:
-    """Call a `def` handler. `on_begin` is called when its input has been parsed. Never raises."""
+    """Call a `def` handler. Never raises.
+
+    `on_begin` is called when its input has been parsed, `dependencies` then makes the other arguments.
+    """
     try:
         parsed = _parse(job_type, input_json, uploads)
         on_begin()
-        return _returned(job_type, job_type.call(context, parsed), context.result_url)
+        value = job_type.call(context, parsed, dependencies(job_type.dependencies))
+        return _returned(job_type, value, context.result_url)
     except BaseException as error:  # noqa: BLE001 - SystemExit too: the process is the handler's
         return end_of(error, job_type)
 
 
-async def call_async(job_type: JobType, context: Context, input_json: str, uploads: Mapping[str, Upload]) -> End:
+async def call_async(
+    job_type: JobType,
+    context: Context,
+    input_json: str,
+    uploads: Mapping[str, Upload],
+    dependencies: Callable[[Needs], Awaitable[Mapping[str, Any]]],
+) -> End:
     """Call an `async def` handler. Never raises: `SystemExit` in a task would end the event loop."""
     from asyncio import CancelledError  # noqa: PLC0415 - child processes never need asyncio
 
     try:
         parsed = _parse(job_type, input_json, uploads)
-        return _returned(job_type, await job_type.call(context, parsed), context.result_url)
+        needed = await dependencies(job_type.dependencies) if job_type.dependencies else {}
+        return _returned(job_type, await job_type.call(context, parsed, needed), context.result_url)
     except CancelledError:
         return Stopped()
     except BaseException as error:  # noqa: BLE001 - as above
@@ -86,12 +110,15 @@ async def call_async(job_type: JobType, context: Context, input_json: str, uploa
 
 def end_of(error: BaseException, job_type: JobType | None) -> Stopped | Raised:
     """What an exception means. `job_type` is `None` if it could not even be loaded."""
+    detail = describe(error)
+    if isinstance(error, DependencyFailedError):
+        detail, error = str(error), error.cause
     if isinstance(error, JobCancelled):
         return Stopped()
     if isinstance(error, JobFailed):
         return Raised(_as_stated(error), final=True, exception=error)
     return Raised(
-        JobError("handler-error", "The job's handler raised an error", describe(error), 500),
+        JobError("handler-error", "The job's handler raised an error", detail, 500),
         final=job_type is not None and isinstance(error, job_type.no_retry),
         traceback="".join(traceback.format_exception(error)),
         exception=error,

@@ -63,8 +63,12 @@ class Executor:
 
     @property
     def abandoned(self) -> set[asyncio.Task[Any]]:
-        """Handlers that swallowed their cancellation and are still in the loop."""
+        """Handlers and dependencies that swallowed their cancellation and are still in the loop."""
         return self._performer.abandoned
+
+    async def close(self) -> None:
+        """Clean up what handlers depended on. No attempt runs any more."""
+        await self._performer.close()
 
     async def execute(self, attempt: Attempt) -> None:
         """Carry one claimed attempt to its recorded end."""

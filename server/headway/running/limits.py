@@ -2,6 +2,9 @@
 
 from dataclasses import dataclass
 
+CLEAN_UP_WITHIN_S = 5.0
+"""How long a dependency may take to clean up in the server, or all of an attempt's in its process."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLimits:

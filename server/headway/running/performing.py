@@ -16,6 +16,7 @@ from ..ports.jobs import Attempts
 from .attempt import Attempt
 from .calling import End, Lost, Stopped, call_async
 from .deadlines import until_stopped
+from .dependencies import Dependencies
 from .limits import RunLimits
 from .processes.conversation import Conversation
 from .processes.messages import CheckpointOutcome, Start
@@ -37,8 +38,20 @@ class Performer:
         self._files = files
         self._limits = limits
         self._processes = processes
-        self.abandoned: set[asyncio.Task[Any]] = set()
-        """Handlers that swallowed their cancellation: they lost their slot, but are still in the loop."""
+        self._dependencies = Dependencies()
+        self._abandoned: set[asyncio.Task[Any]] = set()
+
+    @property
+    def abandoned(self) -> set[asyncio.Task[Any]]:
+        """Handlers that swallowed their cancellation: they lost their slot, but are still in the loop.
+
+        And dependencies that did the same when they were to clean up.
+        """
+        return self._abandoned | self._dependencies.abandoned
+
+    async def close(self) -> None:
+        """Clean up what `async def` handlers depended on. No attempt runs any more."""
+        await self._dependencies.close()
 
     async def perform(self, attempt: Attempt, job_type: JobType) -> End | Lost:
         """Run the handler to its end, or until it has been stopped."""
@@ -48,7 +61,8 @@ class Performer:
 
     async def _in_loop(self, attempt: Attempt, job_type: JobType) -> End:
         job, context = attempt.job, self._context(attempt)
-        call = call_async(job_type, context, attempt.claim.input_json, self._uploads(job))
+        get = self._dependencies.get
+        call = call_async(job_type, context, attempt.claim.input_json, self._uploads(job), get)
         task = asyncio.create_task(call, name=f"job:{job.type}:{job.id}")
         try:
             await self._until_stopped(attempt, job_type, task)
@@ -78,8 +92,8 @@ class Performer:
         """Give up on a handler that does not end: it loses its slot, and the store drops what it still writes."""
         log.error("the handler swallowed its cancellation and was abandoned", type=attempt.job.type)
         task.cancel()
-        self.abandoned.add(task)
-        task.add_done_callback(self.abandoned.discard)
+        self._abandoned.add(task)
+        task.add_done_callback(self._abandoned.discard)
 
     # In a process
 

@@ -18,8 +18,19 @@ from typing import TYPE_CHECKING, Any
 from ...authoring.uploads import Upload
 from ...domain.jobs import JobError, NewLogLine
 from ...ports.files import Directories
-from ..calling import Raised, Returned, Stopped
-from .messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOutcome, Message, Report, Start
+from ..calling import End, Raised, Returned, Stopped
+from .messages import (
+    Began,
+    Cancel,
+    Checkpoint,
+    CheckpointAnswer,
+    CheckpointOutcome,
+    CleanUpFailed,
+    HandlerEnded,
+    Message,
+    Report,
+    Start,
+)
 
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
@@ -98,7 +109,7 @@ class AsyncChannel:
 
 def encode(message: Message) -> bytes:
     """A message as it is sent. Raises `ValueError` if it is over `MAX_MESSAGE_BYTES`."""
-    body = json.dumps([type(message).__name__, *_FIELDS[type(message)](message)]).encode()
+    body = json.dumps(_parts(message)).encode()
     if len(body) > MAX_MESSAGE_BYTES:
         raise ValueError(f"it is over {MAX_MESSAGE_BYTES:,} bytes")
     return LENGTH.pack(len(body)) + body
@@ -107,11 +118,17 @@ def encode(message: Message) -> bytes:
 def decode(body: bytes) -> Message:
     """The message that `encode` was given, without its length. Raises `GarbledMessageError`."""
     try:
-        kind, *fields = json.loads(body)
-        message: Message = _DECODERS[kind](*fields)
+        return _message(*json.loads(body))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise GarbledMessageError(f"{len(body):,} bytes that are not a message") from error
-    return message
+
+
+def _parts(message: Message) -> list[Any]:
+    return [type(message).__name__, *_FIELDS[type(message)](message)]
+
+
+def _message(kind: str, *fields: Any) -> Message:
+    return _DECODERS[kind](*fields)
 
 
 def _length(head: bytes) -> int:
@@ -156,6 +173,13 @@ def _raised(error: list[Any], final: bool, traceback: str | None) -> Raised:
     return Raised(JobError(*error), final, traceback)
 
 
+def _handler_ended(end: list[Any]) -> HandlerEnded:
+    message = _message(*end)
+    if not isinstance(message, End):
+        raise TypeError(f"{type(message).__name__} is no end")
+    return HandlerEnded(message)
+
+
 def _no_fields(_message: Message) -> list[Any]:
     return []
 
@@ -168,6 +192,8 @@ _FIELDS: Mapping[type[Message], Callable[[Any], list[Any]]] = MappingProxyType(
         Began: _no_fields,
         Report: _report_fields,
         Checkpoint: lambda checkpoint: [checkpoint.checkpoint_json],
+        HandlerEnded: lambda ended: [_parts(ended.end)],
+        CleanUpFailed: lambda failed: [failed.factory, failed.reason, failed.traceback],
         Returned: lambda returned: [returned.result_json, returned.result_url],
         Raised: _raised_fields,
         Stopped: _no_fields,
@@ -181,6 +207,8 @@ _DECODERS: Mapping[str, Callable[..., Message]] = MappingProxyType(
         "Began": Began,
         "Report": _report,
         "Checkpoint": Checkpoint,
+        "HandlerEnded": _handler_ended,
+        "CleanUpFailed": CleanUpFailed,
         "Returned": Returned,
         "Raised": _raised,
         "Stopped": Stopped,

@@ -16,7 +16,8 @@ from ...authoring.declaring import declared
 from ...authoring.loading import load_module
 from ..calling import End, call_blocking, end_of
 from .channel import BlockingChannel
-from .messages import Start
+from .dependencies import Dependencies
+from .messages import HandlerEnded, Start
 from .reporter import Reporter
 
 NICENESS = 10
@@ -38,7 +39,10 @@ def main(descriptor: int, *, loaded: bool = False) -> NoReturn:
     signal.signal(signal.SIGTERM, reporter.interruption.on_signal)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _give_way()
-    end = _run(start, reporter, loaded=loaded)
+    dependencies = Dependencies()
+    end = _run(start, reporter, dependencies, loaded=loaded)
+    if dependencies.to_clean_up:
+        _clean_up(dependencies, end, channel, reporter)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(OSError):
         reporter.flush(final=True)
@@ -49,7 +53,7 @@ def main(descriptor: int, *, loaded: bool = False) -> NoReturn:
     os._exit(0)
 
 
-def _run(start: Start, reporter: Reporter, *, loaded: bool) -> End:
+def _run(start: Start, reporter: Reporter, dependencies: Dependencies, *, loaded: bool) -> End:
     try:
         with reporter.interruption.allowed():
             _lock(Path(start.lock_path))
@@ -58,9 +62,23 @@ def _run(start: Start, reporter: Reporter, *, loaded: bool) -> End:
             job_type = declared(start.type)
             context = _context(start, reporter)
             reporter.listen(context)
-            return call_blocking(job_type, context, start.input_json, start.uploads, reporter.begin)
+            return call_blocking(job_type, context, start.input_json, start.uploads, reporter.begin, dependencies.get)
     except BaseException as error:  # noqa: BLE001 - the author's module may raise anything, SystemExit too
         return end_of(error, None)
+
+
+def _clean_up(dependencies: Dependencies, end: End, channel: BlockingChannel, reporter: Reporter) -> None:
+    """Clean up, once the server knows how the handler ended: nothing that happens from now on changes it.
+
+    SIGTERM does not interrupt this; if it takes too long, the server kills the process.
+    """
+    with suppress(OSError):
+        reporter.flush(final=True)
+        channel.send(HandlerEnded(end))
+    for failed in dependencies.clean_up():
+        reporter.logs.add("warning", f"cleaning up {failed.factory} failed: {failed.reason}")
+        with suppress(OSError):
+            channel.send(failed)
 
 
 def _context(start: Start, reporter: Reporter) -> BlockingContext:

@@ -12,8 +12,19 @@ import structlog
 
 from ...domain.jobs import JobError, NewLogLine
 from ..calling import End, Lost, Raised, Returned, Stopped
+from ..limits import CLEAN_UP_WITHIN_S
 from .channel import AsyncChannel, GarbledMessageError
-from .messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOutcome, Report, Start
+from .messages import (
+    Began,
+    Cancel,
+    Checkpoint,
+    CheckpointAnswer,
+    CheckpointOutcome,
+    CleanUpFailed,
+    HandlerEnded,
+    Report,
+    Start,
+)
 from .starting import Child, Exit, StartsChildren
 
 log = structlog.get_logger(__name__)
@@ -151,11 +162,26 @@ class Conversation:
                     self._report(progress, lines)
                 case Checkpoint(checkpoint_json):
                     channel.send(CheckpointAnswer(await self._store_checkpoint(checkpoint_json)))
+                case HandlerEnded(end):
+                    return await self._clean_up(channel, end)
+                case CleanUpFailed(factory, _, traceback):
+                    log.warning("cleaning up a dependency failed", factory=factory, traceback=traceback)
                 case Returned() | Raised() | Stopped():
                     return message
                 case _:
                     raise GarbledMessageError("a message that only the server sends")
         return None
+
+    async def _clean_up(self, channel: AsyncChannel, end: End) -> End:
+        """Relay until the child has cleaned up. The handler's end stands, whatever happens to its process now."""
+        try:
+            async with asyncio.timeout(CLEAN_UP_WITHIN_S):
+                if await self._relay(channel) is None:
+                    log.warning("the process died while it cleaned up the handler's dependencies")
+        except TimeoutError:
+            log.warning("cleaning up the handler's dependencies took too long, and its process was killed")
+            self.kill()
+        return end
 
     def _report(self, progress: tuple[Any, ...] | None, lines: tuple[NewLogLine, ...]) -> None:
         if progress is not None:

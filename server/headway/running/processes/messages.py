@@ -74,6 +74,22 @@ class Checkpoint:
     checkpoint_json: str
 
 
+@dataclass(frozen=True, slots=True)
+class HandlerEnded:
+    """How the handler ended: sent before its dependencies are cleaned up, if there are any. `end` comes again later."""
+
+    end: End
+
+
+@dataclass(frozen=True, slots=True)
+class CleanUpFailed:
+    """A dependency's clean-up raised."""
+
+    factory: str
+    reason: str
+    traceback: str
+
+
 ToChild = Start | Cancel | CheckpointAnswer
-FromChild = Began | Report | Checkpoint | End
+FromChild = Began | Report | Checkpoint | HandlerEnded | CleanUpFailed | End
 Message = ToChild | FromChild

@@ -1,0 +1,59 @@
+"""The dependencies of `def` handlers, made and cleaned up in the child process.
+
+Child processes import this module, so it loads neither asyncio nor logging.
+"""
+
+import traceback
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from ...authoring.dependencies import Factory, Kind
+from ...tracebacks import describe
+from ..calling import DependencyFailedError, Needs
+from .messages import CleanUpFailed
+
+
+class Dependencies:
+    """One dependency per factory, made when it is first needed. One for the process; used by its main thread."""
+
+    def __init__(self) -> None:
+        self._made: dict[Callable[..., Any], Any] = {}
+        self._open: list[tuple[Factory, AbstractContextManager[Any]]] = []
+
+    def get(self, needs: Needs) -> dict[str, Any]:
+        """What the factories make, by parameter. Raises `DependencyFailedError`."""
+        return {parameter: self._get(factory) for parameter, factory in needs.items()}
+
+    def _get(self, factory: Factory) -> Any:
+        if factory.function not in self._made:
+            needed = self.get(factory.needs)
+            try:
+                self._made[factory.function] = self._make(factory, needed)
+            except BaseException as error:
+                raise DependencyFailedError(factory, error) from error
+        return self._made[factory.function]
+
+    def _make(self, factory: Factory, needed: dict[str, Any]) -> Any:
+        if factory.kind is Kind.FUNCTION:
+            return factory.function(**needed)
+        manager = contextmanager(factory.function)(**needed)
+        made = manager.__enter__()
+        self._open.append((factory, manager))
+        return made
+
+    @property
+    def to_clean_up(self) -> bool:
+        """Whether there is anything for `clean_up` to do."""
+        return bool(self._open)
+
+    def clean_up(self) -> Iterator[CleanUpFailed]:
+        """Clean up in the reverse order of creation, and go on after a failure. Yields the failures."""
+        self._made.clear()
+        while self._open:
+            factory, manager = self._open.pop()
+            try:
+                manager.__exit__(None, None, None)
+            except BaseException as error:  # noqa: BLE001 - SystemExit too: the process has more to clean up
+                text = "".join(traceback.format_exception(error))
+                yield CleanUpFailed(factory.name, describe(error), text)
