@@ -15,13 +15,14 @@ from headway.running.processes.channel import BlockingChannel
 from headway.running.processes.messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOutcome, Report
 from headway.running.processes.reporter import FLUSH_EVERY_S, Interruption, Reporter
 
+from tests.support.process import WAIT_TIMEOUT_S
+
 
 class Ends:
     """A reporter, the server's end of its channel, and a clock that the test moves."""
 
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self) -> None:
         self.now_s = 1000.0
-        monkeypatch.setattr(reporting, "time", SimpleNamespace(monotonic=lambda: self.now_s))
         ours, theirs = socket.socketpair()
         self.server = BlockingChannel(ours.detach())
         self.reporter = Reporter(BlockingChannel(theirs.detach()))
@@ -51,27 +52,84 @@ class Ends:
 
 @pytest.fixture
 def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ends]:
-    ends = Ends(monkeypatch)
+    ends = Ends()
+    monkeypatch.setattr(reporting, "time", SimpleNamespace(monotonic=lambda: ends.now_s))
     yield ends
     ends.close()
 
 
-def test_a_report_waits_for_its_time_and_the_newest_is_sent(ends: Ends) -> None:
-    for done in range(3):
+@pytest.fixture
+def listened_to(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ends]:
+    """With the clock that the system has, and the listening thread, which ends when the server is gone."""
+    ended = threading.Event()
+    monkeypatch.setattr("headway.running.processes.reporter.os.killpg", lambda *_: ended.set())
+    ends = Ends()
+    ends.reporter.listen(ends.context)
+    yield ends
+    ends.server._socket.close()
+    assert ended.wait(WAIT_TIMEOUT_S)
+    ends.close()
+
+
+def reported(*done: int, total: int | None = None) -> list[Report]:
+    return [Report((number, total, None, None, None, None), ()) for number in done]
+
+
+def test_after_a_quiet_time_two_reports_are_sent_at_once_and_of_the_others_the_newest_when_it_is_due(
+    ends: Ends,
+) -> None:
+    for done in range(4):
         ends.context.progress(done=done)
+    assert ends.sent() == reported(0, 1)
+    ends.now_s += FLUSH_EVERY_S
+    ends.context.progress(done=4, total=5)
+    assert ends.sent() == reported(4, total=5)
+    ends.context.progress(done=5)
     assert ends.sent() == []
-    ends.now_s += 2 * FLUSH_EVERY_S
-    ends.context.progress(done=3, total=4)
-    assert ends.sent() == [Report((3, 4, None, None, None, None), ())]
 
 
-def test_log_lines_are_sent_with_the_report(ends: Ends) -> None:
-    ends.context.log("one")
-    ends.context.log("two")
-    ends.reporter.flush()
-    (report,) = ends.sent()
-    assert [line.message for line in report.lines] == ["one", "two"]
-    assert report.progress is None
+def test_the_first_log_line_is_sent_at_once_and_the_others_with_the_next_report(ends: Ends) -> None:
+    for message in ("one", "two", "three", "four"):
+        ends.context.log(message)
+    ends.now_s += FLUSH_EVERY_S
+    ends.context.progress(done=1)
+    sent = ends.sent()
+    assert [[line.message for line in report.lines] for report in sent] == [["one"], ["two"], ["three", "four"]]
+    assert sent[-1].progress is not None
+
+
+def test_what_a_quiet_handler_reported_last_is_sent_by_the_listening_thread(listened_to: Ends) -> None:
+    for done in range(3):
+        listened_to.context.progress(done=done)
+    assert [listened_to.server.receive() for _ in range(3)] == reported(0, 1, 2)
+    listened_to.context.log("the last words")
+    received = listened_to.server.receive()
+    assert isinstance(received, Report)
+    assert [line.message for line in received.lines] == ["the last words"]
+
+
+def test_a_report_during_a_flush_of_the_other_thread_is_sent_by_that_one(listened_to: Ends) -> None:
+    with listened_to.reporter._flushing:  # the other thread has taken what there was
+        listened_to.context.progress(done=1)
+    assert listened_to.server.receive() == reported(1)[0]
+
+
+def test_a_report_in_another_thread_does_not_hold_off_an_interruption() -> None:
+    interruption, inside, leave = Interruption(), threading.Event(), threading.Event()
+
+    def report() -> None:
+        with interruption.held():
+            inside.set()
+            leave.wait(WAIT_TIMEOUT_S)
+
+    thread = threading.Thread(target=report)
+    with interruption.allowed():
+        thread.start()
+        inside.wait(WAIT_TIMEOUT_S)
+        with pytest.raises(JobCancelled):
+            interruption.on_signal(15, None)
+        leave.set()
+        thread.join(WAIT_TIMEOUT_S)
 
 
 def test_nothing_is_sent_for_nothing(ends: Ends) -> None:

@@ -85,7 +85,7 @@ class _JobContext:
             reported.step = step
         if unit is not None:
             reported.unit = unit
-        reported.changed = True
+        reported.mark_changed()
         if self._nudge is not None:
             self._nudge()
 
@@ -185,7 +185,7 @@ class BlockingContext(_JobContext):
                 raise JobCancelled
             yield item
             reported.done = done
-            reported.changed = True
+            reported.changed = True  # nobody else listens in a child
             nudge()
 
     def checkpoint(self, value: Any) -> None:
@@ -228,7 +228,8 @@ class Context(_JobContext):
             yield item
             done += 1
             reported.done = done
-            reported.changed = True
+            if not reported.changed:
+                reported.mark_changed()
             if time.monotonic() - yielded_s > YIELD_AFTER_S:
                 await sleep(0)
                 yielded_s = time.monotonic()

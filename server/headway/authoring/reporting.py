@@ -16,6 +16,10 @@ LOG_MESSAGE_CHARS = 4_000
 LOG_LEVELS = frozenset({"debug", "info", "warning", "error"})
 
 
+def _nobody_listens() -> None:
+    """A bell without a listener."""
+
+
 class LogBuffer:
     """Log lines on their way to the store, limited per second and per attempt. Dropped lines are counted.
 
@@ -24,6 +28,9 @@ class LogBuffer:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.ring: Callable[[], None] = _nobody_listens
+        """Called with the first line since lines were taken, by the thread that adds it."""
+        self._has_rung = False
         self._clock = clock
         self._lines: deque[NewLogLine] = deque()
         self._left = LOG_LINES_PER_ATTEMPT
@@ -42,10 +49,11 @@ class LogBuffer:
         self._note_dropped()
         self._tokens -= 1
         self._left -= 1
-        self._lines.append(_line(level, message))
+        self.relay(_line(level, message))
 
     def take(self, *, final: bool = False) -> list[NewLogLine]:
         """The lines since the last call. With `final`, a last line says how many were dropped at the end."""
+        self._has_rung = False  # first: a line that is added meanwhile rings again
         if final:
             self._note_dropped()
         return [self._lines.popleft() for _ in range(len(self._lines))]
@@ -53,6 +61,9 @@ class LogBuffer:
     def relay(self, line: NewLogLine) -> None:
         """Add a line that a child's buffer has already let through."""
         self._lines.append(line)
+        if not self._has_rung:
+            self._has_rung = True
+            self.ring()
 
     def put_back(self, lines: list[NewLogLine]) -> None:
         """Put lines that could not be stored back, to be taken again."""
@@ -61,7 +72,7 @@ class LogBuffer:
     def _note_dropped(self) -> None:
         if self._dropped:
             dropped, self._dropped = self._dropped, 0
-            self._lines.append(_line("warning", f"{dropped:,} log lines were dropped: there were too many"))
+            self.relay(_line("warning", f"{dropped:,} log lines were dropped: there were too many"))
 
 
 def _line(level: str, message: str) -> NewLogLine:
@@ -75,10 +86,10 @@ class Reported:
     """The newest values that a handler reported. The handler writes them, the publisher reads them, without a lock.
 
     An attribute is replaced as a whole, so a reader in another thread sees either the old value or the new one. The
-    writer sets `changed` last and the reader clears it first, so a change may be seen late but is never lost.
+    writer calls `mark_changed` last and the reader clears `changed` first, so a change may be seen late, never lost.
     """
 
-    __slots__ = ("changed", "done", "message", "percent", "step", "total", "unit")
+    __slots__ = ("changed", "done", "message", "percent", "ring", "step", "total", "unit")
 
     def __init__(self) -> None:
         self.done: Any = None
@@ -88,6 +99,14 @@ class Reported:
         self.message: Any = None
         self.step: Any = None
         self.changed = False
+        self.ring: Callable[[], None] = _nobody_listens
+        """Called when there is something new after it was taken, by the thread that reports it."""
+
+    def mark_changed(self) -> None:
+        """Note that values were written."""
+        if not self.changed:
+            self.changed = True
+            self.ring()
 
     def take(self) -> tuple[Any, ...] | None:
         """The values, or `None` if nothing was written since the last call."""
@@ -99,4 +118,4 @@ class Reported:
     def put(self, values: tuple[Any, ...]) -> None:
         """Write all values at once, as a child reports them."""
         self.done, self.total, self.percent, self.unit, self.message, self.step = values
-        self.changed = True
+        self.mark_changed()

@@ -55,14 +55,18 @@ class Attempt:
             self.last_sign_s = time.monotonic()
         return lines
 
-    def read_progress(self, every_s: float = 0.0) -> Progress | None:
-        """New progress to publish; `None` if there is none, or if there was some less than `every_s` seconds ago.
+    def due_s(self, every_s: float) -> float:
+        """When progress may be published next, by the monotonic clock, if that is to happen every `every_s` seconds.
 
-        A report that is up to half of `every_s` early is let through, and the next one is due that much later, so that
-        a handler that reports at exactly the permitted rate loses none to jitter.
+        A token bucket of two: after a quiet time two reports are let through at once. With one, a single delay would
+        push all later reports of a handler that reports at exactly the permitted rate behind their time for good.
         """
+        return self._due_s - every_s
+
+    def read_progress(self, every_s: float = 0.0) -> Progress | None:
+        """New progress to publish; `None` if there is none, or if it is too early. With 0 it never is: at the end."""
         now_s = time.monotonic()
-        if every_s and now_s < self._due_s - every_s / 2:
+        if every_s and now_s < self.due_s(every_s):
             return None
         values = self.reported.take()
         if values is None:

@@ -138,6 +138,7 @@ class EmbeddedEngine:
     def _begin(self, claim: Claim, loop: Loop) -> None:
         slot = self._slots.take(claim.job.type)
         attempt = Attempt(claim, self._store.median_run_s(claim.job.type), slot)
+        self._publisher.listen_to(attempt)
         self._running[claim.job.id] = attempt
         if self._stopping:
             attempt.stop(StopReason.SHUTDOWN, 0.0)

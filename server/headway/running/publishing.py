@@ -1,38 +1,84 @@
-"""Publishing what running attempts report: progress and log lines, gathered over all of them."""
+"""Publishing what running attempts report: progress and log lines, gathered over all of them.
 
-from collections.abc import Mapping
+Nothing looks for reports: an attempt rings when it has something new. What it reports after a quiet tick is published
+at once; an attempt that reports more often than once a tick is published at that rate.
+"""
+
+import asyncio
+import heapq
+import itertools
+import math
+import threading
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
 
 from ..clock import utc_now
 from ..errors import HeadwayError
 from ..ports.jobs import Attempts, LogBatch, Tick
 from .attempt import Attempt
 
-CHECKS_PER_TICK = 5
-"""How often reports are checked per tick: each job is published once a tick, but not all at the same moment."""
+BATCH_EVERY_S = 0.005
+"""The pause after a batch, in which others gather: for a thousand jobs that report all the time."""
+FLUSH_AFTER_S = 0.5
+"""How long published progress may be in memory only, unless the record takes longer."""
 
 
 class Publisher:
-    """Two loops over the running attempts. Their turns return the seconds until the next one."""
+    """Two loops over the attempts that have rung. Their turns return the seconds until the next one."""
 
     def __init__(self, store: Attempts, running: Mapping[str, Attempt], tick_s: float) -> None:
         self._store = store
         self._running = running
         self._tick_s = tick_s
+        self._count = itertools.count()
+        self._reports: list[tuple[float, int, Attempt]] = []
+        """A heap of the attempts with unpublished progress, by the time when it may be published."""
+        self._reported = asyncio.Event()
+        self._logged = asyncio.Event()
+        self._flush_s = math.inf
+
+    def listen_to(self, attempt: Attempt) -> None:
+        """Publish what this attempt reports from now on. To be called in the event loop."""
+        loop, thread = asyncio.get_running_loop(), threading.get_ident()
+
+        def in_loop(note: Callable[[], None]) -> None:
+            """Note it now, or, if the handler reports from a thread of its own, in the event loop."""
+            if threading.get_ident() == thread:
+                note()
+            else:
+                with suppress(RuntimeError):  # the loop is closed, and the thread was left behind
+                    loop.call_soon_threadsafe(note)
+
+        attempt.reported.ring = lambda: in_loop(lambda: self._has_reported(attempt))
+        attempt.logs.ring = lambda: in_loop(self._logged.set)
 
     async def publish_progress(self) -> float:
-        """Publish new progress, of each attempt once a tick at most."""
+        """Wait until progress may be published, then publish all that may be."""
+        if not await self._is_due():
+            return 0.0
+        now_s = time.monotonic()
+        due: list[Attempt] = []
+        while self._reports and self._reports[0][0] <= now_s:
+            due.append(heapq.heappop(self._reports)[2])
         ticks = [
             Tick(attempt.job.id, attempt.job.attempt, progress)
-            for attempt in self._running.values()
-            if attempt.reported.changed and (progress := attempt.read_progress(self._tick_s)) is not None
+            for attempt in due
+            if self._running.get(attempt.job.id) is attempt
+            and (progress := attempt.read_progress(self._tick_s)) is not None
         ]
         if ticks:
+            self._flush_s = min(self._flush_s, now_s + FLUSH_AFTER_S)
             await self._store.tick(ticks, utc_now())
+        if now_s >= self._flush_s:
+            self._flush_s = math.inf
         await self._store.flush()
-        return self._tick_s / CHECKS_PER_TICK if self._running else self._tick_s
+        return min(BATCH_EVERY_S, self._tick_s)
 
     async def publish_logs(self) -> float:
-        """Record new log lines. If they cannot be stored, the attempts keep them for the next turn."""
+        """Wait for log lines and record them. If they cannot be stored, the attempts keep them for the next turn."""
+        await self._logged.wait()
+        self._logged.clear()
         taken = [(attempt, lines) for attempt in self._running.values() if (lines := attempt.take_lines())]
         if taken:
             try:
@@ -42,5 +88,23 @@ class Publisher:
             except HeadwayError:
                 for attempt, lines in taken:
                     attempt.logs.put_back(lines)
+                self._logged.set()
                 raise
         return self._tick_s
+
+    async def _is_due(self) -> bool:
+        """Whether there is progress to publish or to write; otherwise an attempt may have rung meanwhile."""
+        self._reported.clear()
+        left_s = self._next_s() - time.monotonic()
+        if left_s > 0:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(None if left_s == math.inf else left_s):
+                    await self._reported.wait()
+        return self._next_s() <= time.monotonic()
+
+    def _next_s(self) -> float:
+        return min(self._reports[0][0] if self._reports else math.inf, self._flush_s)
+
+    def _has_reported(self, attempt: Attempt) -> None:
+        heapq.heappush(self._reports, (attempt.due_s(self._tick_s), next(self._count), attempt))
+        self._reported.set()

@@ -4,6 +4,7 @@ Child processes import this module, so it loads no asyncio.
 """
 
 import json
+import os
 import select
 import socket
 import struct
@@ -64,9 +65,16 @@ class BlockingChannel:
         body = head and self._exactly(_length(head))
         return decode(body) if body else None
 
-    def readable(self, timeout_s: float) -> bool:
-        """Wait at most `timeout_s` seconds for something to receive, or for the other end to close."""
-        return bool(select.select([self._socket], [], [], timeout_s)[0])
+    def readable(self, timeout_s: float | None, woken: int | None = None) -> bool:
+        """Wait at most `timeout_s` seconds for something to receive, or for the other end to close.
+
+        A byte in the pipe `woken` ends the wait too; it is read.
+        """
+        awaited = [self._socket.fileno()] if woken is None else [self._socket.fileno(), woken]
+        ready = select.select(awaited, [], [], None if timeout_s is None else max(0.0, timeout_s))[0]
+        if woken in ready:
+            os.read(woken, 4096)
+        return self._socket.fileno() in ready
 
     def _exactly(self, count: int) -> bytes | None:
         received = bytearray()

@@ -1,5 +1,6 @@
 """The child's side of the conversation: reports of the handler go to the server, cancels and answers to the handler."""
 
+import math
 import os
 import signal
 import threading
@@ -15,9 +16,11 @@ from .channel import BlockingChannel, GarbledMessageError
 from .messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOutcome, Message, Report
 
 FLUSH_EVERY_S = 0.05
-"""Half the server's tick, so that no tick passes without a report."""
+"""Half the server's tick, so that no tick passes without a report. After a quiet time two reports are sent at once."""
 QUIET_AFTER_S = 0.1
-"""When the handler has sent no report of its own for this long, the other thread sends whatever is new."""
+"""When the handler has sent no report of its own for this long, the other thread sends what it has held back."""
+CHECK_EVERY_S = 1.0
+"""A socket that the handler closes stays open while the other thread waits for it."""
 
 
 class Interruption:
@@ -26,6 +29,7 @@ class Interruption:
     def __init__(self) -> None:
         self._held = True
         self._pending = False
+        self._thread = threading.get_ident()
 
     def on_signal(self, _signal: int, _frame: object) -> None:
         """The signal handler."""
@@ -47,6 +51,9 @@ class Interruption:
     @contextmanager
     def held(self) -> Iterator[None]:
         """Postpone the exception to the end of the block. For the handler's thread while it sends."""
+        if threading.get_ident() != self._thread:  # signals only interrupt the main thread
+            yield
+            return
         self._held, before = True, self._held
         try:
             yield
@@ -73,7 +80,11 @@ class Reporter:
         self.interruption = Interruption()
         self.reported = Reported()
         self.logs = LogBuffer()
-        self._flushed_s = time.monotonic()
+        self.logs.ring = self.nudge
+        self._due_s = -math.inf
+        self._held_back = False
+        """Whether something was reported that is not due yet."""
+        self._woken, self._waking = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._flushing = threading.Lock()
         self._answers: list[CheckpointAnswer] = []
         self._answered = threading.Condition()
@@ -83,22 +94,32 @@ class Reporter:
         threading.Thread(target=self._listen, args=(context,), name="headway-reporter", daemon=True).start()
 
     def nudge(self) -> None:
-        """Called by the handler's thread at every report."""
-        if time.monotonic() - self._flushed_s > FLUSH_EVERY_S:
+        """Called by the handler's thread at every report: sends it now, or leaves it to the other thread."""
+        if time.monotonic() >= self._due_s - FLUSH_EVERY_S:
             with suppress(OSError), self.interruption.held():
                 self.flush()
+        elif not self._held_back:
+            self._hold_back()
 
     def flush(self, *, final: bool = False) -> None:
         """Send what has been reported. With `final` wait for another thread that is sending. Raises `OSError`."""
         if not self._flushing.acquire(blocking=final):
+            self._hold_back()  # the other thread may have taken what there was before this was reported
             return
         try:
-            self._flushed_s = time.monotonic()
+            self._due_s = max(self._due_s, time.monotonic()) + FLUSH_EVERY_S
+            self._held_back = False
             report = Report(_sendable(self.reported.take()), tuple(self.logs.take(final=final)))
             if report.progress is not None or report.lines:
                 self._channel.send(report)
         finally:
             self._flushing.release()
+
+    def _hold_back(self) -> None:
+        """Let the listening thread send what is new once it is due."""
+        self._held_back = True
+        with suppress(BlockingIOError):  # it has been woken often enough
+            os.write(self._waking, b"!")
 
     def begin(self) -> None:
         """Tell the server that the handler runs from now on."""
@@ -125,22 +146,23 @@ class Reporter:
 
     def _listen(self, context: BlockingContext) -> None:
         """Until the server is gone: then the whole process group ends, whatever the handler does."""
-        while True:
-            if self._channel.readable(FLUSH_EVERY_S):
-                message = self._receive()
-                if message is None:
-                    os.killpg(os.getpgrp(), signal.SIGKILL)
-                    return
-                self._obey(message, context)
-            if time.monotonic() - self._flushed_s > QUIET_AFTER_S:
-                with suppress(OSError):  # the server is gone: the next receive notices
-                    self.flush()
+        with suppress(OSError, GarbledMessageError):  # the handler has closed the socket, or has read from it
+            while True:
+                if self._channel.readable(self._left_s(), self._woken):
+                    message = self._channel.receive()
+                    if message is None:
+                        break
+                    self._obey(message, context)
+                if self._held_back and self._left_s() <= 0:
+                    with suppress(OSError):  # the server is gone: the next receive notices
+                        self.flush()
+        os.killpg(os.getpgrp(), signal.SIGKILL)
 
-    def _receive(self) -> Message | None:
-        try:
-            return self._channel.receive()
-        except GarbledMessageError:
-            return None  # the handler has read from the socket: the conversation cannot go on
+    def _left_s(self) -> float:
+        """The seconds until what is held back must be sent."""
+        if not self._held_back:
+            return CHECK_EVERY_S
+        return max(0.0, self._due_s - FLUSH_EVERY_S + QUIET_AFTER_S - time.monotonic())
 
     def _obey(self, message: Message, context: BlockingContext) -> None:
         match message:
