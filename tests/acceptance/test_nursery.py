@@ -90,6 +90,15 @@ def test_when_the_server_is_killed_while_it_starts_no_process_of_it_is_left(serv
         eventually(lambda family=family: not any(alive(pid) for pid in family))
 
 
+def test_the_processes_can_be_told_apart(serving: Serving) -> None:
+    server = serving()
+    nursery = nursery_of(server)
+    _, job = running(server, "polite-process")
+    (keeper,) = _children(server.process.pid)
+    names = [Path(f"/proc/{pid}/comm").read_text().strip() for pid in (keeper, nursery, job)]
+    assert names == ["headway-keeper", "headway-nursery", "headway-job"]
+
+
 def test_processes_can_be_started_without_a_nursery(serving: Serving) -> None:
     server = serving(env={"HEADWAY_PROCESS_START": "spawn"})
     assert descendants(server.process.pid) == []

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from .. import child
-from .kin import adopt_orphans, die_with_parent, kill_children, reaped, sweep
+from .kin import adopt_orphans, be_called, die_with_parent, kill_children, reaped, sweep
 from .waking import Wakeful
 
 MAX_PACKET_BYTES = 4096
@@ -27,6 +27,7 @@ LEFTOVERS_S = 2.0
 
 def run(control: socket.socket) -> NoReturn:
     """The nursery's whole life, in a process that the keeper has forked for it."""
+    be_called("headway-nursery")
     adopt_orphans()
     nursery = Nursery(control)
     try:
@@ -112,6 +113,7 @@ def _be_a_child(parent: int, channel: socket.socket, wakeful: Wakeful, *others: 
         for other in others:
             other.close()
         die_with_parent(parent)
+        be_called("headway-job")
         adopt_orphans()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until there is a handler that it can interrupt
         gc.enable()

@@ -21,7 +21,7 @@ from typing import NoReturn
 from ....authoring.loading import load_module
 from . import forks
 from .fitness import descriptors, unfit_reason
-from .kin import adopt_orphans, reaped, sweep
+from .kin import adopt_orphans, be_called, reaped, sweep
 from .waking import Wakeful
 
 BOOT = (
@@ -54,6 +54,7 @@ def keep(control: socket.socket, servers_end: socket.socket) -> NoReturn:
 
 def _leave_the_terminal() -> None:
     """Be stopped by the server alone: Ctrl-C reaches a whole group, an init system's SIGTERM every process."""
+    be_called("headway-keeper")
     os.setpgid(0, 0)
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
