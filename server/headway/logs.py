@@ -14,6 +14,8 @@ from rich.text import Text
 from .tracebacks import Folded, Frame, Origin, folded, place
 
 MAX_TRACEBACK_CHARS = 50_000
+OF_RECORDS = ("attempt", "job_id")
+"""Attributes of a record that its line has: a child process adds them."""
 INDENT = "  "
 """Before every line that belongs to the one above, so that no exception's text can pass for a line of the log."""
 
@@ -35,13 +37,14 @@ def configure_logging(log_format: str, processors: Sequence[structlog.typing.Pro
         structlog.processors.format_exc_info,
         _one_traceback,
     ]
-    renderer = structlog.processors.JSONRenderer() if log_format == "json" else ForPeople(Console(stderr=True))
+    renderer = structlog.processors.JSONRenderer() if log_format == "json" else ForPeople(Console(file=sys.stderr))
     formatter = structlog.stdlib.ProcessorFormatter(
-        foreign_pre_chain=shared,
+        foreign_pre_chain=[structlog.stdlib.ExtraAdder(OF_RECORDS), *shared],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(formatter)
+    handler.set_name("headway")  # by which `authoring.capturing` knows it
     root = logging.getLogger()
     root.handlers[:] = [handler]
     root.setLevel(logging.INFO)
@@ -84,11 +87,14 @@ class ForPeople:
         )
 
     def __call__(self, logger: structlog.typing.WrappedLogger, method: str, fields: structlog.typing.EventDict) -> str:
-        traceback, event = fields.pop("exception", None), fields.get("event")
+        traceback, below = fields.pop("exception", None), ""
+        event = fields.get("event")
         if isinstance(event, str) and not event.isprintable():
-            fields["event"] = _harmless(event).replace("\n", f"\n{INDENT}")
-        line = self._render(logger, method, fields)
-        return f"{line}\n{self._rendered(_harmless(traceback))}" if isinstance(traceback, str) else line
+            fields["event"], *more = _harmless(event).split("\n")
+            below = "".join(f"\n{INDENT}{line}" for line in more)
+        if isinstance(traceback, str):
+            below += f"\n{self._rendered(_harmless(traceback))}"
+        return f"{self._render(logger, method, fields)}{below}"
 
     def _rendered(self, traceback: str) -> str:
         text = Text("\n").join(self._lines(traceback))

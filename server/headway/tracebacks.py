@@ -8,6 +8,7 @@ Child processes import this module, so it loads neither asyncio nor logging.
 import inspect
 import os
 import re
+import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -26,6 +27,8 @@ _STANDARD = tuple({f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", 
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _FRAMEWORK = frozenset({"asyncio", "concurrent", "importlib", "pydantic", "pydantic_core", "pydantic_settings"})
 """Packages through which a handler is loaded, called and has its input checked, besides Headway itself."""
+_claimed: list[str] = []
+"""Where installed packages are that declare job types."""
 
 
 class Origin(Enum):
@@ -40,10 +43,12 @@ class Origin(Enum):
 def origin(filename: str) -> tuple[Origin, str]:
     """Whose code a file holds, and the name of its package if it is not the author's.
 
-    What is neither installed nor in the standard library is the author's, and so are the bundled samples.
+    What is neither installed nor in the standard library is the author's, and so are packages that declare job types.
     """
     if filename.startswith(_PACKAGE):
         return (Origin.AUTHOR, "") if filename.startswith(_SAMPLES) else (Origin.FRAMEWORK, "headway")
+    if any(filename.startswith(claimed) for claimed in _claimed):
+        return Origin.AUTHOR, ""
     if filename.startswith("<frozen "):
         package = filename.removeprefix("<frozen ").rstrip(">")
     else:
@@ -55,6 +60,15 @@ def origin(filename: str) -> tuple[Origin, str]:
             return Origin.AUTHOR, ""
     package = Path(package).parts[0].partition(".")[0]
     return (Origin.FRAMEWORK if package in _FRAMEWORK else Origin.LIBRARY), package
+
+
+def claim(module: str) -> None:
+    """The package that a module belongs to is the author's, even if it is installed beside libraries."""
+    package = sys.modules.get(module.partition(".")[0])
+    for path in getattr(package, "__path__", None) or [getattr(package, "__file__", None)]:
+        if path is not None and origin(os.path.join(path, ""))[0] is Origin.LIBRARY:  # noqa: PTH118 - ends with a slash
+            _claimed.append(path)
+            origin.cache_clear()
 
 
 def place(filename: str, line: int | None) -> str:

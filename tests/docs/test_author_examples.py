@@ -25,6 +25,7 @@ RESULTS: dict[str, Any] = {
     "careful": "done",
     "long-import": 10,
     "take-note": 1,
+    "print-and-log": None,
 }
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from ..authoring.capturing import capturing
 from ..authoring.job_types import Registry
 from ..backends.bells import LocalHub
 from ..domain.addresses import AllowList
@@ -80,6 +81,7 @@ async def opened(
     allowed = AllowList(settings.webhook_allow)
     _check_webhooks(registry, allowed)
     async with AsyncExitStack() as stack:
+        stack.enter_context(capturing())
         files = DataDirectory.open(settings.data_dir)
         stack.callback(files.close)
         hub = LocalHub()

@@ -14,6 +14,7 @@ from typing import Any, Literal, TypeVar
 from pydantic import BaseModel, PydanticUserError, RootModel
 
 from ..errors import JobTypeError
+from ..tracebacks import claim
 from .dependencies import Factory, checked_factory, dependency_in
 from .job_types import JobType
 from .resources import check_apart, declared_resource, output_adapter
@@ -166,6 +167,7 @@ def _declare(job_type: JobType) -> None:
         if not loaded_again or (key in _declared_by_this_load and earlier.place != job_type.place):
             raise JobTypeError(_declared_twice(earlier, job_type))
     _declared[key] = job_type
+    claim(job_type.handler.__module__)
     if _current_source is not None:
         _declared_by_this_load.add(key)
 

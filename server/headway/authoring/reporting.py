@@ -52,10 +52,11 @@ class LogBuffer:
         self.relay(_line(level, message))
 
     def take(self, *, final: bool = False) -> list[NewLogLine]:
-        """The lines since the last call. With `final`, a last line says how many were dropped at the end."""
+        """The lines since the last call. With `final`, a last line says how many were dropped, and it is the last."""
         self._has_rung = False  # first: a line that is added meanwhile rings again
         if final:
             self._note_dropped()
+            self._left = 0
         return [self._lines.popleft() for _ in range(len(self._lines))]
 
     def relay(self, line: NewLogLine) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 import structlog
 
+from ..authoring.capturing import capture
 from ..authoring.contexts import Context
 from ..authoring.job_types import JobType
 from ..authoring.uploads import Upload
@@ -61,8 +62,7 @@ class Performer:
 
     async def _in_loop(self, attempt: Attempt, job_type: JobType) -> End:
         job, context = attempt.job, self._context(attempt)
-        get = self._dependencies.get
-        call = call_async(job_type, context, attempt.claim.input_json, self._uploads(job), get)
+        call = self._call(attempt, job_type, context)
         task = asyncio.create_task(call, name=f"job:{job.type}:{job.id}")
         try:
             await self._until_stopped(attempt, job_type, task)
@@ -74,6 +74,11 @@ class Performer:
             if not task.done():
                 self._abandon(attempt, task)
         return task.result() if task.done() and not task.cancelled() else Stopped()
+
+    async def _call(self, attempt: Attempt, job_type: JobType, context: Context) -> End:
+        uploads, get = self._uploads(attempt.job), self._dependencies.get
+        with capture(attempt.logs):
+            return await call_async(job_type, context, attempt.claim.input_json, uploads, get)
 
     def _context(self, attempt: Attempt) -> Context:
         job = attempt.job

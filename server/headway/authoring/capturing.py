@@ -1,0 +1,284 @@
+"""What a handler prints and logs becomes lines of its job's log, and stays in the server's.
+
+In the event loop a context variable says whose output it is: a handler's tasks inherit it, and `asyncio.to_thread`
+passes it on. In a child process everything is its handler's. Child processes import this module, so it loads neither
+asyncio nor structlog; it stands beside `reporting`, which the lines go to, because both kinds of handler need it.
+"""
+
+import logging
+import os
+import re
+import sys
+import threading
+import traceback
+import warnings
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from contextvars import ContextVar
+from enum import Enum, auto
+from pathlib import Path
+from types import FrameType
+from typing import Any, TextIO
+
+from ..tracebacks import Origin, describe, origin
+from .reporting import LOG_MESSAGE_CHARS, LogBuffer
+
+SERVERS_HANDLER = "headway"
+"""The name of the handler that writes the server's log (`logs.configure_logging`)."""
+
+_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
+"""Colors, and what else programs send to terminals (ECMA-48, 5.4)."""
+_LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
+
+
+class _Output:
+    """Where one handler's output goes, until the handler has ended."""
+
+    def __init__(self, logs: LogBuffer) -> None:
+        self._logs = logs
+        self.open = True
+        self._begun: dict[tuple[str, int], str] = {}
+        """Lines without their end, by level and thread: `print` writes each of its arguments on its own."""
+
+    def add(self, level: str, line: str) -> None:
+        """Add a line to the job's log."""
+        self._logs.add(level, line)
+
+    def lines(self, level: str, text: str) -> list[str]:
+        """The lines that `text` completes."""
+        key = (level, threading.get_ident())
+        *lines, begun = f"{self._begun.pop(key, '')}{text}".split("\n")
+        if begun:
+            self._begun[key] = _overwritten(begun)[: LOG_MESSAGE_CHARS + 1]
+        return [found for line in lines if (found := _plain(line))]
+
+    def close(self) -> None:
+        """Complete the lines that have begun. What tasks print that the handler left behind belongs to no job."""
+        self.open = False
+        for (level, _), line in self._begun.items():
+            if found := _plain(line):
+                self.add(level, found)
+                _log_line(level, found)
+
+
+_output: ContextVar[_Output | None] = ContextVar("headway_output", default=None)
+_of_this_process: _Output | None = None
+
+
+def _current() -> _Output | None:
+    output = _output.get() or _of_this_process
+    return output if output is not None and output.open else None
+
+
+# For whom
+
+
+@contextmanager
+def capture(logs: LogBuffer) -> Iterator[None]:
+    """What this task, and whatever it starts, prints and logs in the block goes to `logs` too. See `capturing`."""
+    output = _Output(logs)
+    token = _output.set(output)
+    try:
+        yield
+    finally:
+        _output.reset(token)
+        output.close()
+
+
+@contextmanager
+def capture_process(logs: LogBuffer, fields: Mapping[str, Any]) -> Iterator[None]:
+    """What this process prints and logs in the block, in any thread, goes to `logs` too. For child processes.
+
+    `fields` are added to its lines in the server's log, if this process has been forked from the server and so has its
+    format; otherwise the server's log gets plain text.
+    """
+    global _of_this_process  # noqa: PLW0603 - a process has one
+    output = _Output(logs)
+    make = logging.getLogRecordFactory()
+
+    def make_with_fields(*args: Any, **kwargs: Any) -> logging.LogRecord:
+        record = make(*args, **kwargs)
+        vars(record).update(fields)
+        return record
+
+    if not logging.root.handlers:
+        logging.basicConfig(level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    with ExitStack() as stack:
+        stack.enter_context(capturing())
+        logging.setLogRecordFactory(make_with_fields)
+        stack.callback(logging.setLogRecordFactory, make)
+        _of_this_process = output
+        stack.callback(output.close)
+        yield
+
+
+# The process's streams and loggers
+
+_users = 0
+_installed = ExitStack()
+
+
+@contextmanager
+def capturing() -> Iterator[None]:
+    """Within the block, `sys.stdout`, `sys.stderr` and the root logger pass on what is captured."""
+    global _users  # noqa: PLW0603 - there is one of each in a process, and several servers may use them
+    if not _users:
+        _install()
+    _users += 1
+    try:
+        yield
+    finally:
+        _users -= 1
+        if not _users:
+            _installed.close()
+
+
+def _install() -> None:
+    handler = _JobsHandler()
+    logging.root.addHandler(handler)
+    _installed.callback(logging.root.removeHandler, handler)
+    for name, level in (("stdout", "info"), ("stderr", "warning")):
+        original = getattr(sys, name)
+        if original is not None:
+            stream = _Stream(original, level)
+            setattr(sys, name, stream)
+            _installed.callback(_restore, name, stream, original)
+
+
+def _restore(name: str, stream: "_Stream", original: TextIO) -> None:
+    if getattr(sys, name) is stream:  # unless somebody has put another one in its place
+        setattr(sys, name, original)
+
+
+class _JobsHandler(logging.Handler):
+    """Adds records to the log of the job whose handler logged them.
+
+    Clients read that log. So left out are the framework's records, which may be about other jobs; libraries' below a
+    warning, since an HTTP client's hold URLs with keys in them; and tracebacks.
+    """
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if logging.root.handlers == [self]:
+            self._stand_aside(record)
+        output = _current()
+        if output is not None and _is_for_clients(record):
+            output.add(_level_of(record), _message(record))
+
+    def _stand_aside(self, record: logging.LogRecord) -> None:
+        """Where nobody has configured logging, this handler is no reason to write nothing on stderr."""
+        logger: logging.Logger | None = logging.getLogger(record.name)
+        while logger is not None and logger is not logging.root:
+            if logger.handlers:
+                return
+            logger = logger.parent
+        if logging.lastResort is not None and record.levelno >= logging.lastResort.level:
+            logging.lastResort.handle(record)
+
+
+def _is_for_clients(record: logging.LogRecord) -> bool:
+    if record.name == "py.warnings":
+        return False
+    match origin(record.pathname):
+        case Origin.AUTHOR, _:
+            return True
+        case Origin.FRAMEWORK, package:  # which may only have called what it was given, as in `to_thread(logger.info)`
+            return record.name.partition(".")[0] != package
+        case _:
+            return record.levelno >= logging.WARNING
+
+
+def _level_of(record: logging.LogRecord) -> str:
+    return next((name for name, least in _LEVELS.items() if record.levelno >= least), "debug")
+
+
+def _message(record: logging.LogRecord) -> str:
+    try:
+        text = record.getMessage()
+    except Exception:  # noqa: BLE001 - arguments that do not fit: the server's handler reports it
+        text = str(record.msg)
+    raised = record.exc_info[1] if record.exc_info else None
+    return text if raised is None else f"{text}: {describe(raised)}"
+
+
+class _Stream:
+    """`sys.stdout` or `sys.stderr`. What is not captured goes to the stream that it stands for."""
+
+    def __init__(self, original: TextIO, level: str) -> None:
+        self._original = original
+        self._level = level
+
+    def write(self, text: str) -> int:
+        output = _current()
+        reader = _Reader.ALL if output is None else _reader_of(sys._getframe(1))  # noqa: SLF001 - no other way
+        if output is None or reader is _Reader.TERMINAL:
+            return self._original.write(text)
+        if not _has_servers_log():
+            self._original.write(text)
+        for line in output.lines(self._level, text):
+            if reader is _Reader.ALL:
+                output.add(self._level, line)
+            _log_line(self._level, line)
+        return len(text)
+
+    def writelines(self, lines: Iterator[str]) -> None:
+        for line in lines:
+            self.write(line)
+
+    def isatty(self) -> bool:
+        """Not for handlers: their lines have no colors, and no progress bars that overwrite themselves."""
+        return _current() is None and self._original.isatty()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._original, name)
+
+
+_log = logging.getLogger(__name__)
+
+
+def _log_line(level: str, line: str) -> None:
+    """What was printed, in the server's log: there it has the id of its job and the format of the others."""
+    if _has_servers_log():
+        _log.log(_LEVELS[level], "%s", line)
+
+
+def _has_servers_log() -> bool:
+    """Otherwise logging is the embedding program's, and what is printed goes where it always did."""
+    return any(handler.name == SERVERS_HANDLER for handler in logging.root.handlers)
+
+
+class _Reader(Enum):
+    """Who reads what is written."""
+
+    ALL = auto()
+    OPERATOR = auto()
+    """Warnings and tracebacks, which show the server's files."""
+    TERMINAL = auto()
+    """What logging writes, whose record has been captured already; and a debugger's prompt."""
+
+
+_LIBRARY = Path(os.__file__).parent
+_READERS = {
+    logging.__file__: _Reader.TERMINAL,
+    **{str(_LIBRARY / f"{name}.py"): _Reader.TERMINAL for name in ("bdb", "cmd", "pdb")},
+    traceback.__file__: _Reader.OPERATOR,
+    warnings.__file__: _Reader.OPERATOR,
+}
+
+
+def _reader_of(frame: FrameType | None) -> _Reader:
+    """By what is on the stack of a write."""
+    while frame is not None:
+        reader = _READERS.get(frame.f_code.co_filename)
+        if reader is not None:
+            return reader
+        frame = frame.f_back
+    return _Reader.ALL
+
+
+def _plain(line: str) -> str:
+    return _ESCAPES.sub("", _overwritten(line.rstrip("\r"))).rstrip()
+
+
+def _overwritten(line: str) -> str:
+    """What a terminal would still show of a line: progress bars write over themselves."""
+    return line[:-1].rpartition("\r")[2] + line[-1:]
