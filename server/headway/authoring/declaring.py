@@ -9,7 +9,7 @@ import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 from pydantic import BaseModel, PydanticUserError, RootModel
 
@@ -91,7 +91,7 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
         resource = declared_resource(name, path, get, list)
         if resource is not None:
             check_apart(name, resource.path, _paths_beside(handler))
-        input_type, returns, dependencies = _signature(name, handler)
+        signature = _signature(name, handler)
         doc = inspect.getdoc(handler) or ""
         job_type = JobType(
             name=name,
@@ -99,10 +99,11 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
             description=doc if description is None else description,
             handler=handler,
             is_async=inspect.iscoroutinefunction(handler),
-            input_type=input_type,
-            output=output_adapter(name, returns),
-            uploads=upload_fields(name, input_type),
-            dependencies=dependencies,
+            input_type=signature.input_type,
+            output=output_adapter(name, signature.returns),
+            uploads=upload_fields(name, signature.input_type),
+            dependencies=signature.dependencies,
+            positional=signature.positional,
             max_attempts=max_attempts,
             no_retry=no_retry,
             timeout_s=timeout_s,
@@ -259,23 +260,30 @@ def _paths_beside(handler: Callable[..., Any]) -> Iterator[tuple[str, str]]:
             yield name, other.resource.path
 
 
-def _signature(name: str, handler: Callable[..., Any]) -> tuple[type[BaseModel] | None, Any, Mapping[str, Factory]]:
-    """The input model, the return annotation, and the dependencies by parameter."""
+class _Signature(NamedTuple):
+    """What a handler takes and returns."""
+
+    input_type: type[BaseModel] | None
+    returns: Any
+    dependencies: Mapping[str, Factory]
+    positional: tuple[str, ...]
+
+
+def _signature(name: str, handler: Callable[..., Any]) -> _Signature:
     if inspect.isasyncgenfunction(handler) or inspect.isgeneratorfunction(handler):
         raise JobTypeError(f"{name}: a handler must return its result, not yield")
     try:
         hints = typing.get_type_hints(handler, include_extras=True)
     except (NameError, TypeError) as error:
         raise JobTypeError(f"{name}: an annotation cannot be resolved: {error}") from error
-    signature = inspect.signature(handler).parameters
     dependencies = _dependencies(name, handler, hints)
-    others = {each: parameter for each, parameter in signature.items() if each not in dependencies}
-    parameters = [name for name, parameter in others.items() if parameter.kind in _POSITIONAL]
-    if len(parameters) != len(others) or not 1 <= len(parameters) <= 2:  # noqa: PLR2004 - ctx, and maybe input
+    parameters = inspect.signature(handler).parameters.values()
+    positional = tuple(each.name for each in parameters if each.kind in _POSITIONAL)
+    given = [each.name for each in parameters if each.name not in dependencies]
+    if not set(given) <= set(positional) or not 1 <= len(given) <= 2:  # noqa: PLR2004 - ctx, and maybe input
         raise JobTypeError(f"{name}: a handler must take (ctx) or (ctx, input), besides what it depends on")
-    returns = hints.get("return", Any)
-    input_type = _input_type(name, parameters[1], hints) if parameters[1:] else None
-    return input_type, returns, dependencies
+    input_type = _input_type(name, given[1], hints) if given[1:] else None
+    return _Signature(input_type, hints.get("return", Any), dependencies, positional)
 
 
 def _dependencies(name: str, handler: Callable[..., Any], hints: Mapping[str, Any]) -> dict[str, Factory]:

@@ -1,6 +1,5 @@
 """Job types as `@job` declares them, and the registry of those that a server serves."""
 
-import inspect
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -34,6 +33,8 @@ class JobType:
     """The input's `Upload` fields, and whether each is required."""
     dependencies: Mapping[str, Factory]
     """What makes the handler's other arguments, by parameter. Clients see nothing of it."""
+    positional: tuple[str, ...]
+    """The handler's parameters that are not keyword-only."""
     max_attempts: int
     no_retry: tuple[type[BaseException], ...]
     timeout_s: float | None
@@ -100,16 +101,8 @@ class JobType:
 
     def call(self, context: Any, parsed: BaseModel | None, dependencies: Mapping[str, Any] = _NONE) -> Any:
         """Call the handler: its result, or for an `async def` the coroutine. `dependencies` are by parameter."""
-        if not dependencies:
-            return self.handler(context) if self.input_type is None else self.handler(context, parsed)
-        given = iter((context, parsed))
-        positional, named = [], {}
-        for name, parameter in inspect.signature(self.handler).parameters.items():
-            value = dependencies[name] if name in dependencies else next(given)
-            if parameter.kind is parameter.KEYWORD_ONLY:
-                named[name] = value
-            else:
-                positional.append(value)
+        given, named = iter((context, parsed)), dict(dependencies)
+        positional = [named.pop(name) if name in named else next(given) for name in self.positional]
         return self.handler(*positional, **named)
 
 
