@@ -316,6 +316,29 @@ async def test_a_set_up_that_nobody_waits_for_is_cancelled_and_the_next_attempt_
     assert diary.entries == ["begun", "ended", "begun", "ended"]
 
 
+async def test_an_attempt_that_comes_while_a_set_up_is_given_up_gets_another(
+    dependencies: Dependencies, diary: Diary
+) -> None:
+    async def fragile() -> str:
+        diary.note("begun")
+        diary.begun.set()
+        try:
+            await diary.go.wait()
+        except asyncio.CancelledError:
+            raise OSError("half open") from None
+        return "made"
+
+    of_fragile = needs(fragile)
+    first = asyncio.create_task(dependencies.get(of_fragile))
+    await soon(diary.begun.wait())
+    first.cancel()
+    second = asyncio.create_task(dependencies.get(of_fragile))  # it runs between the cancel and the set-up's end
+    diary.go.set()
+    assert await soon(second) == {"a": "made"}
+    assert first.cancelled()
+    assert diary.entries == ["begun", "begun"]
+
+
 async def test_a_set_up_that_is_cancelled_before_it_has_begun_has_ended_too(
     dependencies: Dependencies, diary: Diary
 ) -> None:
@@ -388,9 +411,11 @@ async def test_a_clean_up_that_swallows_its_cancellation_is_abandoned(
 
     dependencies = Dependencies(clean_up_within_s=0.01)
     await dependencies.get(needs(stubborn))
-    await soon(dependencies.close())
-    (left,) = dependencies.abandoned
-    diary.go.set()
+    try:
+        await soon(dependencies.close())
+        (left,) = dependencies.abandoned
+    finally:
+        diary.go.set()
     await soon(asyncio.wait({left}))
 
 

@@ -260,6 +260,7 @@ async def test_a_clean_up_that_hangs_leaves_the_job_completed_and_is_killed(
     bench: Bench, logged: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(conversation, "CLEAN_UP_WITHIN_S", 0.5)
+    monkeypatch.setattr(conversation, "EXIT_WAIT_S", 3600.0)  # it is killed at once
     assert await bench.run("hangs-in-clean-up") == Returned("7")
     assert diary(bench) == ["clean-up"]
     assert "took too long" in logged[0]["event"]
