@@ -73,7 +73,7 @@ def _clean_up(dependencies: Dependencies, end: End, channel: BlockingChannel, re
     SIGTERM does not interrupt this; if it takes too long, the server kills the process.
     """
     with suppress(OSError):
-        reporter.flush(final=True)
+        reporter.flush(wait=True)
         channel.send(HandlerEnded(end))
     for failed in dependencies.clean_up():
         reporter.logs.add("warning", f"cleaning up {failed.factory} failed: {failed.reason}")

@@ -101,9 +101,12 @@ class Reporter:
         elif not self._held_back:
             self._hold_back()
 
-    def flush(self, *, final: bool = False) -> None:
-        """Send what has been reported. With `final` wait for another thread that is sending. Raises `OSError`."""
-        if not self._flushing.acquire(blocking=final):
+    def flush(self, *, wait: bool = False, final: bool = False) -> None:
+        """Send what has been reported. With `wait`, after another thread that is sending. Raises `OSError`.
+
+        `final`: nothing is reported any more. It waits too.
+        """
+        if not self._flushing.acquire(blocking=wait or final):
             self._hold_back()  # the other thread may have taken what there was before this was reported
             return
         try:
