@@ -94,7 +94,6 @@ def crashes_in_clean_up(ctx: BlockingContext, it: Annotated[None, Depends(crashe
 
 def hangs_at_the_end() -> Iterator[None]:
     yield
-    note("clean-up")
     time.sleep(600)
 
 @job("hangs-in-clean-up")
@@ -262,7 +261,6 @@ async def test_a_clean_up_that_hangs_leaves_the_job_completed_and_is_killed(
     monkeypatch.setattr(conversation, "CLEAN_UP_WITHIN_S", 0.5)
     monkeypatch.setattr(conversation, "EXIT_WAIT_S", 3600.0)  # it is killed at once
     assert await bench.run("hangs-in-clean-up") == Returned("7")
-    assert diary(bench) == ["clean-up"]
     assert "took too long" in logged[0]["event"]
 
 
