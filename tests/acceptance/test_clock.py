@@ -18,7 +18,7 @@ class _Bent(ServerProcess):
 def _serving(folder: Path) -> Iterator[tuple[ServerProcess, Path]]:
     """A server, and the file that holds the offset of its clock."""
     clock = folder / "clock"
-    arguments = ("--jobs", str(TEST_JOBS))
+    arguments = ("--jobs", str(TEST_JOBS), "--max-tasks", "4")
     with _Bent(folder / "data", *arguments, env={"HEADWAY_TEST_CLOCK_FILE": str(clock)}) as server:
         yield server, clock
 

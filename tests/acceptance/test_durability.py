@@ -20,7 +20,7 @@ NO_DISKS = frozenset({"tmpfs", "ramfs", "overlay-memory"})
 
 def _without_strace(reason: str) -> None:
     """Skip with a clear message, or fail if strace is required: durability is then not tested."""
-    if os.environ.get("HEADWAY_REQUIRE_STRACE") == "1":
+    if os.environ.get("TESTS_REQUIRE_STRACE") == "1":
         pytest.fail(f"strace is required here: {reason}")
     pytest.skip(f"THE SYNC BEFORE EACH 202 IS NOT SHOWN: {reason}")
 

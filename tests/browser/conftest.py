@@ -21,8 +21,8 @@ expect.set_options(timeout=WAIT_TIMEOUT_S * 1000)
 def chromium() -> Iterator[Browser]:
     # One per module, not per session: while it is open, no other test can run an event loop.
     if not CHROMIUM.exists():
-        if os.environ.get("HEADWAY_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"HEADWAY_REQUIRE_BROWSER=1, and there is no {CHROMIUM}")
+        if os.environ.get("TESTS_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"TESTS_REQUIRE_BROWSER=1, and there is no {CHROMIUM}")
         pytest.skip(f"NO BROWSER TESTS: there is no {CHROMIUM} (apt-get install chromium)")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(

@@ -20,11 +20,15 @@ async def who(ctx: Context) -> dict[str, object]:
 """
 
 
+SETTINGS = {"HEADWAY_TICK_S": "0.05", "HEADWAY_SAMPLES": "false"}
+"""Without `def` types it has no nursery, whose sockets come and go."""
+
+
 def asked(folder: Path, *, from_scratch: bool) -> tuple[ServerProcess, dict[str, object]]:
     """A server that has ended, and what a job in it found."""
     (folder / "who_jobs.py").write_text(WHO)
     jobs = ("--jobs", str(folder / "who_jobs.py"))
-    with ServerProcess(":memory:", *jobs, env={"HEADWAY_TICK_S": "0.05"}, from_scratch=from_scratch) as server:
+    with ServerProcess(":memory:", *jobs, env=SETTINGS, from_scratch=from_scratch) as server:
         found: dict[str, object] = server.wait_for(server.submit("who"))["result"]
     return server, found
 
