@@ -18,7 +18,7 @@ from tests.support.children import Bench, Listener, ended
 from tests.support.process import alive, eventually
 
 JOBS = '''
-import os, signal, stat, sys, threading, time
+import logging, os, signal, stat, sys, threading, time
 from pathlib import Path
 from pydantic import BaseModel
 from headway import BlockingContext, JobFailed, Upload, job
@@ -43,6 +43,15 @@ def reports(ctx: BlockingContext, input: Text) -> str:
     ctx.progress(done=1, total=2, unit="rows", message=input.text)
     ctx.log("a line")
     return input.text
+
+@job("prints")
+def prints(ctx: BlockingContext) -> None:
+    print("printed")
+    logging.getLogger("mine").warning("logged")
+    thread = threading.Thread(target=print, args=("in a thread",))
+    thread.start()
+    thread.join()
+    print("without an end", end="")
 
 @job("reads")
 def reads(ctx: BlockingContext, input: Document) -> str:
@@ -119,6 +128,11 @@ async def test_a_child_reports_and_returns(bench: Bench) -> None:
     assert bench.listener.begun == 1
     assert bench.listener.values[-1] == (1, 2, None, "rows", "Größe", None)
     assert bench.listener.lines == ["a line"]
+
+
+async def test_what_a_handler_prints_and_logs_are_lines_of_its_job(bench: Bench) -> None:
+    assert await bench.run("prints") == Returned("null")
+    assert bench.listener.lines == ["printed", "logged", "in a thread", "without an end"]
 
 
 async def test_a_child_is_handed_its_uploads(bench: Bench) -> None:

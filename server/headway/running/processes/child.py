@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from ...authoring.capturing import capture_process
 from ...authoring.contexts import BlockingContext
 from ...authoring.declaring import declared
 from ...authoring.loading import load_module
@@ -40,9 +41,10 @@ def main(descriptor: int, *, loaded: bool = False) -> NoReturn:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     _give_way()
     dependencies = Dependencies()
-    end = _run(start, reporter, dependencies, loaded=loaded)
-    if dependencies.to_clean_up:
-        _clean_up(dependencies, end, channel, reporter)
+    with capture_process(reporter.logs, {"job_id": start.job_id, "attempt": start.attempt}):
+        end = _run(start, reporter, dependencies, loaded=loaded)
+        if dependencies.to_clean_up:
+            _clean_up(dependencies, end, channel, reporter)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     with suppress(OSError):
         reporter.flush(final=True)
