@@ -8,7 +8,7 @@ from playwright.sync_api import expect
 
 from tests.browser.tab import PageServer, Tab
 
-ROWS = 150_000
+ROWS = 120_000
 PRIMES = (7, 11, 13, 17, 19, 23)
 HOSTILE = "<img src=x onerror=\"document.title='broken into'\">"
 

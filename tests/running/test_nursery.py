@@ -265,11 +265,11 @@ async def test_a_process_that_holds_the_channel_open_does_not_hold_up_the_end(nu
     assert not alive(await nursery.number("leaves-its-channel"))
 
 
-async def test_hundreds_of_attempts_leave_no_descriptor_and_no_process(nursery: Nursery) -> None:
+async def test_many_attempts_leave_no_descriptor_and_no_process(nursery: Nursery) -> None:
     pid = await nursery.pid()
     await asyncio.to_thread(eventually, lambda: len(descendants(pid)) == 2)
     before = _open_in(os.getpid()), _open_in(pid)
-    for _ in range(40):
+    for _ in range(15):
         assert (
             await asyncio.gather(*(nursery.attempt("says") for _ in range(5))) == [Returned('"as it was loaded"')] * 5
         )
