@@ -103,6 +103,7 @@ def test_a_cancellation_that_comes_too_late_is_reported(tab: Tab, server: PageSe
             else route.continue_()
         ),
     )
+    expect(row).to_have_attribute("data-status", "running")  # a change of state would take the message away
     row.get_by_role("button", name="Cancel").click()
     expect(row.get_by_role("status")).to_have_text("Too late: the job has already ended.")
 
