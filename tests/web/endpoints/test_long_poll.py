@@ -20,7 +20,7 @@ from tests.support.raw import assert_problem, request_bytes, send
 from tests.support.representation import assert_representation
 from tests.support.serving import LATER, TEST_JOBS, UNKNOWN, Serving
 
-# WAIT_TIMEOUT_S ends a request that waits in vain: an answer to `wait=60` came because there was something to say.
+# WAIT_TIMEOUT_S ends a request that is never answered: an answer to `wait=60` came because something had changed.
 
 
 class LongPoll:
