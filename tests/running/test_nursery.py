@@ -199,8 +199,8 @@ class KillsTheFirst:
         self._processes = processes
         self._left = killed
 
-    async def start(self, source: str) -> Child:
-        child = await self._processes.start(source)
+    async def start(self, source: str, job_type: str) -> Child:
+        child = await self._processes.start(source, job_type)
         assert isinstance(child, ForkedChild)
         if self._left:
             self._left -= 1
@@ -329,7 +329,7 @@ async def test_a_module_that_cannot_be_forked_is_spawned_and_the_log_says_why(
 
 async def test_a_module_that_is_not_known_is_not_forked() -> None:
     with pytest.raises(UnfitModuleError):
-        await Forking([], spares=1).start("unknown")
+        await Forking([], spares=1).start("unknown", "unknown")
 
 
 def test_a_child_draws_other_numbers_than_its_siblings(monkeypatch: pytest.MonkeyPatch) -> None:

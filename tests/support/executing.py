@@ -52,7 +52,7 @@ class LostChild:
 class LosesAll:
     """Starts children that are lost (`StartsChildren`)."""
 
-    async def start(self, source: str) -> LostChild:  # noqa: ARG002 - a port
+    async def start(self, source: str, job_type: str) -> LostChild:  # noqa: ARG002 - a port
         return LostChild()
 
 

@@ -104,7 +104,7 @@ class Conversation:
 
     async def _start_child(self) -> Child | None:
         """A child; `None` if the attempt was to be killed before there was one."""
-        self._starting = asyncio.create_task(self._processes.start(self._start.source))
+        self._starting = asyncio.create_task(self._processes.start(self._start.source, self._start.type))
         try:
             return await self._starting
         except asyncio.CancelledError:

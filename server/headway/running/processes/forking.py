@@ -101,7 +101,7 @@ class Forking:
         for child in [*self._busy.values(), *self._lost]:
             child.ended(None)
 
-    async def start(self, source: str) -> ForkedChild:
+    async def start(self, source: str, job_type: str) -> ForkedChild:  # noqa: ARG002 - its attempt names it too
         """A child that waits for its attempt. Raises `UnfitModuleError`, and `OSError` if there is no room for it."""
         if source not in self._sources:
             raise UnfitModuleError(source)

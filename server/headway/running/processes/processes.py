@@ -30,11 +30,11 @@ class Processes:
         if self._forking is not None:
             await self._forking.close()
 
-    async def start(self, source: str) -> Child:
-        """A child that waits for an attempt of a job type of the module `source`. Raises `OSError`."""
+    async def start(self, source: str, job_type: str) -> Child:
+        """A child that waits for an attempt of the type called `job_type`, of the module `source`. Raises `OSError`."""
         if self._forking is not None:
             try:
-                return await self._forking.start(source)
+                return await self._forking.start(source, job_type)
             except UnfitModuleError:
                 pass
-        return await self._spawning.start(source)
+        return await self._spawning.start(source, job_type)

@@ -20,7 +20,7 @@ BOOT = (
 class Spawning:
     """Starts a new interpreter for each attempt. It reads the job's module again."""
 
-    async def start(self, source: str) -> "SpawnedChild":  # noqa: ARG002 - its attempt names it too
+    async def start(self, source: str, job_type: str) -> "SpawnedChild":  # noqa: ARG002 - its attempt names them too
         """Start a child. Raises `OSError`."""
         ours, theirs = socket.socketpair()
         try:

@@ -35,6 +35,6 @@ class Child(Protocol):
 class StartsChildren(Protocol):
     """Starts a child for each attempt."""
 
-    async def start(self, source: str) -> Child:
-        """A child that can run the job types of the module `source`, and waits for its attempt. Raises `OSError`."""
+    async def start(self, source: str, job_type: str) -> Child:
+        """A child that waits for an attempt of the type called `job_type`, of the module `source`. Raises `OSError`."""
         ...
