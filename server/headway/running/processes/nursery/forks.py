@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import NoReturn
 
 from .. import child
-from .kin import adopt_orphans, be_called, die_with_parent, kill_children, reaped, sweep
+from ..kin import adopt_orphans, be_called, die_with_parent, kill_children, reaped, sweep
 from .waking import Wakeful
 
 MAX_PACKET_BYTES = 4096

@@ -19,9 +19,9 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from ....authoring.loading import load_module
+from ..kin import adopt_orphans, be_called, reaped, sweep
 from . import forks
 from .fitness import descriptors, unfit_reason
-from .kin import adopt_orphans, be_called, reaped, sweep
 from .waking import Wakeful
 
 BOOT = (
