@@ -104,3 +104,39 @@ def test_processes_can_be_started_without_a_nursery(serving: Serving) -> None:
     assert descendants(server.process.pid) == []
     assert server.wait_for(server.submit("writes-files", {"text": "x"}))["status"] == "completed"
     assert descendants(server.process.pid) == []
+
+
+KEPT_JOBS = """
+import os, subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+from headway import BlockingContext, Depends, job
+
+def connection() -> Iterator[int]:
+    helper = subprocess.Popen(["sleep", "600"])
+    yield helper.pid
+    helper.kill()
+    helper.wait()
+    Path(os.environ["DIARY"]).write_text("cleaned up")
+
+@job("kept", keep_process=True)
+def kept(ctx: BlockingContext, connection: Annotated[int, Depends(connection)]) -> list[int]:
+    return [os.getpid(), connection]
+"""
+
+
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+@pytest.mark.parametrize("stopped", ["killed", "in order"])
+def test_a_process_that_is_kept_ends_with_its_server(
+    serving: Serving, tmp_path: Path, start: str, stopped: str
+) -> None:
+    jobs, diary = tmp_path / "kept_jobs.py", tmp_path / "diary"
+    jobs.write_text(KEPT_JOBS, "utf-8")
+    server = serving(":memory:", "--jobs", str(jobs), env={"HEADWAY_PROCESS_START": start, "DIARY": str(diary)})
+    first, second = (server.wait_for(server.submit("kept"))["result"] for _ in range(2))
+    assert first == second
+    assert all(map(alive, first))
+    server.kill() if stopped == "killed" else server.stop()
+    eventually(lambda: not any(map(alive, first)))
+    assert diary.exists() or stopped == "killed"

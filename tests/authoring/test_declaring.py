@@ -118,6 +118,10 @@ def test_the_decorator_without_a_name_says_what_is_missing() -> None:
         ({"stall_timeout_s": 0}, "stall_timeout_s"),
         ({"stall_timeout_s": math.nan}, "stall_timeout_s"),
         ({"max_queued": 0}, "max_queued"),
+        ({"keep_process": True, "max_jobs_per_process": 0}, "max_jobs_per_process must be at least 1"),
+        ({"keep_process": True, "max_mib_per_process": 0}, "max_mib_per_process must be a number of MiB above 0"),
+        ({"max_jobs_per_process": 5}, "need keep_process=True"),
+        ({"max_mib_per_process": 5}, "need keep_process=True"),
         ({"max_recoveries": -1}, "max_recoveries"),
         ({"webhook_url": "ftp://example.com/"}, "webhook_url must be an http"),
         ({"webhook_url": "https://"}, "webhook_url must be an http"),
@@ -131,6 +135,13 @@ def test_the_decorator_without_a_name_says_what_is_missing() -> None:
 def test_a_limit_out_of_range_is_rejected(limits: dict[str, Any], words: str) -> None:
     with pytest.raises(JobTypeError, match=f"a-job: .*{words}"):
         job("a-job", **limits)(handler)
+
+
+def test_a_process_cannot_be_kept_for_an_async_def() -> None:
+    async def async_handler(ctx: Context) -> None: ...
+
+    with pytest.raises(JobTypeError, match="a-job: keep_process is for def handlers"):
+        job("a-job", keep_process=True)(async_handler)
 
 
 def no_parameter() -> None: ...

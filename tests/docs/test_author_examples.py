@@ -16,6 +16,7 @@ INPUTS: dict[str, Any] = {
     "order": {"article": "tea"},
     "print-invoices": {"month": "2026-03-01"},
     "take-note": {"text": "buy tea"},
+    "take-order": {"customer": "Ann"},
 }
 RESULTS: dict[str, Any] = {
     "digest": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
@@ -25,6 +26,7 @@ RESULTS: dict[str, Any] = {
     "careful": "done",
     "long-import": 10,
     "take-note": 1,
+    "take-order": 1,
     "print-and-log": None,
 }
 

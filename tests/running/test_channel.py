@@ -34,6 +34,7 @@ from headway.running.processes.messages import (
     Message,
     Report,
     Start,
+    Stays,
 )
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 125_000, tzinfo=UTC)
@@ -64,6 +65,7 @@ MESSAGES: list[Message] = [
     HandlerEnded(Returned('{"a":1}', "/reports/1")),
     HandlerEnded(Raised(JobError("no-pictures", "No pictures", None, 422), final=True)),
     CleanUpFailed("http()", "ValueError: broken", "Traceback…"),
+    Stays(),
 ]
 
 

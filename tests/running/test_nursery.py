@@ -16,8 +16,8 @@ from headway.running.processes.conversation import Conversation
 from headway.running.processes.forking import ForkedChild, Forking, UnfitModuleError
 from headway.running.processes.messages import CheckpointOutcome, Start
 from headway.running.processes.nursery import forks
+from headway.running.processes.partner import Partner, Partners
 from headway.running.processes.processes import Processes
-from headway.running.processes.starting import Child, StartsChildren
 from structlog.testing import capture_logs
 
 from tests.support.process import WAIT_TIMEOUT_S, alive, descendants, eventually
@@ -97,7 +97,7 @@ class Nursery:
         self.module = module
         self.processes = processes
 
-    def attempt(self, job_type: str, lines: Lines | None = None, processes: StartsChildren | None = None) -> Any:
+    def attempt(self, job_type: str, lines: Lines | None = None, processes: Partners | None = None) -> Any:
         """An attempt as a task; its result is how it ended."""
         start = Start(
             source=str(self.module),
@@ -199,13 +199,16 @@ class KillsTheFirst:
         self._processes = processes
         self._left = killed
 
-    async def start(self, source: str, job_type: str) -> Child:
-        child = await self._processes.start(source, job_type)
-        assert isinstance(child, ForkedChild)
+    async def start(self, source: str, job_type: str) -> Partner:
+        partner = await self._processes.start(source, job_type)
+        assert isinstance(partner.child, ForkedChild)
         if self._left:
             self._left -= 1
-            os.kill(child.pid, signal.SIGKILL)
-        return child
+            os.kill(partner.child.pid, signal.SIGKILL)
+        return partner
+
+    async def part(self, partner: Partner, job_type: str, *, keep: bool) -> None:
+        await self._processes.part(partner, job_type, keep=keep)
 
 
 async def test_an_attempt_is_given_to_another_child_if_the_first_dies_before_it_begins(nursery: Nursery) -> None:

@@ -10,7 +10,7 @@ from headway.ports.files import Directories
 from headway.running.calling import End, Lost
 from headway.running.processes.conversation import Conversation
 from headway.running.processes.messages import CheckpointOutcome, Start
-from headway.running.processes.starting import StartsChildren
+from headway.running.processes.partner import Partners
 
 from tests.support.process import WAIT_TIMEOUT_S
 
@@ -50,7 +50,7 @@ async def ended(running: Awaitable[End | Lost]) -> End | Lost:
 class Bench:
     """Starts attempts in children, each with a listener of its own."""
 
-    def __init__(self, folder: Path, module: Path, processes: StartsChildren) -> None:
+    def __init__(self, folder: Path, module: Path, processes: Partners) -> None:
         self.folder = folder
         self.module = module
         self.processes = processes
@@ -58,7 +58,9 @@ class Bench:
         self.checkpoints: list[str] = []
         self.answer = CheckpointOutcome.STORED
 
-    def conversation(self, job_type: str, input_json: str = "{}", **fields: Any) -> Conversation:
+    def conversation(
+        self, job_type: str, input_json: str = "{}", listener: Listener | None = None, **fields: Any
+    ) -> Conversation:
         common: dict[str, Any] = {
             "source": str(self.module),
             "type": job_type,
@@ -71,7 +73,7 @@ class Bench:
             "lock_path": str(self.folder / "lock"),
             "uploads": {},
         }
-        return Conversation(Start(**common | fields), self.listener, self._store, self.processes)
+        return Conversation(Start(**common | fields), listener or self.listener, self._store, self.processes)
 
     async def run(self, job_type: str, input_json: str = "{}", **fields: Any) -> Any:
         return await ended(self.conversation(job_type, input_json, **fields).run())

@@ -11,7 +11,8 @@ from headway.metrics import JobMetrics
 from headway.running.attempt import Attempt
 from headway.running.executor import Executor
 from headway.running.failure_hook import FailureHook
-from headway.running.processes.starting import Exit, StartsChildren
+from headway.running.processes.partner import Partner, Partners
+from headway.running.processes.starting import Exit
 from typing_extensions import override
 
 from tests.support.attempts import LIMITS, FakeFiles, FakeStore, an_attempt, registry_of
@@ -50,10 +51,13 @@ class LostChild:
 
 
 class LosesAll:
-    """Starts children that are lost (`StartsChildren`)."""
+    """Starts children that are lost (`Partners`)."""
 
-    async def start(self, source: str, job_type: str) -> LostChild:  # noqa: ARG002 - a port
-        return LostChild()
+    async def start(self, source: str, job_type: str) -> Partner:  # noqa: ARG002 - a port
+        return await Partner.of(LostChild())
+
+    async def part(self, partner: Partner, job_type: str, *, keep: bool) -> None:  # noqa: ARG002 - a port
+        await partner.close()
 
 
 class ExecutorBench:
@@ -103,7 +107,7 @@ class ExecutorBench:
         """How many attempts ended how, by the metrics."""
         return {outcome: histogram.count for (_, outcome), histogram in self.metrics.ran.items()}
 
-    def _make(self, *handlers: Any, processes: StartsChildren | None = None) -> None:
+    def _make(self, *handlers: Any, processes: Partners | None = None) -> None:
         hook = FakeHook(self.failures)
         registry = registry_of(*handlers)
         self.executor = Executor(

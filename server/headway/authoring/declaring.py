@@ -44,6 +44,9 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
     concurrency: int | None = None,
     max_queued: int | None = None,
     retain_s: float | None = None,
+    keep_process: bool = False,
+    max_jobs_per_process: int | None = None,
+    max_mib_per_process: float | None = None,
     path: str | None = None,
     get: Callable[..., Any] | None = None,
     list: Callable[..., Any] | None = None,
@@ -68,6 +71,9 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
       the server's setting). With `on_interrupt="fail"` it fails instead.
     - At most `concurrency` jobs of the type run at once, and at most `max_queued` wait.
     - A job that has ended is kept for `retain_s` seconds.
+    - With `keep_process`, the jobs of a `def` handler run one after the other in processes that stay, with what their
+      dependencies have set up. A process is replaced after `max_jobs_per_process` jobs, after a job at whose end it
+      has more than `max_mib_per_process` MiB of resident memory, and after one that was stopped or left threads.
     - `path` makes the type a REST resource too: `POST path` submits, `GET path/{id}` is a finished job's result, with
       `/status` and `/download` below it, and `GET path` is the list. If the resource is more than the result,
       `get(ctx: ResourceContext, id: str)` returns one resource (`None` is a 404), and `list(ctx)` or
@@ -84,6 +90,7 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
         _check_counts(name, max_attempts=max_attempts, concurrency=concurrency, max_queued=max_queued)
         _check_durations(name, timeout_s=timeout_s, stall_timeout_s=stall_timeout_s, retain_s=retain_s)
         _check_interrupts(name, on_interrupt, max_recoveries)
+        _check_kept(name, handler, keep_process, max_jobs_per_process, max_mib_per_process)
         _check_no_retry(name, no_retry)
         if on_complete not in (None, "redirect"):
             raise JobTypeError(f"{name}: on_complete must be 'redirect' or None")
@@ -113,6 +120,9 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
             concurrency=concurrency,
             max_queued=max_queued,
             retain_s=retain_s,
+            keep_process=keep_process,
+            max_jobs_per_process=max_jobs_per_process,
+            max_mib_per_process=max_mib_per_process,
             resource=resource,
             on_complete=on_complete,
             webhook_url=webhook_url,
@@ -239,6 +249,18 @@ def _check_interrupts(name: str, on_interrupt: str, max_recoveries: int | None) 
         raise JobTypeError(f"{name}: on_interrupt must be 'requeue' or 'fail'")
     if max_recoveries is not None and max_recoveries < 0:
         raise JobTypeError(f"{name}: max_recoveries must be at least 0")
+
+
+def _check_kept(
+    name: str, handler: Callable[..., Any], kept: bool, max_jobs: int | None, max_mib: float | None
+) -> None:
+    if kept and inspect.iscoroutinefunction(handler):
+        raise JobTypeError(f"{name}: keep_process is for def handlers: an async def runs in the server's process")
+    if not kept and (max_jobs is not None or max_mib is not None):
+        raise JobTypeError(f"{name}: max_jobs_per_process and max_mib_per_process need keep_process=True")
+    _check_counts(name, max_jobs_per_process=max_jobs)
+    if max_mib is not None and not 0 < max_mib < math.inf:
+        raise JobTypeError(f"{name}: max_mib_per_process must be a number of MiB above 0, or None for no limit")
 
 
 def _check_no_retry(name: str, no_retry: object) -> None:

@@ -44,6 +44,9 @@ class JobType:
     concurrency: int | None
     max_queued: int | None
     retain_s: float | None
+    keep_process: bool
+    max_jobs_per_process: int | None
+    max_mib_per_process: float | None
     resource: Resource | None
     on_complete: Literal["redirect"] | None
     webhook_url: str | None

@@ -24,8 +24,8 @@ from .calling import End, Lost, Raised, Returned, Stopped
 from .failure_hook import FailureHook
 from .limits import RunLimits
 from .performing import Performer
-from .processes.spawning import Spawning
-from .processes.starting import StartsChildren
+from .processes.partner import Partners
+from .processes.processes import Processes
 from .recording import Recorder
 
 log = structlog.get_logger(__name__)
@@ -48,7 +48,7 @@ class Executor:
         files: AttemptFiles,
         limits: RunLimits,
         *,
-        processes: StartsChildren | None = None,
+        processes: Partners | None = None,
         metrics: JobMetrics | None = None,
         failures: FailureHook | None = None,
     ) -> None:
@@ -56,7 +56,7 @@ class Executor:
         self._registry = registry
         self._files = files
         self._limits = limits
-        self._performer = Performer(store, files, limits, processes or Spawning())
+        self._performer = Performer(store, files, limits, processes or Processes())
         self._recorder = Recorder(store, files)
         self._metrics = metrics or JobMetrics()
         self._failures = failures or FailureHook()

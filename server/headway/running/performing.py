@@ -21,7 +21,7 @@ from .dependencies import Dependencies
 from .limits import RunLimits
 from .processes.conversation import Conversation
 from .processes.messages import CheckpointOutcome, Start
-from .processes.starting import StartsChildren
+from .processes.partner import Partners
 
 POLITE_CANCEL_S = 1.0
 """How long a `def` handler has to notice `ctx.cancelled` by itself before it is interrupted."""
@@ -34,7 +34,7 @@ log = structlog.get_logger(__name__)
 class Performer:
     """Runs handlers of both kinds. One for the server."""
 
-    def __init__(self, store: Attempts, files: AttemptFiles, limits: RunLimits, processes: StartsChildren) -> None:
+    def __init__(self, store: Attempts, files: AttemptFiles, limits: RunLimits, processes: Partners) -> None:
         self._store = store
         self._files = files
         self._limits = limits

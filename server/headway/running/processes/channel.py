@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
@@ -31,6 +32,7 @@ from .messages import (
     Message,
     Report,
     Start,
+    Stays,
 )
 
 if TYPE_CHECKING:
@@ -52,6 +54,9 @@ class BlockingChannel:
     def __init__(self, descriptor: int) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._sending = threading.Lock()
+        self._woken, self._waking = os.pipe()  # macOS has no pipe2
+        for end in (self._woken, self._waking):
+            os.set_blocking(end, False)
 
     def send(self, message: Message) -> None:
         """Raises `OSError` if the server is gone, `ValueError` for a message that is too large."""
@@ -65,16 +70,20 @@ class BlockingChannel:
         body = head and self._exactly(_length(head))
         return decode(body) if body else None
 
-    def readable(self, timeout_s: float | None, woken: int | None = None) -> bool:
+    def readable(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` seconds for something to receive, or for the other end to close.
 
-        A byte in the pipe `woken` ends the wait too; it is read.
+        `wake` ends the wait too.
         """
-        awaited = [self._socket.fileno()] if woken is None else [self._socket.fileno(), woken]
-        ready = select.select(awaited, [], [], None if timeout_s is None else max(0.0, timeout_s))[0]
-        if woken in ready:
-            os.read(woken, 4096)
+        ready = select.select([self._socket.fileno(), self._woken], [], [], max(0.0, timeout_s))[0]
+        if self._woken in ready:
+            os.read(self._woken, 4096)
         return self._socket.fileno() in ready
+
+    def wake(self) -> None:
+        """End another thread's wait, or its next one."""
+        with suppress(BlockingIOError):  # it has been woken often enough
+            os.write(self._waking, b"!")
 
     def _exactly(self, count: int) -> bytes | None:
         received = bytearray()
@@ -109,6 +118,11 @@ class AsyncChannel:
         except (EOFError, ConnectionError):
             return None
         return decode(body)
+
+    def finish(self) -> None:
+        """Send nothing any more; the child sees the end of it, and may still send."""
+        if not self._writer.is_closing():
+            self._writer.write_eof()
 
     def close(self) -> None:
         """Close the socket; the child sees the end of it."""
@@ -201,6 +215,7 @@ _FIELDS: Mapping[type[Message], Callable[[Any], list[Any]]] = MappingProxyType(
         Report: _report_fields,
         Checkpoint: lambda checkpoint: [checkpoint.checkpoint_json],
         HandlerEnded: lambda ended: [_parts(ended.end)],
+        Stays: _no_fields,
         CleanUpFailed: lambda failed: [failed.factory, failed.reason, failed.traceback],
         Returned: lambda returned: [returned.result_json, returned.result_url],
         Raised: _raised_fields,
@@ -216,6 +231,7 @@ _DECODERS: Mapping[str, Callable[..., Message]] = MappingProxyType(
         "Report": _report,
         "Checkpoint": Checkpoint,
         "HandlerEnded": _handler_ended,
+        "Stays": Stays,
         "CleanUpFailed": CleanUpFailed,
         "Returned": Returned,
         "Raised": _raised,

@@ -1,4 +1,4 @@
-"""The main program of a child process: receives one attempt, calls its `def` handler, sends how it ended.
+"""The main program of a child process: receives an attempt, calls its `def` handler, sends how it ended.
 
 Imports only what a handler needs, so that a child starts quickly and stays small.
 """
@@ -9,17 +9,18 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from ...authoring.capturing import capture_process
 from ...authoring.contexts import BlockingContext
 from ...authoring.declaring import declared
 from ...authoring.loading import load_module
-from ..calling import End, call_blocking, end_of
+from ..calling import End, Needs, Stopped, call_blocking, end_of
 from .channel import BlockingChannel
 from .dependencies import Dependencies
-from .messages import HandlerEnded, Start
+from .messages import HandlerEnded, Start, Stays
 from .reporter import Reporter
+from .upkeep import Upkeep
 
 NICENESS = 10
 
@@ -32,55 +33,117 @@ def main(descriptor: int, *, loaded: bool = False) -> NoReturn:
     # A group, so that it can be killed as one and Ctrl-C in the terminal does not reach it. Not a session: Linux
     # weighs sessions against each other (autogroups), and then its idle class would make no difference to the server.
     os.setpgid(0, 0)
-    channel = BlockingChannel(descriptor)
-    start = channel.receive()
-    if not isinstance(start, Start):
-        os._exit(0)
-    reporter = Reporter(channel)
-    signal.signal(signal.SIGTERM, reporter.interruption.on_signal)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    _give_way()
-    dependencies = Dependencies()
-    with capture_process(reporter.logs, {"job_id": start.job_id, "attempt": start.attempt}):
-        end = _run(start, reporter, dependencies, loaded=loaded)
-        if dependencies.to_clean_up:
-            _clean_up(dependencies, end, channel, reporter)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    with suppress(OSError):
-        reporter.flush(final=True)
-        channel.send(end)
-    for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):
-            stream.flush()
+    _Process(BlockingChannel(descriptor), loaded=loaded).live()
     os._exit(0)
 
 
-def _run(start: Start, reporter: Reporter, dependencies: Dependencies, *, loaded: bool) -> End:
-    try:
-        with reporter.interruption.allowed():
-            _lock(Path(start.lock_path))
-            if not loaded:
-                load_module(start.source)
-            job_type = declared(start.type)
-            context = _context(start, reporter)
-            reporter.listen(context)
-            return call_blocking(job_type, context, start.input_json, start.uploads, reporter.begin, dependencies.get)
-    except BaseException as error:  # noqa: BLE001 - the author's module may raise anything, SystemExit too
-        return end_of(error, None)
+class _Process:
+    """What this process does: one attempt, or one after the other if their type keeps processes."""
 
+    def __init__(self, channel: BlockingChannel, *, loaded: bool) -> None:
+        self._channel = channel
+        self._loaded = loaded
+        self._dependencies = Dependencies()
+        self._upkeep = Upkeep()
 
-def _clean_up(dependencies: Dependencies, end: End, channel: BlockingChannel, reporter: Reporter) -> None:
-    """Clean up, once the server knows how the handler ended: nothing that happens from now on changes it.
+    def live(self) -> None:
+        """Run attempts until one of them is the last, or the server wants no more."""
+        start = self._next_start()
+        if start is not None:
+            _give_way()
+        while start is not None:
+            if not self._stays_after(start):
+                return
+            start = self._next_start()
+        for failed in self._dependencies.clean_up():
+            with suppress(OSError):
+                self._channel.send(failed)
 
-    SIGTERM does not interrupt this; if it takes too long, the server kills the process.
-    """
-    with suppress(OSError):
-        reporter.flush(wait=True)
-        channel.send(HandlerEnded(end))
-    for failed in dependencies.clean_up():
-        reporter.logs.add("warning", f"cleaning up {failed.factory} failed: {failed.reason}")
+    def _next_start(self) -> Start | None:
+        """The next attempt. A cancel that comes between two is for one that has ended."""
+        while (message := self._channel.receive()) is not None:
+            if isinstance(message, Start):
+                return message
+        return None
+
+    def _stays_after(self, start: Start) -> bool:
+        """Run an attempt and send how it ended. Whether the process may run another one."""
+        reporter = Reporter(self._channel)
+        signal.signal(signal.SIGTERM, reporter.interruption.on_signal)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        attempt = _Attempt(start, reporter, self._dependencies, self._upkeep)
+        with capture_process(reporter.logs, {"job_id": start.job_id, "attempt": start.attempt}):
+            end = attempt.run(loaded=self._loaded)
+            signal.signal(signal.SIGTERM, signal.SIG_IGN)
+            stays = attempt.stays_after(end)
+            if not stays and self._dependencies.to_clean_up:
+                attempt.clean_up(end, self._channel)
         with suppress(OSError):
-            channel.send(failed)
+            reporter.flush(final=True)
+            if stays:
+                self._channel.send(Stays())
+            self._channel.send(end)
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(OSError, ValueError):
+                stream.flush()
+        self._loaded = True
+        return stays
+
+
+class _Attempt:
+    """One attempt in this process."""
+
+    def __init__(self, start: Start, reporter: Reporter, dependencies: Dependencies, upkeep: Upkeep) -> None:
+        self._start = start
+        self._reporter = reporter
+        self._dependencies = dependencies
+        self._upkeep = upkeep
+        self._lock: int | None = None
+        self._context: BlockingContext | None = None
+
+    def run(self, *, loaded: bool) -> End:
+        """Call the handler. Never raises."""
+        start, reporter = self._start, self._reporter
+        try:
+            with reporter.interruption.allowed():
+                self._lock = _lock(Path(start.lock_path))
+                if not loaded:
+                    load_module(start.source)
+                job_type = declared(start.type)
+                self._upkeep.begin(job_type)
+                self._context = context = _context(start, reporter)
+                reporter.listen(context)
+                return call_blocking(job_type, context, start.input_json, start.uploads, reporter.begin, self._set_up)
+        except BaseException as error:  # noqa: BLE001 - the author's module may raise anything, SystemExit too
+            return end_of(error, None)
+
+    def _set_up(self, needs: Needs) -> dict[str, Any]:
+        with self._upkeep.setting_up():
+            return self._dependencies.get(needs)
+
+    def stays_after(self, end: End) -> bool:
+        """Whether the process may run another attempt; then nothing of this one is left in it."""
+        stopped = isinstance(end, Stopped) or (self._context is not None and self._context.cancelled)
+        if stopped or not self._upkeep.keeps:
+            return False
+        self._reporter.close()
+        stays = self._upkeep.makes_ready(self._reporter.logs)
+        if stays and self._lock is not None:
+            os.close(self._lock)
+        return stays
+
+    def clean_up(self, end: End, channel: BlockingChannel) -> None:
+        """Clean up, once the server knows how the handler ended: nothing that happens from now on changes it.
+
+        SIGTERM does not interrupt this; if it takes too long, the server kills the process.
+        """
+        with suppress(OSError):
+            self._reporter.flush(wait=True)
+            channel.send(HandlerEnded(end))
+        for failed in self._dependencies.clean_up():
+            self._reporter.logs.add("warning", f"cleaning up {failed.factory} failed: {failed.reason}")
+            with suppress(OSError):
+                channel.send(failed)
 
 
 def _context(start: Start, reporter: Reporter) -> BlockingContext:
@@ -110,8 +173,9 @@ def _give_way() -> None:
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
 
 
-def _lock(path: Path) -> None:
-    """Lock the job until this process ends; waits for the process of an earlier attempt to die."""
+def _lock(path: Path) -> int:
+    """Lock the job until the descriptor is closed or this process ends; waits for an earlier attempt's to do so."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     fcntl.flock(descriptor, fcntl.LOCK_EX)  # the kernel releases it, however this process ends
+    return descriptor

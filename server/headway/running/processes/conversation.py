@@ -4,7 +4,6 @@ A child never outlives the server: it ends when its socket closes, and what it w
 """
 
 import asyncio
-import socket
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -13,7 +12,7 @@ import structlog
 from ...domain.jobs import JobError, NewLogLine
 from ..calling import End, Lost, Raised, Returned, Stopped
 from ..limits import CLEAN_UP_WITHIN_S
-from .channel import AsyncChannel, GarbledMessageError
+from .channel import GarbledMessageError
 from .messages import (
     Began,
     Cancel,
@@ -24,8 +23,10 @@ from .messages import (
     HandlerEnded,
     Report,
     Start,
+    Stays,
 )
-from .starting import Child, Exit, StartsChildren
+from .partner import Partner, Partners
+from .starting import Exit
 
 log = structlog.get_logger(__name__)
 
@@ -53,29 +54,28 @@ class Conversation:
     """One attempt in a process of its own."""
 
     def __init__(
-        self, start: Start, listening: Listening, store_checkpoint: StoreCheckpoint, processes: StartsChildren
+        self, start: Start, listening: Listening, store_checkpoint: StoreCheckpoint, processes: Partners
     ) -> None:
         self._start = start
         self._listening = listening
         self._store_checkpoint = store_checkpoint
         self._processes = processes
-        self._starting: asyncio.Task[Child] | None = None
-        self._child: Child | None = None
-        self._channel: AsyncChannel | None = None
+        self._starting: asyncio.Task[Partner] | None = None
+        self._partner: Partner | None = None
         self._begun = False
         self._cancelled = False
         self._killed = False
 
     async def run(self) -> End | Lost:
-        """Run the attempt to its end, whatever that is. No process of it is left afterwards."""
+        """Run the attempt to its end, whatever that is. Nothing that it started is left afterwards."""
         for left in reversed(range(STARTS)):
-            child = self._child = await self._start_child()
-            if child is None:
+            partner = self._partner = await self._start_child()
+            if partner is None:
                 return Stopped()
             try:
-                end = await self._talk(child)
+                end = await self._talk(partner)
             finally:
-                await child.close()
+                await self._processes.part(partner, self._start.type, keep=not (self._cancelled or self._killed))
             if not isinstance(end, Exit):
                 return end
             if self._begun or self._killed or not left:
@@ -86,23 +86,23 @@ class Conversation:
     def cancel(self) -> None:
         """Ask the handler to stop: sets `ctx.cancelled`."""
         self._cancelled = True
-        if self._channel is not None:
-            self._channel.send(Cancel())
+        if self._partner is not None:
+            self._partner.channel.send(Cancel())
 
     def terminate(self) -> None:
         """Interrupt the handler: `JobCancelled` is raised in its main thread."""
-        if self._child is not None:
-            self._child.terminate()
+        if self._partner is not None:
+            self._partner.child.terminate()
 
     def kill(self) -> None:
         """End the child and everything that it started."""
         self._killed = True
         if self._starting is not None:
             self._starting.cancel()
-        if self._child is not None:
-            self._child.kill()
+        if self._partner is not None:
+            self._partner.child.kill()
 
-    async def _start_child(self) -> Child | None:
+    async def _start_child(self) -> Partner | None:
         """A child; `None` if the attempt was to be killed before there was one."""
         self._starting = asyncio.create_task(self._processes.start(self._start.source, self._start.type))
         try:
@@ -115,44 +115,40 @@ class Conversation:
         finally:
             self._starting = None
 
-    async def _talk(self, child: Child) -> End | Exit:
+    async def _talk(self, partner: Partner) -> End | Exit:
         """The end that the child sent, or how it died without one."""
-        channel = self._channel = await _channel_on(child.channel)
         try:
-            channel.send(self._start)
-            if self._cancelled:  # before there was a channel
-                channel.send(Cancel())
+            partner.channel.send(self._start)
+            if self._cancelled:  # while there was nobody to tell
+                partner.channel.send(Cancel())
             if self._killed:
-                child.kill()
-            return await self._until_ended(child, channel)
+                partner.child.kill()
+            return await self._until_ended(partner)
         except GarbledMessageError as error:
             log.warning("a child broke the channel and was killed", reason=str(error))
-            child.kill()
+            partner.child.kill()
             return _process_died("It wrote to the server's socket.")
-        finally:
-            channel.close()
 
-    async def _until_ended(self, child: Child, channel: AsyncChannel) -> End | Exit:
-        """Relay until the process has ended: something that it started may hold its channel open."""
-        relaying = asyncio.create_task(self._relay(channel))
-        exiting = asyncio.create_task(child.wait())
+    async def _until_ended(self, partner: Partner) -> End | Exit:
+        """Relay until the process has ended, or stays: something that it started may hold its channel open."""
+        relaying, exiting = asyncio.create_task(self._relay(partner)), partner.exiting
         try:
             await asyncio.wait({relaying, exiting}, return_when=asyncio.FIRST_COMPLETED)
-            if relaying.done():
-                relaying.result()
+            if relaying.done() and (end := relaying.result()) is not None and partner.stays:
+                return end
             await asyncio.wait({relaying, exiting}, timeout=EXIT_WAIT_S)
             if not exiting.done():
-                child.kill()
-            exit = await exiting
+                partner.child.kill()
+            exit = await asyncio.shield(exiting)
             end = relaying.result() if relaying.done() else None
             return exit if end is None else end
         finally:
-            for task in (relaying, exiting):
-                task.cancel()
-            await asyncio.wait({relaying, exiting})
+            relaying.cancel()
+            await asyncio.wait({relaying})
 
-    async def _relay(self, channel: AsyncChannel) -> End | None:
+    async def _relay(self, partner: Partner) -> End | None:
         """Pass on the child's messages until it sends how the attempt ended. `None` if it died before that."""
+        channel = partner.channel
         while (message := await channel.receive()) is not None:
             match message:
                 case Began():
@@ -163,20 +159,22 @@ class Conversation:
                 case Checkpoint(checkpoint_json):
                     channel.send(CheckpointAnswer(await self._store_checkpoint(checkpoint_json)))
                 case HandlerEnded(end):
-                    return await self._clean_up(channel, end)
+                    return await self._clean_up(partner, end)
                 case CleanUpFailed(factory, _, traceback):
                     log.warning("cleaning up a dependency failed", factory=factory, traceback=traceback)
+                case Stays():
+                    partner.stays = True
                 case Returned() | Raised() | Stopped():
                     return message
                 case _:
                     raise GarbledMessageError("a message that only the server sends")
         return None
 
-    async def _clean_up(self, channel: AsyncChannel, end: End) -> End:
+    async def _clean_up(self, partner: Partner, end: End) -> End:
         """Relay until the child has cleaned up. The handler's end stands, whatever happens to its process now."""
         try:
             async with asyncio.timeout(CLEAN_UP_WITHIN_S):
-                if await self._relay(channel) is None:
+                if await self._relay(partner) is None:
                     log.warning("the process died while it cleaned up the handler's dependencies")
         except TimeoutError:
             log.warning("cleaning up the handler's dependencies took too long, and its process was killed")
@@ -194,15 +192,6 @@ def _is_cancelled() -> bool:
     """Whether the present task is, not something that it waits for."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
-
-
-async def _channel_on(ours: socket.socket) -> AsyncChannel:
-    try:
-        reader, writer = await asyncio.open_connection(sock=ours)
-    except BaseException:
-        ours.close()
-        raise
-    return AsyncChannel(reader, writer)
 
 
 def _died(code: int) -> Raised:

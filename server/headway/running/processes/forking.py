@@ -60,7 +60,7 @@ class ForkedChild:
 
 
 class Forking:
-    """Forks a child for each attempt from a process that has the modules loaded (`StartsChildren`)."""
+    """Forks a child for each attempt from a process that has the modules loaded."""
 
     def __init__(self, sources: Iterable[str], spares: int, prepared: KeeperProcess | None = None) -> None:
         """`sources`: the modules to load, by name or path. `spares`: how many children wait ready.

@@ -1,6 +1,6 @@
 """The processes below this one: orphans that fall to it, and the end of them all. Linux only.
 
-For the keeper, the nursery and their children, which are single-threaded while they use it.
+For the keeper and the nursery, which are single-threaded, and for their children.
 """
 
 import ctypes
@@ -39,10 +39,13 @@ def die_with_parent(parent: int) -> None:
 
 def children() -> set[int]:
     """The children of this process, those that have ended but are not reaped included."""
-    try:
-        return set(map(int, Path(f"/proc/self/task/{os.getpid()}/children").read_bytes().split()))
-    except FileNotFoundError:  # a kernel without CONFIG_PROC_CHILDREN
+    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():  # a kernel without CONFIG_PROC_CHILDREN
         return {pid for pid in _all_processes() if _parent_of(pid) == os.getpid()}
+    found: set[int] = set()
+    for task in Path("/proc/self/task").iterdir():
+        with suppress(FileNotFoundError):  # a thread that has just ended
+            found.update(map(int, (task / "children").read_bytes().split()))
+    return found
 
 
 def reaped() -> Iterator[tuple[int, int]]:

@@ -82,6 +82,11 @@ class HandlerEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Stays:
+    """The process waits for another attempt after the end that comes next: nothing of this one is left in it."""
+
+
+@dataclass(frozen=True, slots=True)
 class CleanUpFailed:
     """A dependency's clean-up raised."""
 
@@ -91,5 +96,5 @@ class CleanUpFailed:
 
 
 ToChild = Start | Cancel | CheckpointAnswer
-FromChild = Began | Report | Checkpoint | HandlerEnded | CleanUpFailed | End
+FromChild = Began | Report | Checkpoint | HandlerEnded | CleanUpFailed | Stays | End
 Message = ToChild | FromChild

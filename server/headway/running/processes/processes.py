@@ -4,19 +4,22 @@ from collections.abc import Iterable
 
 from .forking import Forking, UnfitModuleError
 from .keeping import KeeperProcess
+from .kept import KeptPartners
+from .partner import Partner
 from .spawning import Spawning
 from .starting import Child
 
 
 class Processes:
-    """Starts a child for each attempt (`StartsChildren`). Between `open` and `close`, children wait ready."""
+    """Has a child for each attempt (`Partners`). Between `open` and `close`, some wait ready, and others are kept."""
 
-    def __init__(self, sources: Iterable[str], spares: int, prepared: KeeperProcess | None = None) -> None:
+    def __init__(self, sources: Iterable[str] = (), spares: int = 0, prepared: KeeperProcess | None = None) -> None:
         """`sources`: the modules of the `def` job types, by name or path; without any, nothing is forked.
 
         `spares`: how many children wait ready. `prepared`: what `fork_keeper` has returned.
         """
         self._spawning = Spawning()
+        self._kept = KeptPartners()
         modules = list(dict.fromkeys(sources))
         self._forking = Forking(modules, spares, prepared) if modules else None
 
@@ -27,11 +30,24 @@ class Processes:
 
     async def close(self) -> None:
         """End what has been started. No attempt runs any more."""
+        await self._kept.close()
         if self._forking is not None:
             await self._forking.close()
 
-    async def start(self, source: str, job_type: str) -> Child:
+    async def start(self, source: str, job_type: str) -> Partner:
         """A child that waits for an attempt of the type called `job_type`, of the module `source`. Raises `OSError`."""
+        return self._kept.take(job_type) or await Partner.of(await self._start(source, job_type))
+
+    async def part(self, partner: Partner, job_type: str, *, keep: bool) -> None:
+        """The attempt has ended: the child is kept if it `stays`, and `keep` says so; otherwise it ends."""
+        if not partner.stays:
+            await partner.close()
+        elif keep:
+            self._kept.add(partner, job_type)
+        else:
+            self._kept.retire(partner)
+
+    async def _start(self, source: str, job_type: str) -> Child:
         if self._forking is not None:
             try:
                 return await self._forking.start(source, job_type)

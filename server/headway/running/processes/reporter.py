@@ -84,14 +84,23 @@ class Reporter:
         self._due_s = -math.inf
         self._held_back = False
         """Whether something was reported that is not due yet."""
-        self._woken, self._waking = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
         self._flushing = threading.Lock()
         self._answers: list[CheckpointAnswer] = []
         self._answered = threading.Condition()
+        self._listener: threading.Thread | None = None
+        self._over = False
 
     def listen(self, context: BlockingContext) -> None:
         """Start the thread that listens to the server for `context`'s handler."""
-        threading.Thread(target=self._listen, args=(context,), name="headway-reporter", daemon=True).start()
+        self._listener = threading.Thread(target=self._listen, args=(context,), name="headway-reporter", daemon=True)
+        self._listener.start()
+
+    def close(self) -> None:
+        """Listen no more: what the server says next is for somebody else."""
+        self._over = True
+        self._channel.wake()
+        if self._listener is not None:
+            self._listener.join()
 
     def nudge(self) -> None:
         """Called by the handler's thread at every report: sends it now, or leaves it to the other thread."""
@@ -121,8 +130,7 @@ class Reporter:
     def _hold_back(self) -> None:
         """Let the listening thread send what is new once it is due."""
         self._held_back = True
-        with suppress(BlockingIOError):  # it has been woken often enough
-            os.write(self._waking, b"!")
+        self._channel.wake()
 
     def begin(self) -> None:
         """Tell the server that the handler runs from now on."""
@@ -150,8 +158,8 @@ class Reporter:
     def _listen(self, context: BlockingContext) -> None:
         """Until the server is gone: then the whole process group ends, whatever the handler does."""
         with suppress(OSError, GarbledMessageError):  # the handler has closed the socket, or has read from it
-            while True:
-                if self._channel.readable(self._left_s(), self._woken):
+            while not self._over:
+                if self._channel.readable(self._left_s()):
                     message = self._channel.receive()
                     if message is None:
                         break
@@ -159,7 +167,8 @@ class Reporter:
                 if self._held_back and self._left_s() <= 0:
                     with suppress(OSError):  # the server is gone: the next receive notices
                         self.flush()
-        os.killpg(os.getpgrp(), signal.SIGKILL)
+        if not self._over:
+            os.killpg(os.getpgrp(), signal.SIGKILL)
 
     def _left_s(self) -> float:
         """The seconds until what is held back must be sent."""

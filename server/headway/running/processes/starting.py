@@ -30,11 +30,3 @@ class Child(Protocol):
 
     async def close(self) -> None:
         """Kill the child if it still runs, and wait for its end."""
-
-
-class StartsChildren(Protocol):
-    """Starts a child for each attempt."""
-
-    async def start(self, source: str, job_type: str) -> Child:
-        """A child that waits for an attempt of the type called `job_type`, of the module `source`. Raises `OSError`."""
-        ...

@@ -35,9 +35,13 @@ def boot(descriptor: int, sources: list[str]) -> NoReturn:
     """The main program of a keeper in a new interpreter: loads the modules, then keeps them."""
     control = socket.socket(fileno=descriptor)
     _leave_the_terminal()
-    unfit = _load(sources, control)
+    try:
+        unfit = _load(sources, control)
+        if unfit is not None:
+            control.send(f"unfit {json.dumps(unfit)}".encode())
+    except OSError:  # the server is gone
+        os._exit(0)
     if unfit is not None:
-        control.send(f"unfit {json.dumps(unfit)}".encode())
         os._exit(0)
     _keep(control)
 
