@@ -35,7 +35,7 @@ def test_what_authors_import_loads_no_server() -> None:
 
 
 def test_a_child_process_loads_no_server() -> None:
-    assert not loaded_by("import headway.running.processes.child") & {*HEAVY, "logging.config"}
+    assert not loaded_by("import headway.running.processes.child.main") & {*HEAVY, "logging.config"}
 
 
 def test_importing_the_servers_name_loads_the_server() -> None:

@@ -16,7 +16,7 @@ from headway.ports.files import Directories
 from headway.running import calling
 from headway.running.calling import End, Raised, Returned, Stopped, call_async, call_blocking
 from headway.running.dependencies import Dependencies
-from headway.running.processes.dependencies import Dependencies as ChildsDependencies
+from headway.running.processes.child.dependencies import Dependencies as ChildsDependencies
 from pydantic import BaseModel, PlainSerializer
 
 NO_DIRECTORIES = Directories("/nowhere/work", "/nowhere/output", "/nowhere/data")

@@ -12,7 +12,7 @@ from headway.domain.jobs import JobError
 from headway.errors import JobCancelled
 from headway.running.calling import DependencyFailedError, Needs, Raised, Returned, Stopped
 from headway.running.processes import conversation
-from headway.running.processes.dependencies import Dependencies
+from headway.running.processes.child.dependencies import Dependencies
 from headway.running.processes.processes import Processes
 from structlog.testing import capture_logs
 

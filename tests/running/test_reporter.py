@@ -10,10 +10,10 @@ import pytest
 from headway import BlockingContext, JobCancelled
 from headway.errors import ClaimLostError, StoreUnavailableError
 from headway.ports.files import Directories
-from headway.running.processes import reporter as reporting
 from headway.running.processes.channel import BlockingChannel
+from headway.running.processes.child import reporter as reporting
+from headway.running.processes.child.reporter import FLUSH_EVERY_S, Interruption, Reporter
 from headway.running.processes.messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOutcome, Report
-from headway.running.processes.reporter import FLUSH_EVERY_S, Interruption, Reporter
 
 from tests.support.process import WAIT_TIMEOUT_S
 
@@ -62,7 +62,7 @@ def ends(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ends]:
 def listened_to(monkeypatch: pytest.MonkeyPatch) -> Iterator[Ends]:
     """With the clock that the system has, and the listening thread, which ends when the server is gone."""
     ended = threading.Event()
-    monkeypatch.setattr("headway.running.processes.reporter.os.killpg", lambda *_: ended.set())
+    monkeypatch.setattr("headway.running.processes.child.reporter.os.killpg", lambda *_: ended.set())
     ends = Ends()
     ends.reporter.listen(ends.context)
     yield ends

@@ -13,7 +13,7 @@ from .starting import Exit
 
 BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from headway.running.processes.child import main; main(int(sys.argv[2]))"
+    "from headway.running.processes.child.main import main; main(int(sys.argv[2]))"
 )
 
 

@@ -16,7 +16,7 @@ import time
 from contextlib import suppress
 from typing import NoReturn
 
-from .. import child
+from ..child import main as child
 from ..kin import adopt_orphans, be_called, die_with_parent, kill_children, reaped, sweep
 from .waking import Wakeful
 

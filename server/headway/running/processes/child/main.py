@@ -11,14 +11,14 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NoReturn
 
-from ...authoring.capturing import capture_process
-from ...authoring.contexts import BlockingContext
-from ...authoring.declaring import declared
-from ...authoring.loading import load_module
-from ..calling import End, Needs, Stopped, call_blocking, end_of
-from .channel import BlockingChannel
+from ....authoring.capturing import capture_process
+from ....authoring.contexts import BlockingContext
+from ....authoring.declaring import declared
+from ....authoring.loading import load_module
+from ...calling import End, Needs, Stopped, call_blocking, end_of
+from ..channel import BlockingChannel
+from ..messages import HandlerEnded, Start, Stays
 from .dependencies import Dependencies
-from .messages import HandlerEnded, Start, Stays
 from .reporter import Reporter
 from .upkeep import Upkeep
 

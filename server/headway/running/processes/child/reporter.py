@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from ...authoring.contexts import BlockingContext
-from ...authoring.reporting import LogBuffer, Reported
-from ...errors import ClaimLostError, JobCancelled, StoreUnavailableError
-from .channel import BlockingChannel, GarbledMessageError
-from .messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOutcome, Message, Report
+from ....authoring.contexts import BlockingContext
+from ....authoring.reporting import LogBuffer, Reported
+from ....errors import ClaimLostError, JobCancelled, StoreUnavailableError
+from ..channel import BlockingChannel, GarbledMessageError
+from ..messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOutcome, Message, Report
 
 FLUSH_EVERY_S = 0.05
 """Half the server's tick, so that no tick passes without a report. After a quiet time two reports are sent at once."""

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ...authoring.job_types import JobType
-from ...authoring.reporting import LogBuffer
-from . import kin
+from ....authoring.job_types import JobType
+from ....authoring.reporting import LogBuffer
+from .. import kin
 
 DIE_WITHIN_S = 2.0
 """How long killed processes may take to be gone: the kernel may hold one up, in a dead NFS mount say."""

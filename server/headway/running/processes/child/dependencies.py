@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
-from ...authoring.dependencies import Factory, Kind
-from ...tracebacks import describe
-from ..calling import DependencyFailedError, Needs
-from .messages import CleanUpFailed
+from ....authoring.dependencies import Factory, Kind
+from ....tracebacks import describe
+from ...calling import DependencyFailedError, Needs
+from ..messages import CleanUpFailed
 
 
 class Dependencies:
