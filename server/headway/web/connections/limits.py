@@ -34,7 +34,10 @@ log = structlog.get_logger(__name__)
 
 
 class Runner(web.AppRunner):
-    """aiohttp's runner, with our own class of connections."""
+    """aiohttp's runner, with our own class of connections. Their bodies arrive as sent: see `requests.content`."""
+
+    def __init__(self, app: web.Application, **options: Any) -> None:
+        super().__init__(app, auto_decompress=False, **options)
 
     async def _make_server(self) -> web.Server:
         return _Server(self.app[CONNECTIONS], await super()._make_server())

@@ -9,11 +9,10 @@ from aiohttp.http_exceptions import HttpProcessingError
 from ...settings import Settings
 from ..parts import parts
 from ..problems import Problem
+from .content import coding_of, content_of, too_large
 from .strict_json import parse_json
 
 MAX_ERROR_CHARS = 200
-CHUNK_BYTES = 256 * 1024
-CODINGS = frozenset({"identity", "gzip", "deflate"})
 
 JSON_TYPE = "application/json"
 _MEDIA_TYPE = re.compile(r"([\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+)[ \t]*(?:;|\Z)", re.ASCII)
@@ -38,21 +37,11 @@ async def read_json(request: web.Request, settings: Settings) -> Any:
         if not request.body_exists and hdrs.CONTENT_TYPE not in request.headers:
             return {}
         raise Problem("unsupported-media-type", "Send application/json or multipart/form-data.")
-    check_coding(request)
+    coding_of(request)
     given = request.headers[hdrs.CONTENT_TYPE]
     for charset in _CHARSET.findall(given) if ";" in given else ():
         check_charset(charset.strip('" \t'))
     return parse_json(await _read_body(request, settings.max_body_bytes))
-
-
-def check_coding(request: web.Request) -> None:
-    """Raises a 415 `Problem` for a content coding that aiohttp does not decode (RFC 9110, 8.4 and 15.5.16)."""
-    if request.headers.get(hdrs.CONTENT_ENCODING, "identity").lower() not in CODINGS:
-        raise Problem(
-            "unsupported-media-type",
-            "Send the body uncompressed, or compressed with gzip or deflate.",
-            headers={"Accept-Encoding": "gzip, deflate"},
-        )
 
 
 async def json_body(request: web.Request) -> Any:
@@ -76,27 +65,21 @@ async def _read_body(request: web.Request, most: int) -> bytes:
     """The decompressed body, up to `most` bytes."""
     if (request.content_length or 0) > most:
         raise too_large(most)
-    content = request.content
     try:
-        if content.is_eof():  # a small body arrives together with its head
-            body = content.read_nowait()
+        content = content_of(request, most)
+        if request.content.is_eof() and not content.compressed:  # a small body arrives together with its head
+            body = request.content.read_nowait()
             if len(body) <= most:
                 return body
             raise too_large(most)
-        chunks = bytearray()
-        async for chunk in content.iter_chunked(CHUNK_BYTES):
-            chunks += chunk
-            if len(chunks) > most:
-                raise too_large(most)
+        pieces = []
+        while piece := await content.read():
+            pieces.append(piece)
     except (web.RequestPayloadError, HttpProcessingError) as error:
         raise Problem("malformed-request", f"The body cannot be read: {one_line(error)}") from None
-    return bytes(chunks)
+    return b"".join(pieces)
 
 
 def one_line(error: Exception) -> str:
     text = error.message if isinstance(error, HttpProcessingError) else str(error)
     return " ".join(text.split())[:MAX_ERROR_CHARS]
-
-
-def too_large(most: int) -> Problem:
-    return Problem("too-large", f"At most {most:,} bytes are accepted.")

@@ -9,9 +9,9 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass, field
 from io import FileIO
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ...authoring.uploads import INPUT_PART
@@ -21,12 +21,17 @@ from ...errors import StoreUnavailableError
 from ...settings import Settings
 from ...validation import pointer_token
 from ..problems import Problem
-from .bodies import CHUNK_BYTES, MAX_ERROR_CHARS, check_charset, check_coding, one_line, too_large
+from .bodies import MAX_ERROR_CHARS, check_charset, one_line
+from .content import MAX_LINE_BYTES, READ_BYTES, content_of, too_large
 from .strict_json import parse_json
 
 WRITE_BYTES = 1024 * 1024
 MAX_FILENAME_CHARS = 255
 MAX_PARTS = 100
+MAX_PART_HEADERS = 16
+"""RFC 7578 defines three."""
+MAX_LINES = MAX_PARTS * (MAX_PART_HEADERS + 4) + 64
+"""Outside the contents of parts: their headers, the boundaries, and what stands before the first."""
 _FIELD = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,63}")
 
 
@@ -60,12 +65,17 @@ async def read_multipart(
     has no room for it. With `hashing` the body has the files' SHA-256 too; without `incoming` they are not stored.
     Raises `Problem`; the caller removes `incoming` then.
     """
-    check_coding(request)
     body = Body(fields={})
     left, left_for_texts = settings.max_upload_bytes, settings.max_body_bytes
+    content = content_of(request, left + left_for_texts + MAX_LINES * MAX_LINE_BYTES, MAX_LINES)
     try:
-        reader = await request.multipart()
-        while (part := await reader.next()) is not None:
+        reader = MultipartReader(
+            request.headers,
+            cast("StreamReader", content),  # it has what the reader calls
+            max_field_size=MAX_LINE_BYTES,
+            max_headers=MAX_PART_HEADERS,
+        )
+        while (part := await _next_part(reader)) is not None:
             if not isinstance(part, BodyPartReader):
                 raise Problem("malformed-request", "A part must not contain parts.")
             name = _part_name(part, body)
@@ -82,6 +92,13 @@ async def read_multipart(
     except (ValueError, AssertionError, web.RequestPayloadError, HttpProcessingError) as error:
         raise Problem("malformed-request", f"The multipart body cannot be read: {one_line(error)}") from None
     return body
+
+
+async def _next_part(reader: MultipartReader) -> MultipartReader | BodyPartReader | None:
+    try:
+        return await reader.next()
+    except RuntimeError as error:  # the part `_charset_` (RFC 7578, 4.6) holds more than the name of a charset
+        raise ValueError(error) from None
 
 
 def _part_name(part: BodyPartReader, body: Body) -> str:
@@ -101,7 +118,7 @@ def _part_name(part: BodyPartReader, body: Body) -> str:
 async def _text_part(part: BodyPartReader, most: int, left: int) -> bytes:
     """A part in memory; all text parts together hold at most `most` bytes, of which `left` remain."""
     text = bytearray()
-    while chunk := await part.read_chunk(CHUNK_BYTES):
+    while chunk := await part.read_chunk(READ_BYTES):
         text += chunk
         if len(text) > left:
             raise too_large(most)
@@ -157,7 +174,7 @@ async def _file_part(
     with storing():
         sink = await asyncio.to_thread(_Sink, path, hashing=hashing)
     with closing(sink):
-        while chunk := await part.read_chunk(CHUNK_BYTES):
+        while chunk := await part.read_chunk(READ_BYTES):
             size += len(chunk)
             if size > most:
                 raise too_large(most)
