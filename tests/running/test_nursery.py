@@ -13,7 +13,9 @@ import pytest
 from headway.ports.files import Directories
 from headway.running.calling import Lost, Raised, Returned
 from headway.running.processes.conversation import Conversation
-from headway.running.processes.forking import ForkedChild, Forking, UnfitModuleError
+from headway.running.processes.forked.children import ForkedChild
+from headway.running.processes.forked.forking import Forking
+from headway.running.processes.forked.keeper import UnfitModuleError
 from headway.running.processes.messages import CheckpointOutcome, Start
 from headway.running.processes.nursery import forks
 from headway.running.processes.partner import Partner, Partners

@@ -27,7 +27,7 @@ from ..errors import InvalidError
 from ..logs import configure_logging
 from ..operating.process_limits import fit_open_files
 from ..running.failure_hook import OnFailure
-from ..running.processes.keeping import KeeperProcess, fork_keeper
+from ..running.processes.forked.keeping import KeeperProcess, fork_keeper
 from ..service.options import SubmitOptions
 from ..service.submission import Submission
 from ..settings import Settings, unknown_variables

@@ -27,7 +27,7 @@ from ..running.engine import EmbeddedEngine
 from ..running.executor import Executor
 from ..running.failure_hook import FailureHook, OnFailure
 from ..running.limits import RunLimits
-from ..running.processes.keeping import KeeperProcess
+from ..running.processes.forked.keeping import KeeperProcess
 from ..running.processes.processes import Processes
 from ..running.slots import names_by_kind
 from ..service.service import Limits, Service

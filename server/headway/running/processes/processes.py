@@ -2,8 +2,9 @@
 
 from collections.abc import Iterable
 
-from .forking import Forking, UnfitModuleError
-from .keeping import KeeperProcess
+from .forked.forking import Forking
+from .forked.keeper import UnfitModuleError
+from .forked.keeping import KeeperProcess
 from .kept import KeptPartners
 from .partner import Partner
 from .spawning import Spawning

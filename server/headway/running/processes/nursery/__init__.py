@@ -3,3 +3,6 @@
 What runs in those processes is here; how the server sees them is outside. Nothing here starts a thread or an event loop
 or runs a handler. Linux only.
 """
+
+GENERAL = "-"
+"""The name of the nursery that all types' children come from, unless they have one of their own, of the type's name."""

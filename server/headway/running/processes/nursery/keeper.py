@@ -4,10 +4,9 @@ So what runs is what was loaded when the server started, whatever becomes of the
 leaves behind and kills it. When its server is gone, it kills everything below it and ends. Like the nursery it runs no
 handler, thread or event loop.
 
-Packets from the server: `nursery` with the descriptor of the nursery's control socket. To the server: `ready`;
-`loading` and a module;
-`unfit` and a JSON array of a module and the reason why it cannot be loaded here; `ended CODE` when no process of a
-nursery is left.
+Packets from the server: `nursery NAME` with the descriptor of the nursery's control socket; `kill NAME`. To the server:
+`ready`; `loading` and a module; `unfit` and a JSON array of a module and the reason why it cannot be loaded here;
+`ended NAME HOW` when no process of a nursery is left.
 """
 
 import gc
@@ -19,7 +18,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from ....authoring.loading import load_module
-from ..kin import adopt_orphans, be_called, reaped, sweep
+from ..kin import adopt_orphans, be_called, kill_children, reaped, sweep
 from . import forks
 from .fitness import descriptors, unfit_reason
 from .waking import Wakeful
@@ -89,38 +88,68 @@ def _keep(control: socket.socket) -> NoReturn:
     adopt_orphans()
     control.send(b"ready")
     try:
-        _fork_nurseries(control)
+        _Nurseries(control).keep()
     except OSError:  # the server is gone
         sweep()
     os._exit(0)
 
 
-def _fork_nurseries(control: socket.socket) -> NoReturn:
-    """Fork a nursery whenever the server asks for one. Raises `OSError` when the server is gone."""
-    nursery_pid: int | None = None
-    with Wakeful(control) as wakeful:
-        while True:
-            readable = wakeful.wait()
-            for pid, code in reaped():
-                if pid == nursery_pid:
-                    nursery_pid = None
-                    sweep()
-                    control.send(f"ended {code}".encode())
-            if readable:
-                packet, passed, _, _ = socket.recv_fds(control, forks.MAX_PACKET_BYTES, 1)
-                if not packet:
-                    raise BrokenPipeError
+class _Nurseries:
+    """Forks nurseries, and reports their ends."""
+
+    def __init__(self, control: socket.socket) -> None:
+        self._control = control
+        self._names: dict[int, str] = {}
+        self._ended: list[tuple[str, int]] = []
+
+    def keep(self) -> NoReturn:
+        """Fork one whenever the server asks for it. Raises `OSError` when the server is gone."""
+        with Wakeful(self._control) as wakeful:
+            while True:
+                readable = wakeful.wait()
+                self._report_ends()
+                if readable:
+                    packet, passed, _, _ = socket.recv_fds(self._control, forks.MAX_PACKET_BYTES, 1)
+                    if not packet:
+                        raise BrokenPipeError
+                    self._obey(packet.decode(), passed, wakeful)
+
+    def _obey(self, packet: str, passed: list[int], wakeful: Wakeful) -> None:
+        match packet.split():
+            case ["nursery", name]:
                 with socket.socket(fileno=passed[0]) as nurserys_end:
-                    nursery_pid = _fork(nurserys_end, wakeful, control)
+                    self._fork(name, nurserys_end, wakeful)
+            case ["kill", name]:
+                for pid, other in self._names.items():
+                    if other == name:
+                        os.kill(pid, signal.SIGKILL)
 
-
-def _fork(nurserys_end: socket.socket, wakeful: Wakeful, control: socket.socket) -> int:
-    pid = os.fork()
-    if pid == 0:
+    def _fork(self, name: str, nurserys_end: socket.socket, wakeful: Wakeful) -> None:
         try:
-            wakeful.__exit__()
-            control.close()
-            forks.run(nurserys_end)
-        finally:
-            os._exit(1)
-    return pid
+            pid = os.fork()
+        except OSError as error:
+            self._control.send(f"ended {name} before it began: {error.strerror}".encode())
+            return
+        if pid == 0:
+            try:
+                wakeful.__exit__()
+                self._control.close()
+                forks.run(nurserys_end)
+            finally:
+                os._exit(1)
+        self._names[pid] = name
+
+    def _report_ends(self) -> None:
+        """Report the nurseries that have ended, once nothing that they left is alive: it falls to the keeper.
+
+        What is below another nursery does not, as long as that one lives.
+        """
+        for pid, code in reaped():
+            if pid in self._names:
+                self._ended.append((self._names.pop(pid), code))
+        if not self._ended or kill_children(but=self._names):
+            return
+        ended, self._ended = self._ended, []
+        for name, code in ended:
+            how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
+            self._control.send(f"ended {name} {how}".encode())

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from .nursery import keeper
-from .nursery.fitness import unfit_reason
+from ..nursery import keeper
+from ..nursery.fitness import unfit_reason
 
 STANDARD_STREAMS = frozenset({0, 1, 2})
 END_WITHIN_S = 5.0
