@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 import structlog
 from headway import tracebacks
-from headway.logs import MAX_TRACEBACK_CHARS, ForPeople, configure_logging
+from headway.limits import TRACEBACK_CHARS
+from headway.logs import ForPeople, configure_logging
 from rich.console import Console
 
 from tests.support.process import ServerProcess
@@ -153,7 +154,7 @@ def test_json_lines_have_every_traceback_in_one_field(monkeypatch: pytest.Monkey
     assert library["exception"].endswith("base 10: 'two'")
     assert "50,022 characters are left out" in long["exception"]
     assert long["exception"].endswith("ValueError: at the end")
-    assert len(long["exception"]) < MAX_TRACEBACK_CHARS + 100
+    assert len(long["exception"]) < TRACEBACK_CHARS + 100
 
 
 @pytest.mark.parametrize("kind", ["def", "async def"])

@@ -3,6 +3,8 @@
 import asyncio
 import functools
 import json
+import traceback
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,8 @@ import pydantic
 import pytest
 import structlog
 from headway import tracebacks
-from headway.tracebacks import Origin, describe, origin, place, place_of, raised_at
+from headway.limits import REASON_CHARS, TRACEBACK_CHARS
+from headway.tracebacks import Origin, describe, formatted, origin, place, place_of, raised_at
 
 AUTHOR = (Origin.AUTHOR, "")
 
@@ -88,4 +91,39 @@ def test_a_syntax_error_is_where_the_syntax_is_wrong() -> None:
 def test_an_exception_is_described_in_one_line_of_limited_length() -> None:
     assert describe(ValueError("one\n  two")) == "ValueError: one two"
     assert describe(ValueError()) == "ValueError"
-    assert len(describe(ValueError("x" * 10_000))) == tracebacks.MAX_REASON_CHARS
+    long = describe(ValueError("x" * 10_000))
+    assert len(long) == REASON_CHARS
+    assert long.endswith("x… (cut from 10,000 characters)")
+
+
+_nothing: dict[str, int] = {}
+
+
+def chained() -> None:
+    try:
+        _nothing["first"]
+    except KeyError as error:
+        error.add_note("a note")
+        raise ExceptionGroup("both", [ValueError("one"), OSError("two")]) from error
+
+
+def test_a_traceback_is_what_python_writes() -> None:
+    error = raised(chained)
+    assert formatted(error) == "".join(traceback.format_exception(error))
+
+
+@pytest.mark.parametrize("wrap", [lambda error: error, lambda error: ExceptionGroup("several", [error])])
+def test_the_traceback_of_an_endless_message_takes_little_memory_and_keeps_its_end(
+    wrap: Callable[[Exception], Exception],
+) -> None:
+    message = "\n" * 5_000_000  # a line each, if the message is not shortened before it is indented
+    noted = KeyError(message + "the end")
+    noted.__cause__ = ValueError(message)
+    noted.add_note(message)
+    tracemalloc.start()
+    text = formatted(wrap(noted))
+    _, peak_bytes = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert peak_bytes < 10 * len(message)
+    assert len(text) < TRACEBACK_CHARS + 100
+    assert "characters are left out" in text

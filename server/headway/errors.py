@@ -1,7 +1,7 @@
 """The errors that Headway's rooms raise for each other. One small tree; `web.problems` maps it to HTTP."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeGuard
 
 
 class HeadwayError(Exception):
@@ -140,16 +140,23 @@ class ClaimLostError(HeadwayError):
     """The attempt is no longer the job's current one, so what it wrote was dropped."""
 
 
+def is_error_status(status: object) -> TypeGuard[int]:
+    """Whether it is an HTTP status that says that something failed."""
+    return isinstance(status, int) and not isinstance(status, bool) and 400 <= status <= 599  # noqa: PLR2004 - RFC 9110
+
+
 class JobFailed(Exception):  # noqa: N818 - the word that a job's author writes
     """Raised by a handler: the job has failed, and no retry would fix it.
 
     `title` says what happened in a few words, `detail` what the reader can do about it; both are shown to
     clients. `status` is an HTTP status (400-599) that classifies the failure, as in RFC 9457, and `type` a
-    stable slug that programs can test.
+    stable slug that programs can test. Raises `ValueError` for any other status.
     """
 
     def __init__(self, title: str, *, detail: str | None = None, status: int = 422, type: str = "job-failed") -> None:
         super().__init__(title)
+        if not is_error_status(status):
+            raise ValueError(f"status must be an HTTP status from 400 to 599, not {status!r}")
         self.title = title
         self.detail = detail
         self.status = status

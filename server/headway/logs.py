@@ -11,9 +11,8 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from .tracebacks import Folded, Frame, Origin, folded, place
+from .tracebacks import Folded, Frame, Origin, folded, place, shortened
 
-MAX_TRACEBACK_CHARS = 50_000
 OF_RECORDS = ("attempt", "job_id")
 """Attributes of a record that its line has: a child process adds them."""
 INDENT = "  "
@@ -35,7 +34,7 @@ def configure_logging(log_format: str, processors: Sequence[structlog.typing.Pro
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         structlog.processors.format_exc_info,
-        _one_traceback,
+        _bounded,
     ]
     renderer = structlog.processors.JSONRenderer() if log_format == "json" else ForPeople(Console(file=sys.stderr))
     formatter = structlog.stdlib.ProcessorFormatter(
@@ -56,23 +55,17 @@ def configure_logging(log_format: str, processors: Sequence[structlog.typing.Pro
     )
 
 
-def _one_traceback(
+def _bounded(
     _logger: structlog.typing.WrappedLogger, _method: str, fields: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
-    """Every traceback under one name, an exception's own or the text that a child process sent, and none endless."""
+    """Every traceback under one name, an exception's own or the text that a child process sent. No text is endless."""
     text = fields.pop("traceback", None) or fields.get("exception")
     if isinstance(text, str):
-        fields["exception"] = _shortened(text)
+        fields["exception"] = shortened(text)
+    event = fields.get("event")
+    if isinstance(event, str):
+        fields["event"] = shortened(event)
     return fields
-
-
-def _shortened(text: str) -> str:
-    """The text without its middle if it is too long: its end says what was raised."""
-    left_out = len(text) - MAX_TRACEBACK_CHARS
-    if left_out <= 0:
-        return text
-    half = MAX_TRACEBACK_CHARS // 2
-    return f"{text[:half]}\n[{left_out:,} characters are left out]\n{text[-half:]}"
 
 
 class ForPeople:

@@ -16,10 +16,14 @@ from dataclasses import dataclass
 from enum import Enum
 from functools import lru_cache
 from pathlib import Path
-from traceback import walk_tb
+from traceback import TracebackException, walk_tb
 from typing import Any
 
-MAX_REASON_CHARS = 500
+from .limits import REASON_CHARS, TRACEBACK_CHARS
+from .text import clean_text, spoken
+
+MAX_NOTES = 50
+_MAX_NAME_CHARS = 100
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
 _SAMPLES = f"{_PACKAGE}samples{os.sep}"
@@ -95,11 +99,38 @@ def raised_at(error: BaseException) -> tuple[str, int | None] | None:
 
 def describe(error: BaseException) -> str:
     """An exception in one line: its class and message, never a traceback."""
-    try:
-        text = " ".join(str(error).split())
-    except Exception:  # noqa: BLE001 - the author's `__str__` may be broken
-        text = ""
-    return f"{type(error).__name__}: {text}"[:MAX_REASON_CHARS] if text else type(error).__name__
+    name = clean_text(type(error).__name__, _MAX_NAME_CHARS)
+    text = " ".join(clean_text(spoken(error), REASON_CHARS - len(name) - 2).split())
+    return f"{name}: {text}" if text else name
+
+
+def formatted(error: BaseException) -> str:
+    """The traceback as Python writes it, without its middle if it is too long.
+
+    Messages are shortened first: indenting one of 100 MB, line by line, would hold the event loop for seconds.
+    """
+    whole = TracebackException.from_exception(error)
+    left: list[TracebackException | None] = [whole]
+    while left:
+        part = left.pop()
+        if part is None:
+            continue
+        message = vars(part).get("_str")  # private, but the same from Python 3.11 to 3.14
+        if isinstance(message, str):
+            vars(part)["_str"] = shortened(message)
+        if part.__notes__:
+            part.__notes__ = [shortened(spoken(note)) for note in part.__notes__[:MAX_NOTES]]
+        left += [part.__cause__, part.__context__, *(part.exceptions or ())]
+    return shortened("".join(whole.format()))
+
+
+def shortened(text: str) -> str:
+    """The text without its middle if it is too long: the end of a traceback says what was raised."""
+    left_out = len(text) - TRACEBACK_CHARS
+    if left_out <= 0:
+        return text
+    half = TRACEBACK_CHARS // 2
+    return f"{text[:half]}\n[{left_out:,} characters are left out]\n{text[-half:]}"
 
 
 def _is_own(filename: str) -> bool:

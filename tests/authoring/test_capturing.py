@@ -17,7 +17,8 @@ from pathlib import Path
 import pytest
 from headway import BlockingContext, job, tracebacks
 from headway.authoring.capturing import SERVERS_HANDLER, capture, capture_process, capturing
-from headway.authoring.reporting import LOG_BURST_LINES, LOG_MESSAGE_CHARS, LogBuffer
+from headway.authoring.reporting import LogBuffer
+from headway.limits import LOG_BURST_LINES, LOG_LINE_CHARS
 
 from tests.support.process import ROOT, ServerProcess
 
@@ -137,7 +138,7 @@ def test_a_line_without_end_is_bounded(logs: LogBuffer) -> None:
             sys.stdout.write("x" * 1_000)
         print("end")
     (line,) = messages(logs)
-    assert len(line) == LOG_MESSAGE_CHARS
+    assert len(line) == LOG_LINE_CHARS
 
 
 def test_the_limits_of_a_jobs_log_apply() -> None:

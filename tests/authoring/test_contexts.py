@@ -8,16 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from headway.authoring.contexts import RESULT_URL_CHARS, BlockingContext, Context
-from headway.authoring.reporting import (
+from headway.authoring.contexts import BlockingContext, Context
+from headway.authoring.reporting import LogBuffer, Reported
+from headway.errors import JobCancelled
+from headway.limits import (
     LOG_BURST_LINES,
+    LOG_LINE_CHARS,
     LOG_LINES_PER_ATTEMPT,
     LOG_LINES_PER_SECOND,
-    LOG_MESSAGE_CHARS,
-    LogBuffer,
-    Reported,
+    RESULT_URL_CHARS,
 )
-from headway.errors import JobCancelled
 from headway.ports.files import Directories
 
 
@@ -276,12 +276,13 @@ def test_log_lines_of_an_attempt_are_limited_and_the_last_one_counts_those_dropp
 
 def test_a_long_log_line_is_truncated_and_an_unprintable_one_cleaned() -> None:
     buffer = LogBuffer(Clock())
-    buffer.add("shout", "x" * (LOG_MESSAGE_CHARS + 1))
+    buffer.add("shout", "x" * (LOG_LINE_CHARS + 1))
     buffer.add("info", "a\0b\udc80")
     buffer.add("info", 42)  # type: ignore[arg-type]
     long, odd, number = buffer.take()
-    assert (long.level, len(long.message), long.message[-1]) == ("info", LOG_MESSAGE_CHARS, "…")
-    assert (odd.message, number.message) == ("a�b?", "42")
+    assert (long.level, len(long.message)) == ("info", LOG_LINE_CHARS)
+    assert long.message.endswith("x… (cut from 4,001 characters)")
+    assert (odd.message, number.message) == ("a�b�", "42")
 
 
 def test_no_log_line_is_lost_while_another_thread_takes_them(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 
 import headway
 import pytest
+from headway import limits
 from headway.authoring.job_types import Registry
 from headway.cli.main import app
 from headway.metrics import Metrics
@@ -131,3 +132,12 @@ def test_the_operator_s_guide_has_the_settings_in_the_groups_that_the_code_has()
     groups = [set(re.findall(r"`HEADWAY_([A-Z_]+)`", text.partition("\n## ")[0])) for text in (every_day, advanced)]
     everyday = {name.upper() for name in EverydaySettings.model_fields}
     assert groups == [everyday, {name.upper() for name in Settings.model_fields} - everyday]
+
+
+def test_the_authors_guide_has_every_limit_in_its_table() -> None:
+    table = AUTHORS[AUTHORS.index("## Limits") : AUTHORS.index("## Loading")]
+    named = re.findall(r"\d{1,3}(?:,\d{3})*(?: MiB)?", table)
+    for name, value in vars(limits).items():
+        if name.isupper():
+            shown = f"{value // 2**20} MiB" if name.endswith("_BYTES") else f"{value:,}"
+            assert shown in named, name

@@ -18,14 +18,15 @@ from aiohttp.test_utils import make_mocked_request
 from headway.domain.access import digest, is_name, is_token
 from headway.domain.addresses import AllowList, refusal
 from headway.domain.ids import is_job_id
-from headway.domain.jobs import LogLine
+from headway.domain.jobs import MAX_FILENAME_CHARS, LogLine
 from headway.domain.media_types import content_type_of
-from headway.domain.text import clean_text
 from headway.domain.urls import check_url
 from headway.errors import HeadwayError, SetupError, UrlRefusedError
+from headway.limits import LOG_LINE_CHARS
 from headway.links import Links
 from headway.service.options import SubmitOptions
 from headway.settings import Settings
+from headway.text import clean_text
 from headway.validation import validate
 from headway.web.application import MAX_LINE_BYTES
 from headway.web.endpoints import jobs as polling
@@ -122,7 +123,7 @@ def of_envelope(data: bytes) -> None:
 
 
 def _options_hold(options: SubmitOptions) -> None:
-    assert options.label is None or not re.search(r"[\x00-\x1f\x7f]", options.label)
+    assert options.label is None or not re.search(r"[\x00-\x1f\x7f-\x9f]", options.label)
     assert -100 <= options.priority <= 100
     if options.run_at is not None:
         assert options.run_at.utcoffset() == timedelta()
@@ -209,7 +210,7 @@ def of_form(data: bytes) -> None:
     for name in (*body.fields, *body.uploads):
         assert re.fullmatch(r"[A-Za-z_]\w{0,63}", name, re.ASCII)
     for upload in body.uploads.values():
-        assert len(upload.filename) <= multipart.MAX_FILENAME_CHARS
+        assert len(upload.filename) <= MAX_FILENAME_CHARS
         assert "\0" not in upload.filename + upload.content_type
         upload.filename.encode("utf-8")
     return None
@@ -281,7 +282,7 @@ def of_file_name(data: bytes) -> None:
 
 def of_log_line(data: bytes) -> None:
     """A handler's log line is one event, whatever it holds."""
-    message = clean_text(data.decode("utf-8", "surrogatepass" if data.isascii() else "replace"))
+    message = clean_text(data.decode("utf-8", "surrogateescape"), LOG_LINE_CHARS, lines=True)
     frame = Frame(log_event(LogLine(7, NOW, "info", message)))
     (event,) = parse_events(re.split(rb"(?<=\n)", frame.text)[:-1])
     assert (event.name, event.id) == ("log", "7")

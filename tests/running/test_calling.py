@@ -3,6 +3,8 @@
 import asyncio
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
+from http import HTTPStatus
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +14,7 @@ from headway.authoring.declaring import declared
 from headway.authoring.job_types import JobType
 from headway.authoring.reporting import LogBuffer, Reported
 from headway.domain.jobs import JobError
+from headway.limits import ERROR_DETAIL_CHARS, ERROR_TITLE_CHARS, ERROR_TYPE_CHARS
 from headway.ports.files import Directories
 from headway.running import calling
 from headway.running.calling import End, Raised, Returned, Stopped, call_async, call_blocking
@@ -24,6 +27,15 @@ NO_DIRECTORIES = Directories("/nowhere/work", "/nowhere/output", "/nowhere/data"
 
 class Width(BaseModel):
     width: int
+
+
+class Box(BaseModel):
+    ratio: float
+
+
+@dataclass
+class Crate:
+    boxes: list[Box]
 
 
 class Document(BaseModel):
@@ -151,6 +163,9 @@ async def test_an_input_that_fits_no_more_is_invalid_input(kind: Kind) -> None:
         (Any, "\ud800", "surrogates not allowed"),
         (float, math.nan, "JSON has no number like nan"),
         (Any, {"deep": [math.inf]}, "JSON has no number like inf"),
+        (Box, Box(ratio=math.nan), "JSON has no number like nan"),
+        (Any, (Box(ratio=math.nan),), "JSON has no number like nan"),
+        (Crate, Crate([Box(ratio=-math.inf)]), "JSON has no number like -inf"),
     ],
 )
 async def test_a_result_that_cannot_be_json_is_invalid_output(kind: Kind, output: Any, value: Any, detail: str) -> None:
@@ -164,7 +179,7 @@ async def test_a_result_that_cannot_be_json_is_invalid_output(kind: Kind, output
 async def test_a_result_over_the_limit_is_invalid_output(
     kind: Kind, text: str, fits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calling, "MAX_RESULT_BYTES", 100)
+    monkeypatch.setattr(calling, "RESULT_BYTES", 100)
     end = await kind.call(kind.declare(returning(text)))
     if fits:
         assert end == Returned(f'"{text}"')
@@ -185,6 +200,42 @@ async def test_a_job_failed_may_be_given_an_exception_for_a_title(kind: Kind) ->
     end = await kind.call(kind.declare(raising(JobFailed(ValueError("bad"), detail=KeyError("x")))))  # type: ignore[arg-type]
     assert isinstance(end, Raised)
     assert (end.error.title, end.error.detail) == ("bad", "'x'")
+
+
+class MuteError(Exception):
+    def __str__(self) -> str:
+        raise SystemExit
+
+
+async def test_the_texts_of_a_job_failed_are_cleaned_and_cut(kind: Kind) -> None:
+    failure = JobFailed("a\ud800\n" + "t" * 10_000_000, detail="\x1b[31md\ud800\ne" * 1_000_000, type="\0" * 200)
+    end = await kind.call(kind.declare(raising(failure)))
+    assert isinstance(end, Raised)
+    assert end.error.title.startswith("a� ttt")
+    assert end.error.title.endswith("t… (cut from 10,000,003 characters)")
+    assert (end.error.detail or "").startswith("d�\ned�\ne")
+    assert (end.error.detail or "").endswith("… (cut from 9,000,000 characters)")
+    assert end.error.type.startswith("�")
+    assert len(end.error.title) == ERROR_TITLE_CHARS
+    assert len(end.error.detail or "") <= ERROR_DETAIL_CHARS
+    assert len(end.error.type) == ERROR_TYPE_CHARS
+
+
+async def test_texts_that_cannot_be_read_do_not_hide_that_the_job_failed(kind: Kind) -> None:
+    end = await kind.call(kind.declare(raising(JobFailed(MuteError(), detail=MuteError(), type=""))))  # type: ignore[arg-type]
+    assert isinstance(end, Raised)
+    assert end.error == JobError("job-failed", "The job failed", "", 422)
+
+
+@pytest.mark.parametrize("status", [200, 302, 399, 600, True, "422", None])
+async def test_a_status_of_success_is_no_failure(kind: Kind, status: Any) -> None:
+    with pytest.raises(ValueError, match="status must be an HTTP status from 400 to 599"):
+        JobFailed("x", status=status)
+    failure = JobFailed("x", status=HTTPStatus.CONFLICT)
+    failure.status = status
+    end = await kind.call(kind.declare(raising(failure)))
+    assert isinstance(end, Raised)
+    assert (end.error.title, end.error.status) == ("x", 500)
 
 
 @pytest.mark.parametrize("error", [ValueError("broken"), SystemExit("broken"), KeyboardInterrupt("broken")])

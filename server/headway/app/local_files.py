@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from ..domain.jobs import UploadedFile
+from ..domain.jobs import MAX_FILENAME_CHARS, UploadedFile
 from ..domain.media_types import content_type_of
-from ..domain.text import clean_text
 from ..errors import InvalidError
+from ..text import clean_text
 from ..validation import pointer_token
 
 COPY_BYTES = 1024 * 1024
@@ -32,7 +32,7 @@ def copy_into(incoming: Path, files: Mapping[str, Path]) -> Copied:
         if not field.isidentifier():
             raise InvalidError([(f"/{pointer_token(field)}", "is not a file field")])
         size_bytes, copied.sums[field] = _copy(source, incoming / field)
-        filename = clean_text(source.name)
+        filename = clean_text(source.name, MAX_FILENAME_CHARS)
         copied.uploads[field] = UploadedFile(field, filename, content_type_of(filename), size_bytes)
     return copied
 

@@ -7,7 +7,6 @@ asyncio nor structlog; it stands beside `reporting`, which the lines go to, beca
 
 import logging
 import os
-import re
 import sys
 import threading
 import traceback
@@ -20,14 +19,14 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
+from ..limits import LOG_LINE_CHARS
+from ..text import ESCAPES
 from ..tracebacks import Origin, describe, origin
-from .reporting import LOG_MESSAGE_CHARS, LogBuffer
+from .reporting import LogBuffer
 
 SERVERS_HANDLER = "headway"
 """The name of the handler that writes the server's log (`logs.configure_logging`)."""
 
-_ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]")
-"""Colors, and what else programs send to terminals (ECMA-48, 5.4)."""
 _LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
 
 
@@ -49,7 +48,7 @@ class _Output:
         key = (level, threading.get_ident())
         *lines, begun = f"{self._begun.pop(key, '')}{text}".split("\n")
         if begun:
-            self._begun[key] = _overwritten(begun)[: LOG_MESSAGE_CHARS + 1]
+            self._begun[key] = _overwritten(begun)[: LOG_LINE_CHARS + 1]
         return [found for line in lines if (found := _plain(line))]
 
     def close(self) -> None:
@@ -276,7 +275,7 @@ def _reader_of(frame: FrameType | None) -> _Reader:
 
 
 def _plain(line: str) -> str:
-    return _ESCAPES.sub("", _overwritten(line.rstrip("\r"))).rstrip()
+    return ESCAPES.sub("", _overwritten(line.rstrip("\r"))).rstrip()
 
 
 def _overwritten(line: str) -> str:

@@ -13,11 +13,11 @@ from typing import Any, TypeVar
 from pydantic_core import from_json, to_json
 
 from ..errors import JobCancelled
+from ..limits import RESULT_URL_CHARS
 from ..ports.files import Directories
 from .reporting import LogBuffer, Reported
 
 T = TypeVar("T")
-RESULT_URL_CHARS = 2_000
 
 _RESULT_URL = re.compile(r"(/(?!/)|https?://[\w.\[\]:-])[\w.~:/?#\[\]@!$&'()*+,;=%-]*", re.ASCII)
 """The characters of RFC 3986; not `//host` (4.2), which looks like a path but leads to another host."""

@@ -7,12 +7,9 @@ from typing import Any
 
 from ..clock import utc_now
 from ..domain.jobs import NewLogLine
-from ..domain.text import clean_text
+from ..limits import LOG_BURST_LINES, LOG_LINE_CHARS, LOG_LINES_PER_ATTEMPT, LOG_LINES_PER_SECOND
+from ..text import clean_text, spoken
 
-LOG_LINES_PER_SECOND = 100
-LOG_BURST_LINES = 500
-LOG_LINES_PER_ATTEMPT = 10_000
-LOG_MESSAGE_CHARS = 4_000
 LOG_LEVELS = frozenset({"debug", "info", "warning", "error"})
 
 
@@ -77,9 +74,7 @@ class LogBuffer:
 
 
 def _line(level: str, message: str) -> NewLogLine:
-    text = clean_text(str(message))
-    if len(text) > LOG_MESSAGE_CHARS:
-        text = text[: LOG_MESSAGE_CHARS - 1] + "…"
+    text = clean_text(spoken(message), LOG_LINE_CHARS, lines=True)
     return NewLogLine(at=utc_now(), level=level if level in LOG_LEVELS else "info", message=text)
 
 

@@ -7,12 +7,18 @@ from enum import StrEnum
 from types import MappingProxyType
 from typing import NamedTuple, Self
 
+from ..errors import is_error_status
+from ..limits import ERROR_DETAIL_CHARS, ERROR_TITLE_CHARS, ERROR_TYPE_CHARS
+from ..text import clean_text, spoken
 from .deliveries import Webhook, WebhookEvent
 from .progress import Progress
 
 RECOVERY_VERSION_STEP = 1_000
 """What a recovery adds to `version`, so that clients never see it run backwards: ticks reach disk twice a second and
 watchers ten times, so after a crash the recorded version is a few behind the published one."""
+
+MAX_FILENAME_CHARS = 255
+"""Of an upload's name, of which the end is kept."""
 
 
 class Status(StrEnum):
@@ -85,6 +91,17 @@ class JobError:
     title: str
     detail: str | None
     status: int
+
+    @classmethod
+    def stated(cls, type: object, title: object, detail: object, status: object) -> Self:
+        """The error in a handler's words, whatever they are: as text that can be stored and shown, within limits."""
+        detail = None if detail is None else clean_text(spoken(detail), ERROR_DETAIL_CHARS, lines=True)
+        return cls(
+            type=clean_text(spoken(type), ERROR_TYPE_CHARS) or "job-failed",
+            title=clean_text(spoken(title), ERROR_TITLE_CHARS) or "The job failed",
+            detail=detail,
+            status=int(status) if is_error_status(status) else 500,
+        )
 
     @property
     def text(self) -> str:

@@ -6,7 +6,8 @@ A handler may report as often as it likes; a few times a second, `Meter` turns i
 import math
 from typing import Any, NamedTuple
 
-from .text import clean_text
+from ..limits import MESSAGE_CHARS, WORD_CHARS
+from ..text import clean_text
 
 MAX_PERCENT_RUNNING = 99.9
 """Only a completed job is at 100."""
@@ -22,9 +23,6 @@ RATE_STEPS = 5
 
 MAX_ETA_S = 10 * 366 * 24 * 3600
 """A time left beyond this counts as unknown. There must be a limit, because the record holds 64 bits."""
-
-MAX_MESSAGE_CHARS = 500
-MAX_WORD_CHARS = 80
 
 
 class Progress(NamedTuple):
@@ -65,9 +63,9 @@ class Meter:
             percent=self._percent,
             done=done,
             total=total,
-            unit=_text(unit, MAX_WORD_CHARS),
-            message=_text(message, MAX_MESSAGE_CHARS),
-            step=_text(step, MAX_WORD_CHARS),
+            unit=_text(unit, WORD_CHARS),
+            message=_text(message, MESSAGE_CHARS),
+            step=_text(step, WORD_CHARS),
             rate_per_second=rate,
             eta_s=eta,
         )
@@ -162,10 +160,9 @@ def _text(value: Any, most: int) -> str | None:
     if value is None:
         return None
     try:
-        text = clean_text(str(value))
+        return clean_text(str(value), most)
     except Exception:  # noqa: BLE001 - the author's object, or an integer of 5,000 digits, must not stop the ticker
         return None
-    return text if len(text) <= most else text[: most - 1] + "…"
 
 
 def _round_rate(rate: float) -> float:

@@ -3,7 +3,6 @@
 Child processes import this module, so it loads neither asyncio nor logging.
 """
 
-import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,9 +15,8 @@ from ..authoring.job_types import JobType
 from ..authoring.uploads import Upload
 from ..domain.jobs import JobError
 from ..errors import JobCancelled, JobFailed
-from ..tracebacks import describe
-
-MAX_RESULT_BYTES = 16 * 1024 * 1024
+from ..limits import RESULT_BYTES
+from ..tracebacks import describe, formatted
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,19 +114,14 @@ def end_of(error: BaseException, job_type: JobType | None) -> Stopped | Raised:
     if isinstance(error, JobCancelled):
         return Stopped()
     if isinstance(error, JobFailed):
-        return Raised(_as_stated(error), final=True, exception=error)
+        stated = JobError.stated(error.type, error.title, error.detail, error.status)
+        return Raised(stated, final=True, exception=error)
     return Raised(
-        JobError("handler-error", "The job's handler raised an error", detail, 500),
+        JobError.stated("handler-error", "The job's handler raised an error", detail, 500),
         final=job_type is not None and isinstance(error, job_type.no_retry),
-        traceback="".join(traceback.format_exception(error)),
+        traceback=formatted(error),
         exception=error,
     )
-
-
-def _as_stated(failure: JobFailed) -> JobError:
-    """In the author's words, as text even if they passed an exception."""
-    detail = None if failure.detail is None else str(failure.detail)
-    return JobError(str(failure.type), str(failure.title), detail, failure.status)
 
 
 def _parse(job_type: JobType, input_json: str, uploads: Mapping[str, Upload]) -> BaseModel | None:
@@ -151,10 +144,10 @@ def _returned(job_type: JobType, value: Any, result_url: str | None) -> Returned
         raise _invalid_output("The handler returned something other than it declares", _first_of(error)) from error
     except Exception as error:
         raise _invalid_output("The result cannot be written as JSON", describe(error)) from error
-    if _size_bytes(result_json) > MAX_RESULT_BYTES:
+    if _size_bytes(result_json) > RESULT_BYTES:
         raise _invalid_output(
             "The result is too large",
-            f"It is over {MAX_RESULT_BYTES:,} bytes: write a file into ctx.output_dir instead.",
+            f"It is over {RESULT_BYTES:,} bytes: write a file into ctx.output_dir instead.",
         )
     return Returned(result_json, result_url)
 

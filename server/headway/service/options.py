@@ -10,15 +10,17 @@ from pydantic.alias_generators import to_camel
 from ..domain.instants import whole_ms
 from ..domain.urls import MAX_URL_CHARS
 from ..settings import DAY_S
+from ..text import CONTROLS
 
 MAX_LABEL_CHARS = 200
 LAST_INSTANT = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
 """Later instants plus a retention period could not be represented."""
+_CONTROL = re.compile(f"[{CONTROLS}]")
 _INSTANT = re.compile(r"\d{4}-\d\d-\d\d[Tt]\d\d:\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 
 
 def _printable(text: str) -> str:
-    if any(ord(char) < 32 or ord(char) == 127 for char in text):  # noqa: PLR2004 - ASCII's control characters
+    if _CONTROL.search(text):
         raise ValueError("must not contain control characters")
     return text
 
@@ -68,7 +70,7 @@ WEBHOOK_EVENTS: Any = Field(
     description="Which events are sent; by default all except `job.progress`.",
 )
 
-_LABEL = Field(max_length=MAX_LABEL_CHARS, json_schema_extra={"pattern": r"^[^\x00-\x1f\x7f]*$"})
+_LABEL = Field(max_length=MAX_LABEL_CHARS, json_schema_extra={"pattern": f"^[^{CONTROLS}]*$"})
 
 
 class SubmitOptions(BaseModel):

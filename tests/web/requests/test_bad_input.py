@@ -199,7 +199,7 @@ def test_integers_of_64_bits_are_kept_exactly(server: ServerProcess, number: int
     ("field", "value"),
     [
         *(("type", value) for value in (5, None, ["noop"])),
-        *(("label", value) for value in (5, "x" * 201, "a\nb", "a\r\nX-Injected: yes", "\x00", "\x7f")),
+        *(("label", value) for value in (5, "x" * 201, "a\nb", "a\r\nX-Injected: yes", "\x00", "\x7f", "\x9b31m")),
         *(("priority", value) for value in ("5", True, 101, -101, 1.5, None)),
         *(("timeoutSeconds", value) for value in ("5", 0, -1, 1e10, True)),
         *(("retainSeconds", value) for value in ("5", -1, 1e10)),
@@ -515,7 +515,7 @@ def test_a_file_name_cannot_inject_anything(server: ServerProcess) -> None:
     assert reply.status == 202
     assert "X-Injected" not in reply.headers
     job = server.wait_for(reply.json["jobId"])
-    assert job["input"]["document"]["name"] == "a\r\nX-Injected: yes\ufffd.txt"
+    assert job["input"]["document"]["name"] == "a X-Injected: yes\ufffd.txt"
 
 
 @pytest.mark.parametrize("label", ["<script>alert(1)</script>", "\u2028\u2029", "😀" * 100, "data: x", "", " "])
@@ -534,4 +534,4 @@ def test_what_a_handler_says_cannot_break_the_stream(server: ServerProcess, text
     assert {event.name for event in events} <= {None, "log"}
     assert events[-1].data["status"] == "completed"
     logged = [event.data["message"] for event in events if event.name == "log"]
-    assert logged == [text.replace("\x00", "\ufffd")]
+    assert logged == [text.replace("\r\n", "\n").replace("\x00", "\ufffd")]

@@ -225,7 +225,7 @@ def test_what_a_handler_says_stays_text_wherever_it_is_shown(server: ServerProce
         frames = list(stream.frames())
     assert all(re.fullmatch(rb"(?:(?:event|id|data): [^\r\n]*\n)+\n", frame) for frame in frames)
     assert {frame.split(b"\n")[0] for frame in frames if not is_state(frame)} == {b"event: log"}
-    clean = ODD_TEXT.replace("\x00", "\ufffd")
+    clean = ODD_TEXT.replace("\r\n", "\n").replace("\r", "\n").replace("\x00", "\ufffd").replace("\x1b[31m", "")
     (line,) = (data_of(frame) for frame in frames if not is_state(frame))
     assert line["message"] == clean
     reply = send(server, "GET", f"/jobs/{job_id}")
@@ -237,7 +237,7 @@ def test_what_a_handler_says_stays_text_wherever_it_is_shown(server: ServerProce
 def test_a_job_error_is_text_wherever_it_is_shown(server: ServerProcess) -> None:
     job_id = server.submit("raises-text", {"text": ODD_TEXT})
     job = server.wait_for(job_id)
-    assert job["error"]["title"].startswith("a\r\nX-Injected")
+    assert job["error"]["title"].startswith("a X-Injected")
     for path in (f"/jobs/{job_id}/result", f"/operations/{job_id}", f"/v1/jobs/operations/{job_id}"):
         reply = send(server, "GET", path)
         assert reply.status < 500

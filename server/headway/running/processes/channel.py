@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ...authoring.uploads import Upload
 from ...domain.jobs import JobError, NewLogLine
 from ...ports.files import Directories
+from ...tracebacks import shortened
 from ..calling import End, Raised, Returned, Stopped
 from .messages import (
     Began,
@@ -192,7 +193,7 @@ def _raised_fields(raised: Raised) -> list[Any]:
 
 
 def _raised(error: list[Any], final: bool, traceback: str | None) -> Raised:
-    return Raised(JobError(*error), final, traceback)
+    return Raised(JobError.stated(*error), bool(final), None if traceback is None else shortened(traceback))
 
 
 def _handler_ended(end: list[Any]) -> HandlerEnded:

@@ -15,10 +15,10 @@ from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ...authoring.uploads import INPUT_PART
-from ...domain.jobs import UploadedFile
-from ...domain.text import clean_text
+from ...domain.jobs import MAX_FILENAME_CHARS, UploadedFile
 from ...errors import StoreUnavailableError
 from ...settings import Settings
+from ...text import clean_text
 from ...validation import pointer_token
 from ..problems import Problem
 from .bodies import MAX_ERROR_CHARS, check_charset, one_line
@@ -26,7 +26,6 @@ from .content import MAX_LINE_BYTES, READ_BYTES, content_of, too_large
 from .strict_json import parse_json
 
 WRITE_BYTES = 1024 * 1024
-MAX_FILENAME_CHARS = 255
 MAX_PARTS = 100
 MAX_PART_HEADERS = 16
 """RFC 7578 defines three."""
@@ -190,8 +189,8 @@ async def _file_part(
     content_type = part.headers.get("Content-Type", "application/octet-stream")
     upload = UploadedFile(
         field=part.name or "",
-        filename=clean_text(part.filename or "")[-MAX_FILENAME_CHARS:],
-        content_type=clean_text(content_type)[:MAX_FILENAME_CHARS],
+        filename=clean_text((part.filename or "")[-MAX_FILENAME_CHARS:], MAX_FILENAME_CHARS),
+        content_type=clean_text(content_type[:MAX_FILENAME_CHARS], MAX_FILENAME_CHARS),
         size_bytes=size,
     )
     return upload, sink.sum

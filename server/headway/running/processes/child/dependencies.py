@@ -3,13 +3,12 @@
 Child processes import this module, so it loads neither asyncio nor logging.
 """
 
-import traceback
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 from ....authoring.dependencies import Factory, Kind
-from ....tracebacks import describe
+from ....tracebacks import describe, formatted
 from ...calling import DependencyFailedError, Needs
 from ..messages import CleanUpFailed
 
@@ -55,5 +54,5 @@ class Dependencies:
             try:
                 manager.__exit__(None, None, None)
             except BaseException as error:  # noqa: BLE001 - SystemExit too: the process has more to clean up
-                text = "".join(traceback.format_exception(error))
+                text = formatted(error)
                 yield CleanUpFailed(factory.name, describe(error), text)

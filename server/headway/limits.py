@@ -1,0 +1,24 @@
+"""How much a job's author may hand over. The table in docs/authors.md shows the same numbers.
+
+Texts are cut, and say so; a checkpoint or a result that is too large is an error of the handler.
+"""
+
+ERROR_TYPE_CHARS = 100
+ERROR_TITLE_CHARS = 300
+ERROR_DETAIL_CHARS = 4_000
+REASON_CHARS = 500
+"""An exception in one line: its class and message."""
+TRACEBACK_CHARS = 50_000
+
+MESSAGE_CHARS = 500
+"""The message of a progress report."""
+WORD_CHARS = 80
+"""The unit and the step of a progress report."""
+
+LOG_LINE_CHARS = 4_000
+LOG_LINES_PER_SECOND = 100
+LOG_BURST_LINES = 500
+LOG_LINES_PER_ATTEMPT = 10_000
+
+RESULT_URL_CHARS = 2_000
+RESULT_BYTES = 16 * 1024 * 1024

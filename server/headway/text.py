@@ -1,0 +1,50 @@
+"""The gate for text: what passes it can be stored, sent and shown, and has a limit.
+
+Handlers' text is replaced and cut here, since nobody is there to be told. What names something in a request (a label,
+say) is rejected instead, by the same definition of a control character.
+"""
+
+import re
+
+REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
+CONTROLS = r"\x00-\x1f\x7f-\x9f"
+"""C0, DEL and C1 (ECMA-48), for a class of a regular expression in Python or JavaScript."""
+
+ESCAPES = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]"  # colors, movements of the cursor
+    r"|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)"  # titles, links, device strings
+    r"|\x1b[ -/]*+[0-~]"
+)
+"""Sequences that a terminal obeys (ECMA-48, 5.4 to 5.6)."""
+_NEWLINE = re.compile(r"\r\n?")
+_ODD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
+"""Control characters, and lone surrogates, which UTF-8 cannot hold."""
+_SPACE = re.compile(r"[\t-\r\u2028\u2029]+")
+
+
+def clean_text(text: str, most: int, *, lines: bool = False) -> str:
+    """`text` with at most `most` characters; if it was longer, its end says so. Cutting comes first, so it is cheap.
+
+    Escape sequences are removed. Other control characters, and lone surrogates, become U+FFFD. Line breaks and tabs
+    stay with `lines`, where a line break is always LF; otherwise they become spaces.
+    """
+    if len(text) > most:
+        note = f"… (cut from {len(text):,} characters)"
+        return _clean(text[: most - len(note)], lines=lines) + note
+    return _clean(text, lines=lines)
+
+
+def spoken(value: object) -> str:
+    """`value` as text, whatever its `__str__` does; empty if that raises."""
+    try:
+        return str.__str__(value) if isinstance(value, str) else str(value)
+    except BaseException:  # noqa: BLE001 - it is the author's, and nothing may be raised where an end is made
+        return ""
+
+
+def _clean(text: str, *, lines: bool) -> str:
+    if text.isprintable():
+        return text
+    text = ESCAPES.sub("", text)
+    text = _NEWLINE.sub("\n", text) if lines else _SPACE.sub(" ", text)
+    return _ODD.sub(REPLACEMENT, text)
