@@ -108,6 +108,17 @@ def test_what_a_quiet_handler_reported_last_is_sent_by_the_listening_thread(list
     assert [line.message for line in received.lines] == ["the last words"]
 
 
+def test_what_the_server_says_after_the_end_is_not_for_the_listening_thread() -> None:
+    ends = Ends()
+    ends.reporter.listen(ends.context)
+    ends.reporter.close()
+    assert "headway-reporter" not in {thread.name for thread in threading.enumerate()}
+    ends.server.send(Cancel())
+    assert ends.reporter._channel.receive() == Cancel()
+    assert not ends.context.cancelled
+    ends.close()
+
+
 def test_a_report_during_a_flush_of_the_other_thread_is_sent_by_that_one(listened_to: Ends) -> None:
     with listened_to.reporter._flushing:  # the other thread has taken what there was
         listened_to.context.progress(done=1)
