@@ -227,7 +227,7 @@ def of_content_type(data: bytes) -> None:
         if bodies.media_type(asked) == "multipart/form-data":
             _loop.run_until_complete(multipart.read_multipart(asked, SETTINGS_HERE, None, "/input"))
         else:
-            _loop.run_until_complete(bodies.read_json(asked, SETTINGS_HERE))
+            _loop.run_until_complete(bodies.read_json(asked, SETTINGS_HERE.max_body_bytes))
     except (Problem, HeadwayError) as error:
         refused(error)
 

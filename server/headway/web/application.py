@@ -16,6 +16,7 @@ from ..settings import Settings
 from .connections.limits import CONNECTIONS, Connections
 from .connections.slow_readers import SlowReaders
 from .connections.stalled_bodies import StalledBodies
+from .connections.unauthenticated_bodies import UnauthenticatedBodies
 from .identity.clients import CLIENTS, Clients
 from .identity.gate import GATE, Gate
 from .identity.rates import RATES, Rates
@@ -56,7 +57,7 @@ def make_app(
     app[LINKS] = links
     app[GATE] = gate
     app[TICKETS] = tickets
-    app[CLIENTS] = Clients(settings.trusted_proxies)
+    app[CLIENTS] = clients = Clients(settings.trusted_proxies)
     app[RATES] = Rates(
         submissions_per_minute=settings.submissions_per_minute,
         failed_sign_ins_per_minute=settings.failed_sign_ins_per_minute,
@@ -66,6 +67,7 @@ def make_app(
         most=settings.max_connections,
         head_timeout_s=settings.head_timeout_s,
         stall_timeout_s=settings.stream_stall_timeout_s,
+        address_of=clients.of_peer if settings.key_needed else None,
     )
     app[DESCRIPTION] = Description(registry, settings)
     app[PARTS] = Parts(
@@ -82,6 +84,7 @@ def make_app(
         streams=OpenStreams(_stream_limits(settings)),
         fan_out=FanOut(backend.store, backend.hub, encoder),
         slow_readers=SlowReaders(settings.stream_stall_timeout_s),
+        unauthenticated_bodies=UnauthenticatedBodies(settings.body_timeout_s),
         audiences=Audiences(backend.store, backend.hub, encoder, settings.tick_s),
     )
     app.on_startup.append(_name_cookie)

@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler, Middleware
 from aiohttp_sse import EventSourceResponse
 
 from ..metrics import Answered, RequestMetrics
+from .connections.limits import Connection
 from .identity.gate import Gate
 from .problems import Problem, answer_to
 from .request_ids import follow
@@ -56,6 +57,8 @@ def middleware(gate: Gate, metrics: RequestMetrics, *, lines: bool) -> Middlewar
                 response = await handler(request)
         except Exception as error:  # noqa: BLE001 - every one has an answer
             response = await answer_to(request, error)
+        if not request.content.is_eof() and isinstance(request.protocol, Connection):
+            request.protocol.answered_early()
         route, status = request.match_info.route, response.status
         tally = by_route.get((route, status)) or tally_of(request, route, status)
         tally.count += 1

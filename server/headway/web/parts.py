@@ -16,6 +16,7 @@ from ..service.service import Service
 from ..settings import Settings
 from .connections.lost_clients import LostClients
 from .connections.slow_readers import SlowReaders
+from .connections.unauthenticated_bodies import UnauthenticatedBodies
 from .responses.ready import ReadyAnswers
 from .streams.audiences import Audiences
 from .streams.fan_out import FanOut
@@ -41,6 +42,7 @@ class Parts:
     fan_out: FanOut
     audiences: Audiences
     slow_readers: SlowReaders
+    unauthenticated_bodies: UnauthenticatedBodies
     lost_clients: LostClients = field(default_factory=LostClients)
     ready: ReadyAnswers = field(default_factory=ReadyAnswers)
     arriving: set[StreamReader] = field(default_factory=set)

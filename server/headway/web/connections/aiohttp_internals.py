@@ -7,8 +7,8 @@ release, read what became of these names, then change `pyproject.toml`.
 from collections.abc import Mapping
 
 PRIVATE_NAMES: Mapping[str, tuple[str, ...]] = {
-    # A connection counts its requests, and knows whether it is idle and since when.
-    "RequestHandler": ("_messages", "_next_keepalive_close_time", "_request_count", "_waiter"),
+    # A connection counts its requests, knows whether it is idle and since when, and how long it lingers.
+    "RequestHandler": ("_lingering_time", "_messages", "_next_keepalive_close_time", "_request_count", "_waiter"),
     # The server is made again, with the same arguments and connections of our own class.
     "AppRunner": ("_make_server",),
     "Server": ("_kwargs", "_loop"),

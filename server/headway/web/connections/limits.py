@@ -1,4 +1,4 @@
-"""Limits on connections: their number, and how long the head of a request may take to arrive.
+"""Limits on connections: their number, in all and for clients without a key, and how long a request's head may take.
 
 aiohttp waits for the rest of a head as long as for the next request. Every open connection costs memory and a
 descriptor, long before any limit on requests applies. When all are in use, idle ones are closed to make room for new
@@ -10,7 +10,7 @@ import contextlib
 import json
 import socket
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import structlog
@@ -21,6 +21,7 @@ from ...loops import Loop, Loops
 from ..problems import KINDS
 from ..request_ids import REQUEST_ID, request_id
 from ..responses.ready import harden, whole_answer
+from .newcomers import Newcomers
 
 CHECKS_PER_LIMIT = 10
 LONGEST_PAUSE_S = 1.0
@@ -29,6 +30,9 @@ CLOSED_AT_ONCE = 20
 SEARCH_AGAIN_S = 0.1
 LOG_EVERY_S = 10.0
 FULL_RETRY_S = 5
+EARLY_LINGER_S = 2.0
+EARLY_LINGER_BYTES = 8 * 1024 * 1024
+"""How long a client without a key may go on sending a body whose request is answered, and how much of it."""
 
 log = structlog.get_logger(__name__)
 
@@ -55,7 +59,7 @@ class _Server(web.Server):
 class Connection(web.RequestHandler):
     """One client's connection, as aiohttp serves it."""
 
-    __slots__ = ("_body", "_connections", "_head_begun", "_requests_seen", "key_id", "session")
+    __slots__ = ("_body", "_connections", "_head_begun", "_requests_seen", "_unwanted_left", "key_id", "session")
 
     def __init__(self, connections: "Connections", server: web.Server, **options: Any) -> None:
         super().__init__(server, **options)
@@ -66,6 +70,7 @@ class Connection(web.RequestHandler):
         self._requests_seen = 0
         self._body: StreamReader = EMPTY_PAYLOAD
         self._head_begun = False
+        self._unwanted_left: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
@@ -81,9 +86,16 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         of_body = not self._body.is_eof()
+        if of_body and self._unwanted_left is not None:
+            self._unwanted_left -= len(data)
+            if self._unwanted_left < 0:
+                self._body.set_exception(ConnectionAbortedError())  # for aiohttp, which waits for more of it
+                self.force_close()
+                return
         super().data_received(data)
         if self._request_count != self._requests_seen:
             self._requests_seen = self._request_count
+            self._unwanted_left = None
             self._body = self._messages[-1][1] if self._messages else EMPTY_PAYLOAD
             if self._head_begun:
                 self._head_begun = False
@@ -104,6 +116,19 @@ class Connection(web.RequestHandler):
     def idle_until_s(self) -> float:
         """When aiohttp would close it: sorts connections by how long they have been idle."""
         return self._next_keepalive_close_time
+
+    def authenticated(self) -> None:
+        """A request on it has come with a valid key."""
+        self._connections.newcomers.leave(self)
+
+    def answered_early(self) -> None:
+        """The request has its response before its body has arrived; aiohttp reads on, so that the client can read it.
+
+        A client without a key gets less of that: it could hold the connection for ten seconds at a time.
+        """
+        if self in self._connections.newcomers:
+            self._lingering_time = EARLY_LINGER_S
+            self._unwanted_left = EARLY_LINGER_BYTES
 
     def refuse(self, answer: bytes) -> None:
         """Send a last response, if the client still reads, and close."""
@@ -133,8 +158,18 @@ class Connection(web.RequestHandler):
 class Connections:
     """The open connections, and the one loop that checks for overdue heads, instead of a timer for each."""
 
-    def __init__(self, *, most: int, head_timeout_s: float, stall_timeout_s: float) -> None:
+    def __init__(
+        self,
+        *,
+        most: int,
+        head_timeout_s: float,
+        stall_timeout_s: float,
+        address_of: Callable[[str], str | None] | None = None,
+    ) -> None:
+        """`address_of`: the address that a peer counts as, `None` for a trusted proxy. Without it, no key is needed."""
         self._most = most
+        self.newcomers: Newcomers[Connection] = Newcomers(most)
+        self._address_of = address_of
         self._head_timeout_s = head_timeout_s
         self.stall_timeout_ms = int(stall_timeout_s * 1000)
         """How long the kernel waits for a reader to acknowledge data, of downloads as well as streams."""
@@ -147,16 +182,34 @@ class Connections:
 
     def enter(self, connection: Connection) -> None:
         """Register a new connection. If there is no room, the longest idle ones are closed, or it is refused."""
+        address = self._address_of_newcomer(connection)
+        if address is not None and (found := self.newcomers.to_close(address)):
+            self._close(found)
         if len(self._open) >= self._most:
             self._make_room()
-        if len(self._open) >= self._most:
+        if len(self._open) >= self._most or (address is not None and self.newcomers.is_full_for(address)):
             connection.refuse(_last_answer("too-many-connections", {"Retry-After": str(FULL_RETRY_S)}))
             return
         self._open.add(connection)
+        if address is not None:
+            self.newcomers.enter(connection, address)
+
+    def _address_of_newcomer(self, connection: Connection) -> str | None:
+        """The address that the connection is counted by until it has shown a key, if it is."""
+        if self._address_of is None:
+            return None
+        peer = connection.peername
+        return self._address_of(peer[0] if isinstance(peer, tuple) else "")
 
     def leave(self, connection: Connection) -> None:
         self._open.discard(connection)
         self._heads.pop(connection, None)
+        self.newcomers.leave(connection)
+
+    def _close(self, connections: Collection[Connection]) -> None:
+        for connection in connections:
+            self.leave(connection)
+            connection.force_close()
 
     def head_began(self, connection: Connection) -> None:
         self._heads[connection] = time.monotonic()
@@ -180,16 +233,18 @@ class Connections:
         if now_s - self._searched_s < SEARCH_AGAIN_S:
             return
         wanted = self._most // CLOSED_AT_ONCE + 1
-        idle = sorted((each for each in self._open if each.idle), key=lambda each: each.idle_until_s)
+        idle = sorted((each for each in self._open if each.idle), key=self._expendable)
         chosen = idle[:wanted]
         if len(chosen) < wanted:
             self._searched_s = now_s
-        for connection in chosen:
-            self.leave(connection)
-            connection.force_close()
+        self._close(chosen)
         if now_s - self._logged_s >= LOG_EVERY_S:
             self._logged_s = now_s
             log.warning("all connections are in use", connections=self._most, idle=len(idle), closed=len(chosen))
+
+    def _expendable(self, connection: Connection) -> tuple[bool, float]:
+        """Sorts idle connections: first those that have shown no key, then by how long they have been idle."""
+        return connection not in self.newcomers, connection.idle_until_s
 
     def start(self, loops: Loops) -> Loop:
         """Close connections whose request's head is overdue, until the loop is stopped."""

@@ -15,7 +15,7 @@ from ..identity.gate import GATE, Identity, identity, outlive_session, session_t
 from ..identity.rates import RATES
 from ..parts import parts
 from ..problems import unauthorized
-from ..requests.bodies import json_body
+from ..requests.bodies import unauthenticated_json_body
 from ..requests.query import NoQuery, query
 
 LASTS = timedelta(days=7)
@@ -49,10 +49,11 @@ async def read_session(request: web.Request) -> web.Response:
 
 
 async def open_session(request: web.Request) -> web.Response:
-    """`POST /session`: sign in."""
+    """`POST /session`: sign in. Anyone may send this, so it is counted before it is read."""
     query(request, NoQuery)
     gate, keys = request.app[GATE], parts(request).keys
-    given = validate(SignIn, await json_body(request))
+    request.app[RATES].count_sign_in(request)
+    given = validate(SignIn, await unauthenticated_json_body(request))
     key = await gate.find_key(given.key.strip())
     if key is None:
         request.app[RATES].count_failed_sign_in(request)

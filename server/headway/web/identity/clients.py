@@ -41,6 +41,11 @@ class Clients:
                 break
         return _counted_as(str(found))
 
+    def of_peer(self, peer: str) -> str | None:
+        """The client of a connection, before any request; `None` if it is a trusted proxy, which may have many."""
+        found = _address(peer)
+        return None if found is not None and self._trusts(found) else _counted_as(peer)
+
     def _trusts(self, address: Address) -> bool:
         return any(address in network for network in self._trusted)
 

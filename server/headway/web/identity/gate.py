@@ -124,6 +124,8 @@ class Gate:
     async def admit(self, request: web.Request) -> None:
         """Identify the client. From here on `identity` can be called."""
         self._hosts.check(request)
+        if not self._warned and FORWARDED_FOR in request.headers:
+            self._warn_of_proxy(request)
         asking = await self._identify(request)
         if request.method not in SAFE_METHODS:
             self._check_write(request, asking)
@@ -131,6 +133,21 @@ class Gate:
         if isinstance(request.protocol, Connection):
             request.protocol.key_id = None if asking.key is None else asking.key.id
             request.protocol.session = asking.session
+            if asking.key is not None:
+                request.protocol.authenticated()
+
+    def _warn_of_proxy(self, request: web.Request) -> None:
+        """Once, not for every request: `HEADWAY_TRUSTED_PROXIES` or `HEADWAY_PUBLIC_URL` is missing."""
+        if not self._key_needed:
+            self._warned = True
+            log.warning("requests come through a proxy, and no key is required: set HEADWAY_PUBLIC_URL")
+        elif request.app[CLIENTS].of_peer(request.remote or "") is not None:
+            self._warned = True
+            log.warning(
+                "requests come through a proxy that HEADWAY_TRUSTED_PROXIES does not name: its clients count as one "
+                "address",
+                proxy=request.remote,
+            )
 
     async def _identify(self, request: web.Request) -> Identity:
         headers = request.headers
@@ -141,9 +158,6 @@ class Gate:
         if request.rel_url.raw_query_string and TICKET in request.query and takes_ticket(request):
             return await self._by_ticket(request)
         if not self._key_needed:
-            if not self._warned and FORWARDED_FOR in headers:
-                self._warned = True  # once, not for every request
-                log.warning("requests come through a proxy, and no key is required: set HEADWAY_PUBLIC_URL")
             return LOCAL
         if _canonical(request) in OPEN_PATHS:
             return NOBODY

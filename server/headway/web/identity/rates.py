@@ -1,4 +1,4 @@
-"""Rate limits per minute: submissions and redeliveries by owner and by address, failed sign-ins by address.
+"""Rate limits per minute: submissions and redeliveries by owner and by address, sign-ins by address.
 
 Requests are counted in a sliding window whose previous minute is kept as one number, so a key costs two small entries
 whatever its limit, and the entries of a minute are dropped together. The library `limits` was measured instead: it
@@ -16,6 +16,8 @@ from ..problems import RATE_LIMITS, Problem
 from .clients import CLIENTS
 
 WINDOW_S = 60
+SIGN_INS_PER_MINUTE = 120
+"""By address, valid or not: each costs the server a body to parse."""
 MAX_KEYS = 50_000
 """Per window. A flood from more addresses evicts the oldest entries, which gains it no more than more addresses do."""
 
@@ -117,6 +119,7 @@ class Rates:
         self._submissions = _OwnersAndAddresses("submissions", submissions_per_minute, clock_s)
         self._redeliveries = _OwnersAndAddresses("redeliveries", submissions_per_minute, clock_s)
         self._failed_sign_ins = Rate(failed_sign_ins_per_minute, clock_s)
+        self._sign_ins = Rate(SIGN_INS_PER_MINUTE, clock_s)
         self._shared = shared
 
     def count_submission(self, request: web.Request, owner: str | None) -> None:
@@ -137,6 +140,12 @@ class Rates:
 
     def _counts(self, owner: str | None) -> bool:
         return self._limited and (owner is not None or self._shared)
+
+    def count_sign_in(self, request: web.Request) -> None:
+        """Raises `Problem` if the address has reached its limit of attempts. Counted before the body is read."""
+        if self._shared:
+            counted = [_Counted("sign-ins", self._sign_ins, request.app[CLIENTS].of(request))]
+            _count(request, counted, "The limit of sign-ins per minute from one address is reached.")
 
     def count_failed_sign_in(self, request: web.Request) -> None:
         """Raises `Problem` if the address has reached its limit of wrong keys.

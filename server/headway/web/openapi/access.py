@@ -46,7 +46,10 @@ OPERATIONS: Operations = {
         id="signIn",
         tag="access",
         summary="Sign in with an API key",
-        description="For browsers: the cookie authenticates the page's EventSource too.",
+        description=(
+            "For browsers: the cookie authenticates the page's EventSource too. The body has at most 16 KiB and "
+            "arrives within ten seconds; an address may send 120 a minute."
+        ),
         query=NoQuery,
         content=json_content(ref(SignIn)),
         content_required=True,

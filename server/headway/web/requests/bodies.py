@@ -6,7 +6,8 @@ from typing import Any
 from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
-from ...settings import Settings
+from ..connections import unauthenticated_bodies
+from ..identity.clients import CLIENTS
 from ..parts import parts
 from ..problems import Problem
 from .content import coding_of, content_of, too_large
@@ -31,8 +32,8 @@ def media_type(request: web.Request) -> str:
     return found[1].lower() if found else ""
 
 
-async def read_json(request: web.Request, settings: Settings) -> Any:
-    """The body as JSON; an absent body is an empty object."""
+async def read_json(request: web.Request, most_bytes: int) -> Any:
+    """The body as JSON, up to `most_bytes`; an absent body is an empty object."""
     if media_type(request) != JSON_TYPE:
         if not request.body_exists and hdrs.CONTENT_TYPE not in request.headers:
             return {}
@@ -41,19 +42,28 @@ async def read_json(request: web.Request, settings: Settings) -> Any:
     given = request.headers[hdrs.CONTENT_TYPE]
     for charset in _CHARSET.findall(given) if ";" in given else ():
         check_charset(charset.strip('" \t'))
-    return parse_json(await _read_body(request, settings.max_body_bytes))
+    return parse_json(await _read_body(request, most_bytes))
 
 
-async def json_body(request: web.Request) -> Any:
-    """`read_json`, abandoned when the body stalls."""
-    settings, arriving = parts(request).settings, parts(request).arriving
+async def json_body(request: web.Request, most_bytes: int | None = None) -> Any:
+    """`read_json`, abandoned when the body stalls. The settings limit it if nothing else does."""
+    if most_bytes is None:
+        most_bytes = parts(request).settings.max_body_bytes
     if request.content.is_eof():
-        return await read_json(request, settings)
+        return await read_json(request, most_bytes)
+    arriving = parts(request).arriving
     arriving.add(request.content)
     try:
-        return await read_json(request, settings)
+        return await read_json(request, most_bytes)
     finally:
         arriving.discard(request.content)
+
+
+async def unauthenticated_json_body(request: web.Request) -> Any:
+    """`json_body` from anyone, with or without a key: it has to be small and to arrive soon."""
+    most_bytes = min(parts(request).settings.max_body_bytes, unauthenticated_bodies.MAX_BYTES)
+    async with parts(request).unauthenticated_bodies.receiving(request, request.app[CLIENTS].of(request)):
+        return await json_body(request, most_bytes)
 
 
 def check_charset(charset: str | None) -> None:
