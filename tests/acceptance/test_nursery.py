@@ -140,3 +140,59 @@ def test_a_process_that_is_kept_ends_with_its_server(
     server.kill() if stopped == "killed" else server.stop()
     eventually(lambda: not any(map(alive, first)))
     assert diary.exists() or stopped == "killed"
+
+
+MODEL_JOBS = """
+import os, time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated
+from headway import BlockingContext, Depends, job
+
+def note(entry: str) -> None:
+    with open(os.environ["DIARY"], "a") as diary:
+        diary.write(f"{entry}\\n")
+
+def model() -> Iterator[dict[int, int]]:
+    note("load")
+    if not os.path.exists(os.environ["GO"]):
+        raise OSError("not yet")
+    yield {n: n * n for n in range(10_000)}
+    note("cleaned up")
+
+@job("with-a-model", max_attempts=2)
+def with_a_model(ctx: BlockingContext, model: Annotated[dict[int, int], Depends(model, before_fork=True)]) -> int:
+    Path(os.environ["GO"]).touch()
+    return model[100]
+"""
+
+
+def test_twenty_jobs_share_what_is_loaded_once(serving: Serving, tmp_path: Path) -> None:
+    jobs, diary, go = tmp_path / "jobs_with_a_model.py", tmp_path / "diary", tmp_path / "go"
+    jobs.write_text(MODEL_JOBS, "utf-8")
+    go.touch()
+    server = serving(":memory:", "--jobs", str(jobs), env={"DIARY": str(diary), "GO": str(go)})
+    (keeper,) = _children(server.process.pid)
+    ids = [server.submit("with-a-model") for _ in range(20)]
+    assert {server.wait_for(job_id)["result"] for job_id in ids} == {10_000}
+    names = {Path(f"/proc/{pid}/comm").read_text().strip() for pid in _children(keeper)}
+    assert names == {"headway-nursery", "headway:with-a-"}
+    family = descendants(server.process.pid)
+    server.stop()
+    assert diary.read_text().splitlines() == ["load", "cleaned up"]
+    eventually(lambda: not any(map(alive, family)))
+
+
+def test_a_load_that_fails_is_tried_again_with_the_job(serving: Serving, tmp_path: Path) -> None:
+    jobs, diary, go = tmp_path / "jobs_with_a_model.py", tmp_path / "diary", tmp_path / "go"
+    jobs.write_text(MODEL_JOBS, "utf-8")
+    server = serving(":memory:", "--jobs", str(jobs), env={"DIARY": str(diary), "GO": str(go)})
+    job_id = server.submit("with-a-model")
+    lines = server.request("GET", f"/jobs/{job_id}/logs")
+    next(state for state in server.states(job_id) if state["attempt"] == 1 and state["status"] == "queued")
+    go.touch()
+    job = server.wait_for(job_id)
+    assert (job["status"], job["attempt"], job["result"]) == ("completed", 2, 10_000)
+    lines = server.request("GET", f"/jobs/{job_id}/logs").json["lines"]
+    assert "model(): OSError: not yet" in lines[0]["message"]
+    assert "in model\n" in server.log()

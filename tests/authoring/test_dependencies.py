@@ -111,6 +111,70 @@ def test_clients_see_nothing_of_dependencies() -> None:
     assert (one.input_schema, one.output_schema) == (none.input_schema, none.output_schema)
 
 
+# Before processes are forked
+
+
+def early(n: Annotated[int, Depends(number)]) -> int:
+    return n
+
+
+def late(n: Annotated[int, Depends(early, before_fork=True)], p: Annotated[Pool, Depends(Pool)]) -> int:
+    return n
+
+
+def made_first(handler: Callable[..., Any]) -> list[str]:
+    return [factory.name for factory in declare(handler).before_fork]
+
+
+def test_what_a_factory_depends_on_is_made_before_the_fork_too_and_first() -> None:
+    def handler(ctx: BlockingContext, e: Annotated[int, Depends(early, before_fork=True)]) -> None: ...
+
+    assert made_first(handler) == ["number()", "early()"]
+
+
+def test_a_factory_may_depend_on_one_that_is_called_before_the_fork() -> None:
+    def handler(ctx: BlockingContext, n: Annotated[int, Depends(late)]) -> None: ...
+
+    assert made_first(handler) == ["number()", "early()"]
+
+
+def test_what_is_made_before_the_fork_in_one_place_is_so_in_all_and_once() -> None:
+    def handler(
+        ctx: BlockingContext,
+        n: Annotated[int, Depends(number)],
+        s: Annotated[str, Depends(text)],
+        e: Annotated[int, Depends(early)],
+        same: Annotated[int, Depends(number, before_fork=True)],
+    ) -> None: ...
+
+    assert made_first(handler) == ["number()"]
+
+
+def test_without_a_mark_nothing_is_made_before_the_fork() -> None:
+    def handler(ctx: BlockingContext, e: Annotated[int, Depends(early)]) -> None: ...
+
+    assert made_first(handler) == []
+
+
+def test_nothing_is_made_before_a_fork_for_an_async_handler() -> None:
+    async def direct(ctx: Context, n: Annotated[int, Depends(number, before_fork=True)]) -> None: ...
+
+    async def nested(ctx: Context, n: Annotated[int, Depends(late)]) -> None: ...
+
+    for handler, name in ((direct, "number"), (nested, "early")):
+        with pytest.raises(
+            JobTypeError, match=f"a-job: '{name}' cannot be called before processes are forked: .*async"
+        ):
+            declare(handler)
+
+
+def test_an_async_factory_cannot_be_called_before_the_fork() -> None:
+    def handler(ctx: BlockingContext, n: Annotated[int, Depends(later, before_fork=True)]) -> None: ...
+
+    with pytest.raises(JobTypeError, match="'later' is a coroutine function, and the handler is a def"):
+        declare(handler)
+
+
 # How it gets them
 
 

@@ -17,6 +17,7 @@ INPUTS: dict[str, Any] = {
     "print-invoices": {"month": "2026-03-01"},
     "take-note": {"text": "buy tea"},
     "take-order": {"customer": "Ann"},
+    "count-primes": {"start": 0, "end": 100},
 }
 RESULTS: dict[str, Any] = {
     "digest": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
@@ -27,6 +28,7 @@ RESULTS: dict[str, Any] = {
     "long-import": 10,
     "take-note": 1,
     "take-order": 1,
+    "count-primes": 25,
     "print-and-log": None,
 }
 

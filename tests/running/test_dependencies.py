@@ -54,7 +54,8 @@ def logged() -> Iterator[list[Any]]:
 def needs(*factories: Callable[..., Any]) -> Needs:
     """Those of a handler with a parameter for each factory: `a`, `b` and so on."""
     return {
-        name: checked_factory("a-job", factory, in_loop=True) for name, factory in zip("abcd", factories, strict=False)
+        name: checked_factory("a-job", Depends(factory), in_loop=True)
+        for name, factory in zip("abcd", factories, strict=False)
     }
 
 

@@ -166,6 +166,19 @@ async def test_a_change_of_the_modules_file_changes_nothing(nursery: Nursery, ch
     assert await nursery.attempt("says") == Returned('"as it was loaded"')
 
 
+async def test_what_a_module_prints_when_it_is_imported_is_printed_once(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    module = tmp_path / "jobs_that_print.py"
+    module.write_text(f"print('imported')\n{JOBS}", "utf-8")
+    processes = Processes([str(module)], spares=1)
+    await processes.open()
+    for _ in range(2):
+        assert await Nursery(tmp_path, module, processes).attempt("says") == Returned('"as it was loaded"')
+    await processes.close()
+    assert capfd.readouterr().err.count("imported") == 1
+
+
 # Killed
 
 

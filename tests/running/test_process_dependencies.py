@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from headway.authoring.dependencies import checked_factory
+from headway.authoring.dependencies import Depends, checked_factory
 from headway.domain.jobs import JobError
 from headway.errors import JobCancelled
 from headway.running.calling import DependencyFailedError, Needs, Raised, Returned, Stopped
@@ -117,7 +117,7 @@ def slow_in_clean_up(ctx: BlockingContext, it: Annotated[None, Depends(is_slow_a
 
 
 def needs(*factories: Callable[..., Any]) -> Needs:
-    checked = (checked_factory("a-job", factory, in_loop=False) for factory in factories)
+    checked = (checked_factory("a-job", Depends(factory), in_loop=False) for factory in factories)
     return dict(zip("abcd", checked, strict=False))
 
 

@@ -3,16 +3,17 @@
 import asyncio
 from collections.abc import Awaitable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from headway.domain.jobs import NewLogLine
 from headway.ports.files import Directories
-from headway.running.calling import End, Lost
 from headway.running.processes.conversation import Conversation
 from headway.running.processes.messages import CheckpointOutcome, Start
 from headway.running.processes.partner import Partners
 
 from tests.support.process import WAIT_TIMEOUT_S
+
+Ended = TypeVar("Ended")
 
 
 class Listener:
@@ -41,7 +42,7 @@ class Listener:
         return int(self.lines[0].removeprefix("pid "))
 
 
-async def ended(running: Awaitable[End | Lost]) -> End | Lost:
+async def ended(running: Awaitable[Ended]) -> Ended:
     """How the attempt ended; fails the test if it does not."""
     async with asyncio.timeout(WAIT_TIMEOUT_S):
         return await running

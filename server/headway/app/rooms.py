@@ -28,6 +28,7 @@ from ..running.executor import Executor
 from ..running.failure_hook import FailureHook, OnFailure
 from ..running.limits import RunLimits
 from ..running.processes.forked.keeping import KeeperProcess
+from ..running.processes.forked.preloading import Preload
 from ..running.processes.processes import Processes
 from ..running.slots import names_by_kind
 from ..service.service import Limits, Service
@@ -143,9 +144,10 @@ async def _start_sender(
 async def _open_processes(
     settings: Settings, registry: Registry, keeper: KeeperProcess | None, stack: AsyncExitStack
 ) -> Processes:
-    forks = settings.process_start == "fork"
-    sources = [job_type.source for job_type in registry if forks and not job_type.is_async]
-    processes = Processes(sources, min(settings.max_processes, MAX_SPARES), keeper)
+    forked = [job_type for job_type in registry if settings.process_start == "fork" and not job_type.is_async]
+    sources, spares = [job_type.source for job_type in forked], min(settings.max_processes, MAX_SPARES)
+    preloads = [preload for job_type in forked if (preload := Preload.of(job_type, spares)) is not None]
+    processes = Processes(sources, spares, keeper, preloads)
     await processes.open()
     stack.push_async_callback(processes.close)
     return processes

@@ -314,7 +314,7 @@ def _dependencies(name: str, handler: Callable[..., Any], hints: Mapping[str, An
         depends = dependency_in(name, hints.get(parameter.name), parameter)
         if depends is not None:
             in_loop = inspect.iscoroutinefunction(handler)
-            found[parameter.name] = checked_factory(name, depends.factory, in_loop=in_loop)
+            found[parameter.name] = checked_factory(name, depends, in_loop=in_loop)
     return found
 
 

@@ -3,7 +3,7 @@
 import inspect
 import typing
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 from functools import partial
 from typing import Annotated, Any
@@ -19,9 +19,14 @@ class Depends:
 
     `factory` is a function, a generator that yields once, or an async twin of either. It is called once per process,
     when a handler first needs it. What a generator does after its `yield` is its clean-up, at the end of the process.
+
+    With `before_fork=True`, for `def` handlers, it is called once, before the processes of the handler's job type are
+    forked: they share what it made, and its memory. It and what it depends on are functions or generators without
+    `async`, and are cleaned up when the server stops. Where processes cannot be forked it is called once per process.
     """
 
     factory: Callable[..., Any]
+    before_fork: bool = field(default=False, kw_only=True)
 
 
 class Kind(Enum):
@@ -47,6 +52,8 @@ class Factory:
     kind: Kind
     needs: Mapping[str, "Factory"]
     """What it depends on itself, by parameter."""
+    before_fork: bool = False
+    """Whether it is marked so where it is depended on; see `made_before_fork`."""
 
     @property
     def name(self) -> str:
@@ -66,15 +73,40 @@ def dependency_in(where: str, annotation: Any, parameter: inspect.Parameter) -> 
     return found[0] if found else None
 
 
+def made_before_fork(needs: Mapping[str, Factory]) -> tuple[Factory, ...]:
+    """The factories that are called before processes are forked: each once, and what one depends on before it.
+
+    That is so for one that is marked anywhere in the tree, and for everything that it depends on.
+    """
+    found: dict[Callable[..., Any], Factory] = {}
+
+    def look_at(factory: Factory, *, implied: bool) -> None:
+        before = implied or factory.before_fork
+        for needed in factory.needs.values():
+            look_at(needed, implied=before)
+        if before:
+            found.setdefault(factory.function, factory)
+
+    for factory in needs.values():
+        look_at(factory, implied=False)
+    return tuple(found.values())
+
+
 def checked_factory(
-    where: str, function: Callable[..., Any], *, in_loop: bool, within: tuple[Callable[..., Any], ...] = ()
+    where: str, depends: Depends, *, in_loop: bool, within: tuple[Callable[..., Any], ...] = ()
 ) -> Factory:
     """A factory and those that it depends on. Raises `JobTypeError` for one that cannot be called.
 
     `in_loop`: for an `async def` handler. `within`: the factories that depend on this one.
     """
+    function = depends.factory
     kind = _kind(where, function)
     name = _name(function)
+    if depends.before_fork and in_loop:
+        raise JobTypeError(
+            f"{where}: {name!r} cannot be called before processes are forked: the handler is an async def, which runs "
+            "in the server's process, and nothing is forked for it. Leave out before_fork, or make the handler a def"
+        )
     if function in within:
         circle = " → ".join(_name(each) for each in (*within[within.index(function) :], function))
         raise JobTypeError(f"{where}: a dependency depends on itself: {circle}")
@@ -86,13 +118,12 @@ def checked_factory(
     needs: dict[str, Factory] = {}
     for parameter in _parameters(where, function):
         its_own = f"{where}: the factory {name!r}"
-        depends = dependency_in(its_own, parameter.annotation, parameter)
-        if depends is not None and parameter.kind is not parameter.POSITIONAL_ONLY:
-            inner = checked_factory(where, depends.factory, in_loop=in_loop, within=(*within, function))
-            needs[parameter.name] = inner
-        elif depends is not None or (parameter.default is parameter.empty and parameter.kind not in _VARIADIC):
+        needed = dependency_in(its_own, parameter.annotation, parameter)
+        if needed is not None and parameter.kind is not parameter.POSITIONAL_ONLY:
+            needs[parameter.name] = checked_factory(where, needed, in_loop=in_loop, within=(*within, function))
+        elif needed is not None or (parameter.default is parameter.empty and parameter.kind not in _VARIADIC):
             raise JobTypeError(f"{its_own} can only take dependencies by name; {parameter.name!r} is none")
-    return Factory(function, kind, needs)
+    return Factory(function, kind, needs, depends.before_fork)
 
 
 def _parameters(where: str, function: Callable[..., Any]) -> list[inspect.Parameter]:

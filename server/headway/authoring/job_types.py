@@ -11,7 +11,7 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json, to_json
 
 from ..tracebacks import place_of
-from .dependencies import Factory
+from .dependencies import Factory, made_before_fork
 from .resources import Resource
 from .uploads import UPLOADED, UPLOADS, Upload
 
@@ -69,6 +69,11 @@ class JobType:
     def place(self) -> str:
         """Where its handler is defined, as `file:line`."""
         return place_of(self.handler) or self.source
+
+    @property
+    def before_fork(self) -> tuple[Factory, ...]:
+        """What is made before its processes are forked, in this order."""
+        return made_before_fork(self.dependencies)
 
     @property
     def recovery_limit(self) -> int | None:

@@ -26,7 +26,7 @@ from .messages import (
     Stays,
 )
 from .partner import Partner, Partners
-from .starting import Exit
+from .starting import Exit, LoadFailedError
 
 log = structlog.get_logger(__name__)
 
@@ -69,7 +69,10 @@ class Conversation:
     async def run(self) -> End | Lost:
         """Run the attempt to its end, whatever that is. Nothing that it started is left afterwards."""
         for left in reversed(range(STARTS)):
-            partner = self._partner = await self._start_child()
+            try:
+                partner = self._partner = await self._start_child()
+            except LoadFailedError as error:
+                return error.end
             if partner is None:
                 return Stopped()
             try:
@@ -86,6 +89,8 @@ class Conversation:
     def cancel(self) -> None:
         """Ask the handler to stop: sets `ctx.cancelled`."""
         self._cancelled = True
+        if self._starting is not None:  # a load may take long, and then there is no handler yet that could be asked
+            self._starting.cancel()
         if self._partner is not None:
             self._partner.channel.send(Cancel())
 
@@ -103,12 +108,12 @@ class Conversation:
             self._partner.child.kill()
 
     async def _start_child(self) -> Partner | None:
-        """A child; `None` if the attempt was to be killed before there was one."""
+        """A child; `None` if the attempt was to stop before there was one. Raises `LoadFailedError`."""
         self._starting = asyncio.create_task(self._processes.start(self._start.source, self._start.type))
         try:
             return await self._starting
         except asyncio.CancelledError:
-            if self._killed and not _is_cancelled():
+            if (self._cancelled or self._killed) and not _is_cancelled():
                 return None
             self._starting.cancel()
             raise

@@ -37,6 +37,11 @@ def die_with_parent(parent: int) -> None:
         os._exit(1)
 
 
+def live_on() -> None:
+    """Take back `die_with_parent`."""
+    _libc.prctl(PR_SET_PDEATHSIG, 0, 0, 0, 0)
+
+
 def children() -> set[int]:
     """The children of this process, those that have ended but are not reaped included."""
     if not Path(f"/proc/self/task/{os.getpid()}/children").exists():  # a kernel without CONFIG_PROC_CHILDREN
@@ -64,11 +69,15 @@ def kill_children(but: Collection[int] = ()) -> bool:
     return bool(left)
 
 
-def sweep() -> None:
-    """Kill every child, and what falls to this process meanwhile, until none is left."""
-    while kill_children():
-        with suppress(ChildProcessError):
-            os.waitpid(-1, 0)
+def sweep(but: Collection[int] = ()) -> None:
+    """Kill every child except those in `but`, and what falls to this process meanwhile, until none is left."""
+    while left := children().difference(but):
+        for pid in left:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        for pid in left:
+            with suppress(ChildProcessError):
+                os.waitpid(pid, 0)
 
 
 def _all_processes() -> Iterator[int]:

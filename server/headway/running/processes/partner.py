@@ -45,7 +45,10 @@ class Partners(Protocol):
     """Has a partner for each attempt."""
 
     async def start(self, source: str, job_type: str) -> Partner:
-        """A child that waits for an attempt of the type called `job_type`, of the module `source`. Raises `OSError`."""
+        """A child that waits for an attempt of the type called `job_type`, of the module `source`.
+
+        Raises `LoadFailedError` and `OSError`.
+        """
         ...
 
     async def part(self, partner: Partner, job_type: str, *, keep: bool) -> None:

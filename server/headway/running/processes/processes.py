@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from .forked.forking import Forking
 from .forked.keeper import UnfitModuleError
 from .forked.keeping import KeeperProcess
+from .forked.preloading import Preload
 from .kept import KeptPartners
 from .partner import Partner
 from .spawning import Spawning
@@ -14,15 +15,22 @@ from .starting import Child
 class Processes:
     """Has a child for each attempt (`Partners`). Between `open` and `close`, some wait ready, and others are kept."""
 
-    def __init__(self, sources: Iterable[str] = (), spares: int = 0, prepared: KeeperProcess | None = None) -> None:
+    def __init__(
+        self,
+        sources: Iterable[str] = (),
+        spares: int = 0,
+        prepared: KeeperProcess | None = None,
+        preloads: Iterable[Preload] = (),
+    ) -> None:
         """`sources`: the modules of the `def` job types, by name or path; without any, nothing is forked.
 
-        `spares`: how many children wait ready. `prepared`: what `fork_keeper` has returned.
+        `spares`: how many children wait ready. `prepared`: what `fork_keeper` has returned. `preloads`: what types load
+        before their processes are forked.
         """
         self._spawning = Spawning()
         self._kept = KeptPartners()
         modules = list(dict.fromkeys(sources))
-        self._forking = Forking(modules, spares, prepared) if modules else None
+        self._forking = Forking(modules, spares, prepared, preloads) if modules else None
 
     async def open(self) -> None:
         """Begin to make children ready. Raises `OSError`."""
@@ -36,7 +44,10 @@ class Processes:
             await self._forking.close()
 
     async def start(self, source: str, job_type: str) -> Partner:
-        """A child that waits for an attempt of the type called `job_type`, of the module `source`. Raises `OSError`."""
+        """A child that waits for an attempt of the type called `job_type`, of the module `source`.
+
+        Raises `LoadFailedError` and `OSError`.
+        """
         return self._kept.take(job_type) or await Partner.of(await self._start(source, job_type))
 
     async def part(self, partner: Partner, job_type: str, *, keep: bool) -> None:

@@ -4,12 +4,22 @@ import socket
 from dataclasses import dataclass
 from typing import Protocol
 
+from ..calling import End
+
 
 @dataclass(frozen=True, slots=True)
 class Exit:
     """How a child ended: its exit code, negative for a signal. `None`: it was lost with the nursery it came from."""
 
     code: int | None
+
+
+class LoadFailedError(Exception):
+    """What the children of a type share could not be made; `end` is what that means for each attempt."""
+
+    def __init__(self, end: End) -> None:
+        super().__init__(repr(end))
+        self.end = end
 
 
 class Child(Protocol):

@@ -3,8 +3,9 @@
 Child processes import this module, so it loads neither asyncio nor logging.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
+from types import MappingProxyType
 from typing import Any
 
 from ....authoring.dependencies import Factory, Kind
@@ -12,12 +13,17 @@ from ....tracebacks import describe, formatted
 from ...calling import DependencyFailedError, Needs
 from ..messages import CleanUpFailed
 
+Made = Mapping[Callable[..., Any], Any]
+"""Dependencies by the author's factories."""
+NOTHING: Made = MappingProxyType({})
+
 
 class Dependencies:
     """One dependency per factory, made when it is first needed. One for the process; used by its main thread."""
 
-    def __init__(self) -> None:
-        self._made: dict[Callable[..., Any], Any] = {}
+    def __init__(self, made: Made = NOTHING) -> None:
+        """`made`: what is there already, and is cleaned up elsewhere."""
+        self._made = dict(made)
         self._open: list[tuple[Factory, AbstractContextManager[Any]]] = []
 
     def get(self, needs: Needs) -> dict[str, Any]:
@@ -40,6 +46,11 @@ class Dependencies:
         made = manager.__enter__()
         self._open.append((factory, manager))
         return made
+
+    @property
+    def made(self) -> Made:
+        """What has been made."""
+        return self._made
 
     @property
     def to_clean_up(self) -> bool:

@@ -18,32 +18,33 @@ from ....authoring.loading import load_module
 from ...calling import End, Needs, Stopped, call_blocking, end_of
 from ..channel import BlockingChannel
 from ..messages import HandlerEnded, Start, Stays
-from .dependencies import Dependencies
+from .dependencies import NOTHING, Dependencies, Made
 from .reporter import Reporter
 from .upkeep import Upkeep
 
 NICENESS = 10
 
 
-def main(descriptor: int, *, loaded: bool = False) -> NoReturn:
+def main(descriptor: int, *, loaded: bool = False, made: Made = NOTHING) -> NoReturn:
     """The child's whole life. Ends with `os._exit`: threads that the handler left behind do not hold it up.
 
     `loaded`: it was forked from a process that has imported the job modules, whose files may have changed since.
+    `made`: the dependencies that it shares with its siblings.
     """
     # A group, so that it can be killed as one and Ctrl-C in the terminal does not reach it. Not a session: Linux
     # weighs sessions against each other (autogroups), and then its idle class would make no difference to the server.
     os.setpgid(0, 0)
-    _Process(BlockingChannel(descriptor), loaded=loaded).live()
+    _Process(BlockingChannel(descriptor), Dependencies(made), loaded=loaded).live()
     os._exit(0)
 
 
 class _Process:
     """What this process does: one attempt, or one after the other if their type keeps processes."""
 
-    def __init__(self, channel: BlockingChannel, *, loaded: bool) -> None:
+    def __init__(self, channel: BlockingChannel, dependencies: Dependencies, *, loaded: bool) -> None:
         self._channel = channel
         self._loaded = loaded
-        self._dependencies = Dependencies()
+        self._dependencies = dependencies
         self._upkeep = Upkeep()
 
     def live(self) -> None:

@@ -1,24 +1,34 @@
 """A child for each attempt, forked from a process that has the modules loaded."""
 
+import asyncio
 from collections.abc import Iterable
+from contextlib import suppress
 
 from ..nursery import GENERAL
 from .children import ForkedChild
 from .keeper import Keeper, UnfitModuleError
 from .keeping import KeeperProcess
 from .nurseries import Nursery
+from .preloading import NotSharedError, Preload, PreloadingNursery
 
 
 class Forking:
     """Forks children from nurseries."""
 
-    def __init__(self, sources: Iterable[str], spares: int, prepared: KeeperProcess | None = None) -> None:
+    def __init__(
+        self,
+        sources: Iterable[str],
+        spares: int,
+        prepared: KeeperProcess | None = None,
+        preloads: Iterable[Preload] = (),
+    ) -> None:
         """`sources`: the modules to load, by name or path. `spares`: how many children wait ready.
 
-        `prepared`: a keeper that has been forked from this process.
+        `prepared`: a keeper that has been forked from this process. `preloads`: what types have a nursery of their own.
         """
         self._keeper = Keeper(sources, prepared)
         self._general = Nursery(GENERAL, spares, self._keeper)
+        self._own = {preload.job_type: PreloadingNursery(preload, self._keeper) for preload in preloads}
 
     async def open(self) -> None:
         """Begin to make children ready. Raises `OSError`."""
@@ -26,12 +36,20 @@ class Forking:
 
     async def close(self) -> None:
         """End all processes. Attempts have ended before."""
-        await self._general.close()
+        nurseries = [self._general, *self._own.values()]
+        await asyncio.gather(*(nursery.close() for nursery in nurseries))
         await self._keeper.close()
-        self._general.forget()
+        for nursery in nurseries:
+            nursery.forget()
 
-    async def start(self, source: str, job_type: str) -> ForkedChild:  # noqa: ARG002 - its attempt names it too
-        """A child that waits for its attempt. Raises `UnfitModuleError`, and `OSError` if there is no room for it."""
+    async def start(self, source: str, job_type: str) -> ForkedChild:
+        """A child that waits for its attempt.
+
+        Raises `UnfitModuleError`, `LoadFailedError`, and `OSError` if there is no room for it.
+        """
         if source not in self._keeper.sources:
             raise UnfitModuleError(source)
+        if job_type in self._own:
+            with suppress(NotSharedError):
+                return await self._own[job_type].start(source)
         return await self._general.start(source)

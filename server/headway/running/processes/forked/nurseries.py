@@ -29,6 +29,7 @@ class Nursery:
         self._orphaned = False
         """Whether its keeper has died: then it is not told when it has ended."""
         self._closing = False
+        self._log = log
         keeper.add(self)
 
     @property
@@ -69,7 +70,8 @@ class Nursery:
             self._packets.receive()  # what it reported last, and then that it is gone
         if self._closing:
             return
-        log.error("the process that job processes are forked from has died", how=how, attempts=self._children.lost)
+        attempts = self._children.lost
+        self._log.error("the process that job processes are forked from has died", how=how, attempts=attempts)
         self._children.resolve_lost()
         self._rest()
 

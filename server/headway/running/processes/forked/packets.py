@@ -5,6 +5,7 @@ import os
 import socket
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 
 MAX_PACKET_BYTES = 4096
 
@@ -48,6 +49,12 @@ class Packets:
                 self._gone()
                 return
             self._received(packet.decode().split(" ", 2), passed[0] if passed else None)
+
+    def finish(self) -> None:
+        """Send nothing any more; the other end notices, and may still send."""
+        if self._open:
+            with suppress(OSError):  # it is gone
+                self._control.shutdown(socket.SHUT_WR)
 
     def close(self) -> None:
         """Close the socket; the other end notices. May be called again."""

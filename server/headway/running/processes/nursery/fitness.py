@@ -1,7 +1,9 @@
-"""Whether a process can be forked after a module was imported: no threads, nothing open that two must not share."""
+"""Whether a process can be forked after an import, or a factory's call: no threads, nothing that two must not share."""
 
+import gc
 import os
 import stat
+import sys
 import threading
 import warnings
 from contextlib import suppress
@@ -27,21 +29,31 @@ def _is_open(descriptor: int) -> bool:
     return True
 
 
-def unfit_reason(before: frozenset[int]) -> str | None:
+def unfit_reason(before: frozenset[int], when: str = "when it is imported") -> str | None:
     """Why this process must not be forked, in words that follow "it"; `None` if it may.
 
     A fork has only the thread that forks, and locks that others held stay locked. `before` are the descriptors that
-    were open earlier and are no concern.
+    were open earlier and are no concern. `when` says what may have made it so.
     """
     others = [thread.name for thread in threading.enumerate() if thread is not threading.main_thread()]
     if others:
-        return f"starts threads when it is imported ({', '.join(sorted(others))})"
+        return f"starts threads {when} ({', '.join(sorted(others))})"
     if _has_native_threads():
-        return "starts threads of native code when it is imported"
+        return f"starts threads of native code {when}"
     opened = [what for descriptor in sorted(descriptors() - before) if (what := _must_not_be_shared(descriptor))]
     if opened:  # an event loop has sockets too
-        return f"opens {AN_EVENT_LOOP if AN_EVENT_LOOP in opened else opened[0]} when it is imported"
+        return f"opens {AN_EVENT_LOOP if AN_EVENT_LOOP in opened else opened[0]} {when}"
     return None
+
+
+def settle() -> None:
+    """Prepare this process for being forked: its children should copy little memory, and repeat nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        with suppress(OSError, ValueError):
+            stream.flush()  # otherwise each of them writes what is buffered
+    gc.collect()
+    gc.disable()
+    gc.freeze()  # otherwise their first collection copies the memory that they share
 
 
 def _has_native_threads() -> bool:

@@ -13,10 +13,12 @@ import signal
 import socket
 import sys
 import time
+from collections.abc import Collection
 from contextlib import suppress
 from typing import NoReturn
 
 from ..child import main as child
+from ..child.dependencies import NOTHING, Made
 from ..kin import adopt_orphans, be_called, die_with_parent, kill_children, reaped, sweep
 from .waking import Wakeful
 
@@ -40,8 +42,11 @@ def run(control: socket.socket) -> NoReturn:
 class Nursery:
     """Forks children on request, and reports their ends."""
 
-    def __init__(self, control: socket.socket) -> None:
+    def __init__(self, control: socket.socket, made: Made = NOTHING, own: Collection[int] = ()) -> None:
+        """`made`: the dependencies that children share. `own`: the processes of those, which are to live on."""
         self._control = control
+        self._made = made
+        self._own = own
         self._children: set[int] = set()
         self._ended: list[tuple[int, int]] = []
         self._report_by_s = 0.0
@@ -77,7 +82,7 @@ class Nursery:
             return
         else:
             if pid == 0:
-                _be_a_child(parent, childs_end, wakeful, self._control, servers_end)
+                _be_a_child(parent, childs_end, self._made, wakeful, self._control, servers_end)
             self._children.add(pid)
             with suppress(OSError):  # the child does it too: whichever is first
                 os.setpgid(pid, pid)
@@ -98,7 +103,7 @@ class Nursery:
                 self._report_by_s = time.monotonic() + LEFTOVERS_S
         if not self._ended:
             return
-        left = kill_children(but=self._children)
+        left = kill_children(but=self._children.union(self._own))
         if left and time.monotonic() < self._report_by_s:
             return
         ended, self._ended = self._ended, []
@@ -106,7 +111,7 @@ class Nursery:
             self._control.send(f"ended {pid} {code}".encode())
 
 
-def _be_a_child(parent: int, channel: socket.socket, wakeful: Wakeful, *others: socket.socket) -> NoReturn:
+def _be_a_child(parent: int, channel: socket.socket, made: Made, wakeful: Wakeful, *others: socket.socket) -> NoReturn:
     """Turn the forked process into one that waits for its attempt and runs it."""
     try:
         wakeful.__exit__()
@@ -118,7 +123,7 @@ def _be_a_child(parent: int, channel: socket.socket, wakeful: Wakeful, *others: 
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until there is a handler that it can interrupt
         gc.enable()
         _reseed()
-        child.main(channel.detach(), loaded=True)
+        child.main(channel.detach(), loaded=True, made=made)
     finally:
         os._exit(1)
 

@@ -9,7 +9,6 @@ Packets from the server: `nursery NAME` with the descriptor of the nursery's con
 `ended NAME HOW` when no process of a nursery is left.
 """
 
-import gc
 import json
 import os
 import signal
@@ -19,8 +18,8 @@ from typing import NoReturn
 
 from ....authoring.loading import load_module
 from ..kin import adopt_orphans, be_called, kill_children, reaped, sweep
-from . import forks
-from .fitness import descriptors, unfit_reason
+from . import GENERAL, forks, loading
+from .fitness import descriptors, settle, unfit_reason
 from .waking import Wakeful
 
 BOOT = (
@@ -82,9 +81,7 @@ def _load(sources: Iterable[str], control: socket.socket) -> tuple[str, str] | N
 
 
 def _keep(control: socket.socket) -> NoReturn:
-    gc.collect()
-    gc.disable()
-    gc.freeze()  # otherwise a child's first collection copies the memory that they share
+    settle()
     adopt_orphans()
     control.send(b"ready")
     try:
@@ -125,6 +122,7 @@ class _Nurseries:
                         os.kill(pid, signal.SIGKILL)
 
     def _fork(self, name: str, nurserys_end: socket.socket, wakeful: Wakeful) -> None:
+        keeper = os.getpid()
         try:
             pid = os.fork()
         except OSError as error:
@@ -134,7 +132,9 @@ class _Nurseries:
             try:
                 wakeful.__exit__()
                 self._control.close()
-                forks.run(nurserys_end)
+                if name == GENERAL:
+                    forks.run(nurserys_end)
+                loading.run(nurserys_end, name, keeper)
             finally:
                 os._exit(1)
         self._names[pid] = name
