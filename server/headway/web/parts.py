@@ -1,5 +1,6 @@
 """What endpoints work with: one typed object in the application, under one key."""
 
+import asyncio
 from dataclasses import dataclass, field
 
 from aiohttp import StreamReader, web
@@ -47,6 +48,8 @@ class Parts:
     ready: ReadyAnswers = field(default_factory=ReadyAnswers)
     arriving: set[StreamReader] = field(default_factory=set)
     """The bodies of submissions that are still being received."""
+    parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
+    """Held while a large body is parsed in a thread."""
 
 
 PARTS = web.AppKey("parts", Parts)

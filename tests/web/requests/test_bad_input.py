@@ -184,6 +184,24 @@ def test_what_is_not_valid_is_a_422_with_a_pointer(server: ServerProcess, body: 
     assert_problem(post(server, enveloped, "/jobs"), 422, "validation-failed", f"/input{pointer}")
 
 
+def test_a_large_body_is_checked_like_a_small_one(server: ServerProcess) -> None:
+    """It is parsed in a thread."""
+    filler = b"[" + b"1, " * 50_000 + b"1]"
+    assert post(server, b'{"steps": 1' + b" " * 100_000 + b"}").status == 202
+    assert_problem(post(server, b'{"a": %s, "b": [NaN]}' % filler), 422, "validation-failed", "/b/0")
+    assert_problem(post(server, b'{"a": %s' % filler), 400, "malformed-request")
+    assert_problem(post(server, form(DOCUMENT, part("input", filler)), "/jobs/reads-upload", FORM), 422,
+                   "validation-failed", "")  # fmt: skip
+
+
+def test_the_response_to_very_many_errors_is_short(server: ServerProcess) -> None:
+    for count, told in ((1_000, 50), (80_000, 1)):
+        reply = post(server, json.dumps({f"k{number}": 1 for number in range(count)}).encode())
+        assert reply.status == 422
+        assert len(reply.json["errors"]) == told
+        assert len(reply.body) < 10_000
+
+
 @pytest.mark.parametrize(
     ("number", "status"), [(2**63 - 1, 202), (2**63, 422), (-(2**63), 202), (-(2**63) - 1, 422), (10**18, 202)]
 )

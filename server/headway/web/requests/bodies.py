@@ -1,5 +1,6 @@
 """JSON bodies: media type, charset, content coding and size, then the text itself."""
 
+import asyncio
 import re
 from typing import Any
 
@@ -14,6 +15,8 @@ from .content import coding_of, content_of, too_large
 from .strict_json import parse_json
 
 MAX_ERROR_CHARS = 200
+LARGE_BYTES = 64 * 1024
+"""Up to this size, parsing takes milliseconds at most."""
 
 JSON_TYPE = "application/json"
 _MEDIA_TYPE = re.compile(r"([\w!#$%&'*+.^`|~-]+/[\w!#$%&'*+.^`|~-]+)[ \t]*(?:;|\Z)", re.ASCII)
@@ -42,7 +45,18 @@ async def read_json(request: web.Request, most_bytes: int) -> Any:
     given = request.headers[hdrs.CONTENT_TYPE]
     for charset in _CHARSET.findall(given) if ";" in given else ():
         check_charset(charset.strip('" \t'))
-    return parse_json(await _read_body(request, most_bytes))
+    return await parsed(request, await _read_body(request, most_bytes))
+
+
+async def parsed(request: web.Request, body: bytes, prefix: str = "") -> Any:
+    """`parse_json`, in a thread if the body is large.
+
+    One at a time: the threads would compete with the event loop for the interpreter.
+    """
+    if len(body) <= LARGE_BYTES:
+        return parse_json(body, prefix)
+    async with parts(request).parsing:
+        return await asyncio.to_thread(parse_json, body, prefix)
 
 
 async def json_body(request: web.Request, most_bytes: int | None = None) -> Any:

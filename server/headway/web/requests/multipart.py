@@ -21,9 +21,8 @@ from ...settings import Settings
 from ...text import clean_text
 from ...validation import pointer_token
 from ..problems import Problem
-from .bodies import MAX_ERROR_CHARS, check_charset, one_line
+from .bodies import MAX_ERROR_CHARS, check_charset, one_line, parsed
 from .content import MAX_LINE_BYTES, READ_BYTES, content_of, too_large
-from .strict_json import parse_json
 
 WRITE_BYTES = 1024 * 1024
 MAX_PARTS = 100
@@ -81,7 +80,7 @@ async def read_multipart(
             if part.filename is None or name == INPUT_PART:
                 text = await _text_part(part, settings.max_body_bytes, left_for_texts)
                 left_for_texts -= len(text)
-                body.fields[name] = _text_value(part, text, input_pointer)
+                body.fields[name] = await _text_value(request, part, text, input_pointer)
             else:
                 path = None if incoming is None else incoming / name
                 body.uploads[name], total = await _file_part(part, path, left, check_space, hashing=hashing)
@@ -124,10 +123,10 @@ async def _text_part(part: BodyPartReader, most: int, left: int) -> bytes:
     return bytes(text)
 
 
-def _text_value(part: BodyPartReader, text: bytes, input_pointer: str) -> Any:
+async def _text_value(request: web.Request, part: BodyPartReader, text: bytes, input_pointer: str) -> Any:
     if part.name == INPUT_PART:
         check_charset(part.get_charset("utf-8"))
-        return parse_json(text, input_pointer)
+        return await parsed(request, text, input_pointer)
     try:
         return text.decode("utf-8")
     except UnicodeDecodeError:

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import dataclass
+from itertools import chain
 from math import isfinite
 from typing import Any
 
@@ -44,6 +45,8 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Odd:
 
 
 def _integer(text: str) -> int | _Odd:
+    if len(text) < 19:  # noqa: PLR2004 - below 10^18
+        return int(text)
     # The length first: converting a million digits takes seconds (CVE-2020-10735).
     if len(text) > 20 or not -MAX_INTEGER - 1 <= int(text) <= MAX_INTEGER:  # noqa: PLR2004 - a sign and 19 digits
         return _Odd("is an integer beyond 64 bits")
@@ -64,26 +67,35 @@ def _too_deep(max_depth: int) -> Problem:
 
 
 def _check_bounds(value: Any, max_depth: int, prefix: str) -> None:
-    """Check depth, lone surrogates and values out of range, such as 1e999. Without recursion."""
+    """Check depth, lone surrogates and values out of range, such as 1e999. Level by level, without recursion.
+
+    A level is looked at by the types in it, since a megabyte may hold half a million values.
+    """
     level, depth, odd = [value], 0, None
     while level:
         depth += 1
+        types = set(map(type, level))
+        if depth > max_depth and not types.isdisjoint((dict, list)):
+            raise _too_deep(max_depth)
+        if str in types:
+            _check_texts([item for item in level if type(item) is str])
+        if odd is None and (_Odd in types or float in types):
+            odd = next((item for item in level if _is_odd(item)), None)
         deeper: list[Any] = []
-        for item in level:
-            if isinstance(item, dict | list) and depth > max_depth:
-                raise _too_deep(max_depth)
-            if isinstance(item, dict):
-                deeper += item.values()
-                deeper += item.keys()
-            elif isinstance(item, list):
-                deeper += item
-            elif isinstance(item, str):
-                _check_text(item)
-            elif isinstance(item, _Odd) or (isinstance(item, float) and not isfinite(item)):
-                odd = odd or item
+        if list in types:
+            deeper.extend(chain.from_iterable([item for item in level if type(item) is list]))
+        if dict in types:
+            objects = [item for item in level if type(item) is dict]
+            deeper.extend(chain.from_iterable(map(dict.values, objects)))
+            deeper.extend(chain.from_iterable(objects))
         level = deeper
     if odd is not None:
         raise _refused(value, odd, prefix)
+
+
+def _is_odd(item: Any) -> bool:
+    kind = type(item)
+    return kind is _Odd or (kind is float and not isfinite(item))
 
 
 def _refused(value: Any, odd: _Odd | float, prefix: str) -> Problem:
@@ -107,8 +119,8 @@ def _pointer_to(sought: Any, value: Any, prefix: str) -> str:
     return prefix
 
 
-def _check_text(text: str) -> None:
+def _check_texts(texts: list[str]) -> None:
     try:
-        text.encode("utf-8")
+        "".join(texts).encode("utf-8")
     except UnicodeEncodeError:
         raise Problem("malformed-request", "A string has half a surrogate pair.") from None
