@@ -19,6 +19,7 @@ from headway.limits import (
     RESULT_URL_CHARS,
 )
 from headway.ports.files import Directories
+from headway.running.subprocesses import Subprocesses
 
 
 class Clock:
@@ -49,7 +50,7 @@ def blocking(tmp_path: Path) -> BlockingContext:
 def waiting(tmp_path: Path) -> Context:
     async def store(_: str) -> None: ...
 
-    return Context(async_checkpoint=store, **common(tmp_path))
+    return Context(async_checkpoint=store, start_process=Subprocesses().start, **common(tmp_path))
 
 
 # Progress
@@ -93,7 +94,7 @@ async def test_an_async_checkpoint_is_stored_on_return(tmp_path: Path) -> None:
         await asyncio.sleep(0)
         stored.append(text)
 
-    await Context(async_checkpoint=store, **common(tmp_path)).checkpoint([1])
+    await Context(async_checkpoint=store, start_process=Subprocesses().start, **common(tmp_path)).checkpoint([1])
     assert stored == ["[1]"]
 
 

@@ -18,6 +18,7 @@ INPUTS: dict[str, Any] = {
     "take-note": {"text": "buy tea"},
     "take-order": {"customer": "Ann"},
     "count-primes": {"start": 0, "end": 100},
+    "sort-lines": {"text": "b\na\nb\n"},
 }
 RESULTS: dict[str, Any] = {
     "digest": "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad",
@@ -29,6 +30,7 @@ RESULTS: dict[str, Any] = {
     "take-note": 1,
     "take-order": 1,
     "count-primes": 25,
+    "sort-lines": "a\nb\n",
     "print-and-log": None,
 }
 

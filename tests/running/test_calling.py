@@ -20,6 +20,7 @@ from headway.running import calling
 from headway.running.calling import End, Raised, Returned, Stopped, call_async, call_blocking
 from headway.running.dependencies import Dependencies
 from headway.running.processes.child.dependencies import Dependencies as ChildsDependencies
+from headway.running.subprocesses import Subprocesses
 from pydantic import BaseModel, PlainSerializer
 
 NO_DIRECTORIES = Directories("/nowhere/work", "/nowhere/output", "/nowhere/data")
@@ -92,7 +93,7 @@ class Kind:
             "checkpoint_json": None,
         }
         if self.is_async:
-            waiting = Context(async_checkpoint=no_checkpoint, **common)
+            waiting = Context(async_checkpoint=no_checkpoint, start_process=Subprocesses().start, **common)
             return await call_async(job_type, waiting, input_json, uploads, Dependencies().get)
         context = BlockingContext(sync_checkpoint=no_blocking_checkpoint, **common)
         return call_blocking(job_type, context, input_json, uploads, self._begin, ChildsDependencies().get)

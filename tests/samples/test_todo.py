@@ -9,6 +9,7 @@ from headway import Context, ResourceContext
 from headway.authoring.declaring import declared
 from headway.authoring.reporting import LogBuffer, Reported
 from headway.ports.files import Directories
+from headway.running.subprocesses import Subprocesses
 from headway.samples.ping import Ping, ping
 from headway.samples.todo import NewTodo, TodoQuery, list_todos, read_todo, todo
 from pydantic import ValidationError
@@ -32,6 +33,7 @@ def making(tmp_path: Path) -> Making:
             logs=LogBuffer(),
             checkpoint_json=None,
             async_checkpoint=store,
+            start_process=Subprocesses().start,
         )
 
     return make

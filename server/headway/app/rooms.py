@@ -26,6 +26,7 @@ from ..ports.keys import KeyStore
 from ..running.engine import EmbeddedEngine
 from ..running.executor import Executor
 from ..running.failure_hook import FailureHook, OnFailure
+from ..running.handler_tasks import containing
 from ..running.limits import RunLimits
 from ..running.processes.forked.keeping import KeeperProcess
 from ..running.processes.forked.preloading import Preload
@@ -83,6 +84,7 @@ async def opened(
     _check_webhooks(registry, allowed)
     async with AsyncExitStack() as stack:
         stack.enter_context(capturing())
+        stack.enter_context(containing())
         files = DataDirectory.open(settings.data_dir)
         stack.callback(files.close)
         hub = LocalHub()

@@ -6,9 +6,10 @@ of their own. Both only write to memory, from where the server takes reports at 
 
 import re
 import time
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Sized
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sized
+from os import PathLike
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, TYPE_CHECKING, Any, TypeVar
 
 from pydantic_core import from_json, to_json
 
@@ -17,7 +18,11 @@ from ..limits import RESULT_URL_CHARS
 from ..ports.files import Directories
 from .reporting import LogBuffer, Reported
 
+if TYPE_CHECKING:
+    from asyncio.subprocess import Process
+
 T = TypeVar("T")
+STDERR_DESCRIPTOR = 2
 
 _RESULT_URL = re.compile(r"(/(?!/)|https?://[\w.\[\]:-])[\w.~:/?#\[\]@!$&'()*+,;=%-]*", re.ASCII)
 """The characters of RFC 3986; not `//host` (4.2), which looks like a path but leads to another host."""
@@ -195,11 +200,46 @@ class BlockingContext(_JobContext):
 
 
 class Context(_JobContext):
-    """The context of an `async def` handler. `async_checkpoint` stores JSON text durably, or raises."""
+    """The context of an `async def` handler."""
 
-    def __init__(self, *, async_checkpoint: Callable[[str], Awaitable[None]], **common: Any) -> None:
+    def __init__(
+        self,
+        *,
+        async_checkpoint: Callable[[str], Awaitable[None]],
+        start_process: "Callable[..., Awaitable[Process]]",
+        **common: Any,
+    ) -> None:
+        """`async_checkpoint` stores JSON text durably, or raises. `start_process` starts a program of this attempt."""
         super().__init__(**common)
         self._async_checkpoint = async_checkpoint
+        self._start_process = start_process
+
+    async def subprocess(
+        self,
+        program: str | PathLike[str],
+        *arguments: str | PathLike[str],
+        stdin: int | IO[Any] | None = None,
+        stdout: int | IO[Any] | None = None,
+        stderr: int | IO[Any] | None = None,
+        cwd: str | PathLike[str] | None = None,
+        env: Mapping[str, str] | None = None,
+    ) -> "Process":
+        """Start a program that ends with the attempt: it is killed, with its group, once the handler has ended.
+
+        Like `asyncio.create_subprocess_exec`, but it has no input unless you give it one, and what it prints goes to
+        the server's stderr unless you ask for a `PIPE`. Raises `OSError` if it cannot be started.
+        """
+        from subprocess import DEVNULL  # noqa: PLC0415 - most handlers never need it
+
+        return await self._start_process(
+            program,
+            *arguments,
+            stdin=DEVNULL if stdin is None else stdin,
+            stdout=STDERR_DESCRIPTOR if stdout is None else stdout,
+            stderr=stderr,
+            cwd=cwd,
+            env=env,
+        )
 
     def raise_if_cancelled(self) -> None:
         """Raise `CancelledError` if this attempt has been asked to stop, as every `await` does."""

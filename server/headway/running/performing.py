@@ -18,10 +18,12 @@ from .attempt import Attempt
 from .calling import End, Lost, Stopped, call_async
 from .deadlines import until_stopped
 from .dependencies import Dependencies
+from .handler_tasks import HandlerTasks
 from .limits import RunLimits
 from .processes.conversation import Conversation
 from .processes.messages import CheckpointOutcome, Start
 from .processes.partner import Partners
+from .subprocesses import Subprocesses
 
 POLITE_CANCEL_S = 1.0
 """How long a `def` handler has to notice `ctx.cancelled` by itself before it is interrupted."""
@@ -61,8 +63,9 @@ class Performer:
     # In the loop
 
     async def _in_loop(self, attempt: Attempt, job_type: JobType) -> End:
-        job, context = attempt.job, self._context(attempt)
-        call = self._call(attempt, job_type, context)
+        job, processes = attempt.job, Subprocesses()
+        context = self._context(attempt, processes)
+        call = self._call(attempt, job_type, context, processes)
         task = asyncio.create_task(call, name=f"job:{job.type}:{job.id}")
         try:
             await self._until_stopped(attempt, job_type, task)
@@ -75,12 +78,21 @@ class Performer:
                 self._abandon(attempt, task)
         return task.result() if task.done() and not task.cancelled() else Stopped()
 
-    async def _call(self, attempt: Attempt, job_type: JobType, context: Context) -> End:
+    async def _call(self, attempt: Attempt, job_type: JobType, context: Context, processes: Subprocesses) -> End:
+        """Call the handler, and end what it has started."""
         uploads, get = self._uploads(attempt.job), self._dependencies.get
+        tasks = HandlerTasks(attempt.logs)
         with capture(attempt.logs):
-            return await call_async(job_type, context, attempt.claim.input_json, uploads, get)
+            try:
+                with tasks.owned():
+                    end = await call_async(job_type, context, attempt.claim.input_json, uploads, get)
+                return await tasks.end(end, job_type, self._limits.cancel_grace_s)
+            finally:
+                await processes.end()
+                for task in tasks.running:
+                    self._abandon(attempt, task)
 
-    def _context(self, attempt: Attempt) -> Context:
+    def _context(self, attempt: Attempt, processes: Subprocesses) -> Context:
         job = attempt.job
         return Context(
             job_id=job.id,
@@ -91,10 +103,11 @@ class Performer:
             logs=attempt.logs,
             checkpoint_json=attempt.claim.checkpoint_json,
             async_checkpoint=partial(self._store_checkpoint, attempt),
+            start_process=processes.start,
         )
 
-    def _abandon(self, attempt: Attempt, task: asyncio.Task[End]) -> None:
-        """Give up on a handler that does not end: it loses its slot, and the store drops what it still writes."""
+    def _abandon(self, attempt: Attempt, task: asyncio.Task[Any]) -> None:
+        """Give up on a handler, or a task of it, that does not end: its slot is free, and what it writes is dropped."""
         log.error("the handler swallowed its cancellation and was abandoned", type=attempt.job.type)
         task.cancel()
         self._abandoned.add(task)
