@@ -18,17 +18,11 @@ class Subprocesses:
         self._running: set[Process] = set()
 
     async def start(self, program: str, *arguments: str, **options: Any) -> Process:
-        """Start a program, and a shell that kills it if this server is killed. Raises `OSError`."""
+        """Start a program. Raises `OSError`."""
         # A session, and so a group, of its own: uvloop does not know `process_group`.
         process = await asyncio.create_subprocess_exec(program, *arguments, start_new_session=True, **options)
-        try:
-            held = await leash.attach(process.pid)
-        except BaseException:
-            _kill_group(process)
-            await process.wait()
-            raise
         self._running.add(process)
-        task = asyncio.create_task(self._watch(process, held), name=f"subprocess:{process.pid}")
+        task = asyncio.create_task(self._watch(process), name=f"subprocess:{process.pid}")
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
         return process
@@ -40,8 +34,9 @@ class Subprocesses:
         if self._watching:
             await asyncio.wait(self._watching)
 
-    async def _watch(self, process: Process, held: Process) -> None:
-        """Kill what the process has left in its group when it ends."""
+    async def _watch(self, process: Process) -> None:
+        """Kill what the process has left in its group when it ends; a shell does so if this server is killed."""
+        held = await leash.attach(process.pid)
         try:
             await process.wait()
         finally:
