@@ -152,7 +152,7 @@ async def test_a_file_may_have_a_name_that_is_not_text(server: Headway, tmp_path
     document = tmp_path / os.fsdecode(b"\xff.txt")
     document.write_text("hello")
     submitted = await server.submit("reading", files={"document": document})
-    assert submitted.uploads[0].filename == "?.txt"
+    assert submitted.uploads[0].filename == "\N{REPLACEMENT CHARACTER}.txt"
 
 
 @pytest.mark.parametrize("field", ["", "../outside", "a/b", "."])
