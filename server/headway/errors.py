@@ -76,6 +76,14 @@ class ResultGoneError(HeadwayError):
     """There is no result, and there will be none: the job was cancelled, or its output was deleted."""
 
 
+class InvalidOutputError(HeadwayError):
+    """What the handler left as output cannot be published, and no retry would change that. `detail`: what to do."""
+
+    def __init__(self, title: str, detail: str) -> None:
+        super().__init__(title)
+        self.detail = detail
+
+
 class OutputNotFoundError(HeadwayError):
     """The job has no such output file."""
 

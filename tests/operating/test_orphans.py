@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from shutil import rmtree as remove_tree
 
 import pytest
 from headway.domain.ids import JobIds
@@ -82,6 +83,23 @@ async def test_directories_without_a_record_are_deleted(backend: SqliteBackend, 
     await turns.end()
     assert [files.job(orphan.id).exists() for orphan in orphans] == [False] * 3
     assert files.job(kept.id).exists()
+    await sweep.stop()
+
+
+async def test_an_orphan_that_leads_elsewhere_is_deleted_and_not_followed(
+    backend: SqliteBackend, files: Counted, tmp_path: Path
+) -> None:
+    ids, turns = JobIds(), Turns()
+    kept, link, folder = (with_directory(files, ids) for _ in range(3))
+    await backend.store.insert(kept)
+    remove_tree(files.job(link.id))
+    files.job(link.id).symlink_to(files.job(kept.id))
+    (files.job(folder.id) / "link").symlink_to(files.job(kept.id))
+    sweep = OrphanSweep(backend.store, files, ids)
+    sweep.start(Loops(turns.sleep))
+    await turns.end()
+    assert list(files.job_ids()) == [kept.id]
+    assert (files.job(kept.id) / "file").read_text() == "x"
     await sweep.stop()
 
 

@@ -14,7 +14,7 @@ from headway import Context, JobFailed
 from headway.clock import utc_now
 from headway.domain.jobs import JobError, OutputFile, Status, UploadedFile
 from headway.domain.outcomes import BACKOFF_BASE_S, INTERRUPTED, Cancelled, Completed, Failed, Interrupted, Retry
-from headway.errors import ClaimLostError, JobNotFoundError, StoreUnavailableError
+from headway.errors import ClaimLostError, InvalidOutputError, JobNotFoundError, StoreUnavailableError
 from headway.running import recording
 from headway.running.attempt import StopReason
 from headway.running.executor import STOPPED_BY_ITSELF
@@ -85,13 +85,23 @@ async def test_output_is_published_before_the_outcome_is_recorded(bench: Executo
 
 
 async def test_output_that_cannot_be_published_fails_the_attempt(bench: ExecutorBench) -> None:
-    bench.files.publishing_fails = True
+    bench.files.publishing_fails = OSError(28, "No space left on device")
     bench.files.has_files = True
     bench.handles(returns)
     outcome = await bench.run()
     assert isinstance(outcome, Failed)
     assert outcome.error.type == "output-lost"
     assert bench.files.calls == ["publish output", "discard output", "discard work"]
+
+
+async def test_output_that_no_retry_would_mend_fails_the_job(bench: ExecutorBench) -> None:
+    bench.files.publishing_fails = InvalidOutputError("The output directory was replaced", "By a link.")
+    bench.files.has_files = True
+    bench.handles(returns, max_attempts=3)
+    outcome = await bench.run(an_attempt(a_job(max_attempts=3)))
+    assert outcome == Failed(JobError("invalid-output", "The output directory was replaced", "By a link.", 500))
+    assert bench.files.calls == ["publish output", "discard output", "discard work"]
+    assert bench.messages == ["The output directory was replaced: By a link."]
 
 
 async def test_a_result_that_is_not_a_number_is_invalid_output(bench: ExecutorBench) -> None:

@@ -1,7 +1,6 @@
 """Reading, cancelling, deleting, results: what each caller may see and change."""
 
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 from headway.clock import utc_now
@@ -127,10 +126,14 @@ async def test_output_files_are_found_by_name(rooms: Rooms) -> None:
     files = (OutputFile("a.csv", 3, "text/csv"), OutputFile("b.csv", 3, "text/csv"))
     ended = await rooms.end(await rooms.submit(), Completed("1", files))
     assert (results.download_name(ended, None), results.download_name(ended, "b.csv")) == ("a.csv", "b.csv")
-    file, path = results.output(ended, "b.csv")
-    assert (file, path) == (files[1], Path(rooms.files.output_file(ended.id, "b.csv")))
-    with pytest.raises(OutputNotFoundError):
-        results.output(ended, "../b.csv")
+    (rooms.files.job(ended.id) / "files").mkdir(parents=True)
+    (rooms.files.job(ended.id) / "files" / "b.csv").write_text("b,c")
+    file, opened = await results.open_output(ended, "b.csv")
+    with opened:
+        assert (file, opened.read()) == (files[1], b"b,c")
+    for missing in ("a.csv", "../b.csv"):
+        with pytest.raises(OutputNotFoundError):
+            await results.open_output(ended, missing)
 
 
 async def test_deliveries_are_those_of_a_job_that_the_caller_sees(rooms: Rooms) -> None:

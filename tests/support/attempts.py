@@ -178,7 +178,7 @@ class FakeFiles(AttemptFiles):
     output: tuple[OutputFile, ...] = ()
     left_out: tuple[str, ...] = ()
     has_files: bool = False
-    publishing_fails: bool = False
+    publishing_fails: Exception | None = None
     calls: list[str] = field(default_factory=list)
 
     @override
@@ -205,7 +205,7 @@ class FakeFiles(AttemptFiles):
     def publish_output(self, job: Job) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
         self.calls.append("publish output")
         if self.publishing_fails:
-            raise OSError(28, "No space left on device")
+            raise self.publishing_fails
         return self.output, self.left_out
 
     @override

@@ -18,30 +18,40 @@ import shutil
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
-from typing import Self
+from typing import BinaryIO, Self
+
+import structlog
 
 from ..domain.ids import is_job_id
 from ..domain.jobs import Job, OutputFile
-from ..errors import DirectoryOwnedError, SetupError
+from ..errors import DirectoryOwnedError, InvalidOutputError, SetupError
 from ..ports.files import Directories
 from ..syncing import sync_directory
-from .outputs import plain_files
+from .opening import DIRECTORY, missing, open_directory, open_plain
+from .outputs import open_published, plain_files
+from .removing import remove
 
 MEMORY = ":memory:"
 PRIVATE = 0o700
 """The permissions of directories that are created here. Those of existing ones are left to their operator."""
 
+log = structlog.get_logger(__name__)
+
 
 class DataDirectory:
-    """The embedded `FileStore`. It owns its directory for as long as the server runs."""
+    """The embedded `FileStore`. It owns its directory for as long as the server runs.
+
+    Handlers write below the directories of their jobs, so the server follows no link there: see `opening`.
+    """
 
     def __init__(self, root: Path, lock: int, *, temporary: bool) -> None:
         self.root = root
         self._lock = lock
         self._temporary = temporary
         self._jobs, self._types = str(root / "jobs"), str(root / "types")
+        self._jobs_directory = os.open(self._jobs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._free_bytes = 0
         self._free_bytes_at_s = -math.inf
 
@@ -80,6 +90,7 @@ class DataDirectory:
         """Release the directory."""
         if self._temporary:
             shutil.rmtree(self.root, ignore_errors=True)
+        os.close(self._jobs_directory)
         os.close(self._lock)
 
     @property
@@ -106,10 +117,10 @@ class DataDirectory:
         return Directories(f"{own}/work", f"{own}/output-{job.attempt}", f"{self._types}/{job.type}")
 
     def has_any(self, job_id: str) -> bool:
-        return os.path.exists(f"{self._jobs}/{job_id}")  # noqa: PTH110 - making a Path takes longer than the check
+        return os.path.lexists(f"{self._jobs}/{job_id}")  # making a Path takes longer than the check
 
     def has_output(self, job: Job) -> bool:
-        return os.path.exists(f"{self._jobs}/{job.id}/output-{job.attempt}")  # noqa: PTH110 - as above
+        return os.path.lexists(f"{self._jobs}/{job.id}/output-{job.attempt}")
 
     def type_data(self, job_type: str) -> Path:
         return self.root / "types" / job_type
@@ -119,9 +130,6 @@ class DataDirectory:
 
     def lock_file(self, job_id: str) -> Path:
         return self.job(job_id) / "lock"
-
-    def output_file(self, job_id: str, name: str) -> Path:
-        return self.job(job_id) / "files" / name
 
     # Uploads
 
@@ -137,53 +145,92 @@ class DataDirectory:
         sync_directory(own.parent)
 
     def link_inputs(self, job: Job, new_id: str) -> None:
-        inputs = self.job(new_id) / "inputs"
-        inputs.mkdir(parents=True)
-        for upload in job.uploads:
-            os.link(self.input(job.id, upload.field), inputs / upload.field)
-        sync_directory(inputs)
-        sync_directory(inputs.parent)
-        sync_directory(inputs.parent.parent)
+        os.mkdir(new_id, dir_fd=self._jobs_directory)
+        with self._own(job.id) as own, open_directory("inputs", own) as inputs, self._own(new_id) as new:
+            os.mkdir("inputs", dir_fd=new)
+            with open_directory("inputs", new) as new_inputs:
+                for upload in job.uploads:
+                    os.close(open_plain(upload.field, inputs))
+                    os.link(upload.field, upload.field, src_dir_fd=inputs, dst_dir_fd=new_inputs, follow_symlinks=False)
+                os.fsync(new_inputs)
+            os.fsync(new)
+        os.fsync(self._jobs_directory)
 
     # Output
 
     def publish_output(self, job: Job) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
-        output = Path(self.directories(job).output)
-        if not output.is_dir():
-            return (), ()
-        files, left_out = plain_files(output)
-        sync_directory(output)
-        published = self.job(job.id) / "files"
-        shutil.rmtree(published, ignore_errors=True)
-        output.rename(published)
-        sync_directory(published.parent)
+        name = f"output-{job.attempt}"
+        with ExitStack() as opened:
+            try:
+                own = opened.enter_context(self._own(job.id))
+                output = opened.enter_context(open_directory(name, own))
+            except FileNotFoundError:
+                return (), ()
+            except NotADirectoryError as error:
+                raise _replaced() from error
+            files, left_out = plain_files(output)
+            os.fsync(output)
+            remove("files", own)
+            os.rename(name, "files", src_dir_fd=own, dst_dir_fd=own)
+            if not os.path.samestat(os.stat("files", dir_fd=own, follow_symlinks=False), os.fstat(output)):
+                raise _replaced()
+            os.fsync(own)
         return files, left_out
 
+    def open_output(self, job_id: str, name: str) -> BinaryIO:
+        try:
+            with self._own(job_id) as own, open_directory("files", own) as published:
+                return os.fdopen(open_published(name, published), "rb")
+        except NotADirectoryError as error:
+            raise missing(name) from error
+
     def discard_output(self, job: Job) -> None:
-        shutil.rmtree(self.directories(job).output, ignore_errors=True)
-        shutil.rmtree(self.job(job.id) / "files", ignore_errors=True)
+        self._discard(job.id, f"output-{job.attempt}", "files")
 
     def discard_work(self, job: Job) -> None:
-        shutil.rmtree(self.directories(job).work, ignore_errors=True)
-        with suppress(OSError):  # it may not be there
-            self.lock_file(job.id).unlink()
+        self._discard(job.id, "work", "lock")
         with suppress(OSError):  # uploads or output are left
-            self.job(job.id).rmdir()
+            os.rmdir(job.id, dir_fd=self._jobs_directory)
+
+    def _discard(self, job_id: str, *names: str) -> None:
+        with suppress(OSError), self._own(job_id) as own:
+            for name in names:
+                with suppress(OSError):  # it goes with the job
+                    remove(name, own)
+
+    def _own(self, job_id: str) -> AbstractContextManager[int]:
+        """The job's own directory, opened. Raises `OSError`."""
+        return open_directory(job_id, self._jobs_directory)
 
     # Removing
 
     def remove_job(self, job_id: str) -> None:
-        shutil.rmtree(self.job(job_id), ignore_errors=True)
+        try:
+            remove(job_id, self._jobs_directory)
+        except OSError as error:
+            log.warning("a job's files could not be deleted", job_id=job_id, reason=error.strerror)
 
     def clear_incoming(self) -> None:
-        for left in (self.root / "incoming").iterdir():
-            shutil.rmtree(left, ignore_errors=True)
+        incoming = os.open(self.root / "incoming", DIRECTORY)
+        try:
+            for left in os.listdir(incoming):  # noqa: PTH208 - Path knows no open directories
+                with suppress(OSError):
+                    remove(left, incoming)
+        finally:
+            os.close(incoming)
 
     def job_ids(self) -> Iterator[str]:
         with os.scandir(self.root / "jobs") as entries:
             for entry in entries:
                 if is_job_id(entry.name):
                     yield entry.name
+
+
+def _replaced() -> InvalidOutputError:
+    return InvalidOutputError(
+        "The output directory was replaced",
+        "Something else, a link for example, took the place of ctx.output_dir: write files into it instead.",
+    )
 
 
 def _lock(lock: int, root: Path) -> None:

@@ -3,8 +3,6 @@
 import asyncio
 from functools import partial
 
-import structlog
-
 from ..clock import utc_now
 from ..loops import Loop, Loops
 from ..ports.events import Bell, EventHub, Listener
@@ -17,8 +15,6 @@ EXPIRE_EVERY_S = 5.0
 NEXT_BATCH_S = 0.05
 EXPIRE_BATCH = 200
 LISTEN_S = 5.0
-
-log = structlog.get_logger(__name__)
 
 
 class Retention:
@@ -60,8 +56,5 @@ class Retention:
 
     async def _remove_files(self, job_id: str) -> None:
         """Files that cannot be deleted now are orphans, which are deleted after the next start."""
-        try:
-            if self._files.has_any(job_id):
-                await asyncio.to_thread(self._files.remove_job, job_id)
-        except OSError as error:
-            log.warning("a deleted job's files could not be removed", job_id=job_id, reason=str(error))
+        if self._files.has_any(job_id):
+            await asyncio.to_thread(self._files.remove_job, job_id)

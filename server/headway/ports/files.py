@@ -2,12 +2,15 @@
 
 Files before rows: what a row names is already on disk. All methods block, so call them in a thread; the exceptions
 say that they are quick. Methods raise `OSError` where the disk does not do what is asked.
+
+A handler can put anything in place of its job's files and directories. Links are never followed, not even one that
+appears between a check and its use: nothing outside is published, opened or deleted.
 """
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from ..domain.jobs import Job, OutputFile
 
@@ -45,7 +48,10 @@ class Uploads(Protocol):
         ...
 
     def remove_job(self, job_id: str) -> None:
-        """Delete all files of a job that was not accepted, or whose record is gone. There need not be any."""
+        """Delete all files of a job that was not accepted, or whose record is gone. There need not be any.
+
+        What cannot be deleted is left behind and logged.
+        """
         ...
 
 
@@ -76,7 +82,8 @@ class AttemptFiles(Protocol):
         """Make the attempt's output the job's files, durably. Returns them, and the names that were left out.
 
         Only plain files directly in the output directory are published. Directories, links and special files are
-        left out, and so are hard links to files outside it.
+        left out, and so are hard links to files outside it. Raises `InvalidOutputError` if the directory itself is
+        something else.
         """
         ...
 
@@ -92,8 +99,11 @@ class AttemptFiles(Protocol):
 class Outputs(Protocol):
     """The files that clients download."""
 
-    def output_file(self, job_id: str, name: str) -> Path:
-        """Where a published file is. `name` comes from the job's record. Quick."""
+    def open_output(self, job_id: str, name: str) -> BinaryIO:
+        """Open a published file; the caller closes it. `name` comes from the job's record.
+
+        Raises `FileNotFoundError` for anything but a plain file, and for a hard link to a file outside.
+        """
         ...
 
     def discard_output(self, job: Job) -> None:
@@ -117,7 +127,7 @@ class Orphans(Protocol):
         ...
 
     def remove_job(self, job_id: str) -> None:
-        """Delete all files of a job whose record is gone."""
+        """Delete all files of a job whose record is gone. What cannot be deleted is left behind and logged."""
         ...
 
 

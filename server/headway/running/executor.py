@@ -15,6 +15,7 @@ from ..authoring.job_types import Registry
 from ..clock import utc_now
 from ..domain.jobs import Job, JobError, Status
 from ..domain.outcomes import Cancelled, Completed, Failed, Outcome, Retry, after_crash, after_failure, after_shutdown
+from ..errors import InvalidOutputError
 from ..metrics import JobMetrics
 from ..ports.files import AttemptFiles
 from ..ports.jobs import Attempts
@@ -133,6 +134,10 @@ class Executor:
             files, left_out = await asyncio.to_thread(self._files.publish_output, attempt.job)
         except OSError as error:
             return self._failed(attempt, _error("output-lost", "The output could not be stored", describe(error)))
+        except InvalidOutputError as error:
+            invalid = _error("invalid-output", str(error), error.detail)
+            attempt.logs.add("error", invalid.text)
+            return Failed(invalid)
         for name in left_out:
             attempt.logs.add("warning", f"not available for download, because it is not a plain file: {name}")
         return Completed(end.result_json, files, end.result_url)

@@ -1,12 +1,12 @@
 """Results and output files: reading them, deleting them."""
 
 import asyncio
-from pathlib import Path
+from typing import BinaryIO
 
 from ..clock import utc_now
 from ..domain.access import Caller
 from ..domain.jobs import Job, OutputFile, Status
-from ..errors import JobHasFailedError, NotFinishedError, OutputNotFoundError, ResultGoneError
+from ..errors import JobHasFailedError, NotFinishedError, OutputNotFoundError, ResultGoneError, StoreUnavailableError
 from ..ports.files import Outputs
 from ..ports.jobs import Control
 from ..representation import INLINE_RESULT_BYTES, error_fields, poll_after_s
@@ -36,12 +36,20 @@ class Results:
         documents = await self._reading.documents(job)
         return (documents.result_json or "null").encode()
 
-    def output(self, job: Job, name: str) -> tuple[OutputFile, Path]:
-        """The output file of that name, and where it is. Raises `OutputNotFoundError`."""
+    async def open_output(self, job: Job, name: str) -> tuple[OutputFile, BinaryIO]:
+        """The output file of that name, opened; the caller closes it.
+
+        Raises `OutputNotFoundError`, and `StoreUnavailableError` if it cannot be opened now.
+        """
         file = next((file for file in job.files if file.name == name), None)
         if file is None:
             raise OutputNotFoundError("The job has no such file.")
-        return file, self._files.output_file(job.id, name)
+        try:
+            return file, await asyncio.to_thread(self._files.open_output, job.id, name)
+        except (FileNotFoundError, PermissionError):
+            raise OutputNotFoundError("The file is no longer there.") from None
+        except OSError as error:
+            raise StoreUnavailableError(f"the file cannot be opened: {error.strerror}") from error
 
     def download_name(self, job: Job, name: str | None) -> str:
         """Which file a download without a name means: the first by name. Raises like `check_completed`, too."""

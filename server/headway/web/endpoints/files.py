@@ -31,7 +31,7 @@ async def read_file(request: web.Request) -> web.StreamResponse:
 
 async def send_output(request: web.Request, job: Job, name: str, *, inline: bool) -> web.StreamResponse:
     """Send the job's output file of that name. Raises `OutputNotFoundError`."""
-    file, path = parts(request).service.results.output(job, name)
+    file, opened = await parts(request).service.results.open_output(job, name)
     headers = {
         "Content-Type": file.content_type,
         "Content-Disposition": _disposition(name, inline=inline),
@@ -39,7 +39,7 @@ async def send_output(request: web.Request, job: Job, name: str, *, inline: bool
         "Content-Security-Policy": SANDBOX,
         **PRIVATE,
     }
-    return await send_file(request, path, headers)
+    return await send_file(request, opened, headers)
 
 
 def _disposition(name: str, *, inline: bool) -> str:

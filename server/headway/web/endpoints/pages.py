@@ -1,5 +1,6 @@
 """The page and its files, under a strict content security policy."""
 
+import asyncio
 from pathlib import Path
 
 from aiohttp import web
@@ -57,4 +58,8 @@ async def static_file(request: web.Request) -> web.StreamResponse:
 
 
 async def _send(request: web.Request, path: Path) -> web.StreamResponse:
-    return await send_file(request, path, {**HEADERS, "Content-Type": _TYPES[path.suffix]})
+    try:
+        opened = await asyncio.to_thread(path.open, "rb")
+    except (OSError, ValueError):  # it does not exist, or its name is too long
+        raise Problem("not-found") from None
+    return await send_file(request, opened, {**HEADERS, "Content-Type": _TYPES[path.suffix]})

@@ -1,12 +1,11 @@
 """Files as responses, with conditions and ranges as in RFC 9110 (13, 14), where aiohttp's FileResponse differs."""
 
-import asyncio
 import os
 import re
 import stat
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from pathlib import Path
+from typing import BinaryIO
 
 from aiohttp import hdrs, web
 from aiohttp.abc import AbstractStreamWriter
@@ -18,10 +17,18 @@ from ..problems import Problem
 _RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII | re.IGNORECASE)
 
 
-async def send_file(request: web.Request, path: Path, headers: Mapping[str, str]) -> web.StreamResponse:
-    """The file at `path`, or the requested range of it. Raises `Problem`: 404, 412 or 416."""
-    found = await asyncio.to_thread(_regular, path)
-    if found is None:
+async def send_file(request: web.Request, opened: BinaryIO, headers: Mapping[str, str]) -> web.StreamResponse:
+    """The open file, or the requested range of it. Closes it. Raises `Problem`: 404, 412 or 416."""
+    try:
+        return _file(request, opened, headers)
+    except BaseException:
+        opened.close()
+        raise
+
+
+def _file(request: web.Request, opened: BinaryIO, headers: Mapping[str, str]) -> web.StreamResponse:
+    found = os.fstat(opened.fileno())
+    if not stat.S_ISREG(found.st_mode):
         raise Problem("not-found")
     etag = f"{found.st_mtime_ns:x}-{found.st_size:x}"  # as FileResponse makes it
     _check_preconditions(request, etag, found.st_mtime)
@@ -34,31 +41,28 @@ async def send_file(request: web.Request, path: Path, headers: Mapping[str, str]
         _check_range(outcome[hdrs.RANGE], found.st_size)
     if hdrs.ORIGIN in request.headers:
         outcome[hdrs.ORIGIN] = request.headers[hdrs.ORIGIN]  # a page elsewhere may be allowed to read it
-    return _File(path, headers, outcome, parts(request).slow_readers)
+    return _File(opened, headers, outcome, parts(request).slow_readers)
 
 
 class _File(web.FileResponse):
     """A file, sent as if the request had only these headers."""
 
     def __init__(
-        self, path: Path, headers: Mapping[str, str], request_headers: Mapping[str, str], slow_readers: SlowReaders
+        self,
+        opened: BinaryIO,
+        headers: Mapping[str, str],
+        request_headers: Mapping[str, str],
+        slow_readers: SlowReaders,
     ) -> None:
-        super().__init__(path, headers=headers)
+        super().__init__(f"/dev/fd/{opened.fileno()}", headers=headers)  # whatever its name leads to by now
+        self._opened = opened
         self._request_headers = request_headers
         self._slow_readers = slow_readers
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
         # Only here: aiohttp prepares every response, and would prepare the file a second time.
-        with self._slow_readers.watching(request.transport):
+        with self._opened, self._slow_readers.watching(request.transport):
             return await super().prepare(request.clone(headers=self._request_headers))
-
-
-def _regular(path: Path) -> os.stat_result | None:
-    try:
-        found = path.stat()
-    except (OSError, ValueError):  # it does not exist, or its name is too long or has a NUL
-        return None
-    return found if stat.S_ISREG(found.st_mode) else None
 
 
 def _check_preconditions(request: web.Request, etag: str, modified_s: float) -> None:
