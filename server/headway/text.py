@@ -10,7 +10,7 @@ REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 CONTROLS = r"\x00-\x1f\x7f-\x9f"
 """C0, DEL and C1 (ECMA-48), for a class of a regular expression in Python or JavaScript."""
 
-ESCAPES = re.compile(
+_ESCAPES = re.compile(
     r"(?:\x1b\[|\x9b)[0-?]*+[ -/]*+[@-~]"  # colors, movements of the cursor
     r"|(?:\x1b[]PX^_]|[\x90\x98\x9d-\x9f])[^\x07\x1b\x9c]*+(?:\x07|\x1b\\|\x9c)"  # titles, links, device strings
     r"|\x1b[ -/]*+[0-~]"
@@ -22,14 +22,16 @@ _ODD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 _SPACE = re.compile(r"[\t-\r\u2028\u2029]+")
 
 
-def clean_text(text: str, most: int, *, lines: bool = False) -> str:
+def clean_text(text: str, most: int, *, lines: bool = False, already_cut: int = 0) -> str:
     """`text` with at most `most` characters; if it was longer, its end says so. Cutting comes first, so it is cheap.
+
+    `already_cut`: the characters that it has lost before.
 
     Escape sequences are removed. Other control characters, and lone surrogates, become U+FFFD. Line breaks and tabs
     stay with `lines`, where a line break is always LF; otherwise they become spaces.
     """
-    if len(text) > most:
-        note = f"… (cut from {len(text):,} characters)"
+    if already_cut or len(text) > most:
+        note = f"… (cut from {len(text) + already_cut:,} characters)"
         return _clean(text[: most - len(note)], lines=lines) + note
     return _clean(text, lines=lines)
 
@@ -45,6 +47,6 @@ def spoken(value: object) -> str:
 def _clean(text: str, *, lines: bool) -> str:
     if text.isprintable():
         return text
-    text = ESCAPES.sub("", text)
+    text = _ESCAPES.sub("", text)
     text = _NEWLINE.sub("\n", text) if lines else _SPACE.sub(" ", text)
     return _ODD.sub(REPLACEMENT, text)

@@ -24,6 +24,7 @@ from .text import clean_text, spoken
 
 MAX_NOTES = 50
 _MAX_NAME_CHARS = 100
+_NOTE_CHARS = 60
 
 _PACKAGE = f"{Path(__file__).parent}{os.sep}"
 _SAMPLES = f"{_PACKAGE}samples{os.sep}"
@@ -126,11 +127,10 @@ def formatted(error: BaseException) -> str:
 
 def shortened(text: str) -> str:
     """The text without its middle if it is too long: the end of a traceback says what was raised."""
-    left_out = len(text) - TRACEBACK_CHARS
-    if left_out <= 0:
+    if len(text) <= TRACEBACK_CHARS:
         return text
-    half = TRACEBACK_CHARS // 2
-    return f"{text[:half]}\n[{left_out:,} characters are left out]\n{text[-half:]}"
+    half = (TRACEBACK_CHARS - _NOTE_CHARS) // 2
+    return f"{text[:half]}\n[{len(text) - 2 * half:,} characters are left out]\n{text[-half:]}"
 
 
 def _is_own(filename: str) -> bool:

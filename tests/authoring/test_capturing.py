@@ -139,6 +139,7 @@ def test_a_line_without_end_is_bounded(logs: LogBuffer) -> None:
         print("end")
     (line,) = messages(logs)
     assert len(line) == LOG_LINE_CHARS
+    assert line.endswith("x… (cut from 100,003 characters)")
 
 
 def test_the_limits_of_a_jobs_log_apply() -> None:
@@ -148,6 +149,30 @@ def test_the_limits_of_a_jobs_log_apply() -> None:
             print(number)
     assert len(logs.take()) == LOG_BURST_LINES
     assert [line.message for line in logs.take(final=True)] == ["10 log lines were dropped: there were too many"]
+
+
+def test_one_print_of_very_many_lines_is_limited_too() -> None:
+    logs = LogBuffer(clock=lambda: 0.0)
+    with captured(logs):
+        print("\n".join(f"{number}" for number in range(1_000_000)), end="\nthe end")
+    found = messages(logs)
+    assert found == [f"{number}" for number in range(LOG_BURST_LINES)]
+    (line,) = logs.take(final=True)
+    assert line.message == f"{1_000_001 - LOG_BURST_LINES:,} log lines were dropped: there were too many"
+
+
+def test_the_servers_log_is_limited_for_what_is_printed_and_what_is_logged(
+    logs: LogBuffer, servers_log: ServersLog
+) -> None:
+    with captured(logs):
+        for number in range(2 * LOG_BURST_LINES):
+            print(number)
+            logger.info("%d", number)
+    logger.info("of nobody")
+    *written, dropped, of_nobody = [record.getMessage() for record in servers_log.records]
+    assert LOG_BURST_LINES <= len(written) < 1.5 * LOG_BURST_LINES
+    assert dropped.endswith(" lines were dropped: the handler wrote too many")
+    assert of_nobody == "of nobody"
 
 
 def test_a_handler_that_was_abandoned_adds_no_lines_that_nobody_takes(logs: LogBuffer) -> None:

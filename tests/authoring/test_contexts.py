@@ -9,9 +9,10 @@ from typing import Any
 
 import pytest
 from headway.authoring.contexts import BlockingContext, Context
-from headway.authoring.reporting import LogBuffer, Reported
+from headway.authoring.reporting import LogBuffer, Reported, log_line
 from headway.errors import JobCancelled
 from headway.limits import (
+    CHECKPOINT_BYTES,
     LOG_BURST_LINES,
     LOG_LINE_CHARS,
     LOG_LINES_PER_ATTEMPT,
@@ -85,6 +86,16 @@ def test_a_resumed_attempt_has_the_checkpoint(tmp_path: Path) -> None:
     assert stored == ['{"row":7,"ü":[1.5,null]}']
     again = BlockingContext(sync_checkpoint=stored.append, **common(tmp_path, stored[0]))
     assert again.resumed == {"row": 7, "ü": [1.5, None]}
+
+
+async def test_a_checkpoint_that_is_too_large_is_an_error_of_its_handler(
+    blocking: BlockingContext, waiting: Context
+) -> None:
+    blocking.checkpoint("x" * (CHECKPOINT_BYTES - 2))
+    with pytest.raises(ValueError, match="a checkpoint has at most 1,048,576 bytes as JSON, not 1,048,577"):
+        blocking.checkpoint("x" * (CHECKPOINT_BYTES - 1))
+    with pytest.raises(ValueError, match="a checkpoint has at most"):
+        await waiting.checkpoint("ä" * CHECKPOINT_BYTES)
 
 
 async def test_an_async_checkpoint_is_stored_on_return(tmp_path: Path) -> None:
@@ -237,7 +248,7 @@ def test_log_lines_that_could_not_be_stored_come_before_newer_ones() -> None:
     assert messages(buffer) == ["one", "two", "three"]
 
 
-def test_a_burst_of_log_lines_is_limited_and_the_next_line_says_so() -> None:
+def test_a_burst_of_log_lines_is_limited_and_the_last_line_says_so_once() -> None:
     clock = Clock()
     buffer = LogBuffer(clock)
     for number in range(LOG_BURST_LINES + 1_234):
@@ -247,10 +258,24 @@ def test_a_burst_of_log_lines_is_limited_and_the_next_line_says_so() -> None:
     for number in range(10):
         buffer.add("info", f"later {number}")
     allowed = int(0.0625 * LOG_LINES_PER_SECOND)
-    assert messages(buffer) == [
-        "1,234 log lines were dropped: there were too many",
-        *(f"later {number}" for number in range(allowed)),
-    ]
+    assert messages(buffer) == [f"later {number}" for number in range(allowed)]
+    assert messages(buffer, final=True) == ["1,238 log lines were dropped: there were too many"]
+
+
+def test_what_the_server_itself_has_to_say_is_not_limited() -> None:
+    buffer = LogBuffer(Clock())
+    for _ in range(LOG_BURST_LINES + 1):
+        buffer.add("info", "x")
+    buffer.note("error", "why it failed")
+    assert messages(buffer)[LOG_BURST_LINES:] == ["why it failed"]
+
+
+def test_a_child_that_is_broken_cannot_fill_the_log() -> None:
+    buffer = LogBuffer(Clock())
+    for _ in range(LOG_LINES_PER_ATTEMPT + 3):
+        buffer.relay(log_line("info", "x"))
+    assert len(messages(buffer)) == LOG_LINES_PER_ATTEMPT
+    assert messages(buffer, final=True) == ["3 log lines were dropped: there were too many"]
 
 
 def test_log_lines_are_rate_limited() -> None:
@@ -290,7 +315,7 @@ def test_no_log_line_is_lost_while_another_thread_takes_them(monkeypatch: pytest
     """The worst moment, made certain: the lines are taken while a line is being made."""
     buffer = LogBuffer(Clock())
     taken = []
-    real = LogBuffer.add.__globals__["_line"]
+    real = LogBuffer.add.__globals__["log_line"]
 
     def slow_line(level: str, message: str) -> Any:
         made = real(level, message)
@@ -299,7 +324,7 @@ def test_no_log_line_is_lost_while_another_thread_takes_them(monkeypatch: pytest
         taking.join()
         return made
 
-    monkeypatch.setattr("headway.authoring.reporting._line", slow_line)
+    monkeypatch.setattr("headway.authoring.reporting.log_line", slow_line)
     buffer.add("info", "one")
     taken += buffer.take()
     assert [line.message for line in taken] == ["one"]

@@ -12,11 +12,20 @@ from typing import get_args
 import pytest
 from headway.authoring.uploads import Upload
 from headway.domain.jobs import JobError, NewLogLine
+from headway.limits import (
+    CHECKPOINT_BYTES,
+    LOG_LINE_CHARS,
+    MESSAGE_CHARS,
+    REASON_CHARS,
+    RESULT_BYTES,
+    RESULT_URL_CHARS,
+    TRACEBACK_CHARS,
+    WORD_CHARS,
+)
 from headway.ports.files import Directories
 from headway.running.calling import Raised, Returned, Stopped
 from headway.running.processes.channel import (
-    LENGTH,
-    MAX_MESSAGE_BYTES,
+    HEAD,
     AsyncChannel,
     BlockingChannel,
     GarbledMessageError,
@@ -24,6 +33,7 @@ from headway.running.processes.channel import (
     encode,
 )
 from headway.running.processes.messages import (
+    LINES_PER_REPORT,
     Began,
     Cancel,
     Checkpoint,
@@ -36,6 +46,7 @@ from headway.running.processes.messages import (
     Start,
     Stays,
 )
+from headway.tracebacks import shortened
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 125_000, tzinfo=UTC)
 START = Start(
@@ -57,6 +68,7 @@ MESSAGES: list[Message] = [
     Began(),
     Report((1, 2.5, None, "rows", "half \ud800 way", True), (NewLogLine(NOON, "info", "a line"),)),
     Report(None, ()),
+    Report(None, (), 1_234),
     Checkpoint('{"page": 5}'),
     Returned('{"a":1}', "/reports/1"),
     Returned("null"),
@@ -76,12 +88,12 @@ def test_each_kind_of_message_is_tried() -> None:
 @pytest.mark.parametrize("message", MESSAGES, ids=lambda message: type(message).__name__)
 def test_a_message_arrives_as_it_was_sent(message: Message) -> None:
     frame = encode(message)
-    assert LENGTH.unpack(frame[: LENGTH.size]) == (len(frame) - LENGTH.size,)
-    assert decode(frame[LENGTH.size :]) == message
+    assert HEAD.unpack(frame[: HEAD.size])[1] == len(frame) - HEAD.size
+    assert decode(frame[HEAD.size :]) == message
 
 
 def test_a_number_that_json_does_not_have_arrives_too() -> None:
-    report = decode(encode(Report((math.nan, math.inf, None, None, None, None), ()))[LENGTH.size :])
+    report = decode(encode(Report((math.nan, math.inf, None, None, None, None), ()))[HEAD.size :])
     assert isinstance(report, Report)
     assert report.progress is not None
     assert math.isnan(report.progress[0])
@@ -90,7 +102,7 @@ def test_a_number_that_json_does_not_have_arrives_too() -> None:
 
 def test_an_exception_stays_in_its_process() -> None:
     raised = Raised(JobError("t", "T", None, 500), exception=ValueError("here"))
-    assert decode(encode(raised)[LENGTH.size :]) == Raised(raised.error)
+    assert decode(encode(raised)[HEAD.size :]) == Raised(raised.error)
 
 
 GARBAGE = [
@@ -108,8 +120,10 @@ GARBAGE = [
     b'["Start", 5]',
     b'["Returned"]',
     b'["Raised", null, true, null]',
-    b'["Report", [1], []]',
-    b'["Report", null, [["yesterday", "info", "x"]]]',
+    b'["Report", [1], [], 0]',
+    b'["Report", null, [["yesterday", "info", "x"]], 0]',
+    b'["Report", null, [["2026-01-01T00:00:00", "info", "x"]], 0]',
+    b'["Report", null, [], "many"]',
     b'["CheckpointAnswer", "perhaps"]',
     b'["HandlerEnded", ["Cancel"]]',
     b'["HandlerEnded", ["Returned"]]',
@@ -124,11 +138,33 @@ def test_garbage_is_not_a_message(body: bytes) -> None:
         decode(body)
 
 
-def test_a_message_that_is_too_large_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("headway.running.processes.channel.MAX_MESSAGE_BYTES", 100)
-    encode(Checkpoint("x" * 80))
-    with pytest.raises(ValueError, match="over 100 bytes"):
-        encode(Checkpoint("x" * 100))
+def test_a_message_that_is_too_large_is_not_sent() -> None:
+    encode(Checkpoint("x" * 2 * CHECKPOINT_BYTES))
+    with pytest.raises(ValueError, match="a Checkpoint has at most 2,098,176 bytes, not 2,099,"):
+        encode(Checkpoint("x" * (2 * CHECKPOINT_BYTES + 2_000)))
+
+
+WORST_LINE = NewLogLine(NOON, "warning", "\N{DESERET CAPITAL LETTER EW}" * LOG_LINE_CHARS)
+LARGEST = [
+    Report(
+        (-(2**63) + 1,) * 3 + ("\U00010427" * WORD_CHARS, "\U00010427" * MESSAGE_CHARS, "\U00010427" * WORD_CHARS),
+        (WORST_LINE,) * LINES_PER_REPORT,
+        2**63,
+    ),
+    Checkpoint('"' * CHECKPOINT_BYTES),
+    Returned('"' * RESULT_BYTES, "/" * RESULT_URL_CHARS),
+    HandlerEnded(Returned('"' * RESULT_BYTES, "/" * RESULT_URL_CHARS)),
+    Raised(
+        JobError.stated("\U00010427" * 10_000, "\U00010427" * 10_000, "\U00010427" * 10_000, 500),
+        traceback=shortened("\0" * 2 * TRACEBACK_CHARS),
+    ),
+    CleanUpFailed("f" * 100, "\U00010427" * REASON_CHARS, shortened("\0" * 2 * TRACEBACK_CHARS)),
+]
+
+
+@pytest.mark.parametrize("message", LARGEST, ids=lambda message: type(message).__name__)
+def test_the_largest_message_of_each_kind_arrives(message: Message) -> None:
+    assert decode(encode(message)[HEAD.size :]) == message
 
 
 @pytest.fixture
@@ -162,7 +198,14 @@ async def test_a_message_that_breaks_off_is_the_end(ends: tuple[socket.socket, s
 
 
 @pytest.mark.parametrize(
-    "sent", [b"print to the wrong file\n", LENGTH.pack(MAX_MESSAGE_BYTES + 1), LENGTH.pack(5) + b"12345"]
+    "sent",
+    [
+        b"print to the wrong file\n",
+        HEAD.pack(200, 5) + b"12345",
+        HEAD.pack(4, 5) + b"12345",
+        HEAD.pack(4, 0xFFFF_FFFF),  # a report of 4 GiB, which nobody reads
+        HEAD.pack(8, 19) + b'["Report", null, []]',  # a report under the head of a result, which may be larger
+    ],
 )
 async def test_what_a_child_scribbles_on_the_socket_is_recognised(
     sent: bytes, ends: tuple[socket.socket, socket.socket]
@@ -176,4 +219,4 @@ async def test_what_a_child_scribbles_on_the_socket_is_recognised(
 
 
 def test_messages_are_json_with_their_kind_first() -> None:
-    assert json.loads(encode(Checkpoint("{}"))[LENGTH.size :]) == ["Checkpoint", "{}"]
+    assert json.loads(encode(Checkpoint("{}"))[HEAD.size :]) == ["Checkpoint", "{}"]

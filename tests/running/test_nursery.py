@@ -86,6 +86,8 @@ class Lines:
         if not self.first.done():
             self.first.set_result(line.message)
 
+    def dropped(self, lines: int) -> None: ...
+
     async def number(self) -> int:
         async with asyncio.timeout(WAIT_TIMEOUT_S):
             return int((await self.first).split()[-1])

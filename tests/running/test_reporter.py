@@ -1,5 +1,6 @@
 """The child's side of the conversation, in this process: what is sent when, and what the server's messages do."""
 
+import math
 import socket
 import threading
 from collections.abc import Iterator
@@ -9,11 +10,20 @@ from typing import Any
 import pytest
 from headway import BlockingContext, JobCancelled
 from headway.errors import ClaimLostError, StoreUnavailableError
+from headway.limits import LOG_BURST_LINES, MESSAGE_CHARS, WORD_CHARS
 from headway.ports.files import Directories
 from headway.running.processes.channel import BlockingChannel
 from headway.running.processes.child import reporter as reporting
 from headway.running.processes.child.reporter import FLUSH_EVERY_S, Interruption, Reporter
-from headway.running.processes.messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOutcome, Report
+from headway.running.processes.messages import (
+    LINES_PER_REPORT,
+    Began,
+    Cancel,
+    Checkpoint,
+    CheckpointAnswer,
+    CheckpointOutcome,
+    Report,
+)
 
 from tests.support.process import WAIT_TIMEOUT_S
 
@@ -146,6 +156,29 @@ def test_a_report_in_another_thread_does_not_hold_off_an_interruption() -> None:
 def test_nothing_is_sent_for_nothing(ends: Ends) -> None:
     ends.reporter.flush(final=True)
     assert ends.sent() == []
+
+
+def test_what_is_reported_is_cut_before_it_is_sent(ends: Ends) -> None:
+    ends.context.progress(10**5_000, math.nan, message="m" * 100_000_000, unit="\ud800", step="s" * 1_000)
+    ends.reporter.flush()
+    (report,) = ends.sent()
+    assert isinstance(report, Report)
+    assert report.progress is not None
+    done, total, percent, unit, message, step = report.progress
+    assert (done, total, percent, unit) == (None, None, None, "�")
+    assert message.endswith("m… (cut from 100,000,000 characters)")
+    assert (len(message), len(step)) == (MESSAGE_CHARS, WORD_CHARS)
+
+
+def test_many_lines_go_in_several_reports_and_the_server_hears_how_many_were_dropped(ends: Ends) -> None:
+    for number in range(2 * LOG_BURST_LINES):
+        ends.context.log(f"{number}")
+    ends.reporter.flush(final=True)
+    reports = ends.sent()
+    lines = [line.message for report in reports for line in report.lines]
+    assert lines[:LOG_BURST_LINES] == [f"{number}" for number in range(LOG_BURST_LINES)]
+    assert max(len(report.lines) for report in reports) == LINES_PER_REPORT
+    assert sum(report.dropped for report in reports) == 2 * LOG_BURST_LINES - len(lines)
 
 
 class Number:

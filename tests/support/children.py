@@ -35,6 +35,8 @@ class Listener:
         self.lines.append(line.message)
         self.heard.set()
 
+    def dropped(self, lines: int) -> None: ...
+
     async def pid(self) -> int:
         """The child's, from the log line that it writes first."""
         async with asyncio.timeout(WAIT_TIMEOUT_S):

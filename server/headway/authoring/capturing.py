@@ -19,14 +19,18 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
 
-from ..limits import LOG_LINE_CHARS
-from ..text import ESCAPES
-from ..tracebacks import Origin, describe, origin
-from .reporting import LogBuffer
+from ..limits import LOG_BURST_LINES, LOG_LINE_CHARS
+from ..text import clean_text
+from ..tracebacks import Origin, describe, origin, shortened
+from .reporting import LineLimit, LogBuffer
 
 SERVERS_HANDLER = "headway"
 """The name of the handler that writes the server's log (`logs.configure_logging`)."""
 
+_log = logging.getLogger(__name__)
+"""For what was printed: in the server's log it has the id of its job and the format of the other lines."""
+LINES_AT_ONCE = 2 * LOG_BURST_LINES
+"""How many lines of one `print` are looked at."""
 _LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.INFO}
 
 
@@ -35,29 +39,52 @@ class _Output:
 
     def __init__(self, logs: LogBuffer) -> None:
         self._logs = logs
+        self.servers = LineLimit()
+        """For the server's log, where there are also lines that the job's does not get."""
         self.open = True
-        self._begun: dict[tuple[str, int], str] = {}
-        """Lines without their end, by level and thread: `print` writes each of its arguments on its own."""
+        self._begun: dict[tuple[str, int], tuple[str, int]] = {}
+        """Lines without their end, by level and thread: `print` writes each of its arguments on its own.
+
+        Each with the number of characters that were cut from it.
+        """
 
     def add(self, level: str, line: str) -> None:
-        """Add a line to the job's log."""
+        """Add a line to the job's log, if the limit allows it."""
         self._logs.add(level, line)
 
     def lines(self, level: str, text: str) -> list[str]:
-        """The lines that `text` completes."""
+        """The lines that `text` completes; of very many, the first, the others count as dropped."""
         key = (level, threading.get_ident())
-        *lines, begun = f"{self._begun.pop(key, '')}{text}".split("\n")
+        begun, cut = self._begun.pop(key, ("", 0))
+        *lines, begun = f"{begun}{text}".split("\n", LINES_AT_ONCE)
+        if len(lines) == LINES_AT_ONCE:
+            self._logs.limit.dropped += begun.count("\n")
+            begun = begun.rpartition("\n")[2]
+        cuts = [cut, *[0] * len(lines)]  # of the lines and of what has begun
         if begun:
-            self._begun[key] = _overwritten(begun)[: LOG_LINE_CHARS + 1]
-        return [found for line in lines if (found := _plain(line))]
+            begun = _overwritten(begun)
+            self._begun[key] = begun[:LOG_LINE_CHARS], cuts[-1] + len(begun[LOG_LINE_CHARS:])
+        return [found for line, cut in zip(lines, cuts, strict=False) if (found := _plain(line, cut))]
+
+    def write(self, original: TextIO, text: str) -> None:
+        """Write to the stream as it was, where there is no server's log, unless the handler writes too much."""
+        if self.servers.has_room():
+            original.write(shortened(text))
+
+    def to_servers_log(self, level: str, line: str) -> None:
+        """Write what was printed to the server's log, if there is one and the limit allows it."""
+        if has_servers_log() and self.servers.take():
+            _log.log(_LEVELS[level], "%s", line)
 
     def close(self) -> None:
         """Complete the lines that have begun. What tasks print that the handler left behind belongs to no job."""
         self.open = False
-        for (level, _), line in self._begun.items():
-            if found := _plain(line):
+        for (level, _), (line, cut) in self._begun.items():
+            if found := _plain(line, cut):
                 self.add(level, found)
-                _log_line(level, found)
+                self.to_servers_log(level, found)
+        if self.servers.dropped and has_servers_log():
+            _log.warning("%s lines were dropped: the handler wrote too many", f"{self.servers.dropped:,}")
 
 
 _output: ContextVar[_Output | None] = ContextVar("headway_output", default=None)
@@ -136,6 +163,10 @@ def _install() -> None:
     handler = _JobsHandler()
     logging.root.addHandler(handler)
     _installed.callback(logging.root.removeHandler, handler)
+    for servers in logging.root.handlers:
+        if servers.name == SERVERS_HANDLER:
+            servers.addFilter(_is_within_limit)
+            _installed.callback(servers.removeFilter, _is_within_limit)
     for name, level in (("stdout", "info"), ("stderr", "warning")):
         original = getattr(sys, name)
         if original is not None:
@@ -147,6 +178,12 @@ def _install() -> None:
 def _restore(name: str, stream: "_Stream", original: TextIO) -> None:
     if getattr(sys, name) is stream:  # unless somebody has put another one in its place
         setattr(sys, name, original)
+
+
+def _is_within_limit(record: logging.LogRecord) -> bool:
+    """Whether a record may be in the server's log, as far as the handler that logged it is concerned."""
+    output = _current()
+    return output is None or record.name == __name__ or output.servers.take()
 
 
 class _JobsHandler(logging.Handler):
@@ -211,12 +248,12 @@ class _Stream:
         reader = _Reader.ALL if output is None else _reader_of(sys._getframe(1))  # noqa: SLF001 - no other way
         if output is None or reader is _Reader.TERMINAL:
             return self._original.write(text)
-        if not _has_servers_log():
-            self._original.write(text)
+        if not has_servers_log():
+            output.write(self._original, text)
         for line in output.lines(self._level, text):
             if reader is _Reader.ALL:
                 output.add(self._level, line)
-            _log_line(self._level, line)
+            output.to_servers_log(self._level, line)
         return len(text)
 
     def writelines(self, lines: Iterator[str]) -> None:
@@ -231,16 +268,7 @@ class _Stream:
         return getattr(self._original, name)
 
 
-_log = logging.getLogger(__name__)
-
-
-def _log_line(level: str, line: str) -> None:
-    """What was printed, in the server's log: there it has the id of its job and the format of the others."""
-    if _has_servers_log():
-        _log.log(_LEVELS[level], "%s", line)
-
-
-def _has_servers_log() -> bool:
+def has_servers_log() -> bool:
     """Otherwise logging is the embedding program's, and what is printed goes where it always did."""
     return any(handler.name == SERVERS_HANDLER for handler in logging.root.handlers)
 
@@ -274,8 +302,9 @@ def _reader_of(frame: FrameType | None) -> _Reader:
     return _Reader.ALL
 
 
-def _plain(line: str) -> str:
-    return ESCAPES.sub("", _overwritten(line.rstrip("\r"))).rstrip()
+def _plain(line: str, cut: int) -> str:
+    text = _overwritten(line.rstrip("\r"))
+    return clean_text(text, LOG_LINE_CHARS, lines=True, already_cut=cut).rstrip()
 
 
 def _overwritten(line: str) -> str:

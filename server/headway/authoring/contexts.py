@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any, TypeVar
 from pydantic_core import from_json, to_json
 
 from ..errors import JobCancelled
-from ..limits import RESULT_URL_CHARS
+from ..limits import CHECKPOINT_BYTES, RESULT_URL_CHARS
 from ..ports.files import Directories
 from .reporting import LogBuffer, Reported
 
@@ -148,6 +148,16 @@ class _JobContext:
         self.progress(done=0, unit=unit, message=message, step=step)
 
 
+def _checkpoint_json(value: Any) -> str:
+    encoded = to_json(value)
+    if len(encoded) > CHECKPOINT_BYTES:
+        raise ValueError(
+            f"a checkpoint has at most {CHECKPOINT_BYTES:,} bytes as JSON, not {len(encoded):,}: "
+            "write what is large into a file in ctx.work_dir"
+        )
+    return encoded.decode()
+
+
 def _made(directory: str) -> Path:
     made = Path(directory)
     made.mkdir(parents=True, exist_ok=True)
@@ -194,9 +204,12 @@ class BlockingContext(_JobContext):
             nudge()
 
     def checkpoint(self, value: Any) -> None:
-        """Store `value` (anything that JSON can hold) durably. After a crash, `resumed` has it."""
+        """Store `value` (anything that JSON can hold) durably. After a crash, `resumed` has it.
+
+        Raises `ValueError` if it has more than 1 MiB as JSON: large data belong in a file in `work_dir`.
+        """
         self.raise_if_cancelled()
-        self._sync_checkpoint(to_json(value).decode())
+        self._sync_checkpoint(_checkpoint_json(value))
 
 
 class Context(_JobContext):
@@ -275,8 +288,11 @@ class Context(_JobContext):
                 yielded_s = time.monotonic()
 
     async def checkpoint(self, value: Any) -> None:
-        """Store `value` (anything that JSON can hold) durably. After a crash, `resumed` has it."""
-        await self._async_checkpoint(to_json(value).decode())
+        """Store `value` (anything that JSON can hold) durably. After a crash, `resumed` has it.
+
+        Raises `ValueError` if it has more than 1 MiB as JSON: large data belong in a file in `work_dir`.
+        """
+        await self._async_checkpoint(_checkpoint_json(value))
 
 
 async def _aiter(items: Iterable[T] | AsyncIterable[T]) -> AsyncIterator[T]:

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
 from ..clock import utc_now
@@ -17,65 +18,105 @@ def _nobody_listens() -> None:
     """A bell without a listener."""
 
 
-class LogBuffer:
-    """Log lines on their way to the store, limited per second and per attempt. Dropped lines are counted.
+class LineLimit:
+    """How many lines an attempt may still write: a token bucket, and a number in all. Counts what it refuses.
 
-    A token bucket: `LOG_BURST_LINES` at once, refilled at `LOG_LINES_PER_SECOND`. The handler's threads add lines while
-    another thread takes them, one by one: swapping the list would lose a line that is just being added.
+    `LOG_BURST_LINES` at once, refilled at `LOG_LINES_PER_SECOND`, `LOG_LINES_PER_ATTEMPT` in all.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.dropped = 0
+        self._clock = clock
+        self._left = LOG_LINES_PER_ATTEMPT
+        self._tokens = float(LOG_BURST_LINES)
+        self._refilled_s = clock()
+
+    def has_room(self) -> bool:
+        """Whether another line may be written now."""
+        now_s = self._clock()
+        refill = (now_s - self._refilled_s) * LOG_LINES_PER_SECOND
+        self._tokens = min(float(LOG_BURST_LINES), self._tokens + refill)
+        self._refilled_s = now_s
+        return self._tokens >= 1 and self._left >= 1
+
+    def take(self) -> bool:
+        """Whether a line may be written. It counts, either way."""
+        if self.has_room():
+            self._tokens -= 1
+            self._left -= 1
+            return True
+        self.dropped += 1
+        return False
+
+    def take_relayed(self) -> bool:
+        """Whether a line may be written that a child's own limit has let through: the rate has been applied."""
+        if self._left < 1:
+            self.dropped += 1
+            return False
+        self._left -= 1
+        return True
+
+    def take_dropped(self) -> int:
+        """How many lines were refused since the last call."""
+        dropped, self.dropped = self.dropped, 0
+        return dropped
+
+
+class LogBuffer:
+    """Log lines on their way to the store, within a `LineLimit`.
+
+    The handler's threads add lines while another thread takes them, one by one: swapping the list would lose a line
+    that is just being added.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.ring: Callable[[], None] = _nobody_listens
         """Called with the first line since lines were taken, by the thread that adds it."""
+        self.limit = LineLimit(clock)
         self._has_rung = False
-        self._clock = clock
+        self._ended = False
         self._lines: deque[NewLogLine] = deque()
-        self._left = LOG_LINES_PER_ATTEMPT
-        self._tokens = float(LOG_BURST_LINES)
-        self._refilled_s = clock()
-        self._dropped = 0
 
-    def add(self, level: str, message: str) -> None:
-        now_s = self._clock()
-        refill = (now_s - self._refilled_s) * LOG_LINES_PER_SECOND
-        self._tokens = min(float(LOG_BURST_LINES), self._tokens + refill)
-        self._refilled_s = now_s
-        if self._tokens < 1 or self._left < 1:
-            self._dropped += 1
-            return
-        self._note_dropped()
-        self._tokens -= 1
-        self._left -= 1
-        self.relay(_line(level, message))
+    def add(self, level: str, message: str) -> bool:
+        """Add a handler's line, if its attempt may write another one. Returns whether it may."""
+        if self._ended or not self.limit.take():
+            return False
+        self._append(log_line(level, message))
+        return True
+
+    def note(self, level: str, message: str) -> None:
+        """Add a line of the server's own, whatever the handler has written."""
+        self._append(log_line(level, message))
+
+    def relay(self, line: NewLogLine) -> None:
+        """Add a line that a child's buffer has already let through."""
+        if self.limit.take_relayed():
+            self._append(line)
 
     def take(self, *, final: bool = False) -> list[NewLogLine]:
         """The lines since the last call. With `final`, a last line says how many were dropped, and it is the last."""
         self._has_rung = False  # first: a line that is added meanwhile rings again
         if final:
-            self._note_dropped()
-            self._left = 0
+            self._ended = True
+            if dropped := self.limit.take_dropped():
+                self.note("warning", f"{dropped:,} log lines were dropped: there were too many")
         return [self._lines.popleft() for _ in range(len(self._lines))]
-
-    def relay(self, line: NewLogLine) -> None:
-        """Add a line that a child's buffer has already let through."""
-        self._lines.append(line)
-        if not self._has_rung:
-            self._has_rung = True
-            self.ring()
 
     def put_back(self, lines: list[NewLogLine]) -> None:
         """Put lines that could not be stored back, to be taken again."""
         self._lines.extendleft(reversed(lines))
 
-    def _note_dropped(self) -> None:
-        if self._dropped:
-            dropped, self._dropped = self._dropped, 0
-            self.relay(_line("warning", f"{dropped:,} log lines were dropped: there were too many"))
+    def _append(self, line: NewLogLine) -> None:
+        self._lines.append(line)
+        if not self._has_rung:
+            self._has_rung = True
+            self.ring()
 
 
-def _line(level: str, message: str) -> NewLogLine:
+def log_line(level: str, message: object, at: datetime | None = None) -> NewLogLine:
+    """A line that can be stored and shown, whatever a handler hands over. `at` is now by default."""
     text = clean_text(spoken(message), LOG_LINE_CHARS, lines=True)
-    return NewLogLine(at=utc_now(), level=level if level in LOG_LEVELS else "info", message=text)
+    return NewLogLine(at=at or utc_now(), level=level if level in LOG_LEVELS else "info", message=text)
 
 
 class Reported:

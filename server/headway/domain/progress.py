@@ -53,7 +53,7 @@ class Meter:
 
     def read(self, values: tuple[Any, ...], now_s: float) -> Progress:
         """What to publish for a handler's newest `values` (see `Reported.take`). Invalid values count as unknown."""
-        done, total, percent = (_number(value) for value in values[:3])
+        done, total, percent = (finite(value) for value in values[:3])
         unit, message, step = values[3:]
         if total is not None and total < 0:
             total = None
@@ -63,9 +63,9 @@ class Meter:
             percent=self._percent,
             done=done,
             total=total,
-            unit=_text(unit, WORD_CHARS),
-            message=_text(message, MESSAGE_CHARS),
-            step=_text(step, WORD_CHARS),
+            unit=text_of(unit, WORD_CHARS),
+            message=text_of(message, MESSAGE_CHARS),
+            step=text_of(step, WORD_CHARS),
             rate_per_second=rate,
             eta_s=eta,
         )
@@ -149,14 +149,15 @@ def _weight(passed_s: float, step_s: float) -> float:
     return 1 - math.exp(-passed_s / max(RATE_TIME_CONSTANT_S, RATE_STEPS * step_s))
 
 
-def _number(value: Any) -> int | float | None:
+def finite(value: Any) -> int | float | None:
     """A finite number that JSON and SQLite can hold, otherwise `None`. `True` is not a number here."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if abs(value) < 2**63 else None  # false for NaN too
 
 
-def _text(value: Any, most: int) -> str | None:
+def text_of(value: Any, most: int) -> str | None:
+    """`value` as text that can be stored and shown; `None` if it has none."""
     if value is None:
         return None
     try:

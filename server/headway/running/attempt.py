@@ -90,3 +90,6 @@ class Attempt:
 
     def log(self, line: NewLogLine) -> None:
         self.logs.relay(line)
+
+    def dropped(self, lines: int) -> None:
+        self.logs.limit.dropped += lines

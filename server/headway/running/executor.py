@@ -112,7 +112,7 @@ class Executor:
             case Returned():
                 return await self._completed(attempt, end)
             case Raised(error, final=True):
-                attempt.logs.add("error", error.text)
+                attempt.logs.note("error", error.text)
                 return Failed(error)
             case _ if reason is StopReason.SHUTDOWN:
                 return self._interrupted(attempt)
@@ -139,7 +139,7 @@ class Executor:
             attempt.logs.add("error", invalid.text)
             return Failed(invalid)
         for name in left_out:
-            attempt.logs.add("warning", f"not available for download, because it is not a plain file: {name}")
+            attempt.logs.note("warning", f"not available for download, because it is not a plain file: {name}")
         return Completed(end.result_json, files, end.result_url)
 
     def _interrupted(self, attempt: Attempt) -> Outcome:
@@ -152,17 +152,17 @@ class Executor:
         job_type = self._registry.get(attempt.job.type)
         limit = job_type.recovery_limit if job_type is not None else None
         outcome = after_crash(attempt.job, self._limits.max_recoveries if limit is None else limit)
-        attempt.logs.add("warning", "the job's process died with the one that it was forked from")
+        attempt.logs.note("warning", "the job's process died with the one that it was forked from")
         return outcome
 
     def _failed(self, attempt: Attempt, error: JobError) -> Outcome:
         """A failure, and another attempt if the job has one left."""
-        attempt.logs.add("error", error.text)
+        attempt.logs.note("error", error.text)
         now = utc_now()
         outcome = after_failure(attempt.job, error, now, random.random())  # noqa: S311 - jitter keeps no secret
         if isinstance(outcome, Retry):
             delay_s = (outcome.run_at - now).total_seconds()
-            attempt.logs.add("info", f"attempt {attempt.job.attempt} failed, the next one starts in {delay_s:.0f} s")
+            attempt.logs.note("info", f"attempt {attempt.job.attempt} failed, the next one starts in {delay_s:.0f} s")
         return outcome
 
     # Report

@@ -1,4 +1,4 @@
-"""The socket between the server and a child: messages as JSON, each behind its length. Both ends are here.
+"""The socket between the server and a child: messages as JSON, each behind its kind and length. Both ends are here.
 
 Child processes import this module, so it loads no asyncio.
 """
@@ -17,12 +17,15 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
+from ...authoring.reporting import log_line
 from ...authoring.uploads import Upload
-from ...domain.jobs import JobError, NewLogLine
+from ...domain.jobs import JobError
+from ...limits import CHECKPOINT_BYTES, LOG_LINE_CHARS, RESULT_BYTES, TRACEBACK_CHARS
 from ...ports.files import Directories
 from ...tracebacks import shortened
 from ..calling import End, Raised, Returned, Stopped
 from .messages import (
+    LINES_PER_REPORT,
     Began,
     Cancel,
     Checkpoint,
@@ -39,9 +42,29 @@ from .messages import (
 if TYPE_CHECKING:
     from asyncio import StreamReader, StreamWriter
 
-LENGTH = struct.Struct("!I")
-MAX_MESSAGE_BYTES = 0x0FFF_FFFF
-"""Some 256 MiB. Text that strays onto the socket, read as a length, is always more."""
+HEAD = struct.Struct("!BI")
+"""A message's kind, as its place in `_KINDS`, and the length of its body. Stray text is none: no letter is a kind."""
+_SMALL = 1024
+_BYTES_A_CHAR = 4  # as UTF-8; of what JSON escapes, fewer
+_ESCAPED = 2  # JSON in JSON: quotes and backslashes take twice the space
+_MAX_BYTES: Mapping[type[Message], int] = MappingProxyType(
+    {
+        Start: 256 * 1024 * 1024,  # from the server
+        Cancel: _SMALL,
+        CheckpointAnswer: _SMALL,
+        Began: _SMALL,
+        Report: _BYTES_A_CHAR * (LINES_PER_REPORT + 1) * (LOG_LINE_CHARS + 100),
+        Checkpoint: _ESCAPED * CHECKPOINT_BYTES + _SMALL,
+        HandlerEnded: _ESCAPED * RESULT_BYTES + 16 * _SMALL,
+        CleanUpFailed: _BYTES_A_CHAR * 2 * TRACEBACK_CHARS,
+        Returned: _ESCAPED * RESULT_BYTES + 16 * _SMALL,
+        Raised: _BYTES_A_CHAR * 2 * TRACEBACK_CHARS,
+        Stopped: _SMALL,
+        Stays: _SMALL,
+    }
+)
+"""How large a body may be. The other end cuts what it sends, so it is broken if one is larger."""
+_KINDS = tuple(_MAX_BYTES)
 _REPORTED_VALUES = 6
 
 
@@ -67,9 +90,12 @@ class BlockingChannel:
 
     def receive(self) -> Message | None:
         """The next message, `None` if the server has closed its end or is gone."""
-        head = self._exactly(LENGTH.size)
-        body = head and self._exactly(_length(head))
-        return decode(body) if body else None
+        head = self._exactly(HEAD.size)
+        if head is None:
+            return None
+        kind, length = _kind_and_length(head)
+        body = self._exactly(length)
+        return None if body is None else _decode_as(kind, body)
 
     def readable(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` seconds for something to receive, or for the other end to close.
@@ -114,11 +140,11 @@ class AsyncChannel:
     async def receive(self) -> Message | None:
         """The next message, `None` if the child has closed its end or is gone. Raises `GarbledMessageError`."""
         try:
-            head = await self._reader.readexactly(LENGTH.size)
-            body = await self._reader.readexactly(_length(head))
+            kind, length = _kind_and_length(await self._reader.readexactly(HEAD.size))
+            body = await self._reader.readexactly(length)
         except (EOFError, ConnectionError):
             return None
-        return decode(body)
+        return _decode_as(kind, body)
 
     def finish(self) -> None:
         """Send nothing any more; the child sees the end of it, and may still send."""
@@ -131,17 +157,18 @@ class AsyncChannel:
 
 
 def encode(message: Message) -> bytes:
-    """A message as it is sent. Raises `ValueError` if it is over `MAX_MESSAGE_BYTES`."""
-    body = json.dumps(_parts(message)).encode()
-    if len(body) > MAX_MESSAGE_BYTES:
-        raise ValueError(f"it is over {MAX_MESSAGE_BYTES:,} bytes")
-    return LENGTH.pack(len(body)) + body
+    """A message as it is sent. Raises `ValueError` if it is larger than one of its kind may be."""
+    kind = type(message)
+    body = json.dumps(_parts(message), ensure_ascii=False).encode("utf-8", "surrogatepass")
+    if len(body) > _MAX_BYTES[kind]:
+        raise ValueError(f"a {kind.__name__} has at most {_MAX_BYTES[kind]:,} bytes, not {len(body):,}")
+    return HEAD.pack(_KINDS.index(kind), len(body)) + body
 
 
 def decode(body: bytes) -> Message:
-    """The message that `encode` was given, without its length. Raises `GarbledMessageError`."""
+    """The message that `encode` was given, without its head. Raises `GarbledMessageError`."""
     try:
-        return _message(*json.loads(body))
+        return _message(*json.loads(body.decode("utf-8", "surrogatepass")))
     except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise GarbledMessageError(f"{len(body):,} bytes that are not a message") from error
 
@@ -154,11 +181,18 @@ def _message(kind: str, *fields: Any) -> Message:
     return _DECODERS[kind](*fields)
 
 
-def _length(head: bytes) -> int:
-    (length,) = LENGTH.unpack(head)
-    if length > MAX_MESSAGE_BYTES:
-        raise GarbledMessageError("a message's length is out of range")
-    return int(length)
+def _kind_and_length(head: bytes) -> tuple[type[Message], int]:
+    number, length = HEAD.unpack(head)
+    if number >= len(_KINDS) or length > _MAX_BYTES[_KINDS[number]]:
+        raise GarbledMessageError("a message's kind or length is out of range")
+    return _KINDS[number], length
+
+
+def _decode_as(kind: type[Message], body: bytes) -> Message:
+    """Decode a body, unless it is of another kind than its head says, whose limit may be lower."""
+    if not body.startswith(b'["%s"' % kind.__name__.encode()):
+        raise GarbledMessageError("a message of another kind than its head says")
+    return decode(body)
 
 
 def _start_fields(start: Start) -> list[Any]:
@@ -176,16 +210,24 @@ def _start(fields: dict[str, Any]) -> Start:
 
 
 def _report_fields(report: Report) -> list[Any]:
-    return [report.progress, [[line.at.isoformat(), line.level, line.message] for line in report.lines]]
+    return [report.progress, [[line.at.isoformat(), line.level, line.message] for line in report.lines], report.dropped]
 
 
-def _report(progress: list[Any] | None, lines: list[list[str]]) -> Report:
+def _report(progress: list[Any] | None, lines: list[list[str]], dropped: int) -> Report:
     if progress is not None and len(progress) != _REPORTED_VALUES:
         raise ValueError("progress has another number of values")
     return Report(
         None if progress is None else tuple(progress),
-        tuple(NewLogLine(datetime.fromisoformat(at), level, message) for at, level, message in lines),
+        tuple(log_line(level, message, _utc(at)) for at, level, message in lines),
+        int(dropped),
     )
+
+
+def _utc(text: str) -> datetime:
+    at = datetime.fromisoformat(text)
+    if at.tzinfo is None:
+        raise ValueError("an instant without a time zone")
+    return at
 
 
 def _raised_fields(raised: Raised) -> list[Any]:

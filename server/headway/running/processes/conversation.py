@@ -40,6 +40,8 @@ class Listening(Protocol):
 
     def log(self, line: NewLogLine) -> None: ...
 
+    def dropped(self, lines: int) -> None: ...
+
 
 StoreCheckpoint = Callable[[str], Awaitable[CheckpointOutcome]]
 """Stores JSON text durably."""
@@ -159,8 +161,8 @@ class Conversation:
                 case Began():
                     self._begun = True
                     self._listening.began()
-                case Report(progress, lines):
-                    self._report(progress, lines)
+                case Report():
+                    self._report(message)
                 case Checkpoint(checkpoint_json):
                     channel.send(CheckpointAnswer(await self._store_checkpoint(checkpoint_json)))
                 case HandlerEnded(end):
@@ -186,11 +188,12 @@ class Conversation:
             self.kill()
         return end
 
-    def _report(self, progress: tuple[Any, ...] | None, lines: tuple[NewLogLine, ...]) -> None:
-        if progress is not None:
-            self._listening.progress(progress)
-        for line in lines:
+    def _report(self, report: Report) -> None:
+        if report.progress is not None:
+            self._listening.progress(report.progress)
+        for line in report.lines:
             self._listening.log(line)
+        self._listening.dropped(report.dropped)
 
 
 def _is_cancelled() -> bool:

@@ -59,12 +59,17 @@ class Began:
     """The handler runs from now on; until then its process was being made ready."""
 
 
+LINES_PER_REPORT = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
-    """New progress values (as `Reported.take` gives them), new log lines, or both."""
+    """New progress values (as `Reported.take` gives them), at most `LINES_PER_REPORT` new log lines, or both."""
 
     progress: tuple[Any, ...] | None
     lines: tuple[NewLogLine, ...]
+    dropped: int = 0
+    """How many more lines there were, which the attempt may not write."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -142,7 +142,7 @@ class _Attempt:
             self._reporter.flush(wait=True)
             channel.send(HandlerEnded(end))
         for failed in self._dependencies.clean_up():
-            self._reporter.logs.add("warning", f"cleaning up {failed.factory} failed: {failed.reason}")
+            self._reporter.logs.note("warning", f"cleaning up {failed.factory} failed: {failed.reason}")
             with suppress(OSError):
                 channel.send(failed)
 

@@ -11,9 +11,20 @@ from typing import Any
 
 from ....authoring.contexts import BlockingContext
 from ....authoring.reporting import LogBuffer, Reported
+from ....domain.progress import finite, text_of
 from ....errors import ClaimLostError, JobCancelled, StoreUnavailableError
+from ....limits import MESSAGE_CHARS, WORD_CHARS
 from ..channel import BlockingChannel, GarbledMessageError
-from ..messages import Began, Cancel, Checkpoint, CheckpointAnswer, CheckpointOutcome, Message, Report
+from ..messages import (
+    LINES_PER_REPORT,
+    Began,
+    Cancel,
+    Checkpoint,
+    CheckpointAnswer,
+    CheckpointOutcome,
+    Message,
+    Report,
+)
 
 FLUSH_EVERY_S = 0.05
 """Half the server's tick, so that no tick passes without a report. After a quiet time two reports are sent at once."""
@@ -21,6 +32,9 @@ QUIET_AFTER_S = 0.1
 """When the handler has sent no report of its own for this long, the other thread sends what it has held back."""
 CHECK_EVERY_S = 1.0
 """A socket that the handler closes stays open while the other thread waits for it."""
+
+
+_NOTHING = Report(None, ())
 
 
 class Interruption:
@@ -121,9 +135,13 @@ class Reporter:
         try:
             self._due_s = max(self._due_s, time.monotonic()) + FLUSH_EVERY_S
             self._held_back = False
-            report = Report(_sendable(self.reported.take()), tuple(self.logs.take(final=final)))
-            if report.progress is not None or report.lines:
+            dropped = self.logs.limit.take_dropped()  # first: it is the server that says how many there were
+            progress, lines = _sendable(self.reported.take()), self.logs.take(final=final)
+            report = Report(progress, tuple(lines[:LINES_PER_REPORT]), dropped)
+            if report != _NOTHING:
                 self._channel.send(report)
+            for first in range(LINES_PER_REPORT, len(lines), LINES_PER_REPORT):
+                self._channel.send(Report(None, tuple(lines[first : first + LINES_PER_REPORT])))
         finally:
             self._flushing.release()
 
@@ -187,8 +205,12 @@ class Reporter:
 
 
 def _sendable(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
-    """Reported values as JSON can hold them: numpy's numbers as Python's, any other object as text."""
-    return None if values is None else tuple(_plain(value) for value in values)
+    """Reported values as the server may see them: finite numbers, numpy's as Python's, and texts within limits."""
+    if values is None:
+        return None
+    done, total, percent, unit, message, step = values
+    numbers = (finite(_plain(number)) for number in (done, total, percent))
+    return (*numbers, text_of(unit, WORD_CHARS), text_of(message, MESSAGE_CHARS), text_of(step, WORD_CHARS))
 
 
 def _plain(value: Any) -> Any:
@@ -196,4 +218,4 @@ def _plain(value: Any) -> Any:
         return value
     with suppress(TypeError, ValueError, AttributeError):
         return value.item()
-    return str(value)
+    return None

@@ -60,7 +60,7 @@ class Upkeep:
             return False
         reason = self._too_full(self._job_type) or self._not_cleared()
         if reason is not None:
-            logs.add("warning", f"the process is replaced: {reason}")
+            logs.note("warning", f"the process is replaced: {reason}")
             return False
         return self._attempts != self._job_type.max_jobs_per_process
 

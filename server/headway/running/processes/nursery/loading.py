@@ -21,7 +21,7 @@ from ....authoring.dependencies import Factory
 from ....limits import REASON_CHARS
 from ....text import clean_text
 from ...calling import end_of
-from ..channel import LENGTH, encode
+from ..channel import HEAD, encode
 from ..child.dependencies import Dependencies
 from ..kin import adopt_orphans, be_called, children, die_with_parent, live_on, sweep
 from ..messages import Message
@@ -101,5 +101,5 @@ def _unfit_reason(before: frozenset[int]) -> str | None:
 
 def _send(message: Message, control: socket.socket) -> None:
     with os.fdopen(os.memfd_create("headway-message"), "wb", buffering=0) as file:
-        file.write(encode(message)[LENGTH.size :])
+        file.write(encode(message)[HEAD.size :])
         socket.send_fds(control, [b"message"], [file.fileno()])
