@@ -179,3 +179,17 @@ def test_a_tick_makes_a_new_version() -> None:
 @pytest.mark.parametrize("status", Status)
 def test_three_states_are_terminal(status: Status) -> None:
     assert a_job(status=status).terminal is (status in {Status.COMPLETED, Status.FAILED, Status.CANCELLED})
+
+
+def test_a_tick_changes_progress_time_and_version_and_nothing_else() -> None:
+    job = Job.queued(EVERYTHING)
+    ticked = job.ticked(Progress(percent=5.0), LATER)
+    assert ticked == job._replace(progress=Progress(percent=5.0), updated_at=LATER, version=job.version + 1)
+    assert isinstance(ticked, Job)
+    assert ticked.ticked(Progress(percent=6.0), NOON).differs_by_ticks(job)
+
+
+@pytest.mark.parametrize("changed", [{"status": Status.RUNNING}, {"last_seq": 2}, {"webhook": None}, {"label": None}])
+def test_a_job_that_changed_in_another_way_differs_by_more_than_ticks(changed: dict[str, object]) -> None:
+    job = Job.queued(EVERYTHING)
+    assert not job.ticked(Progress(), LATER)._replace(**changed).differs_by_ticks(job)  # type: ignore[arg-type]

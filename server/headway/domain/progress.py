@@ -53,8 +53,8 @@ class Meter:
 
     def read(self, values: tuple[Any, ...], now_s: float) -> Progress:
         """What to publish for a handler's newest `values` (see `Reported.take`). Invalid values count as unknown."""
-        done, total, percent = (finite(value) for value in values[:3])
-        unit, message, step = values[3:]
+        done, total, percent, unit, message, step = values
+        done, total, percent = finite(done), finite(total), finite(percent)
         if total is not None and total < 0:
             total = None
         self._raise_percent(done, total, percent)
@@ -151,7 +151,7 @@ def _weight(passed_s: float, step_s: float) -> float:
 
 def finite(value: Any) -> int | float | None:
     """A finite number that JSON and SQLite can hold, otherwise `None`. `True` is not a number here."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
+    if value is None or isinstance(value, bool) or not isinstance(value, int | float):
         return None
     return value if abs(value) < 2**63 else None  # false for NaN too
 

@@ -16,7 +16,7 @@ If an awaiting task is cancelled, an operation that was handed over is still car
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol, overload
+from typing import NamedTuple, Protocol, overload
 
 from ..domain.filters import JobFilter
 from ..domain.idempotency import FirstSubmission, IdempotencyKey
@@ -25,8 +25,7 @@ from ..domain.outcomes import Outcome
 from ..domain.progress import Progress
 
 
-@dataclass(frozen=True, slots=True)
-class Tick:
+class Tick(NamedTuple):
     """New progress of one running attempt."""
 
     job_id: str

@@ -12,6 +12,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from functools import partial
 
 from ..clock import utc_now
 from ..errors import HeadwayError
@@ -42,16 +43,20 @@ class Publisher:
         """Publish what this attempt reports from now on. To be called in the event loop."""
         loop, thread = asyncio.get_running_loop(), threading.get_ident()
 
-        def in_loop(note: Callable[[], None]) -> None:
+        def in_loop(note: Callable[[], None]) -> Callable[[], None]:
             """Note it now, or, if the handler reports from a thread of its own, in the event loop."""
-            if threading.get_ident() == thread:
-                note()
-            else:
-                with suppress(RuntimeError):  # the loop is closed, and the thread was left behind
-                    loop.call_soon_threadsafe(note)
 
-        attempt.reported.ring = lambda: in_loop(lambda: self._has_reported(attempt))
-        attempt.logs.ring = lambda: in_loop(self._logged.set)
+            def ring() -> None:
+                if threading.get_ident() == thread:
+                    note()
+                else:
+                    with suppress(RuntimeError):  # the loop is closed, and the thread was left behind
+                        loop.call_soon_threadsafe(note)
+
+            return ring
+
+        attempt.reported.ring = in_loop(partial(self._has_reported, attempt))
+        attempt.logs.ring = in_loop(self._logged.set)
 
     async def publish_progress(self) -> float:
         """Wait until progress may be published, then publish all that may be."""
@@ -62,9 +67,9 @@ class Publisher:
         while self._reports and self._reports[0][0] <= now_s:
             due.append(heapq.heappop(self._reports)[2])
         ticks = [
-            Tick(attempt.job.id, attempt.job.attempt, progress)
+            Tick(job.id, job.attempt, progress)
             for attempt in due
-            if self._running.get(attempt.job.id) is attempt
+            if self._running.get((job := attempt.job).id) is attempt
             and (progress := attempt.read_progress(self._tick_s)) is not None
         ]
         if ticks:

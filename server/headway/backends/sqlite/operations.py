@@ -31,8 +31,17 @@ from ...domain.outcomes import (
 from ...domain.progress import Progress
 from ...ports.jobs import Claims, FreeSlots, LogBatch
 from ..memory.mirror import Changed
-from .rows import COLUMN_COUNT, Parameters, completed_values, error_json, new_job_values, progress_parameters, to_job
-from .statements import COMPLETE, INSERT, SQL, getting, in_statements
+from .rows import (
+    COLUMN_COUNT,
+    Parameters,
+    completed_values,
+    error_json,
+    new_job_values,
+    progress_parameters,
+    tick_values,
+    to_job,
+)
+from .statements import COMPLETE, INSERT, SQL, TICK, getting, in_statements
 from .transaction import Transaction
 
 _Candidate = tuple[int, int, str, str]
@@ -291,16 +300,12 @@ def number_lines(tx: Transaction, batch: LogBatch) -> int | None:
 
 def write_ticks(tx: Transaction, jobs: Sequence[Job]) -> None:
     """Record the progress of running jobs, and announce it where a webhook asks for it."""
-    announcing = [job for job in jobs if job.announces(WebhookEvent.PROGRESS)]
-    tx.executemany(SQL["tick"], [_tick(job) for job in jobs if not job.announces(WebhookEvent.PROGRESS)])
-    for job in announcing:
-        if tx.execute(SQL["tick"], _tick(job)).rowcount:
+    written: set[str] = set()
+    for statement, values in in_statements(TICK, [tick_values(job) for job in jobs]):
+        written.update(job_id for (job_id,) in tx.execute(statement, values))
+    for job in jobs:
+        if job.announces(WebhookEvent.PROGRESS) and job.id in written:
             tx.announce(WebhookEvent.PROGRESS, job)
-
-
-def _tick(job: Job) -> Parameters:
-    where = {"id": job.id, "attempt": job.attempt, "version": job.version, "now": to_ms(job.updated_at)}
-    return progress_parameters(job.progress) | where
 
 
 def checkpoint(tx: Transaction, job_id: str, attempt: int, checkpoint_json: str) -> bool:

@@ -124,6 +124,11 @@ def completed_values(job: Job, version: int, outcome: Completed, progress: Progr
     )
 
 
+def tick_values(job: Job) -> Row:
+    """The values for `queries/tick.sql`, in its order."""
+    return (job.id, job.attempt, job.version, to_ms(job.updated_at), *job.progress)
+
+
 def progress_parameters(progress: Progress) -> Parameters:
     return progress._asdict()
 

@@ -116,7 +116,8 @@ class Channel:
         self._hand_out(lambda cursor, version: news(job, data, lines, cursor, version))
         self.cursor = max(self.cursor, job.last_seq)
         self.version = max(self.version, job.version)
-        self._settle()
+        if self._ahead:
+            self._settle()
         if job.terminal:
             self._end()
 
@@ -243,9 +244,10 @@ class FanOut:
         """Publish a job from memory; true if the store must be read for it."""
         try:
             job = await self._store.get(channel.owner, channel.job_id)
-            if channel.waiting and (job.status is Status.QUEUED or _lines_missing(job, channel.cursor)):
+            waiting = channel.waiting
+            if waiting and (job.status is Status.QUEUED or _lines_missing(job, channel.cursor)):
                 return True
-            channel.publish(job, self._encoder.job(job, None) if channel.waiting else b"")
+            channel.publish(job, self._encoder.job(job, None) if waiting else b"")
         except Exception as error:  # noqa: BLE001 - whatever it is, the others' channels go on
             self._end_round(channel, error)
         return False
