@@ -183,12 +183,28 @@ def test_twenty_jobs_share_what_is_loaded_once(serving: Serving, tmp_path: Path)
     eventually(lambda: not any(map(alive, family)))
 
 
+@pytest.mark.parametrize("stopped", ["killed", "in order"])
+def test_a_load_that_hangs_holds_up_its_own_type_only(serving: Serving, tmp_path: Path, stopped: str) -> None:
+    jobs, diary = tmp_path / "jobs_with_a_model.py", tmp_path / "diary"
+    hangs = "    while not os.path.exists(os.environ['GO']):\n        time.sleep(0.01)\n"
+    jobs.write_text(MODEL_JOBS.replace('    note("load")\n', f'    note("load")\n{hangs}'), "utf-8")
+    env = {"DIARY": str(diary), "GO": str(tmp_path / "go"), "HEADWAY_MAX_PROCESSES": "2"}
+    server = serving(tmp_path / "data", "--jobs", str(jobs), env=env)
+    waiting = [server.submit("with-a-model") for _ in range(3)]
+    assert server.wait_for(server.submit("writes-files", {"text": "x"}))["status"] == "completed"
+    server.request("DELETE", f"/jobs/{waiting[0]}")
+    assert server.wait_for(waiting[0])["status"] == "cancelled"
+    eventually(lambda: diary.read_text().splitlines() == ["load"] * 2)  # for the next one that waits
+    family = descendants(server.process.pid)
+    server.kill() if stopped == "killed" else server.stop()
+    eventually(lambda: not any(map(alive, family)))
+
+
 def test_a_load_that_fails_is_tried_again_with_the_job(serving: Serving, tmp_path: Path) -> None:
     jobs, diary, go = tmp_path / "jobs_with_a_model.py", tmp_path / "diary", tmp_path / "go"
     jobs.write_text(MODEL_JOBS, "utf-8")
     server = serving(":memory:", "--jobs", str(jobs), env={"DIARY": str(diary), "GO": str(go)})
     job_id = server.submit("with-a-model")
-    lines = server.request("GET", f"/jobs/{job_id}/logs")
     next(state for state in server.states(job_id) if state["attempt"] == 1 and state["status"] == "queued")
     go.touch()
     job = server.wait_for(job_id)

@@ -156,6 +156,14 @@ def hangs_at_the_end() -> Iterator[None]:
     note("hangs")
     time.sleep(600)
 
+def fails_once(it: Annotated[None, Depends(hangs_at_the_end)]) -> None:
+    if not os.path.exists(os.environ["GO"]):
+        raise OSError("not yet")
+
+@job("fails-and-hangs")
+def fails_and_hangs(ctx: BlockingContext, it: Annotated[None, Depends(fails_once, before_fork=True)]) -> str:
+    return "made"
+
 @job("hangs-in-clean-up")
 def hangs_in_clean_up(ctx: BlockingContext, it: Annotated[None, Depends(hangs_at_the_end, before_fork=True)]) -> int:
     return os.getppid()
@@ -167,7 +175,7 @@ class Sharing(Bench):
 
     def __init__(self, folder: Path, module: Path, processes: Processes) -> None:
         super().__init__(folder, module, processes)
-        self.close = processes.close
+        self.processes: Processes = processes
 
 
 Opening = Callable[..., Awaitable[Sharing]]
@@ -271,10 +279,21 @@ async def test_the_processes_of_a_type_share_what_is_loaded_once(opened: Opening
     assert ended["seconds"] > 0
 
 
+async def test_a_type_is_known_to_be_loading_until_it_is_ready(opened: Opening) -> None:
+    bench = await opened("waits-for-a-load", "slow()")
+    loaded = asyncio.Event()
+    bench.processes.when_loaded(loaded.set)
+    assert bench.processes.is_loading("waits-for-a-load")
+    assert not bench.processes.is_loading("plain")
+    (bench.folder / "go").touch()
+    assert await ended(loaded.wait())
+    assert not bench.processes.is_loading("waits-for-a-load")
+
+
 async def test_it_is_cleaned_up_in_reverse_order_where_it_was_made_and_nowhere_else(opened: Opening) -> None:
     bench = await opened("shares")
     *_, nursery = await value(bench, "shares")
-    await bench.close()
+    await bench.processes.close()
     assert diary(bench)[-3:] == ["session is closed", *(f"{it} is closed by {nursery}" for it in ("model", "config"))]
     assert sum("is closed by" in entry for entry in diary(bench)) == 2
     await gone(nursery)
@@ -306,11 +325,14 @@ def _parent_of(pid: int) -> int:
     return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
 
 
-async def test_what_a_factory_prints_is_printed_once(opened: Opening, capfd: pytest.CaptureFixture[str]) -> None:
+async def test_what_a_factory_prints_is_printed_once(
+    opened: Opening, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     bench = await opened("shares")
     for _ in range(2):
         await value(bench, "shares")
-    await bench.close()
+    await bench.processes.close()
     assert capfd.readouterr().err.count("the model loads") == 1
 
 
@@ -318,7 +340,7 @@ async def test_a_program_that_a_factory_has_started_runs_until_the_clean_up(open
     bench = await opened("has-a-helper", "helper()")
     helper = await value(bench, "has-a-helper")
     assert await value(bench, "has-a-helper") == helper, "what attempts leave is killed, but not this"
-    await bench.close()
+    await bench.processes.close()
     assert diary(bench) == [f"helper ended: {-signal.SIGTERM}"]
 
 
@@ -420,6 +442,7 @@ async def test_what_does_not_survive_a_fork_is_made_in_each_process_and_the_log_
     general = await value(bench, "plain")
     for _ in range(2):
         assert await value(bench, job_type) == general
+    assert not bench.processes.is_loading(job_type)
     (line,) = [line for line in logged if line["event"].startswith("what was to be loaded")]
     assert (line["type"], line["factory"], line["reason"]) == (job_type, factory, reason)
     made = factory.removesuffix("()")
@@ -460,10 +483,12 @@ async def test_a_killed_nursery_of_a_type_loses_its_attempts_and_loads_again(
     assert await ended(running) == Lost()
     assert not alive(child)
     bench.module.write_text("no Python", "utf-8")
+    await until(lambda: diary(bench).count("model") == 2)  # before any attempt needs it
     (bench.folder / "go").touch()
     assert await bench.run("holds") == Returned("null")
     assert diary(bench).count("model") == 2
     assert await value(bench, "plain") == general, "the other nursery lives on"
+    assert not bench.processes.is_loading("holds")
     died = next(line for line in logged if line["event"].startswith("the process that job processes"))
     assert (died["type"], died["how"], died["attempts"]) == ("holds", "by signal 9", 1)
 
@@ -479,6 +504,7 @@ async def test_what_is_loaded_outlives_the_keeper_and_is_then_made_in_each_proce
     await gone(nursery)
     *_, parent = await value(bench, "shares")
     assert parent == general
+    assert not bench.processes.is_loading("shares")
     os.kill(general, signal.SIGKILL)  # now everything begins anew
     await gone(general)
     *_, parent = await value(bench, "shares")
@@ -505,7 +531,7 @@ async def test_a_clean_up_that_fails_is_logged_and_the_others_are_cleaned_up(
 ) -> None:
     bench = await opened("fails-in-clean-up")
     assert await bench.run("fails-in-clean-up") == Returned("null")
-    await bench.close()
+    await bench.processes.close()
     failed = logged[-1]
     assert (failed["event"], failed["type"]) == ("cleaning up a dependency failed", "fails-in-clean-up")
     assert failed["factory"] == "fails_at_the_end()"
@@ -519,14 +545,25 @@ async def test_a_clean_up_that_hangs_is_killed(
     monkeypatch.setattr(preloading, "CLEAN_UP_WITHIN_S", 0.5)
     bench = await opened("hangs-in-clean-up")
     nursery = await value(bench, "hangs-in-clean-up")
-    await bench.close()
+    await bench.processes.close()
     await gone(nursery)
     assert diary(bench) == ["hangs"]
     assert events(logged)[-1] == "cleaning up what was loaded before forking took too long, and it was killed"
 
 
+async def test_a_clean_up_that_hangs_after_a_load_has_failed_does_not_hold_up_the_next_load(
+    opened: Opening, logged: list[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(preloading, "CLEAN_UP_WITHIN_S", 0.5)
+    bench = await opened("fails-and-hangs", "fails_once()")
+    assert isinstance(await bench.run("fails-and-hangs"), Raised)
+    (bench.folder / "go").touch()
+    assert await value(bench, "fails-and-hangs") == "made"
+    assert "cleaning up what was loaded before forking took too long, and it was killed" in events(logged)
+
+
 async def test_a_load_that_hangs_does_not_hold_up_the_end(opened: Opening) -> None:
     bench = await opened("waits-for-a-load", "slow()")
     pid = int((await until(lambda: diary(bench)))[0].removeprefix("slow "))
-    await ended(bench.close())
+    await ended(bench.processes.close())
     await gone(pid)

@@ -17,6 +17,7 @@ from headway.errors import StoreUnavailableError
 from headway.loops import Loops
 from headway.ports.events import Bell
 from headway.ports.jobs import Recovery
+from headway.running import engine
 from headway.running.attempt import Attempt, StopReason
 from headway.running.engine import EmbeddedEngine
 from headway.running.failure_hook import FailureHook
@@ -73,6 +74,27 @@ class FakeHook(FailureHook):
         self._reported.append(job.id)
 
 
+class FakeLoads:
+    """What is being loaded before processes are forked (`Loads`)."""
+
+    def __init__(self) -> None:
+        self._loading: set[str] = set()
+        self._call: Callable[[], None] = lambda: None
+
+    def begin(self, job_type: str) -> None:
+        self._loading.add(job_type)
+
+    def end(self, job_type: str) -> None:
+        self._loading.remove(job_type)
+        self._call()
+
+    def is_loading(self, job_type: str) -> bool:
+        return job_type in self._loading
+
+    def when_loaded(self, call: Callable[[], None]) -> None:
+        self._call = call
+
+
 class Bench:
     """An engine among fakes. Its loops pause for a turn of the event loop, not for any time."""
 
@@ -81,6 +103,7 @@ class Bench:
         self.hub = LocalHub()
         self.executor = FakeExecutor()
         self.loops = Loops(sleep=lambda _seconds: asyncio.sleep(0))
+        self.loads = FakeLoads()
         self.failures: list[str] = []
         self.hook = FakeHook(self.failures)
         self.engine: EmbeddedEngine
@@ -88,7 +111,7 @@ class Bench:
 
     async def start(self, *handlers: Any) -> None:
         registry = registry_of(*(handlers or (a_handler(),)))
-        self.engine = EmbeddedEngine(self.store, self.hub, registry, self.executor, self.limits, self.hook)
+        self.engine = EmbeddedEngine(self.store, self.hub, registry, self.executor, self.limits, self.hook, self.loads)
         await self.engine.start(self.loops)
 
     def ring(self, bell: Bell, job_id: str) -> None:
@@ -237,6 +260,22 @@ async def test_a_type_has_no_more_slots_than_it_allows(bench: Bench) -> None:
     bench.executor.end(first.id)
     await until(lambda: len(bench.executor.begun) == 3)
     assert bench.executor.ids[-1] == second.id
+
+
+async def test_one_job_waits_while_something_is_loaded_for_its_type_and_keeps_no_others_out(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "CLAIM_AT_LEAST_EVERY_S", 3600.0)  # it is woken
+    bench = make(max_processes=3)
+    with_model, plain = [a_job("with-a-model") for _ in range(3)], a_job("plain")
+    bench.loads.begin("with-a-model")
+    bench.store.enqueue(*with_model, plain)
+    await bench.start(a_process("with-a-model"), a_process("plain"))
+    await until(lambda: len(bench.executor.begun) == 2)
+    await turn_over()
+    assert bench.executor.ids == [with_model[0].id, plain.id]
+    bench.loads.end("with-a-model")
+    await until(lambda: len(bench.executor.begun) == 3)
 
 
 async def test_a_type_that_cannot_run_here_is_not_claimed(bench: Bench) -> None:

@@ -169,8 +169,9 @@ async def test_a_change_of_the_modules_file_changes_nothing(nursery: Nursery, ch
 
 
 async def test_what_a_module_prints_when_it_is_imported_is_printed_once(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.delenv("PYTHONUNBUFFERED", raising=False)
     module = tmp_path / "jobs_that_print.py"
     module.write_text(f"print('imported')\n{JOBS}", "utf-8")
     processes = Processes([str(module)], spares=1)

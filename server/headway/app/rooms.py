@@ -175,7 +175,7 @@ def _running(
     executor = Executor(
         backend.store, registry, files, limits, processes=processes, metrics=metrics.jobs, failures=failures
     )
-    return EmbeddedEngine(backend.store, backend.hub, registry, executor, limits, failures), executor
+    return EmbeddedEngine(backend.store, backend.hub, registry, executor, limits, failures, processes), executor
 
 
 def _service(

@@ -22,7 +22,7 @@ from .attempt import Attempt, StopReason
 from .failure_hook import FailureHook
 from .limits import RunLimits
 from .publishing import Publisher
-from .slots import Slots
+from .slots import Loads, NoLoads, Slots
 
 CLAIM_AT_LEAST_EVERY_S = 5.0
 STOP_WITHIN_S = 1.0
@@ -56,6 +56,7 @@ class EmbeddedEngine:
         executor: Executes,
         limits: RunLimits,
         failures: FailureHook | None = None,
+        loads: Loads | None = None,
     ) -> None:
         self._store = store
         self._hub = hub
@@ -68,7 +69,9 @@ class EmbeddedEngine:
         self._attempts: set[asyncio.Task[None]] = set()
         self._loops: list[Loop] = []
         self._slot_free = asyncio.Event()
-        self._slots = Slots(registry, limits, left=self._slot_free.set)
+        loads = loads or NoLoads()
+        loads.when_loaded(self._slot_free.set)
+        self._slots = Slots(registry, limits, loads, left=self._slot_free.set)
         self._claiming = asyncio.Lock()
         self._stopping = False
 

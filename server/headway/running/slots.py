@@ -6,6 +6,7 @@ A task that waits for the network costs next to nothing, so there are many slots
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from typing import Protocol
 
 from ..authoring.job_types import JobType, Registry
 from ..ports.jobs import FreeSlots
@@ -32,13 +33,35 @@ class Slot:
             self._count(-1)
 
 
+class Loads(Protocol):
+    """Knows what is being loaded before processes are forked."""
+
+    def is_loading(self, job_type: str) -> bool:
+        """Whether an attempt of this type would have to wait for a load."""
+        ...
+
+    def when_loaded(self, call: Callable[[], None]) -> None:
+        """Have `call` called whenever attempts of a type no longer have to wait."""
+
+
+class NoLoads:
+    """Nothing is loaded (`Loads`)."""
+
+    def is_loading(self, job_type: str) -> bool:  # noqa: ARG002 - a port
+        return False
+
+    def when_loaded(self, call: Callable[[], None]) -> None:
+        """Never."""
+
+
 class Slots:
     """Which slots are taken, and how many are free."""
 
-    def __init__(self, registry: Registry, limits: RunLimits, left: Callable[[], None]) -> None:
+    def __init__(self, registry: Registry, limits: RunLimits, loads: Loads, left: Callable[[], None]) -> None:
         """`left` is called whenever a slot is left."""
         tasks, processes = by_kind(registry)
         self._pools = [(limits.max_tasks, tasks), (limits.max_processes, processes)]
+        self._loads = loads
         self._taken: Counter[str] = Counter()
         self._left = left
 
@@ -61,11 +84,15 @@ class Slots:
         if total <= 0:
             return FreeSlots(0, {})
         of_type = {
-            job_type.name: min(total, (job_type.concurrency or size) - self._taken[job_type.name])
+            job_type.name: min(total, self._limit_of(job_type, size) - self._taken[job_type.name])
             for job_type in job_types
             if job_type.unavailable() is None
         }
         return FreeSlots(total, {name: slots for name, slots in of_type.items() if slots > 0})
+
+    def _limit_of(self, job_type: JobType, size: int) -> int:
+        """How many jobs of a type may run. While it loads one job waits for that: more would only keep others out."""
+        return 1 if self._loads.is_loading(job_type.name) else job_type.concurrency or size
 
 
 def by_kind(registry: Registry) -> tuple[list[JobType], list[JobType]]:

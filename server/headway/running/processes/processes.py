@@ -1,6 +1,6 @@
 """How a server's child processes start: forked from a nursery where that is possible, otherwise as new interpreters."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from .forked.forking import Forking
 from .forked.keeper import UnfitModuleError
@@ -30,7 +30,8 @@ class Processes:
         self._spawning = Spawning()
         self._kept = KeptPartners()
         modules = list(dict.fromkeys(sources))
-        self._forking = Forking(modules, spares, prepared, preloads) if modules else None
+        self._forking = Forking(modules, spares, prepared, preloads, self._loaded) if modules else None
+        self._when_loaded: list[Callable[[], None]] = []
 
     async def open(self) -> None:
         """Begin to make children ready. Raises `OSError`."""
@@ -42,6 +43,18 @@ class Processes:
         await self._kept.close()
         if self._forking is not None:
             await self._forking.close()
+
+    def is_loading(self, job_type: str) -> bool:
+        """Whether an attempt of this type would have to wait for what is loaded before its process is forked."""
+        return self._forking is not None and self._forking.is_loading(job_type)
+
+    def when_loaded(self, call: Callable[[], None]) -> None:
+        """Have `call` called whenever attempts of a type no longer have to wait."""
+        self._when_loaded.append(call)
+
+    def _loaded(self) -> None:
+        for call in self._when_loaded:
+            call()
 
     async def start(self, source: str, job_type: str) -> Partner:
         """A child that waits for an attempt of the type called `job_type`, of the module `source`.

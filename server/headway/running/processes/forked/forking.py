@@ -1,7 +1,7 @@
 """A child for each attempt, forked from a process that has the modules loaded."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 
 from ..nursery import GENERAL
@@ -21,14 +21,16 @@ class Forking:
         spares: int,
         prepared: KeeperProcess | None = None,
         preloads: Iterable[Preload] = (),
+        loaded: Callable[[], None] = lambda: None,
     ) -> None:
         """`sources`: the modules to load, by name or path. `spares`: how many children wait ready.
 
         `prepared`: a keeper that has been forked from this process. `preloads`: what types have a nursery of their own.
+        `loaded` is called when attempts of one of these no longer have to wait for it.
         """
         self._keeper = Keeper(sources, prepared)
         self._general = Nursery(GENERAL, spares, self._keeper)
-        self._own = {preload.job_type: PreloadingNursery(preload, self._keeper) for preload in preloads}
+        self._own = {preload.job_type: PreloadingNursery(preload, self._keeper, loaded) for preload in preloads}
 
     async def open(self) -> None:
         """Begin to make children ready. Raises `OSError`."""
@@ -41,6 +43,10 @@ class Forking:
         await self._keeper.close()
         for nursery in nurseries:
             nursery.forget()
+
+    def is_loading(self, job_type: str) -> bool:
+        """Whether an attempt of this type would have to wait for a load."""
+        return job_type in self._own and self._own[job_type].is_loading
 
     async def start(self, source: str, job_type: str) -> ForkedChild:
         """A child that waits for its attempt.

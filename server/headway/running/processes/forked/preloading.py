@@ -5,6 +5,7 @@ import json
 import os
 import signal
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
@@ -62,7 +63,8 @@ class Phase(Enum):
 class PreloadingNursery(Nursery):
     """Begins to load when the server starts, again when it has died, and otherwise when an attempt needs it."""
 
-    def __init__(self, preload: Preload, keeper: Keeper) -> None:
+    def __init__(self, preload: Preload, keeper: Keeper, loaded: Callable[[], None]) -> None:
+        """`loaded` is called when attempts no longer have to wait for a load."""
         super().__init__(preload.job_type, preload.spares, keeper)
         self._log = log.bind(type=preload.job_type, factories=", ".join(preload.factories))
         self._source = preload.source
@@ -74,13 +76,19 @@ class PreloadingNursery(Nursery):
         self._resting = False
         self._pid = 0
         self._over = asyncio.Event()
+        self._loaded = loaded
+
+    @property
+    def is_loading(self) -> bool:
+        """Whether an attempt would have to wait for a load."""
+        return self._shares and self._phase is not Phase.READY
 
     async def start(self, source: str) -> ForkedChild:
         """A child that waits for its attempt. Raises `LoadFailedError`, `NotSharedError`, and as the general one does.
 
         When the last that waits for a load is gone, it is given up.
         """
-        if not self._fit or (self._keeper.gone and not self.has_process):
+        if not self._shares:
             raise NotSharedError
         try:
             return await super().start(source)
@@ -135,9 +143,10 @@ class PreloadingNursery(Nursery):
                 self._attend()
 
     def left_out(self, source: str) -> None:
+        super().left_out(source)
         if source == self._source:
             self._fit = False
-        super().left_out(source)
+            self._loaded()
 
     def orphaned(self) -> None:
         super().orphaned()
@@ -145,6 +154,11 @@ class PreloadingNursery(Nursery):
             self._do_without()
 
     # Its life
+
+    @property
+    def _shares(self) -> bool:
+        """Whether it is forked from: it may be, and there is a process or a keeper that forks one."""
+        return self._fit and (self.has_process or not self._keeper.gone)
 
     def _attend(self) -> None:
         if self._phase is Phase.READY:
@@ -169,6 +183,7 @@ class PreloadingNursery(Nursery):
         self._wanted = True
         self._log.info("loaded before forking", seconds=self._lived_s(), pid=pid)
         self._attend()
+        self._loaded()
 
     def _told(self, message: Message) -> None:
         match message:
@@ -194,6 +209,7 @@ class PreloadingNursery(Nursery):
         self._fit = False
         self._children.fail(NotSharedError())
         self._end_soon()
+        self._loaded()
 
     def _end_soon(self) -> None:
         """It cleans up and ends by itself, or is killed."""
@@ -221,6 +237,7 @@ class PreloadingNursery(Nursery):
         if self._keeper.gone:
             self._phase = Phase.ABSENT
             self._children.fail(NotSharedError())
+            self._loaded()
         else:
             self._attend()
 
