@@ -235,7 +235,7 @@ def _input(job: Job, documents: Documents) -> bytes:
     }
     joined = to_json(uploads)
     fields = documents.input_json.encode()
-    return joined if fields == b"{}" else b"%s,%s" % (fields[:-1], joined[1:])
+    return joined if fields in (b"{}", b"null") else b"%s,%s" % (fields[:-1], joined[1:])
 
 
 def log_line_fields(line: LogLine) -> dict[str, Any]:

@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
+EARLIEST = datetime.min.replace(tzinfo=UTC)
+LATEST = datetime.max.replace(microsecond=999_000, tzinfo=UTC)
 
 
 def to_ms(at: datetime) -> int:
@@ -14,6 +16,14 @@ def to_ms(at: datetime) -> int:
 def from_ms(ms: int) -> datetime:
     """The instant that is `ms` milliseconds after 1970."""
     return EPOCH + timedelta(milliseconds=ms)
+
+
+def nearest_to_ms(ms: int) -> datetime:
+    """Like `from_ms`; for an instant that no calendar has, the first or the last one."""
+    try:
+        return from_ms(ms)
+    except OverflowError:
+        return LATEST if ms > 0 else EARLIEST
 
 
 def whole_ms(at: datetime) -> datetime:

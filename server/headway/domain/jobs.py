@@ -45,6 +45,7 @@ class Status(StrEnum):
     """Ended by a client's request, before or during an attempt. Final, as for FAILED."""
 
 
+STATUSES = frozenset(Status)
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 ACTIVE = frozenset({Status.QUEUED, Status.RUNNING})
 

@@ -26,7 +26,8 @@ class Results:
         check_completed(job)
         documents = await self._reading.documents(job)
         if documents.result_json is None:
-            raise ResultGoneError("The result was deleted.")
+            deleted = job.result_bytes is None
+            raise ResultGoneError("The result was deleted." if deleted else "The record of the result is damaged.")
         return documents.result_json.encode()
 
     async def inline(self, job: Job) -> bytes:

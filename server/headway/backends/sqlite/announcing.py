@@ -6,7 +6,7 @@ from datetime import datetime
 
 from ...domain.deliveries import WebhookEvent
 from ...domain.ids import JobIds
-from ...domain.instants import from_ms, to_ms
+from ...domain.instants import nearest_to_ms, to_ms
 from ...domain.jobs import Job
 from .rows import Parameters
 from .statements import SQL
@@ -56,4 +56,4 @@ def _after_progress(execute: Execute, event: WebhookEvent, job: Job) -> datetime
     execute(SQL["delete_progress_deliveries"], where)
     if event is not WebhookEvent.PROGRESS or next_ms is None:
         return job.updated_at
-    return max(job.updated_at, from_ms(next_ms))
+    return max(job.updated_at, nearest_to_ms(next_ms))

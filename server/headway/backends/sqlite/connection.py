@@ -17,6 +17,27 @@ READER_PRAGMAS = (
     "PRAGMA wal_autocheckpoint = 0",  # before 3.51.3 two connections that checkpoint can lose a commit
 )
 
+
+class ReadText:
+    """Reads text as it comes from the file (`sqlite3.Connection.text_factory`), also if it is no UTF-8.
+
+    Otherwise a statement that finds one such value gives none of its rows.
+    """
+
+    def __init__(self) -> None:
+        self.damaged: list[str] = []
+        """What was read with replacement characters. The last few, since writers look at none."""
+
+    def __call__(self, raw: bytes) -> str:
+        try:
+            return raw.decode()
+        except UnicodeDecodeError:
+            text = raw.decode("utf-8", "replace")
+            self.damaged[MOST_DAMAGED:] = [text]
+            return text
+
+
+MOST_DAMAGED = 100
 _SCHEMA = Path(__file__).parent / "schema"
 
 
@@ -41,6 +62,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA synchronous = FULL")
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
+        connection.text_factory = ReadText()
         _migrate(connection)
     except sqlite3.DatabaseError as error:
         _close(connection)

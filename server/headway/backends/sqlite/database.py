@@ -1,16 +1,19 @@
 """The open file: one writer and a few readers, shared by the store, the outbox, the keys and the record keeper."""
 
 import asyncio
+import re
 import sqlite3
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 
 import aiosqlite
 
 from ...errors import StoreUnavailableError
 from ...metrics import CommitMetrics
+from ..mending import report
 from .announcing import Announcer, BodyOf
-from .connection import READER_PRAGMAS, open_writer, uri
+from .connection import READER_PRAGMAS, ReadText, open_writer, uri
 from .rows import Parameters, Row
 from .writer import Writer
 
@@ -71,6 +74,7 @@ class Readers:
         for _ in range(count):
             connection = await aiosqlite.connect(f"{uri(path)}?mode=rw", uri=True, isolation_level=None)
             self._all.append(connection)
+            connection.text_factory = ReadText()
             for pragma in READER_PRAGMAS:
                 await connection.execute_fetchall(pragma)
             self._idle.put_nowait(connection)
@@ -84,9 +88,20 @@ class Readers:
         connection = await self._idle.get()
         try:
             rows = await connection.execute_fetchall(sql, parameters)
+            _report_damaged(connection.text_factory, sql, rows)
         except sqlite3.DatabaseError as error:
             raise StoreUnavailableError(f"the store cannot read: {error}") from error
         finally:
             # A cancelled query still occupies the connection's thread; the next one queues behind it.
             self._idle.put_nowait(connection)
         return [tuple(row) for row in rows]
+
+
+def _report_damaged(text: object, sql: str, rows: Iterable[Iterable[Any]]) -> None:
+    """Log which rows hold text that is no UTF-8."""
+    if isinstance(text, ReadText) and text.damaged:
+        found, text.damaged = set(text.damaged), []
+        table = re.findall(r"\bFROM (\w+)", sql)[0]
+        for row in rows:
+            if not found.isdisjoint(value for value in row if isinstance(value, str)):
+                report(table, next(iter(row)), "text that is not UTF-8")

@@ -22,8 +22,9 @@ from ...domain.deliveries import (
     WebhookEvent,
     needs_rest,
 )
-from ...domain.instants import from_ms, to_ms
+from ...domain.instants import from_ms, nearest_to_ms, to_ms
 from ...ports.outbox import Limits
+from ..mending import Mending
 from .announcing import is_gone
 from .rows import Parameters, Row
 from .statements import SQL
@@ -56,7 +57,7 @@ def take(tx: Transaction, now: datetime, limits: Limits, lease: timedelta) -> tu
             else:
                 _reschedule(tx, where)
     row = tx.execute(SQL["next_receiver"], {"full": _full(under_way, limits)}).fetchone()
-    return messages, None if row is None else from_ms(row[0])
+    return messages, None if row is None else nearest_to_ms(row[0])
 
 
 def _full(under_way: Mapping[str, int], limits: Limits) -> str:
@@ -204,7 +205,42 @@ def first_secret(tx: Transaction, owner: str, secret: str, now: datetime) -> lis
 
 
 def to_delivery(row: Row) -> Delivery:
-    """The delivery in a row that begins with `DELIVERY_COLUMNS`."""
+    """The delivery in a row that begins with `DELIVERY_COLUMNS`. Of a damaged row, what can be read."""
+    try:
+        return _mended_delivery(row) if bytes in map(type, row) else _to_delivery(row)
+    except (ValueError, TypeError, OverflowError):
+        return _mended_delivery(row)
+
+
+def _mended_delivery(row: Row) -> Delivery:
+    mend = Mending("deliveries", row[0])
+    status = mend.member("status", row[6], DeliveryStatus, DeliveryStatus.FAILED)
+    texts = ("id", "job_id", "owner"), ("url", "host")
+    id, job_id, owner = (mend.text(column, value) for column, value in zip(texts[0], row[:3], strict=True))
+    url, host = (mend.text(column, value) for column, value in zip(texts[1], row[4:6], strict=True))
+    due_at, ended_at = mend.instant("due_at", row[8]), mend.instant("ended_at", row[13])
+    delivery = Delivery(
+        id=id,
+        job_id=job_id,
+        owner=owner,
+        event=mend.member("event", row[3], WebhookEvent, WebhookEvent.COMPLETED),
+        url=url,
+        host=host,
+        status=status,
+        attempts=mend.whole("attempts", row[9]),
+        tries=mend.whole("tries", row[10]),
+        created_at=mend.instant("created_at", row[11]),
+        next_attempt_at=due_at if status is DeliveryStatus.PENDING and not row[7] else None,
+        last_attempt_at=mend.optional_instant("last_attempt_at", row[12]),
+        delivered_at=ended_at if status is DeliveryStatus.DELIVERED else None,
+        last_status=mend.optional_whole("last_status", row[14]),
+        last_error=mend.optional_text("last_error", row[15]),
+    )
+    mend.report()
+    return delivery
+
+
+def _to_delivery(row: Row) -> Delivery:
     status, taken, due_at, ended_at = DeliveryStatus(row[6]), row[7], from_ms(row[8]), row[13]
     waiting = status is DeliveryStatus.PENDING and not taken
     return Delivery(
@@ -227,11 +263,14 @@ def to_delivery(row: Row) -> Delivery:
 
 
 def to_message(row: Row) -> Message:
-    return Message(to_delivery(row), row[-1])
+    mend = Mending("deliveries", row[0])
+    message = Message(to_delivery(row), mend.text("body", row[-1]))
+    mend.report()
+    return message
 
 
 def secrets_of(rows: Sequence[Row]) -> list[SigningSecret]:
     return [
-        SigningSecret(secret, from_ms(created_at), None if expires_at is None else from_ms(expires_at))
+        SigningSecret(secret, nearest_to_ms(created_at), None if expires_at is None else nearest_to_ms(expires_at))
         for secret, created_at, expires_at in rows
     ]

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any, Self
 
 from ...domain.access import ApiKey
-from ...domain.instants import from_ms, to_ms
+from ...domain.instants import to_ms
 from ...errors import KeyNameTakenError, KeyNotFoundError
 from ...ports.events import Bell, EventHub
+from ..mending import Mending
 from .database import Database
 from .statements import SQL
 from .transaction import Transaction
@@ -41,7 +42,9 @@ class SqliteKeyStore:
             if key.revoked_at is None:
                 keys._admit(key, sha256)
         for sha256, key_id, expires_at in await keys._database.all(SQL["sessions"], {}):
-            keys._remember(sha256, key_id, from_ms(expires_at))
+            mend = Mending("sessions", key_id)
+            keys._remember(sha256, key_id, mend.instant("expires_at", expires_at))
+            mend.report()
         return keys
 
     def _admit(self, key: ApiKey, sha256: str) -> None:
@@ -183,12 +186,15 @@ def _secret(tx: Transaction) -> bytes:
 def _to_key(
     id: str, name: str, owner: str, read_only: int, admin: int, created_at: int, revoked_at: int | None
 ) -> ApiKey:
-    return ApiKey(
-        id=id,
-        name=name,
-        owner=owner,
-        read_only=bool(read_only),
-        admin=bool(admin),
-        created_at=from_ms(created_at),
-        revoked_at=None if revoked_at is None else from_ms(revoked_at),
+    mend = Mending("api_keys", id)
+    key = ApiKey(
+        id=mend.text("id", id),
+        name=mend.text("name", name),
+        owner=mend.text("owner", owner),
+        read_only=bool(mend.whole("read_only", read_only, otherwise=1)),
+        admin=bool(mend.whole("admin", admin)),
+        created_at=mend.instant("created_at", created_at),
+        revoked_at=None if revoked_at is None else mend.instant("revoked_at", revoked_at),
     )
+    mend.report()
+    return key

@@ -15,7 +15,7 @@ from typing import NamedTuple
 from ...domain.access import EVERY_OWNER
 from ...domain.deliveries import WebhookEvent
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
-from ...domain.instants import from_ms, to_ms
+from ...domain.instants import nearest_to_ms, to_ms
 from ...domain.jobs import RECOVERY_VERSION_STEP, Claim, Job, NewJob, NewLogLine, Status, Transition
 from ...domain.outcomes import (
     Cancelled,
@@ -100,7 +100,7 @@ def claim(
                 candidates += _first_due(tx, job_type, limit, now, next_due)
         chosen += heapq.nsmallest(pool.total, candidates)
     started = _start(tx, {job_id: job_type for _, _, job_id, job_type in sorted(chosen)}, now, median_s)
-    return Claims(started, from_ms(min(next_due)) if next_due else None)
+    return Claims(started, nearest_to_ms(min(next_due)) if next_due else None)
 
 
 def _first_due(tx: Transaction, job_type: str, limit: int, now: datetime, next_due: list[int]) -> list[_Candidate]:

@@ -14,6 +14,7 @@ from ...errors import JobNotFoundError
 from ...ports.jobs import Page
 from ..memory.mirror import Mirror
 from ..memory.positions import DueJob, QueuePositions
+from ..mending import report
 from .database import Database
 from .rows import ID, Parameters, Row, first_active, to_job, to_log_line
 from .statements import SQL, getting
@@ -55,7 +56,10 @@ class SqliteReader:
         row = await self._database.one(SQL["documents"], {"id": job_id, "caller": caller})
         if row is None:
             raise JobNotFoundError(job_id)
-        return Documents(*row)
+        input_json, result_json, has_result = row
+        if input_json is None or (result_json is None and has_result):
+            report("jobs", job_id, "input or result, which is no JSON")
+        return Documents("null" if input_json is None else input_json, result_json)
 
     def departed(self, caller: str, job_id: str) -> Job | None:
         job = self._snapshots.departed(job_id)
@@ -85,7 +89,7 @@ class SqliteReader:
         parameters |= {"limit": limit + 1, "cursor": cursor}
         rows = sorted(await self._of_owners(caller, sql, parameters), key=itemgetter(ID), reverse=True)
         jobs = [job for job in self._current(rows[:limit]) if filter.matches(job)]
-        return Page(jobs, rows[limit - 1][ID] if len(rows) > limit else None)
+        return Page(jobs, _next_cursor(rows[:limit]) if len(rows) > limit else None)
 
     async def active(self, caller: str, filter: JobFilter, limit: int, ended_since: datetime) -> Sequence[Job]:
         where, parameters = _conditions(filter)
@@ -116,6 +120,11 @@ class SqliteReader:
 
     def median_run_s(self, job_type: str) -> float | None:
         return self._census.median_run_s(job_type)
+
+
+def _next_cursor(rows: Sequence[Row]) -> str | None:
+    """Where the next page begins: after the last row, unless its id is damaged."""
+    return next((row[ID] for row in reversed(rows) if is_job_id(row[ID])), None)
 
 
 def _conditions(filter: JobFilter) -> tuple[str, Parameters]:

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import aiosqlite
 
-from ...domain.instants import from_ms, to_ms
-from ...domain.jobs import Counts, Status
+from ...domain.instants import nearest_to_ms, to_ms
+from ...domain.jobs import STATUSES, Counts, Status
 from ...errors import StoreUnavailableError
 from ...ports.record import Levels
 from . import operations
@@ -49,12 +49,13 @@ class SqliteRecordKeeper:
     async def levels(self, now: datetime) -> Levels:
         by_type: defaultdict[str, Counter[Status]] = defaultdict(Counter)
         for _, job_type, status, jobs in await self._database.all(SQL["counts"], {}):
-            by_type[job_type][Status(status)] += jobs
+            if status in STATUSES:
+                by_type[job_type][Status(status)] += jobs
         waiting = await self._database.all(SQL["waiting_since"], {"now": to_ms(now)})
         pending = await self._database.one(SQL["count_pending_deliveries"], {})
         return Levels(
             Counts(by_type),
-            {job_type: from_ms(run_at) for job_type, run_at in waiting},
+            {job_type: nearest_to_ms(run_at) for job_type, run_at in waiting},
             int(pending[0]) if pending else 0,
         )
 

@@ -12,6 +12,7 @@ from ...domain.instants import from_ms, to_ms
 from ...domain.jobs import Job, JobError, LogLine, NewJob, OutputFile, Status, UploadedFile
 from ...domain.outcomes import Completed
 from ...domain.progress import Progress
+from ..mending import Mending
 
 Row = tuple[Any, ...]
 Parameters = dict[str, Any]
@@ -33,7 +34,14 @@ ID, STATUS, ENDED_AT = 0, 4, 10
 
 
 def to_job(row: Row) -> Job:
-    """The job in a row that begins with `COLUMNS`."""
+    """The job in a row that begins with `COLUMNS`. Of a damaged row, what can be read."""
+    try:
+        return _mended_job(row) if bytes in map(type, row[:COLUMN_COUNT]) else _to_job(row)
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
+        return _mended_job(row)
+
+
+def _to_job(row: Row) -> Job:
     return Job(
         id=row[0],
         owner=row[1],
@@ -54,20 +62,127 @@ def to_job(row: Row) -> Job:
         interruptions=row[16],
         cancel_requested=bool(row[17]),
         purge_requested=bool(row[18]),
-        progress=Progress(*row[19:27]),
-        error=None if row[27] is None else JobError(**json.loads(row[27])),
-        files=tuple(OutputFile(**file) for file in json.loads(row[28])) if row[28] else (),
+        progress=Progress(row[19], _number(row[20]), _number(row[21]), *row[22:27]),
+        error=None if row[27] is None else JobError.stated(**json.loads(row[27])),
+        files=tuple(_output(**file) for file in json.loads(row[28])) if row[28] else (),
         result_bytes=row[29],
         retry_of=row[30],
         timeout_s=row[31],
         retain_s=row[32],
-        uploads=tuple(UploadedFile(**file) for file in json.loads(row[33])) if row[33] else (),
+        uploads=tuple(_upload(**file) for file in json.loads(row[33])) if row[33] else (),
         last_seq=row[34],
         state_seq=row[35],
         version=row[36],
         result_url=row[37],
         webhook=None if row[38] is None else to_webhook(row[38]),
     )
+
+
+DAMAGED = JobError("damaged-record", "The record of this job is damaged", "The server's log says where.", 500)
+
+
+def _mended_job(row: Row) -> Job:
+    """What can be read of a damaged row. A job whose status cannot be read has failed: it can be deleted."""
+    mend = Mending("jobs", row[ID])
+    created_at = mend.instant("created_at", row[6])
+    status = mend.member("status", row[4], Status, Status.FAILED)
+    error = mend.from_json("error", row[27], _mended_error, DAMAGED)
+    job = Job(
+        id=mend.text("id", row[0]),
+        owner=mend.text("owner", row[1]),
+        type=mend.text("type", row[2]),
+        label=mend.optional_text("label", row[3]),
+        status=status,
+        priority=mend.whole("priority", row[5]),
+        created_at=created_at,
+        run_at=mend.instant("run_at", row[7], created_at),
+        started_at=mend.optional_instant("started_at", row[8]),
+        updated_at=mend.instant("updated_at", row[9], created_at),
+        completed_at=mend.optional_instant("completed_at", row[10]),
+        expires_at=mend.optional_instant("expires_at", row[11]),
+        attempt=mend.whole("attempt", row[12]),
+        max_attempts=mend.whole("max_attempts", row[13], 1),
+        failures=mend.whole("failures", row[14]),
+        recoveries=mend.whole("recoveries", row[15]),
+        interruptions=mend.whole("interruptions", row[16]),
+        cancel_requested=bool(row[17]),
+        purge_requested=bool(row[18]),
+        progress=_mended_progress(row, mend),
+        error=error if row[27] is not None else DAMAGED if "status" in mend.damaged else None,
+        files=mend.from_json("files", row[28], _mended_files, ()),
+        result_bytes=mend.optional_whole("result_bytes", row[29]),
+        retry_of=mend.optional_text("retry_of", row[30]),
+        timeout_s=mend.number("timeout_s", row[31]),
+        retain_s=mend.number("retain_s", row[32]) or 0.0,
+        uploads=mend.from_json("uploads", row[33], _mended_uploads, ()),
+        last_seq=mend.whole("last_seq", row[34], 1),
+        state_seq=mend.whole("state_seq", row[35], 1),
+        version=mend.whole("version", row[36], 1),
+        result_url=mend.optional_text("result_url", row[37]),
+        webhook=mend.from_json("webhook", row[38], lambda _, __: to_webhook(row[38]), None),
+    )
+    mend.report()
+    return job
+
+
+def _mended_progress(row: Row, mend: Mending) -> Progress:
+    return Progress(
+        percent=mend.number("percent", row[19]),
+        done=mend.number("done", row[20]),
+        total=mend.number("total", row[21]),
+        unit=mend.optional_text("unit", row[22]),
+        message=mend.optional_text("message", row[23]),
+        step=mend.optional_text("step", row[24]),
+        rate_per_second=mend.number("rate_per_second", row[25]),
+        eta_s=mend.optional_whole("eta_s", row[26]),
+    )
+
+
+def _mended_error(fields: Any, mend: Mending) -> JobError:
+    names = ("type", "title", "detail", "status")
+    if fields.keys() != set(names):
+        mend.damaged.append("error")
+    return JobError.stated(*(fields.get(name) for name in names))
+
+
+def _mended_files(files: Any, mend: Mending) -> tuple[OutputFile, ...]:
+    return tuple(
+        OutputFile(
+            mend.text("files", file["name"]),
+            mend.whole("files", file.get("size_bytes")),
+            mend.text("files", file.get("content_type"), "application/octet-stream"),
+        )
+        for file in files
+    )
+
+
+def _mended_uploads(files: Any, mend: Mending) -> tuple[UploadedFile, ...]:
+    return tuple(
+        UploadedFile(
+            mend.text("uploads", file["field"]),
+            mend.text("uploads", file.get("filename")),
+            mend.text("uploads", file.get("content_type"), "application/octet-stream"),
+            mend.whole("uploads", file.get("size_bytes")),
+        )
+        for file in files
+    )
+
+
+def _output(name: str, size_bytes: int, content_type: str) -> OutputFile:
+    name.encode(), content_type.encode()  # raises for a lone surrogate
+    return OutputFile(name, int(size_bytes), content_type)
+
+
+def _upload(field: str, filename: str, content_type: str, size_bytes: int) -> UploadedFile:
+    field.encode(), filename.encode(), content_type.encode()
+    return UploadedFile(field, filename, content_type, int(size_bytes))
+
+
+def _number(value: Any) -> int | float | None:
+    """A value of a column that takes any type."""
+    if value is not None and not isinstance(value, int | float):
+        raise TypeError(type(value))
+    return value
 
 
 def first_active(rows: Sequence[Row], limit: int) -> list[Row]:
@@ -80,7 +195,15 @@ def first_active(rows: Sequence[Row], limit: int) -> list[Row]:
 
 def to_log_line(row: Row) -> LogLine:
     seq, at, level, message = row
-    return LogLine(seq=seq, at=from_ms(at), level=level, message=message)
+    try:
+        if type(level) is type(message) is str:
+            return LogLine(seq=seq, at=from_ms(at), level=level, message=message)
+    except (TypeError, OverflowError):
+        pass
+    mend = Mending("history", f"line {seq}, {message!r:.80}")
+    line = LogLine(seq, mend.instant("at", at), mend.text("level", level, "info"), mend.text("message", message))
+    mend.report()
+    return line
 
 
 def new_job_values(new: NewJob) -> Row:

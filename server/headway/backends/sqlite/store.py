@@ -18,7 +18,7 @@ import structlog
 from ...clock import utc_now
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.instants import to_ms
-from ...domain.jobs import Job, NewJob, NewLogLine, Status
+from ...domain.jobs import STATUSES, Job, NewJob, NewLogLine, Status
 from ...domain.outcomes import Outcome
 from ...domain.progress import Progress
 from ...errors import ClaimLostError, JobNotFoundError, JobStateError, QueueFullError
@@ -65,7 +65,11 @@ class SqliteStore(SqliteReader):
         run_times = await database.all(SQL["run_times"], {"limit": RUN_TIMES_SCANNED})
         census = Census(max_queued, max_queued_per_owner)
         census.load(
-            ((owner, job_type, Status(status), jobs) for owner, job_type, status, jobs in counts),
+            (
+                (owner, job_type, Status(status), jobs)
+                for owner, job_type, status, jobs in counts
+                if status in STATUSES  # any other is damaged, and its job counts nowhere
+            ),
             ((job_type, run_ms / 1000) for job_type, run_ms in reversed(run_times)),
         )
         return cls(database, hub, Mirror(hub, census), sharing)

@@ -1,0 +1,241 @@
+"""A record with damaged rows, made by hand: what can be read of them is served, and everything else as ever."""
+
+import json
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime
+from itertools import takewhile
+from pathlib import Path
+from typing import Any
+
+from headway.domain.ids import JobIds
+
+from tests.support.keys import bearer, keys, make_key
+from tests.support.process import ServerProcess, eventually, run_command
+from tests.support.receiver import Receiver
+from tests.support.serving import Serving
+
+BLOB = b"\xff\xfe\x00blob"
+NOT_UTF_8 = b"a\xffb"
+"""To be stored as text."""
+SURROGATE = '{"type": "t", "title": "a\\ud800", "detail": null, "status": 500}'
+FILE = '[{"name": "a\\ud800.txt", "size_bytes": 1, "content_type": "text/plain"}]'
+NO_INSTANT = 2**62
+
+DAMAGE: list[tuple[str, Any]] = [
+    *((column, BLOB) for column in ("label", "type", "status", "done", "total", "unit", "message", "step", "retry_of")),
+    *((column, BLOB) for column in ("error", "files", "uploads", "webhook", "result_url", "input", "result")),
+    *((column, BLOB) for column in ("created_at", "attempt", "version", "last_seq", "percent", "result_bytes")),
+    *((column, "no number") for column in ("done", "total", "updated_at")),
+    *((column, "no JSON {") for column in ("error", "files", "uploads", "webhook", "input", "result")),
+    *((column, "[1, null]") for column in ("error", "files", "uploads", "webhook")),
+    *((column, "5") for column in ("error", "files", "uploads", "webhook")),
+    *((column, "[" * 100_000) for column in ("error", "files", "input", "result")),
+    *((column, at) for column in ("created_at", "run_at", "updated_at") for at in (NO_INSTANT, -NO_INSTANT)),
+    *((column, NO_INSTANT) for column in ("started_at", "completed_at", "expires_at")),
+    ("error", json.dumps({"type": 1, "title": ["x"], "detail": "x" * 1_000_000, "status": "many", "more": 1})),
+    ("files", FILE),
+    ("files", '[{"name": 5}]'),
+    ("webhook", '{"url": "https://example.org", "events": ["job.exploded"]}'),
+    ("error", SURROGATE),
+    ("status", "exploded"),
+    ("label", NOT_UTF_8),
+    ("message", NOT_UTF_8),
+]
+"""A column, and what is in it."""
+DAMAGED_LINES = [
+    *((0, "info", "not UTF-8"), (0, "info", BLOB), (0, BLOB, "a line"), (0, "loud", "a line")),
+    *((NO_INSTANT, "info", "a line"), ("noon", "info", "a line")),
+]
+DAMAGED_DELIVERIES: list[tuple[str, Any]] = [
+    *(("event", value) for value in ("job.exploded", BLOB)),
+    *(("url", value) for value in ("no URL", BLOB)),
+    *((column, BLOB) for column in ("body", "attempts", "tries", "last_error", "last_status")),
+    *((column, NO_INSTANT) for column in ("created_at", "last_attempt_at")),
+]
+IDS = JobIds()
+
+
+@contextmanager
+def record(data_dir: Path) -> Iterator[sqlite3.Connection]:
+    """The file, without its checks: an editor that knows nothing of Headway. Changes are committed at the end."""
+    with closing(sqlite3.connect(data_dir / "headway.db")) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, 'STRICT, ', '') WHERE type = 'table'")
+        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, 'STRICT', '') WHERE type = 'table'")
+        connection.commit()
+    with closing(sqlite3.connect(data_dir / "headway.db")) as connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        with connection:
+            yield connection
+
+
+def put(connection: sqlite3.Connection, place: str, value: object, row_id: str) -> None:
+    """Put a value into `table.column`, of the row that has this id."""
+    table, column = place.split(".")
+    put_as = "CAST(? AS TEXT)" if value is NOT_UTF_8 else "?"
+    connection.execute(f"UPDATE {table} SET {column} = {put_as} WHERE id = ?", (value, row_id))  # noqa: S608 - constants
+
+
+def copied(connection: sqlite3.Connection, table: str, row_id: str) -> str:
+    """The id of a new row that is otherwise like this one."""
+    others = ", ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] != "id")
+    made = IDS.new(datetime.now(UTC))[0]
+    statement = f"INSERT INTO {table} (id, {others}) SELECT ?, {others} FROM {table} WHERE id = ?"  # noqa: S608
+    connection.execute(statement, (made, row_id))
+    return made
+
+
+def copies(connection: sqlite3.Connection, job_id: str, number: int) -> list[str]:
+    """Jobs like this one, with its log."""
+    made = [copied(connection, "jobs", job_id) for _ in range(number)]
+    for copy in made:
+        connection.execute(
+            "INSERT INTO history SELECT ?, seq, at, kind, level, message FROM history WHERE job_id = ?", (copy, job_id)
+        )
+    return made
+
+
+def damaged_in_every_way(data_dir: Path, job_id: str) -> list[str]:
+    """The ids of copies of this job, one for each of `DAMAGE`; the log of the last one is damaged too."""
+    with record(data_dir) as connection:
+        made = copies(connection, job_id, len(DAMAGE))
+        for copy, (column, value) in zip(made, DAMAGE, strict=True):
+            put(connection, f"jobs.{column}", value, copy)
+        for seq, (at, level, message) in enumerate(DAMAGED_LINES, 100):
+            connection.execute("INSERT INTO history VALUES (?, ?, ?, 'log', ?, ?)", (made[-1], seq, at, level, message))
+        connection.execute("UPDATE history SET message = CAST(? AS TEXT) WHERE seq = 100", (NOT_UTF_8,))
+        put(connection, "jobs.last_seq", 105, made[-1])
+        connection.execute("INSERT INTO counts VALUES ('local', 'says', 'exploded', 1)")
+        connection.execute("UPDATE counts SET jobs = jobs + ? WHERE status = 'completed'", (len(made),))
+    return made
+
+
+def listed(server: ServerProcess) -> list[Any]:
+    """All jobs, page by page."""
+    jobs, query = [], "limit=7"
+    while query:
+        page = server.request("GET", f"/jobs?{query}").json
+        jobs += page["jobs"]
+        query = page["nextCursor"] and f"limit=7&cursor={page['nextCursor']}"
+    return jobs
+
+
+def a_completed_job(server: ServerProcess) -> str:
+    job_id = server.submit("says", {"text": "hello"}, "?label=whole")
+    server.wait_for(job_id)
+    return job_id
+
+
+def test_of_damaged_jobs_what_can_be_read_is_served_and_all_others_as_ever(serving: Serving, tmp_path: Path) -> None:
+    server = serving(tmp_path)
+    whole = a_completed_job(server)
+    as_it_was = server.request("GET", f"/jobs/{whole}").json
+    assert server.stop() == 0
+    damaged = damaged_in_every_way(tmp_path, whole)
+    server = serving(tmp_path)
+    jobs = {job["jobId"]: job for job in listed(server)}
+    assert jobs.keys() == {whole, *damaged}
+    assert server.request("GET", f"/jobs/{whole}").json == as_it_was
+    for job_id, way in zip(damaged, DAMAGE, strict=True):
+        for path in (f"/jobs/{job_id}", f"/jobs/{job_id}/logs", f"/jobs/{job_id}/progress"):
+            assert server.request("GET", path).status == 200, (path, way)
+        assert server.request("GET", f"/jobs/{job_id}/result").status in (200, 410, 422), way
+    exploded = jobs[damaged[DAMAGE.index(("status", "exploded"))]]
+    assert (exploded["status"], exploded["error"]["type"]) == ("failed", "damaged-record")
+    assert jobs[damaged[DAMAGE.index(("error", SURROGATE))]]["error"]["title"] == "a�"
+    assert (jobs[damaged[-2]]["label"], jobs[damaged[-1]]["message"]) == ("a�b", "a�b")
+    lines = server.request("GET", f"/jobs/{damaged[-1]}/logs").json["lines"][-6:]
+    assert [line["message"] for line in lines] == ["a�b", "��\0blob", *["a line"] * 4]
+    for path in ("/jobs/stats", "/metrics", "/readyz"):
+        assert server.request("GET", path).status == 200
+    followed = takewhile(lambda event: event.name != "ready", server.events("/jobs/progress"))
+    assert whole in {event.data["jobId"] for event in followed}
+    log = server.log()
+    said = Counter(job_id for job_id in damaged for line in log.splitlines() if f"row={job_id}" in line)
+    assert set(said.values()) == {1}, "once each"
+    quiet = {way for job_id, way in zip(damaged, DAMAGE, strict=True) if job_id not in said}
+    assert quiet == {("error", SURROGATE)}, "it is cleaned like one of today"
+    assert "Traceback" not in log
+
+
+def test_damaged_jobs_expire_and_are_purged_like_others(serving: Serving, tmp_path: Path) -> None:
+    server = serving(tmp_path)
+    whole = a_completed_job(server)
+    assert server.stop() == 0
+    damaged = damaged_in_every_way(tmp_path, whole)
+    with record(tmp_path) as connection:
+        for job_id in damaged[::2]:
+            put(connection, "jobs.expires_at", 1, job_id)
+    server = serving(tmp_path)
+    eventually(lambda: {job["jobId"] for job in listed(server)} <= {whole, *damaged[1::2]})
+    for job_id, way in zip(damaged[1::2], DAMAGE[1::2], strict=True):
+        assert server.request("DELETE", f"/jobs/{job_id}?purge=true").status == 204, way
+    assert [job["jobId"] for job in listed(server)] == [whole]
+    assert "Traceback" not in server.log()
+
+
+def test_damaged_jobs_that_ran_or_waited_hold_up_no_recovery_and_no_claim(serving: Serving, tmp_path: Path) -> None:
+    server = serving(tmp_path)
+    running = server.submit("steps-async", {"steps": 1_000, "step_s": 1})
+    server.wait_for(running, "running")
+    queued = server.submit("says", {"text": "hello"}, "?runAt=2099-01-01T00:00:00Z")
+    server.kill()
+    ways = [way for way in DAMAGE if way[0] not in ("status", "run_at")]
+    with record(tmp_path) as connection:
+        ran, waited = copies(connection, running, len(ways)), copies(connection, queued, len(ways))
+        connection.execute("UPDATE jobs SET run_at = 1 WHERE status = 'queued'")
+        for job_id, (column, value) in zip([*ran, *waited], [*ways, *ways], strict=True):
+            put(connection, f"jobs.{column}", value, job_id)
+    server = serving(tmp_path)
+    server.wait_for(running, "running")
+    assert server.wait_for(queued)["status"] == "completed"
+    assert server.wait_for(a_completed_job(server))["status"] == "completed"
+    assert server.request("DELETE", f"/jobs/{running}").status == 204
+    assert run_command("doctor", "--data-dir", str(tmp_path)).stderr.count("Traceback") == 0
+
+
+def delivered(server: ServerProcess, job_id: str) -> list[Any]:
+    deliveries = server.request("GET", f"/jobs/{job_id}/deliveries").json["deliveries"]
+    return [delivery for delivery in deliveries if delivery["status"] == "delivered"]
+
+
+def test_a_damaged_delivery_does_not_stop_the_others(serving: Serving, tmp_path: Path) -> None:
+    env = {"HEADWAY_WEBHOOK_ALLOW": "127.0.0.0/8"}
+    with Receiver() as receiver:
+        server = serving(tmp_path, env=env)
+        envelope = {"type": "noop", "webhookUrl": receiver.url(), "webhookEvents": ["job.completed"]}
+        job_id = server.request("POST", "/jobs", envelope).json["jobId"]
+        (delivery,) = eventually(lambda: delivered(server, job_id))
+        assert server.stop() == 0
+        with record(tmp_path) as connection:
+            made = [
+                copied(connection, "deliveries", delivery["deliveryId"]) for _ in range(len(DAMAGED_DELIVERIES) + 1)
+            ]
+            connection.execute(
+                "UPDATE deliveries SET status = 'pending', due_at = 1, ended_at = NULL WHERE id <> ?",
+                (delivery["deliveryId"],),
+            )
+            for copy, (column, value) in zip(made, DAMAGED_DELIVERIES, strict=False):
+                put(connection, f"deliveries.{column}", value, copy)
+        server = serving(tmp_path, env=env)
+        eventually(lambda: made[-1] in {received.id for received in receiver.received})
+        shown = server.request("GET", f"/jobs/{job_id}/deliveries").json["deliveries"]
+        assert {delivery["deliveryId"] for delivery in shown} == {delivery["deliveryId"], *made}
+
+
+def test_a_damaged_key_is_no_obstacle_for_the_others(serving: Serving, tmp_path: Path) -> None:
+    good, bad, revoked = (make_key(tmp_path, name) for name in ("good", "bad", "revoked"))
+    with record(tmp_path) as connection:
+        connection.execute(
+            "UPDATE api_keys SET created_at = ?, owner = CAST(? AS TEXT) WHERE name = 'bad'", (NO_INSTANT, NOT_UTF_8)
+        )
+        connection.execute("UPDATE api_keys SET revoked_at = ? WHERE name = 'revoked'", (BLOB,))
+        connection.execute("INSERT INTO sessions VALUES ('x', 'nobody', ?)", (BLOB,))
+    server = serving(tmp_path)
+    assert server.request("GET", "/jobs", headers=dict(bearer(good))).status == 200
+    assert server.request("GET", "/jobs", headers=dict(bearer(bad))).status == 200
+    assert server.request("GET", "/jobs", headers=dict(bearer(revoked))).status == 401
+    assert keys(tmp_path, "list").returncode == 0
