@@ -42,7 +42,7 @@ class FakeExecutor:
         may_end = self._may_end[attempt.job.id] = asyncio.Event()
         ended: asyncio.Future[Any] = asyncio.ensure_future(may_end.wait())
         try:
-            await asyncio.wait({ended, attempt.asked_to_stop}, return_when=asyncio.FIRST_COMPLETED)
+            await asyncio.wait({ended, attempt.settled}, return_when=asyncio.FIRST_COMPLETED)
         finally:
             ended.cancel()
         if attempt.stop_reason is not None:

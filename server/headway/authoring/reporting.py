@@ -14,7 +14,7 @@ from ..text import clean_text, spoken
 LOG_LEVELS = frozenset({"debug", "info", "warning", "error"})
 
 
-def _nobody_listens() -> None:
+def nobody_listens() -> None:
     """A bell without a listener."""
 
 
@@ -70,7 +70,7 @@ class LogBuffer:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self.ring: Callable[[], None] = _nobody_listens
+        self.ring: Callable[[], None] = nobody_listens
         """Called with the first line since lines were taken, by the thread that adds it."""
         self.limit = LineLimit(clock)
         self._has_rung = False
@@ -136,7 +136,7 @@ class Reported:
         self.message: Any = None
         self.step: Any = None
         self.changed = False
-        self.ring: Callable[[], None] = _nobody_listens
+        self.ring: Callable[[], None] = nobody_listens
         """Called when there is something new after it was taken, by the thread that reports it."""
 
     def mark_changed(self) -> None:

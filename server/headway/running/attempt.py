@@ -37,16 +37,22 @@ class Attempt:
         """When the handler last showed that it is alive: by beginning, or with a report, log line or checkpoint."""
         self.stop_reason: StopReason | None = None
         self.grace_s = 0.0
-        self.asked_to_stop: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        """Done when the handler has ended, or has been asked to stop."""
 
     def stop(self, reason: StopReason, grace_s: float) -> None:
         """Ask the handler to stop within `grace_s` seconds. The first reason counts. Returns at once."""
         if self.stop_reason is None:
             self.stop_reason = reason
             self.grace_s = grace_s
-            self.asked_to_stop.set_result(None)
+            self.settle()
         elif reason is StopReason.SHUTDOWN:
             self.grace_s = min(self.grace_s, grace_s)
+
+    def settle(self, _handler: object = None) -> None:
+        """There is nothing more to wait for. Takes a task as the callbacks of tasks do."""
+        if not self.settled.done():
+            self.settled.set_result(None)
 
     def take_lines(self) -> list[NewLogLine]:
         """The log lines since the last call."""

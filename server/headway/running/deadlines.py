@@ -16,12 +16,15 @@ async def until_stopped(
     When a deadline passes, the attempt is asked to stop within `grace_s` seconds.
     """
     started_s = time.monotonic()
-    ends = {task, attempt.asked_to_stop}
+    task.add_done_callback(attempt.settle)
     while not task.done() and attempt.stop_reason is None:
         reason, left_s = _next_deadline(attempt, started_s, stall_timeout_s)
-        if left_s is not None and left_s <= 0:
+        if left_s is None:
+            await attempt.settled  # most jobs have no deadline: `wait` takes several times as long
+        elif left_s > 0:
+            await asyncio.wait({attempt.settled}, timeout=left_s)
+        else:
             attempt.stop(reason, grace_s)
-        await asyncio.wait(ends, timeout=left_s, return_when=asyncio.FIRST_COMPLETED)
 
 
 def _next_deadline(

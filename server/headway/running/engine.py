@@ -157,6 +157,7 @@ class EmbeddedEngine:
         finally:
             if self._running.get(attempt.job.id) is attempt:  # else the job's next attempt has begun already
                 del self._running[attempt.job.id]
+            self._publisher.forget(attempt)
             attempt.slot.leave()
 
     async def _wake_when_queued(self, queued: Listener) -> None:

@@ -72,16 +72,17 @@ class Executor:
         await self._performer.close()
 
     async def execute(self, attempt: Attempt) -> None:
-        """Carry one claimed attempt to its recorded end."""
-        with structlog.contextvars.bound_contextvars(job_id=attempt.job.id, attempt=attempt.job.attempt):
-            self._count_wait(attempt.job)
-            started_s = time.monotonic()
-            end = await self._perform(attempt)
-            outcome = await self._decide(attempt, end)
-            attempt.slot.leave()  # now, so that the next claim is in the transaction that records this end
-            recorded = await self._recorder.record(attempt, outcome)
-            self._report(attempt, outcome, recorded, time.monotonic() - started_s)
-            self._report_failure(end, recorded)
+        """Carry one claimed attempt to its recorded end. To be called in a task of its own."""
+        # Bound for good: every attempt has a task, and so a context, of its own.
+        structlog.contextvars.bind_contextvars(job_id=attempt.job.id, attempt=attempt.job.attempt)
+        self._count_wait(attempt.job)
+        started_s = time.monotonic()
+        end = await self._perform(attempt)
+        outcome = await self._decide(attempt, end)
+        attempt.slot.leave()  # now, so that the next claim is in the transaction that records this end
+        recorded = await self._recorder.record(attempt, outcome)
+        self._report(attempt, outcome, recorded, time.monotonic() - started_s)
+        self._report_failure(end, recorded)
 
     def _count_wait(self, job: Job) -> None:
         if job.started_at is not None and not job.interruptions:  # otherwise it ran for a part of that time

@@ -14,6 +14,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
 
+from ..authoring.reporting import nobody_listens
 from ..clock import utc_now
 from ..errors import HeadwayError
 from ..ports.jobs import Attempts, LogBatch, Tick
@@ -41,22 +42,14 @@ class Publisher:
 
     def listen_to(self, attempt: Attempt) -> None:
         """Publish what this attempt reports from now on. To be called in the event loop."""
-        loop, thread = asyncio.get_running_loop(), threading.get_ident()
+        attempt.reported.ring = _in_loop(partial(self._has_reported, attempt))
+        attempt.logs.ring = _in_loop(self._logged.set)
 
-        def in_loop(note: Callable[[], None]) -> Callable[[], None]:
-            """Note it now, or, if the handler reports from a thread of its own, in the event loop."""
-
-            def ring() -> None:
-                if threading.get_ident() == thread:
-                    note()
-                else:
-                    with suppress(RuntimeError):  # the loop is closed, and the thread was left behind
-                        loop.call_soon_threadsafe(note)
-
-            return ring
-
-        attempt.reported.ring = in_loop(partial(self._has_reported, attempt))
-        attempt.logs.ring = in_loop(self._logged.set)
+    def forget(self, attempt: Attempt) -> None:
+        """The attempt has ended. Without its bells it no longer refers to itself, so nothing of it is left behind for
+        the garbage collector, which took a sixth of a short job's time.
+        """
+        attempt.reported.ring = attempt.logs.ring = nobody_listens
 
     async def publish_progress(self) -> float:
         """Wait until progress may be published, then publish all that may be."""
@@ -113,3 +106,17 @@ class Publisher:
     def _has_reported(self, attempt: Attempt) -> None:
         heapq.heappush(self._reports, (attempt.due_s(self._tick_s), next(self._count), attempt))
         self._reported.set()
+
+
+def _in_loop(note: Callable[[], None]) -> Callable[[], None]:
+    """Note it now, or, if the handler reports from a thread of its own, in the present event loop."""
+    loop, thread = asyncio.get_running_loop(), threading.get_ident()
+
+    def ring() -> None:
+        if threading.get_ident() == thread:
+            note()
+        else:
+            with suppress(RuntimeError):  # the loop is closed, and the thread was left behind
+                loop.call_soon_threadsafe(note)
+
+    return ring

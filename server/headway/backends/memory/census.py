@@ -30,6 +30,7 @@ class Census:
         self._reserved_by_type: Counter[str] = Counter()
         self._reserved_by_owner: Counter[str] = Counter()
         self._run_times: defaultdict[str, deque[float]] = defaultdict(lambda: deque(maxlen=RUN_TIMES))
+        self._medians: dict[str, float] = {}
 
     def load(self, counts: Iterable[tuple[str, str, Status, int]], run_times: Iterable[tuple[str, float]]) -> None:
         """Begin with what the record holds: jobs by owner, type and status; types and seconds, oldest first."""
@@ -115,8 +116,11 @@ class Census:
         """Remember the run time of a job that has completed."""
         if job.started_at is not None and job.completed_at is not None:
             self._run_times[job.type].append((job.completed_at - job.started_at).total_seconds())
+            self._medians.pop(job.type, None)
 
     def median_run_s(self, job_type: str) -> float | None:
         """The median run time of the type's most recently completed jobs, if there are any."""
-        times = self._run_times.get(job_type)
-        return median(times) if times else None
+        known = self._medians.get(job_type)
+        if known is None and (times := self._run_times.get(job_type)):
+            known = self._medians[job_type] = median(times)
+        return known
