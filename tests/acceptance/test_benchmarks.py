@@ -15,6 +15,7 @@ from tests.benchmarks.comparing import checkout, plays
 from tests.benchmarks.comparing.comparison import in_turn
 from tests.benchmarks.comparing.plays import Played
 from tests.benchmarks.report import Play, Table, summary
+from tests.benchmarks.starts import empty, memory, models, over_http, sleeping
 from tests.benchmarks.streams.sides import Pace
 from tests.benchmarks.streams.stream import run_many_jobs, run_one_job
 from tests.benchmarks.streams.watchers import Instructions, Watchers
@@ -68,6 +69,31 @@ def test_starts_are_measured_and_the_counts_are_exact() -> None:
     table = startup.run(Play(1), jobs=500, expired=300, with_files=10)
     assert [row["until"] for row in table.rows] == ["listening", "first response"]
     assert all(row["full_s"] > 0 for row in table.rows)
+
+
+def test_empty_jobs_are_measured_from_their_submission_to_their_end() -> None:
+    table = empty.run(Play(1, frozenset({"headway", "pool"})), seconds=0.1)
+    assert [row["side"] for row in table.rows] == [empty.ASYNC, empty.FORKED, empty.KEPT, empty.POOL]
+    assert all(row["p50_ms"] > 0 and row["per_second"] > 0 for row in table.rows)
+    assert [target.met is None for target in table.targets] == [False, True, True, True]  # the others did not play
+
+
+def test_the_loads_of_a_model_are_counted() -> None:
+    table = models.run(Play(1, frozenset({"headway"})), jobs=3, load_s=0.0)
+    loads = {row["side"]: row["loads"] for row in table.rows}
+    assert (loads[models.PLAIN], loads[models.SHARED]) == (3, 1)
+    assert 1 <= loads[models.KEPT] <= over_http.cores()
+
+
+def test_the_memory_of_processes_with_a_buffer_in_common_is_measured() -> None:
+    all_of_them, one = (row["mib"] for row in memory.run(Play(1), mib=32).rows)
+    assert one > 32
+    assert one < all_of_them < 8 * one  # far less than if each had its own
+
+
+def test_jobs_that_sleep_are_measured() -> None:
+    (row,) = sleeping.run(Play(1), jobs=3).rows
+    assert row["seconds"] >= 1
 
 
 def test_a_target_is_met_missed_or_not_measured() -> None:

@@ -1,11 +1,12 @@
 """Runs benchmarks and prints their tables: `python -m tests.benchmarks NAME …`, or `--against COMMIT [NAME …]`.
 
-The first form measures Headway against its peers, as ratios within one run. The second measures what a change costs:
-the working tree ("after") against a commit ("before"), the same load for both, in interleaved pairs. It checks the
-commit out into a temporary git worktree, starts both through their `run.py` with the present interpreter, and prints
-for each benchmark the median ratio after/before with an interval of at least 95 %, and the same for before/before,
-which is what the machine finds between identical code. A benchmark is "slower" if the interval ends below 0.97; then
-the exit status is 1. `submit`, `jobs`, `poll` and `stream` with 15 pairs take about 20 minutes on two quiet cores.
+The first form measures Headway against its peers, as ratios within one run; `starts`, which has the most of them, takes
+about six minutes. The second measures what a change costs: the working tree ("after") against a commit ("before"), the
+same load for both, in interleaved pairs. It checks the commit out into a temporary git worktree, starts both through
+their `run.py` with the present interpreter, and prints for each benchmark the median ratio after/before with an
+interval of at least 95 %, and the same for before/before, which is what the machine finds between identical code. A
+benchmark is "slower" if the interval ends below 0.97; then the exit status is 1. `submit`, `jobs`, `poll` and `stream`
+with 15 pairs take about 20 minutes on two quiet cores.
 """
 
 import argparse
@@ -17,6 +18,7 @@ from collections.abc import Callable, Sequence
 from . import busy, context, foreign, growth, page, startup, watched
 from .comparing import checkout, comparison, plays
 from .report import Play, Table, summary
+from .starts import empty, memory, models, sleeping
 from .streams import idle, stream
 from .throughput import against_bare, carried
 
@@ -29,6 +31,7 @@ BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
     "idle": [idle.run],
     "submit": [against_bare.run_submit],
     "jobs": [carried.run],
+    "starts": [empty.run, models.run, memory.run, sleeping.run],
     "growth": [growth.run],
     "startup": [startup.run],
     "foreign": [foreign.run],
@@ -66,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     peers = parser.add_argument_group("against peers")
     peers.add_argument("--rounds", type=_positive, default=3, help="rounds of which the median is taken (default 3)")
-    peers.add_argument("--sides", default="", help="of stream and idle: play only these, as headway,nchan")
+    peers.add_argument("--sides", default="", help="of stream, idle and starts: play only these, as headway,nchan")
     peers.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     against = parser.add_argument_group("against a commit")
     against.add_argument("--against", metavar="COMMIT", help="compare the working tree with this commit")

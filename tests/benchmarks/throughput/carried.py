@@ -8,20 +8,18 @@ more with a sync before each response, which is what Headway promises.
 
 import importlib.util
 import json
-import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from tests.support.process import ROOT, WAIT_TIMEOUT_S, ServerProcess, eventually
 
+from .. import redis_server
 from ..processes import LOAD_CORE, SERVER_CORE, on_core
 from ..report import Play, Table, median_of, median_ratio
 from ..streams.sides import headway
@@ -94,13 +92,11 @@ def _completed(server: ServerProcess) -> int:
 def _missing() -> str | None:
     if importlib.util.find_spec("saq") is None or importlib.util.find_spec("redis") is None:
         return "saq or redis is not installed: pip install -e '.[benchmarks]'"
-    if shutil.which("redis-server") is None:
-        return "redis-server is not installed: apt-get install redis-server"
-    return None
+    return redis_server.missing()
 
 
 def _saq(saq: Saq, seconds: float) -> dict[str, Any]:
-    with _redis(saq.redis) as port:
+    with redis_server.running(*saq.redis) as port:
         with on_core(SERVER_CORE):
             worker = _saq_process("worker", port, saq.concurrency)
         assert worker.stdout is not None
@@ -119,28 +115,3 @@ def _saq(saq: Saq, seconds: float) -> dict[str, Any]:
 def _saq_process(*arguments: object) -> "subprocess.Popen[str]":
     command = [sys.executable, "-m", "tests.benchmarks.throughput.saq_queue", *map(str, arguments)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, cwd=ROOT, text=True)
-
-
-@contextmanager
-def _redis(arguments: tuple[str, ...]) -> Iterator[int]:
-    """A Redis with its data on a real disk, its defaults and these arguments; its port."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    with tempfile.TemporaryDirectory(dir=ROOT) as folder:
-        command = ["redis-server", "--bind", "127.0.0.1", "--port", str(port), "--dir", folder, *arguments]
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
-        try:
-            eventually(lambda: _answers(port), "Redis does not answer")
-            yield port
-        finally:
-            process.terminate()
-            process.wait(WAIT_TIMEOUT_S)
-
-
-def _answers(port: int) -> bool:
-    try:
-        with socket.create_connection(("127.0.0.1", port)) as connection:
-            connection.sendall(b"PING\r\n")
-            return connection.recv(16) == b"+PONG\r\n"
-    except OSError:
-        return False
