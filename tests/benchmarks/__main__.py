@@ -19,7 +19,7 @@ from . import busy, context, foreign, growth, page, startup, watched
 from .comparing import checkout, comparison, plays
 from .report import Play, Table, summary
 from .starts import empty, memory, models, sleeping
-from .streams import idle, stream
+from .streams import idle, quiet, stream
 from .throughput import against_bare, carried
 
 BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
@@ -28,6 +28,7 @@ BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
     "watched": [watched.run],
     "poll": [against_bare.run_poll],
     "stream": [stream.run_one_job, stream.run_many_jobs],
+    "quiet": [quiet.run],
     "idle": [idle.run],
     "submit": [against_bare.run_submit],
     "jobs": [carried.run],

@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import itertools
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,7 @@ from tests.benchmarks.streams.producing import by_the_clock, on_demand, stamp
 
 FRAMES = 1_000_000
 """The total of the publishing handlers: out of reach, so that no frame is the last."""
+NOW_AND_THEN_S = 1 / 3
 
 
 class Calls(BaseModel):
@@ -139,4 +141,20 @@ async def publish_on_demand(ctx: Context, input: Control) -> None:
 async def publish_by_the_clock(ctx: Context, input: Pace) -> None:
     """One of many jobs: updates at a steady rate, once the load generator lets it begin."""
     async for number in by_the_clock(input.port, input.updates, input.per_second):
+        ctx.progress(done=number, total=FRAMES, unit="frames", message=stamp())
+
+
+@job("report-now-and-then")
+async def report_now_and_then(ctx: Context) -> None:
+    """A quiet job: each report comes after some ticks without any."""
+    for number in itertools.count(1):
+        await asyncio.sleep(NOW_AND_THEN_S)
+        ctx.progress(done=number, total=FRAMES, unit="frames", message=stamp())
+
+
+@job("report-now-and-then-in-a-process")
+def report_now_and_then_in_a_process(ctx: BlockingContext) -> None:
+    """The same in a process of its own."""
+    for number in itertools.count(1):
+        time.sleep(NOW_AND_THEN_S)
         ctx.progress(done=number, total=FRAMES, unit="frames", message=stamp())

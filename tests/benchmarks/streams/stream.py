@@ -70,7 +70,10 @@ def run_many_jobs(play: Play, pace: Pace = PACE) -> Table:
     _report(table, found, ("expected", "received", "delivered_pct"))
     ours = found.get("headway", [])
     table.expect("stream, many jobs: % of the frames delivered", median_of(ours, "delivered_pct"), at_least=100)
+    table.expect("stream, many jobs: p50_ms", median_of(ours, "p50_ms"), at_most=10)
     table.expect("stream, many jobs: p99_ms", median_of(ours, "p99_ms"), at_most=100)
+    cpu = _ratio(found, "aiohttp", "cpu_s_per_100k")
+    table.expect("stream, many jobs: CPU time of a frame, headway/aiohttp", cpu, at_most=1.6)
     return table
 
 
