@@ -212,3 +212,6 @@ def test_a_load_that_fails_is_tried_again_with_the_job(serving: Serving, tmp_pat
     lines = server.request("GET", f"/jobs/{job_id}/logs").json["lines"]
     assert "model(): OSError: not yet" in lines[0]["message"]
     assert "in model\n" in server.log()
+    loads = [line for line in server.log().splitlines() if "loading before forking" in line]
+    assert len(loads) >= 3
+    assert not any(job_id in line for line in loads), "a load is for no single job"

@@ -67,6 +67,11 @@ def holds(ctx: BlockingContext, model: Annotated[list[str], Depends(model, befor
     until_allowed()
 
 
+@job("keeps", keep_process=True)
+def keeps(ctx: BlockingContext, session: Annotated[str, Depends(session)]) -> list[int]:
+    return [os.getpid(), os.getppid()]
+
+
 MIB = 1024 * 1024
 
 

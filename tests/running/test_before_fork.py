@@ -91,6 +91,16 @@ async def test_it_is_cleaned_up_in_reverse_order_where_it_was_made_and_nowhere_e
     await gone(nursery)
 
 
+async def test_processes_that_stay_share_it_too(sharing: Opening) -> None:
+    bench = await sharing("keeps")
+    first, second = [await bench.value("keeps", job_id) for job_id in ("j", "k")]
+    assert first == second
+    await bench.processes.close()
+    noted = [entry.partition(" by ")[0] for entry in bench.diary]
+    assert noted == ["config", "model", "session", "session is closed", "model is closed", "config is closed"]
+    assert bench.diary[-1].endswith(str(first[1])), "by the nursery"
+
+
 async def test_the_memory_of_a_buffer_is_there_once(sharing: Opening) -> None:
     bench = await sharing("reads", "buffer()")
     attempts = [await bench.held("reads", f"j{n}") for n in range(8)]

@@ -195,6 +195,21 @@ async def test_what_is_loaded_outlives_the_keeper_and_is_then_made_in_each_proce
     assert parent not in (nursery, general, await bench.value("plain"))
 
 
+async def test_a_nursery_that_died_just_before_the_keeper_is_forked_again(sharing: Opening) -> None:
+    bench = await sharing("shares")
+    *_, nursery = await bench.value("shares")
+    general = await bench.value("plain")
+    keeper = parent_of(nursery)
+    os.kill(keeper, signal.SIGSTOP)  # it does not report that they have ended
+    await until(lambda: Path(f"/proc/{keeper}/stat").read_text().rpartition(")")[2].split()[0] == "T")
+    for pid in (nursery, general):
+        os.kill(pid, signal.SIGKILL)
+    await gone(nursery, general)
+    os.kill(keeper, signal.SIGKILL)
+    *_, parent = await bench.value("shares")
+    assert parent not in (nursery, general, await bench.value("plain"))
+
+
 async def test_a_load_dies_with_the_keeper_and_attempts_do_without_it(sharing: Opening) -> None:
     bench = await sharing("waits-for-a-load", "slow()")
     general = await bench.value("plain")

@@ -7,6 +7,7 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
 from typing import Self
@@ -135,7 +136,7 @@ class PreloadingNursery(Nursery):
             case Phase.READY:
                 super().ended(how)
             case Phase.LOADING:
-                self._log.error("a process died while it loaded what is needed before forking", how=how)
+                self._log.error("the process that was loading before forking has died", how=how)
                 self._wanted = False
                 self._children.fail(LoadFailedError(_died(f"The process that loads {self._factories} ended {how}.")))
                 self._rest()
@@ -164,7 +165,7 @@ class PreloadingNursery(Nursery):
         if self._phase is Phase.READY:
             super()._attend()
         elif not self._resting and (self._wanted or self._children.awaited):
-            self.begin()
+            Context().run(self.begin)  # it belongs to no single job, and what it logs should not name one
 
     def _received(self, words: list[str], descriptor: int | None) -> None:
         match words:
@@ -229,13 +230,12 @@ class PreloadingNursery(Nursery):
         super()._gone()
         self._over.set()
         if self._orphaned and not self._closing:
-            self._phase = Phase.ABSENT
             self._do_without()
 
     def _do_without(self) -> None:
         """No keeper can fork it: until there is one again, each child makes its dependencies itself."""
+        self._phase = Phase.ABSENT
         if self._keeper.gone:
-            self._phase = Phase.ABSENT
             self._children.fail(NotSharedError())
             self._loaded()
         else:
