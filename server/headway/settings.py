@@ -165,6 +165,7 @@ class Settings(EverydaySettings):
     max_queued: Annotated[int, Field(ge=1)] = 100_000
     max_queued_per_owner: Annotated[int, Field(ge=1)] = 50_000
     submissions_per_minute: Annotated[int, Field(ge=0)] = 6_000
+    lists_per_minute: Annotated[int, Field(ge=0)] = 1_200
     failed_sign_ins_per_minute: Annotated[int, Field(ge=1)] = 10
     max_recoveries: Annotated[int, Field(ge=0)] = 3
     process_start: Annotated[Literal["fork", "spawn"], AfterValidator(_startable)] = (

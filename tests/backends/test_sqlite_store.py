@@ -1,16 +1,18 @@
 """What only the embedded store can get wrong: its memory and its file, at moments that the test forces."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from headway.backends.memory import snapshots
+from headway.backends.sqlite import reading, rows
 from headway.backends.sqlite.store import SqliteStore
 from headway.domain.deliveries import Webhook, WebhookEvent
 from headway.domain.filters import JobFilter
-from headway.domain.jobs import Status
+from headway.domain.jobs import Job, Status
 from headway.domain.outcomes import Interrupted
 from headway.domain.progress import Progress
 from headway.errors import JobNotFoundError
@@ -53,6 +55,30 @@ async def test_a_random_walk_agrees_with_the_model_when_memory_holds_almost_noth
 ) -> None:
     monkeypatch.setattr(snapshots, "MAX_RECENT", 2)
     await Walk(backend, seed).walk()
+
+
+async def test_others_have_their_turn_while_many_rows_become_jobs(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await insert_many(store, 100)
+    turn, at_turns = 0, []
+
+    async def count() -> None:
+        nonlocal turn
+        while True:
+            turn += 1
+            await asyncio.sleep(0)
+
+    def to_job(row: rows.Row) -> Job:
+        at_turns.append(turn)
+        return rows.to_job(row)
+
+    monkeypatch.setattr(reading, "to_job", to_job)
+    counting = asyncio.create_task(count())
+    page = await store.page(OWNER, JobFilter(), 100, None)
+    counting.cancel()
+    assert len(page.jobs) == len(at_turns) == 100
+    assert max(Counter(at_turns).values()) <= 25
 
 
 async def test_memory_is_bounded(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Callable, Sequence
 
 from . import busy, context, foreign, growth, page, startup, watched
 from .comparing import checkout, comparison, plays
+from .neighbours import neighbours
 from .report import Play, Table, summary
 from .starts import empty, memory, models, sleeping
 from .streams import idle, quiet, stream
@@ -36,6 +37,7 @@ BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
     "growth": [growth.run],
     "startup": [startup.run],
     "foreign": [foreign.run],
+    "neighbours": [neighbours.run],
     "page": [page.run_bars, page.run_cancel],
 }
 
@@ -70,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     peers = parser.add_argument_group("against peers")
     peers.add_argument("--rounds", type=_positive, default=3, help="rounds of which the median is taken (default 3)")
-    peers.add_argument("--sides", default="", help="of stream, idle and starts: play only these, as headway,nchan")
+    peers.add_argument("--sides", default="", help="of streams, starts, neighbours: play only these, as headway,nchan")
     peers.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     against = parser.add_argument_group("against a commit")
     against.add_argument("--against", metavar="COMMIT", help="compare the working tree with this commit")

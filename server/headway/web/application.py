@@ -60,6 +60,8 @@ def make_app(
     app[CLIENTS] = clients = Clients(settings.trusted_proxies)
     app[RATES] = Rates(
         submissions_per_minute=settings.submissions_per_minute,
+        lists_per_minute=settings.lists_per_minute,
+        snapshots_per_minute=max(settings.lists_per_minute, settings.max_streams_per_owner),
         failed_sign_ins_per_minute=settings.failed_sign_ins_per_minute,
         shared=settings.exposed,
     )

@@ -22,6 +22,7 @@ from .responses.ready import ReadyAnswers
 from .streams.audiences import Audiences
 from .streams.fan_out import FanOut
 from .streams.open_streams import OpenStreams
+from .turns import Turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +49,7 @@ class Parts:
     ready: ReadyAnswers = field(default_factory=ReadyAnswers)
     arriving: set[StreamReader] = field(default_factory=set)
     """The bodies of submissions that are still being received."""
+    turns: Turns = field(default_factory=Turns)
     parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """Held while a large body is parsed in a thread."""
 

@@ -106,6 +106,48 @@ def test_redeliveries_are_limited_per_owner_and_apart_from_submissions(exposed: 
     assert exposed.submit(ada).status == 202
 
 
+READS_MANY = ("/jobs", "/jobs?limit=200", "/jobs/stats", "/v1/jobs/operations", "/api/todos")
+
+
+def test_lists_and_statistics_have_a_limit_of_their_own(exposed: Exposing) -> None:
+    exposed(lists_per_minute=len(READS_MANY))
+    ada, also_ada, bob = exposed.key("ada"), exposed.key("laptop", "ada"), exposed.key("bob")
+    submitted = exposed.submit(ada)
+    assert [exposed.ask("GET", path, ada).status for path in READS_MANY] == [200] * len(READS_MANY)
+    refused = exposed.ask("GET", "/jobs", also_ada, THERE)
+    assert_too_many(refused)
+    assert limits(refused)["lists-by-owner"] == (0, int(refused.headers["Retry-After"]))
+    assert exposed.ask("GET", "/jobs", bob).status == 200, "of the same address"
+    assert exposed.ask("GET", f"/jobs/{submitted.json['jobId']}", ada).status == 202, "a poll is no list"
+    assert exposed.submit(ada).status == 202
+
+
+def test_streams_of_many_jobs_have_a_limit_of_their_own(exposed: Exposing) -> None:
+    server = exposed(lists_per_minute=1, max_streams_per_owner=2)
+    ada = exposed.key("ada")
+    submitted = exposed.submit(ada).json["jobId"]
+    assert exposed.ask("GET", "/jobs", ada).status == 200
+    headers = (("Authorization", f"Bearer {ada}"), ("X-Forwarded-For", HERE))
+    for _ in range(2):
+        with RawStream(server, "/jobs/progress", headers) as stream:
+            assert stream.status == 200
+    with RawStream(server, "/jobs/progress", headers) as refused:
+        assert refused.status == 429
+        assert refused.headers["RateLimit"].startswith('"snapshots-by-owner";r=0;t=')
+        assert int(refused.headers["Retry-After"]) >= 1
+    with RawStream(server, f"/jobs/{submitted}/progress", headers) as stream:
+        assert stream.status == 200, "the stream of one job has no snapshot of many"
+
+
+@pytest.mark.parametrize(("settings", "key"), [({"public_url": "", "trusted_proxies": ""}, None), ({}, "ada")])
+def test_lists_are_not_counted_where_there_is_no_limit(
+    exposed: Exposing, settings: dict[str, object], key: str | None
+) -> None:
+    exposed(lists_per_minute=0 if key else 1, **settings)
+    known = exposed.key(key) if key else None
+    assert [exposed.ask("GET", "/jobs", known).status for _ in range(3)] == [200] * 3
+
+
 def test_rate_limit_headers_name_the_policies(exposed: Exposing) -> None:
     exposed(submissions_per_minute=7)
     reply = exposed.submit(exposed.key("ada"))
@@ -251,7 +293,13 @@ def test_an_owner_whose_share_is_used_up_is_refused_before_the_body_is_sent(expo
 
 
 def test_the_limits_are_published(exposed: Exposing) -> None:
-    exposed(submissions_per_minute=7, failed_sign_ins_per_minute=6, max_streams_per_owner=5, max_queued_per_owner=4)
+    exposed(
+        submissions_per_minute=7,
+        failed_sign_ins_per_minute=6,
+        max_streams_per_owner=5,
+        max_queued_per_owner=4,
+        lists_per_minute=3,
+    )
     published = exposed.ask("GET", "/openapi.json", exposed.key("ada")).json["x-limits"]
     names = ("submissionsPerMinute", "failedSignInsPerMinute", "maxStreamsPerOwner", "maxQueuedPerOwner")
-    assert [published[name] for name in names] == [7, 6, 5, 4]
+    assert [published[name] for name in (*names, "listsPerMinute")] == [7, 6, 5, 4, 3]

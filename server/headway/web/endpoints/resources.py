@@ -9,7 +9,7 @@ from ...authoring.job_types import JobType, Registry
 from ...authoring.resources import Readers
 from ...domain.jobs import Job
 from ...service.resources import Resources
-from ..identity.gate import caller
+from ..identity.gate import caller, count_list
 from ..parts import parts
 from ..requests.filters import PageQuery
 from ..requests.query import NoQuery, query
@@ -101,6 +101,7 @@ class AuthorEndpoints:
         given = () if self._query_type is None else (query(request, self._query_type),)
         if not given:
             query(request, NoQuery)
+        await count_list(request)
         return _response(await self._resources(request).list(caller(request), *given))
 
     async def read(self, request: web.Request) -> web.Response:

@@ -89,6 +89,16 @@ def count_redelivery(request: web.Request) -> None:
     request.app[RATES].count_redelivery(request, keys_owner(request))
 
 
+async def count_list(request: web.Request) -> None:
+    """Raises `Problem` if the request's owner has reached the limit of lists."""
+    await request.app[RATES].count_list(request, keys_owner(request))
+
+
+async def count_snapshot(request: web.Request) -> None:
+    """Raises `Problem` if the request's owner has reached the limit of streams that begin with many jobs."""
+    await request.app[RATES].count_snapshot(request, keys_owner(request))
+
+
 def outlive_session(request: web.Request) -> None:
     """Keep the request's connection when its session ends: it carries the answer to signing out."""
     if isinstance(request.protocol, Connection):

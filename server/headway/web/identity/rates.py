@@ -1,10 +1,11 @@
-"""Rate limits per minute: submissions and redeliveries by owner and by address, sign-ins by address.
+"""Rate limits per minute: submissions, redeliveries, lists and snapshots by owner or address, sign-ins by address.
 
 Requests are counted in a sliding window whose previous minute is kept as one number, so a key costs two small entries
 whatever its limit, and the entries of a minute are dropped together. The library `limits` was measured instead: it
 keeps every address and scans all of them repeatedly (20,000 addresses block the loop for 10 ms).
 """
 
+import asyncio
 import time
 from collections.abc import Callable, Sequence
 from math import floor
@@ -18,6 +19,9 @@ from .clients import CLIENTS
 WINDOW_S = 60
 SIGN_INS_PER_MINUTE = 120
 """By address, valid or not: each costs the server a body to parse."""
+HELD_S = 1.0
+MAX_HELD = 1_000
+"""A list that is refused waits a second for its 429: it costs as much as a short list, and some clients do not wait."""
 MAX_KEYS = 50_000
 """Per window. A flood from more addresses evicts the oldest entries, which gains it no more than more addresses do."""
 
@@ -110,12 +114,18 @@ class Rates:
         self,
         *,
         submissions_per_minute: int,
+        lists_per_minute: int,
+        snapshots_per_minute: int,
         failed_sign_ins_per_minute: int,
         shared: bool,
         clock_s: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`submissions_per_minute`: 0 is no limit. `shared`: whether other machines can reach the server."""
+        """Of submissions and of lists 0 is no limit. `shared`: whether other machines can reach the server."""
         self._limited = submissions_per_minute > 0
+        self._lists_limited = lists_per_minute > 0
+        self._lists = Rate(lists_per_minute, clock_s)
+        self._snapshots = Rate(snapshots_per_minute, clock_s)
+        self._held = 0
         self._submissions = _OwnersAndAddresses("submissions", submissions_per_minute, clock_s)
         self._redeliveries = _OwnersAndAddresses("redeliveries", submissions_per_minute, clock_s)
         self._failed_sign_ins = Rate(failed_sign_ins_per_minute, clock_s)
@@ -128,18 +138,44 @@ class Rates:
         A client without a key is not counted on a server that only this machine reaches, because nobody else uses it.
         Elsewhere clients without keys are counted by address alone; otherwise all of them would be one owner.
         """
-        if self._counts(owner):
+        if self._limited and self._counts(owner):
             counted = self._submissions.counted(owner, request.app[CLIENTS].of(request))
             _count(request, counted, "The limit of submissions per minute is reached.")
 
     def count_redelivery(self, request: web.Request, owner: str | None) -> None:
         """As `count_submission`, with the same limits: each of them makes the server send a request."""
-        if self._counts(owner):
+        if self._limited and self._counts(owner):
             counted = self._redeliveries.counted(owner, request.app[CLIENTS].of(request))
             _count(request, counted, "The limit of redeliveries per minute is reached.")
 
     def _counts(self, owner: str | None) -> bool:
-        return self._limited and (owner is not None or self._shared)
+        return owner is not None or self._shared
+
+    async def count_list(self, request: web.Request, owner: str | None) -> None:
+        """As `count_submission`, for what reads many jobs at once: by owner; clients without a key by address."""
+        detail = "The limit of lists and statistics per minute is reached."
+        await self._count_reading(request, owner, "lists", self._lists, detail)
+
+    async def count_snapshot(self, request: web.Request, owner: str | None) -> None:
+        """As `count_list`, for streams of many jobs. All that an owner may have open can reconnect within a minute."""
+        detail = "The limit of streams of many jobs that are opened per minute is reached."
+        await self._count_reading(request, owner, "snapshots", self._snapshots, detail)
+
+    async def _count_reading(self, request: web.Request, owner: str | None, name: str, rate: Rate, detail: str) -> None:
+        if not (self._lists_limited and self._counts(owner)):
+            return
+        key = request.app[CLIENTS].of(request) if owner is None else owner
+        policy = f"{name}-by-{'address' if owner is None else 'owner'}"
+        try:
+            _count(request, [_Counted(policy, rate, f"{policy} {key}")], detail)
+        except Problem:
+            if self._held < MAX_HELD:
+                self._held += 1
+                try:
+                    await asyncio.sleep(HELD_S)
+                finally:
+                    self._held -= 1
+            raise
 
     def count_sign_in(self, request: web.Request) -> None:
         """Raises `Problem` if the address has reached its limit of attempts. Counted before the body is read."""

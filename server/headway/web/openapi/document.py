@@ -149,6 +149,7 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "maxQueued": settings.max_queued,
         "maxQueuedPerOwner": settings.max_queued_per_owner,
         "submissionsPerMinute": settings.submissions_per_minute,
+        "listsPerMinute": settings.lists_per_minute,
         "failedSignInsPerMinute": settings.failed_sign_ins_per_minute,
         "maxTasks": settings.max_tasks,
         "maxProcesses": settings.max_processes,

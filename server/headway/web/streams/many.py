@@ -1,15 +1,17 @@
 """The stream of many jobs: a snapshot, `ready`, then every change."""
 
+import asyncio
 from datetime import timedelta
 
 from aiohttp import hdrs, web
 
 from ...clock import utc_now
 from ...domain.filters import JobFilter
-from ..identity.gate import caller
+from ..identity.gate import caller, count_snapshot
 from ..parts import parts
 from ..requests.filters import FilterQuery
 from ..requests.query import LastEventQuery, query
+from ..turns import PIECE
 from .audiences import Audience, Event, Member
 from .events import ready_event, state_event
 from .one import new_stream, serve
@@ -23,6 +25,7 @@ async def jobs_stream(request: web.Request) -> web.StreamResponse:
     """`GET /jobs/progress`: one stream for many jobs."""
     wanted = query(request, ManyQuery)
     parts(request).service.admission.check_running()
+    await count_snapshot(request)
     stream = new_stream(request)
     if request.method == hdrs.METH_HEAD:
         return stream
@@ -36,7 +39,7 @@ class ManyQuery(FilterQuery, LastEventQuery):
 class _JobsStream:
     """The task of one watcher of many jobs: serves it at connect, and when its reader falls behind."""
 
-    __slots__ = ("_audiences", "_encoder", "_filter", "_hub", "_owner", "_store", "_stream")
+    __slots__ = ("_audiences", "_encoder", "_filter", "_hub", "_owner", "_store", "_stream", "_turns")
 
     def __init__(self, request: web.Request, stream: EventStream, filter: JobFilter) -> None:
         self._store = parts(request).store
@@ -44,6 +47,7 @@ class _JobsStream:
         self._encoder = parts(request).encoder
         self._audiences = parts(request).audiences
         self._owner = caller(request).sees
+        self._turns = parts(request).turns
         self._stream = stream
         self._filter = filter
 
@@ -66,10 +70,15 @@ class _JobsStream:
             self._audiences.leave(audience, member)
 
     async def _snapshot(self, member: Member) -> None:
-        now = utc_now()
-        jobs = await self._store.active(self._owner, self._filter, MANY_SNAPSHOT, now - MANY_ENDED_WITHIN)
-        member.held = {job.id: job.version for job in jobs}
-        events = [state_event(self._encoder.job(job, await self._store.queue_position(job, now))) for job in jobs]
+        async with self._turns.of(self._owner):
+            now = utc_now()
+            jobs = await self._store.active(self._owner, self._filter, MANY_SNAPSHOT, now - MANY_ENDED_WITHIN)
+            member.held = {job.id: job.version for job in jobs}
+            events = []
+            for place, job in enumerate(jobs, 1):
+                events.append(state_event(self._encoder.job(job, await self._store.queue_position(job, now))))
+                if place % PIECE == 0:
+                    await asyncio.sleep(0)  # others' turn
         events.append(ready_event(len(jobs)))
         await self._stream.write(b"".join(events))
 

@@ -18,7 +18,7 @@ from ....domain.jobs import Job, JobError, Status
 from ....errors import InvalidError, JobStateError
 from ....representation import Encoder
 from ....validation import Model
-from ...identity.gate import caller
+from ...identity.gate import caller, count_list
 from ...parts import parts
 from ...problems import Problem, also_saying, as_problem
 from ...requests.path import find_job
@@ -82,6 +82,7 @@ async def list_operations(request: web.Request) -> web.Response:
     wanted = _arguments(request, OperationsQuery)
     size = min(wanted.pageSize or PAGE_SIZE, MAX_PAGE_SIZE)
     reading = parts(request).service.reading
+    await count_list(request)
     try:
         page = await reading.page(caller(request), JobFilter(), size, wanted.pageToken or None, parameter="pageToken")
     except InvalidError as error:

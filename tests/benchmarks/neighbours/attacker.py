@@ -1,0 +1,19 @@
+"""A process that attacks until it is killed: `python -m tests.benchmarks.neighbours.attacker NAME PORT KEY`."""
+
+import os
+import sys
+
+from . import attacks
+
+NICE = 10
+"""The victim's client is on the same core, and must not wait for the attacker."""
+
+
+def main() -> None:
+    name, port, key = sys.argv[1:]
+    os.nice(NICE)
+    attacks.run(attacks.ATTACKS[name], attacks.Target(int(port), key))
+
+
+if __name__ == "__main__":
+    main()

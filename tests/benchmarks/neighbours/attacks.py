@@ -1,0 +1,172 @@
+"""Hostile loads. Each is a function that a thread calls again and again until the process is killed.
+
+To add one, write the function and name it in `ATTACKS`, with the number of its threads.
+"""
+
+import contextlib
+import http.client
+import json
+import socket
+import threading
+import time
+import zlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from tests.support.keys import bearer
+
+MB = 1_000_000
+TIMEOUT_S = 30.0
+JSON = {"Content-Type": "application/json"}
+FORM = {"Content-Type": "multipart/form-data; boundary=b-o-u-n-d-a-r-y"}
+LISTED = "/jobs?limit=200"
+SLOW_BODIES = 1_100
+SLOW_STEP_S = 0.25
+SLOW_BYTES = 150
+"""600 bytes a second, just over what a body must arrive with."""
+
+
+@dataclass(frozen=True)
+class Target:
+    """Whom to attack: the server's port, and the attacker's own key."""
+
+    port: int
+    key: str
+
+
+Round = Callable[[Target], None]
+
+
+@dataclass(frozen=True)
+class Attack:
+    """What one thread does in a round, and how many threads do it."""
+
+    round: Round
+    threads: int
+
+
+def run(attack: Attack, target: Target) -> None:
+    """Attack until the process is killed."""
+    threads = [threading.Thread(target=_repeat, args=(attack.round, target)) for _ in range(attack.threads)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _repeat(round: Round, target: Target) -> None:
+    while True:
+        with contextlib.suppress(OSError, http.client.HTTPException):  # refused, or cut off
+            round(target)
+
+
+# What is sent
+
+
+@cache
+def _bomb() -> bytes:
+    """500 MB of spaces in 486 kB."""
+    packing = zlib.compressobj(9, zlib.DEFLATED, 16 + zlib.MAX_WBITS)
+    pieces = [packing.compress(b" " * MB) for _ in range(500)]
+    return b"".join([*pieces, packing.flush()])
+
+
+@cache
+def _unknown_fields() -> bytes:
+    """80,000 of them, just below the limit of a body."""
+    return json.dumps({f"k{number}": 1 for number in range(80_000)}, separators=(",", ":")).encode()
+
+
+@cache
+def _ones() -> bytes:
+    return b'{"a":[' + b"1," * (MB // 2) + b"1]}"
+
+
+@cache
+def _line_feeds() -> bytes:
+    return b"\n" * (5 * MB)
+
+
+def _post(path: str, body: Callable[[], bytes], headers: Mapping[str, str], *, with_key: bool = False) -> Round:
+    def round(target: Target) -> None:
+        _ask(target, "POST", path, body(), {**headers, **(bearer(target.key) if with_key else {})})
+
+    return round
+
+
+def _get(path: str) -> Round:
+    """With a connection that each thread keeps."""
+    kept = threading.local()
+
+    def round(target: Target) -> None:
+        if not hasattr(kept, "connection"):
+            kept.connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=TIMEOUT_S)
+        try:
+            kept.connection.request("GET", path, headers=dict(bearer(target.key)))
+            kept.connection.getresponse().read()
+        except (OSError, http.client.HTTPException):
+            kept.connection.close()
+            del kept.connection
+
+    return round
+
+
+def _ask(target: Target, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> None:
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=TIMEOUT_S)
+    try:
+        connection.request(method, path, body, dict(headers))
+        connection.getresponse().read()
+    finally:
+        connection.close()
+
+
+def _slow_bodies(target: Target) -> None:
+    """Keeps many requests to sign in open, each arriving steadily, and replaces those that the server ends."""
+    head = (
+        b"POST /session HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 15000\r\n\r\n"
+    )
+    connections: list[socket.socket] = []
+    while True:
+        while len(connections) < SLOW_BODIES:
+            with contextlib.suppress(OSError):
+                connections.append(socket.create_connection(("127.0.0.1", target.port), timeout=TIMEOUT_S))
+                connections[-1].sendall(head)
+        for connection in list(connections):
+            try:
+                connection.sendall(b" " * SLOW_BYTES)
+            except OSError:
+                connection.close()
+                connections.remove(connection)
+        time.sleep(SLOW_STEP_S)
+
+
+def _snapshot(target: Target) -> None:
+    """Opens a stream of many jobs and leaves once the snapshot has come."""
+    request = f"GET /jobs/progress HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {target.key}\r\n\r\n".encode()
+    with socket.create_connection(("127.0.0.1", target.port), timeout=TIMEOUT_S) as connection:
+        connection.sendall(request)
+        end = b""
+        while b"event: ready" not in end and b" 429 " not in end:
+            piece = connection.recv(65_536)
+            if not piece:
+                return
+            end = end[-100:] + piece
+
+
+GZIP = {"Content-Encoding": "gzip"}
+
+ATTACKS: Mapping[str, Attack] = {
+    "gzip bombs, no key": Attack(_post("/nowhere", _bomb, JSON | GZIP), 20),
+    "unknown fields, no key": Attack(_post("/session", _unknown_fields, JSON), 4),
+    "a list of ones, no key": Attack(_post("/session", _ones, JSON), 4),
+    "slow bodies, no key": Attack(_slow_bodies, 1),
+    "gzip bombs": Attack(_post("/jobs/noop", _bomb, JSON | GZIP, with_key=True), 4),
+    "unknown fields": Attack(_post("/jobs/noop", _unknown_fields, JSON, with_key=True), 4),
+    "a list of ones": Attack(_post("/jobs/noop", _ones, JSON, with_key=True), 4),
+    "a form of line feeds": Attack(_post("/jobs/reads-upload", _line_feeds, FORM, with_key=True), 4),
+    "lists": Attack(_get(LISTED), 32),
+    "statistics": Attack(_get("/jobs/stats"), 32),
+    "snapshots": Attack(_snapshot, 32),
+}
+"""By the name of the row."""
