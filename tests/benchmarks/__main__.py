@@ -72,7 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     )  # fmt: skip
     peers = parser.add_argument_group("against peers")
     peers.add_argument("--rounds", type=_positive, default=3, help="rounds of which the median is taken (default 3)")
-    peers.add_argument("--sides", default="", help="of streams, starts, neighbours: play only these, as headway,nchan")
+    peers.add_argument("--sides", default="", help="of stream, idle, starts, neighbours: only these, as headway,nchan")
     peers.add_argument("--json", action="store_true", help="print one JSON object instead of tables")
     against = parser.add_argument_group("against a commit")
     against.add_argument("--against", metavar="COMMIT", help="compare the working tree with this commit")

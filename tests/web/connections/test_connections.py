@@ -68,6 +68,29 @@ def test_a_head_that_drips_is_a_408(impatient: ServerProcess) -> None:
         assert time.monotonic() - began_s < 20
 
 
+def test_a_head_that_grows_without_end_is_a_400(serving: Serving) -> None:
+    server = serving()
+    with connected(server) as connection:
+        with contextlib.suppress(ConnectionError):
+            for line in range(10):  # less than the parser's own limits
+                connection.sendall(HALF if not line else b"\r\nX-a: " + b"b" * 10_000)
+                time.sleep(0.01)  # so that it arrives in pieces
+        reply = parse(read_to_end(connection))
+    assert (reply.status, reply.json["type"]) == (400, "/problems/malformed-request")
+    assert "65,536 bytes" in reply.json["detail"]
+
+
+def test_a_large_head_that_ends_is_read(serving: Serving) -> None:
+    server = serving()
+    head = GET[:-2] + b"".join(b"X-%d: %s\r\n" % (number, b"b" * 10_000) for number in range(5)) + b"\r\n"
+    with connected(server) as connection:
+        for _ in range(2):
+            connection.sendall(head[:20_000])
+            time.sleep(0.05)  # so that it arrives in pieces
+            connection.sendall(head[20_000:])
+            assert connection.recv(65536).startswith(b"HTTP/1.1 200")
+
+
 def test_the_rest_of_a_head_may_take_a_moment(serving: Serving) -> None:
     server = serving()
     with connected(server) as connection:

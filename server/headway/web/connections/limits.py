@@ -30,6 +30,8 @@ CLOSED_AT_ONCE = 20
 SEARCH_AGAIN_S = 0.1
 LOG_EVERY_S = 10.0
 FULL_RETRY_S = 5
+MAX_HEAD_BYTES = 64 * 1024
+"""Of a head that does not arrive all at once. aiohttp limits lines and their number: 4 MB, kept for ten seconds."""
 EARLY_LINGER_S = 2.0
 EARLY_LINGER_BYTES = 8 * 1024 * 1024
 """How long a client without a key may go on sending a body whose request is answered, and how much of it."""
@@ -59,7 +61,7 @@ class _Server(web.Server):
 class Connection(web.RequestHandler):
     """One client's connection, as aiohttp serves it."""
 
-    __slots__ = ("_body", "_connections", "_head_begun", "_requests_seen", "_unwanted_left", "key_id", "session")
+    __slots__ = ("_body", "_connections", "_head_bytes", "_requests_seen", "_unwanted_left", "key_id", "session")
 
     def __init__(self, connections: "Connections", server: web.Server, **options: Any) -> None:
         super().__init__(server, **options)
@@ -69,7 +71,8 @@ class Connection(web.RequestHandler):
         self.session: str | None = None
         self._requests_seen = 0
         self._body: StreamReader = EMPTY_PAYLOAD
-        self._head_begun = False
+        self._head_bytes = 0
+        """How much has arrived of a head that is not complete."""
         self._unwanted_left: int | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
@@ -97,14 +100,17 @@ class Connection(web.RequestHandler):
             self._requests_seen = self._request_count
             self._unwanted_left = None
             self._body = self._messages[-1][1] if self._messages else EMPTY_PAYLOAD
-            if self._head_begun:
-                self._head_begun = False
+            if self._head_bytes:
+                self._head_bytes = 0
                 self._connections.head_came(self)
-        elif not (of_body or self._head_begun or self._messages) and data.strip(b"\r\n"):
+        elif not (of_body or self._messages) and (self._head_bytes or data.strip(b"\r\n")):
             # RFC 9112, 2.2: empty lines before a head are ignored. A head that arrives together with the previous
             # request is not noticed until more data comes; in the end aiohttp closes it as an idle connection.
-            self._head_begun = True
-            self._connections.head_began(self)
+            if not self._head_bytes:
+                self._connections.head_began(self)
+            self._head_bytes += len(data)
+            if self._head_bytes > MAX_HEAD_BYTES:
+                self._connections.head_is_too_large(self)
 
     @property
     def idle(self) -> bool:
@@ -217,6 +223,11 @@ class Connections:
     def head_came(self, connection: Connection) -> None:
         self._heads.pop(connection, None)
 
+    def head_is_too_large(self, connection: Connection) -> None:
+        self.leave(connection)
+        detail = f"The head of the request has more than {MAX_HEAD_BYTES:,} bytes."
+        connection.refuse(_last_answer("malformed-request", {}, detail))
+
     def cut(self, ids: Collection[str]) -> None:
         """Cut those whose latest request came with one of these keys or sessions.
 
@@ -264,9 +275,9 @@ class Connections:
 CONNECTIONS = web.AppKey("connections", Connections)
 
 
-def _last_answer(kind: str, headers: Mapping[str, str]) -> bytes:
+def _last_answer(kind: str, headers: Mapping[str, str], detail: str | None = None) -> bytes:
     """A problem as a whole response, for when there is no request yet."""
     status, title = KINDS[kind]
-    problem = {"type": f"/problems/{kind}", "title": title, "status": status, "detail": None, "instance": None}
+    problem = {"type": f"/problems/{kind}", "title": title, "status": status, "detail": detail, "instance": None}
     fields = {"Connection": "close", "Cache-Control": "no-store", "Content-Type": "application/problem+json", **headers}
     return whole_answer(status, json.dumps(problem).encode(), fields)
