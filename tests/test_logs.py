@@ -147,7 +147,8 @@ def test_json_lines_have_every_traceback_in_one_field(monkeypatch: pytest.Monkey
             structlog.get_logger().exception("caught")
             logging.getLogger("a.library").exception("caught by a library")
         structlog.get_logger().warning("long", traceback="x" * 100_000 + "ValueError: at the end")
-    child, caught, library, long = (json.loads(line) for line in stream.getvalue().splitlines())
+        logging.getLogger("mine").warning("y" * 100_000)
+    child, caught, library, long, line = (json.loads(line) for line in stream.getvalue().splitlines())
     assert child["exception"] == "Traceback\nValueError: one"
     assert "traceback" not in child
     assert caught["exception"].endswith("base 10: 'two'")
@@ -155,6 +156,7 @@ def test_json_lines_have_every_traceback_in_one_field(monkeypatch: pytest.Monkey
     assert "50,082 characters are left out" in long["exception"]
     assert long["exception"].endswith("ValueError: at the end")
     assert len(long["exception"]) <= TRACEBACK_CHARS
+    assert len(line["event"]) <= TRACEBACK_CHARS
 
 
 @pytest.mark.parametrize("kind", ["def", "async def"])

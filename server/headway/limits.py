@@ -3,11 +3,14 @@
 Texts are cut, and say so; a checkpoint or a result that is too large is an error of the handler.
 """
 
+TYPE_TITLE_CHARS = 300
+TYPE_DESCRIPTION_CHARS = 10_000
+
 ERROR_TYPE_CHARS = 100
 ERROR_TITLE_CHARS = 300
 ERROR_DETAIL_CHARS = 4_000
 REASON_CHARS = 500
-"""An exception in one line: its class and message."""
+"""An exception in one line: its class and message. And why a type is not available."""
 TRACEBACK_CHARS = 50_000
 
 MESSAGE_CHARS = 500

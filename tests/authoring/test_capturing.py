@@ -9,6 +9,7 @@ import sys
 import textwrap
 import threading
 import traceback
+import tracemalloc
 import types
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
@@ -153,8 +154,13 @@ def test_the_limits_of_a_jobs_log_apply() -> None:
 
 def test_one_print_of_very_many_lines_is_limited_too() -> None:
     logs = LogBuffer(clock=lambda: 0.0)
+    text = "\n".join(f"{number}" for number in range(1_000_000))
     with captured(logs):
-        print("\n".join(f"{number}" for number in range(1_000_000)), end="\nthe end")
+        tracemalloc.start()
+        print(text, end="\nthe end")
+        _, peak_bytes = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    assert peak_bytes < 5 * len(text), "not a string for each line"
     found = messages(logs)
     assert found == [f"{number}" for number in range(LOG_BURST_LINES)]
     (line,) = logs.take(final=True)

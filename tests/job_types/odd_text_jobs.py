@@ -1,9 +1,10 @@
 """Job types that hand over whatever text they are told to, in every way that a handler has."""
 
 import logging
+from contextlib import suppress
 from typing import Literal
 
-from headway import BlockingContext, Context, JobFailed, job
+from headway import BlockingContext, Context, JobFailed, Upload, job
 from pydantic import BaseModel
 
 
@@ -77,3 +78,50 @@ def odd_process(ctx: BlockingContext, input: Odd) -> None:
 @job("odd-async")
 async def odd_async(ctx: Context, input: Odd) -> None:
     fail(input)
+
+
+class Everywhere(BaseModel):
+    """`text`, written like a Python string, is handed over in every way at once."""
+
+    text: str
+    document: Upload | None = None
+
+
+def everywhere(ctx: BlockingContext | Context, input: Everywhere) -> dict[str, str]:
+    text = input.text.encode("ascii").decode("unicode_escape")
+    ctx.progress(1, 2, message=text, unit=text, step=text)
+    ctx.log(text, level=text)
+    print(text)  # noqa: T201
+    logging.getLogger("odd").warning("%s", text)
+    with suppress(ValueError):  # what no URL can hold
+        ctx.result_url = f"/{text}"
+        ctx.result_url = None
+    with suppress(OSError, ValueError):  # what no file can be called
+        (ctx.output_dir / text).write_text("x")
+    if "fail" in input.text:
+        raise JobFailed(text, detail=text, type=text)
+    if "raise" in input.text:
+        raise RuntimeError(text)
+    return {"result": text.encode("utf-8", "replace").decode()}
+
+
+@job("everywhere-process", title="\ud800\x1b[31mOdd\n", description="\0", unavailable=lambda: None)
+def everywhere_process(ctx: BlockingContext, input: Everywhere) -> dict[str, str]:
+    return everywhere(ctx, input)
+
+
+@job("everywhere-async")
+async def everywhere_async(ctx: Context, input: Everywhere) -> dict[str, str]:
+    return everywhere(ctx, input)
+
+
+def broken() -> str:
+    raise RuntimeError("\ud800")
+
+
+@job("oddly-unavailable", unavailable=lambda: "\ud800\x1b[31m" * 1_000)
+def oddly_unavailable(ctx: BlockingContext) -> None: ...
+
+
+@job("check-is-broken", unavailable=broken)
+def check_is_broken(ctx: BlockingContext) -> None: ...

@@ -204,7 +204,7 @@ async def test_a_message_that_breaks_off_is_the_end(ends: tuple[socket.socket, s
         HEAD.pack(200, 5) + b"12345",
         HEAD.pack(4, 5) + b"12345",
         HEAD.pack(4, 0xFFFF_FFFF),  # a report of 4 GiB, which nobody reads
-        HEAD.pack(8, 19) + b'["Report", null, []]',  # a report under the head of a result, which may be larger
+        HEAD.pack(8, 23) + b'["Report", null, [], 0]',  # a report under the head of a result, which may be larger
     ],
 )
 async def test_what_a_child_scribbles_on_the_socket_is_recognised(

@@ -1,11 +1,17 @@
 """Whatever text a handler hands over, every job can be read: alone, in lists, in streams."""
 
+import re
 from collections.abc import Iterator
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
 
 from tests.support.process import ROOT, ServerProcess
+from tests.support.raw import BOUNDARY, RawStream, data_of, form, is_state, part
+from tests.support.receiver import Receiver
 from tests.support.representation import assert_representation
 from tests.web.conftest import assert_no_unexpected_errors
 
@@ -14,8 +20,14 @@ BOTH_KINDS = pytest.mark.parametrize("job_type", ["odd-process", "odd-async"])
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[ServerProcess]:
-    with ServerProcess(":memory:", "--jobs", str(JOBS)) as server:
+def receiver() -> Iterator[Receiver]:
+    with Receiver() as receiver:
+        yield receiver
+
+
+@pytest.fixture(scope="module")
+def server(receiver: Receiver) -> Iterator[ServerProcess]:
+    with ServerProcess(":memory:", "--jobs", str(JOBS), env={"HEADWAY_WEBHOOK_ALLOW": "127.0.0.0/8"}) as server:
         yield server
         assert_no_unexpected_errors(server)
 
@@ -109,3 +121,94 @@ def test_a_result_over_the_limit_is_invalid_output(server: ServerProcess, job_ty
     fits = server.submit(job_type, {"what": "result", "megabytes": 16})
     server.wait_for(fits)
     assert len(server.request("GET", f"/jobs/{fits}/result").json) == 16_000_000
+
+
+# Whatever text, in every field at once
+
+ODD_PARTS = st.sampled_from(
+    [
+        *("\ud800", "\udfff", "\udcff", "\0", "\x07", "\x1b[31m", "\x1b]0;", "\x7f", "\x85", "\x9b", "\r", "\n"),
+        *("\r\n", "\n\n", "\u2028", "\ufeff", "\ufffe", "\u202e", "data: ", "event: error", "id: 9", "retry: 0", ":"),
+        *("</script>", "<!--", '"', "\\", "/", "..", "%", "😀", "é", "e\u0301", " ", "fail", "raise", "x" * 600),
+        "y" * 5_000,
+    ]
+)
+ODD_TEXTS = st.lists(st.one_of(ODD_PARTS, st.text(st.characters(), max_size=5)), min_size=1, max_size=6).map("".join)
+EVERYWHERE = ["everywhere-process", "everywhere-async"]
+
+
+def assert_clean(value: Any) -> None:
+    """No text in it has a control character; line breaks and tabs are allowed."""
+    if isinstance(value, str):
+        assert not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]", value)
+    for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        assert_clean(inner)
+
+
+@settings(max_examples=25)
+@given(text=ODD_TEXTS, job_type=st.sampled_from(EVERYWHERE))
+@example(text="a\ud800b", job_type="everywhere-async")
+@example(text="{braces}", job_type="everywhere-process")
+@example(text="fail\ud800\n\nevent: x\r", job_type="everywhere-process")
+def test_odd_text_in_every_field_of_a_handler_is_shown_everywhere(
+    server: ServerProcess, receiver: Receiver, text: str, job_type: str
+) -> None:
+    written = text.encode("unicode_escape").decode("ascii")
+    envelope = {"type": job_type, "input": {"text": written}, "webhookUrl": receiver.url()}
+    job_id = server.request("POST", "/jobs", envelope).json["jobId"]
+    server.wait_for(job_id)
+    job = in_every_place(server, job_id)
+    del job["input"], job["result"]
+    assert_clean({**job, "files": None})  # whose names are what they are, in JSON and percent-encoded in URLs
+    with RawStream(server, f"/jobs/{job_id}/progress") as stream:
+        frames = list(stream.frames())
+    assert all(re.fullmatch(rb"(?:(?:event|id|data): [^\r\n]*\n)+\n", frame) for frame in frames)
+    lines = server.request("GET", f"/jobs/{job_id}/logs").json["lines"]
+    assert_clean(lines)
+    assert [data_of(frame) for frame in frames if not is_state(frame)] == lines
+    (ended,) = receiver.wait_for(event=f"job.{job['status']}", job_id=job_id)
+    assert {**ended.json["data"], "queuePosition": None} == job
+    assert server.request("GET", f"/jobs/{job_id}/result").status < 500 or job["error"]["status"] == 500
+    for file in job["files"]:
+        assert server.request("GET", file["url"]).body == b"x"
+
+
+@settings(max_examples=50)
+@given(text=ODD_TEXTS)
+def test_odd_text_in_every_field_of_a_client_is_refused_or_shown(server: ServerProcess, text: str) -> None:
+    query = quote(text, errors="surrogatepass")
+    document = part("document", b"x", None, "Content-Type: text/plain").replace(
+        b'name="document"', b"name=\"document\"; filename*=UTF-8''" + query.encode()
+    )
+    body = form(part("input", b'{"text": "x"}'), document)
+    kind = {"Content-Type": f"multipart/form-data; boundary={BOUNDARY}"}
+    uploaded = server.request("POST", "/jobs/everywhere-async", body, kind)
+    replies = [
+        uploaded,
+        *(server.request("GET", f"/jobs?{name}={query}") for name in ("label", "type", "cursor", "status", query)),
+        server.request("GET", f"/jobs/{query or 'x'}"),
+        server.request("POST", f"/jobs/everywhere-async?label={query}", {"text": "x"}),
+        *(
+            server.request("POST", "/jobs", {"type": "everywhere-async", "input": {"text": "x"}} | {name: text})
+            for name in ("label", "type", "webhookUrl", "runAt", text)
+        ),
+    ]
+    for reply in replies:
+        assert reply.status in (200, 202, 400, 404, 422), reply.body
+        labelled = reply.json.get("label")
+        assert labelled in (None, text)
+    if uploaded.status == 202:
+        assert_clean(uploaded.json)
+        assert_clean(server.job(uploaded.json["jobId"])["input"]["document"])
+    assert_clean([job["label"] for job in server.request("GET", "/jobs?limit=200").json["jobs"]])
+
+
+def test_odd_text_of_a_declaration_is_shown_in_the_list_of_types(server: ServerProcess) -> None:
+    types = {found["name"]: found for found in server.request("GET", "/job-types").json["jobTypes"]}
+    assert (types["everywhere-process"]["title"], types["everywhere-process"]["description"]) == ("�Odd ", "�")
+    assert types["oddly-unavailable"]["unavailableReason"].endswith("… (cut from 6,000 characters)")
+    broken = types["check-is-broken"]["unavailableReason"]
+    assert broken == "The check of whether it can run failed: RuntimeError: �"
+    assert server.request("POST", "/jobs/oddly-unavailable", {}).status == 503
+    assert server.request("POST", "/jobs/check-is-broken", {}).status == 503
+    assert server.request("GET", "/openapi.json").status == 200

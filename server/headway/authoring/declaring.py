@@ -14,7 +14,9 @@ from typing import Any, Literal, NamedTuple, TypeVar
 from pydantic import BaseModel, PydanticUserError, RootModel
 
 from ..errors import JobTypeError
-from ..tracebacks import claim
+from ..limits import REASON_CHARS, TYPE_DESCRIPTION_CHARS, TYPE_TITLE_CHARS
+from ..text import clean_text, spoken
+from ..tracebacks import claim, describe
 from .dependencies import Factory, checked_factory, dependency_in
 from .job_types import JobType
 from .resources import check_apart, declared_resource, output_adapter
@@ -102,8 +104,8 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
         doc = inspect.getdoc(handler) or ""
         job_type = JobType(
             name=name,
-            title=title or name.replace("-", " ").capitalize(),
-            description=doc if description is None else description,
+            title=clean_text(title or name.replace("-", " ").capitalize(), TYPE_TITLE_CHARS),
+            description=clean_text(doc if description is None else description, TYPE_DESCRIPTION_CHARS, lines=True),
             handler=handler,
             is_async=inspect.iscoroutinefunction(handler),
             input_type=signature.input_type,
@@ -333,6 +335,15 @@ def _always() -> None:
     """A type that can always run."""
 
 
+def _reason(unavailable: Callable[[], str | None]) -> str | None:
+    """The author's reason, as text that can be shown. A check that fails is one: the list of types must not break."""
+    try:
+        reason = unavailable()
+    except Exception as error:  # noqa: BLE001 - it is the author's
+        return f"The check of whether it can run failed: {describe(error)}"
+    return None if reason is None else clean_text(spoken(reason), REASON_CHARS)
+
+
 def _cached(unavailable: Callable[[], str | None]) -> Callable[[], str | None]:
     """The author's function, called once a second at most: every claim needs its answer, and it may search the disk."""
     answer: str | None = None
@@ -342,7 +353,7 @@ def _cached(unavailable: Callable[[], str | None]) -> Callable[[], str | None]:
         nonlocal answer, asked_s
         now_s = time.monotonic()
         if now_s - asked_s >= AVAILABILITY_LASTS_S:
-            answer, asked_s = unavailable(), now_s
+            answer, asked_s = _reason(unavailable), now_s
         return answer
 
     return remembered
