@@ -1,5 +1,6 @@
 """An executor among fakes, for tests of how attempts end."""
 
+import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -39,13 +40,12 @@ class LostChild:
     def __init__(self) -> None:
         self.channel, childs_end = socket.socketpair()
         childs_end.close()
+        self.exiting: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self.exiting.set_result(Exit(None))
 
     def terminate(self) -> None: ...
 
     def kill(self) -> None: ...
-
-    async def wait(self) -> Exit:
-        return Exit(None)
 
     async def close(self) -> None: ...
 

@@ -82,11 +82,11 @@ class BlockingChannel:
         for end in (self._woken, self._waking):
             os.set_blocking(end, False)
 
-    def send(self, message: Message) -> None:
+    def send(self, *messages: Message) -> None:
         """Raises `OSError` if the server is gone, `ValueError` for a message that is too large."""
-        frame = encode(message)
+        frames = b"".join(map(encode, messages))
         with self._sending:
-            self._socket.sendall(frame)
+            self._socket.sendall(frames)
 
     def receive(self) -> Message | None:
         """The next message, `None` if the server has closed its end or is gone."""
@@ -145,6 +145,10 @@ class AsyncChannel:
         except (EOFError, ConnectionError):
             return None
         return _decode_as(kind, body)
+
+    def hear_no_more(self) -> None:
+        """What has been received is the last; the next message is `None`."""
+        self._reader.feed_eof()
 
     def finish(self) -> None:
         """Send nothing any more; the child sees the end of it, and may still send."""

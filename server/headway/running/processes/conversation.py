@@ -62,7 +62,10 @@ class Conversation:
         self._listening = listening
         self._store_checkpoint = store_checkpoint
         self._processes = processes
-        self._starting: asyncio.Task[Partner] | None = None
+        self._starting: asyncio.Task[Any] | None = None
+        """The task that waits for a child."""
+        self._gave_up = False
+        """Whether it has been cancelled, to wait no longer."""
         self._partner: Partner | None = None
         self._begun = False
         self._cancelled = False
@@ -91,8 +94,7 @@ class Conversation:
     def cancel(self) -> None:
         """Ask the handler to stop: sets `ctx.cancelled`."""
         self._cancelled = True
-        if self._starting is not None:  # a load may take long, and then there is no handler yet that could be asked
-            self._starting.cancel()
+        self._give_up()  # a load may take long, and then there is no handler yet that could be asked
         if self._partner is not None:
             self._partner.channel.send(Cancel())
 
@@ -104,20 +106,23 @@ class Conversation:
     def kill(self) -> None:
         """End the child and everything that it started."""
         self._killed = True
-        if self._starting is not None:
-            self._starting.cancel()
+        self._give_up()
         if self._partner is not None:
             self._partner.child.kill()
 
+    def _give_up(self) -> None:
+        if self._starting is not None and not self._gave_up:
+            self._gave_up = True
+            self._starting.cancel()
+
     async def _start_child(self) -> Partner | None:
         """A child; `None` if the attempt was to stop before there was one. Raises `LoadFailedError`."""
-        self._starting = asyncio.create_task(self._processes.start(self._start.source, self._start.type))
+        task = self._starting = asyncio.current_task()
         try:
-            return await self._starting
+            return await self._processes.start(self._start.source, self._start.type)
         except asyncio.CancelledError:
-            if (self._cancelled or self._killed) and not _is_cancelled():
+            if self._gave_up and task is not None and not task.uncancel():
                 return None
-            self._starting.cancel()
             raise
         finally:
             self._starting = None
@@ -138,20 +143,15 @@ class Conversation:
 
     async def _until_ended(self, partner: Partner) -> End | Exit:
         """Relay until the process has ended, or stays: something that it started may hold its channel open."""
-        relaying, exiting = asyncio.create_task(self._relay(partner)), partner.exiting
-        try:
-            await asyncio.wait({relaying, exiting}, return_when=asyncio.FIRST_COMPLETED)
-            if relaying.done() and (end := relaying.result()) is not None and partner.stays:
-                return end
-            await asyncio.wait({relaying, exiting}, timeout=EXIT_WAIT_S)
-            if not exiting.done():
-                partner.child.kill()
-            exit = await asyncio.shield(exiting)
-            end = relaying.result() if relaying.done() else None
-            return exit if end is None else end
-        finally:
-            relaying.cancel()
-            await asyncio.wait({relaying})
+        with partner.heard_within(EXIT_WAIT_S):
+            end = await self._relay(partner)
+        if end is not None and partner.stays:
+            return end
+        await asyncio.wait({partner.exiting}, timeout=EXIT_WAIT_S)
+        if not partner.exiting.done():
+            partner.child.kill()
+        exit = await asyncio.shield(partner.exiting)
+        return exit if end is None else end
 
     async def _relay(self, partner: Partner) -> End | None:
         """Pass on the child's messages until it sends how the attempt ended. `None` if it died before that."""
@@ -194,12 +194,6 @@ class Conversation:
         for line in report.lines:
             self._listening.log(line)
         self._listening.dropped(report.dropped)
-
-
-def _is_cancelled() -> bool:
-    """Whether the present task is, not something that it waits for."""
-    task = asyncio.current_task()
-    return task is not None and task.cancelling() > 0
 
 
 def _died(code: int) -> Raised:

@@ -1,11 +1,12 @@
 """A child process with the channel to it: the other side of a conversation, or of several if it is kept."""
 
 import asyncio
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Protocol
 
 from .channel import AsyncChannel
-from .starting import Child, Exit
+from .starting import Child
 
 
 class Partner:
@@ -14,8 +15,7 @@ class Partner:
     def __init__(self, child: Child, channel: AsyncChannel) -> None:
         self.child = child
         self.channel = channel
-        self.exiting: asyncio.Task[Exit] = asyncio.create_task(child.wait())
-        """Ends with the child, once nothing that it started is left."""
+        self.exiting = child.exiting
         self.stays = False
         """Whether it has ended its attempt well and waits for another one."""
 
@@ -33,12 +33,27 @@ class Partner:
     async def close(self) -> None:
         """Kill the child if it still runs, and wait for its end."""
         self.channel.close()
+        await self.child.close()
+
+    @contextmanager
+    def heard_within(self, within_s: float) -> Iterator[None]:
+        """Within the block, nothing is received later than `within_s` seconds after the child's end.
+
+        Something that it started may hold its end of the channel open.
+        """
+        loop = asyncio.get_running_loop()
+        late: list[asyncio.TimerHandle] = []
+
+        def ended(_exiting: object) -> None:
+            late.append(loop.call_later(within_s, self.channel.hear_no_more))
+
+        self.exiting.add_done_callback(ended)
         try:
-            await self.child.close()
+            yield
         finally:
-            self.exiting.cancel()
-            with suppress(asyncio.CancelledError):
-                await asyncio.wait({self.exiting})
+            self.exiting.remove_done_callback(ended)
+            for timer in late:
+                timer.cancel()
 
 
 class Partners(Protocol):

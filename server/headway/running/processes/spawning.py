@@ -56,6 +56,7 @@ class SpawnedChild:
         self.channel = channel
         self.leash: asyncio.subprocess.Process | None = None
         self._process = process
+        self.exiting: asyncio.Future[Exit] = asyncio.ensure_future(self._wait())
 
     def terminate(self) -> None:
         """Send SIGTERM to the child alone."""
@@ -72,8 +73,8 @@ class SpawnedChild:
                 with suppress(ProcessLookupError):
                     self._process.kill()
 
-    async def wait(self) -> Exit:
-        """How the child ended. What is left of its group is killed then."""
+    async def _wait(self) -> Exit:
+        """What is left of its group is killed when it has ended."""
         code = await self._process.wait()
         self.kill()
         return Exit(code)
@@ -84,4 +85,4 @@ class SpawnedChild:
             self.kill()
         if self.leash is not None:
             await release(self.leash)
-        await self._process.wait()
+        await asyncio.wait({self.exiting})

@@ -1,5 +1,6 @@
 """What a conversation needs of a child process, however it was started."""
 
+import asyncio
 import socket
 from dataclasses import dataclass
 from typing import Protocol
@@ -27,16 +28,14 @@ class Child(Protocol):
 
     channel: socket.socket
     """The server's end of the channel. It is the caller's to close."""
+    exiting: asyncio.Future[Exit]
+    """How the child ended, once nothing that it started is left. Shared: not to be cancelled."""
 
     def terminate(self) -> None:
         """Send SIGTERM to the child alone."""
 
     def kill(self) -> None:
         """Kill the child and everything in its group."""
-
-    async def wait(self) -> Exit:
-        """How the child ended, once nothing that it started is left. May be awaited more than once, and cancelled."""
-        ...
 
     async def close(self) -> None:
         """Kill the child if it still runs, and wait for its end."""

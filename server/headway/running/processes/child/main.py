@@ -81,9 +81,7 @@ class _Process:
                 attempt.clean_up(end, self._channel)
         with suppress(OSError):
             reporter.flush(final=True)
-            if stays:
-                self._channel.send(Stays())
-            self._channel.send(end)
+            self._channel.send(*([Stays(), end] if stays else [end]))
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()

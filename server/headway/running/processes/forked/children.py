@@ -16,7 +16,7 @@ class ForkedChild:
     def __init__(self, pid: int, channel: socket.socket, nursery: Packets) -> None:
         self.pid = pid
         self.channel = channel
-        self.exit: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self.exiting: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._nursery = nursery
 
     def terminate(self) -> None:
@@ -30,17 +30,14 @@ class ForkedChild:
         """Kill the child and everything in its group."""
         self._nursery.send(f"kill {self.pid}")
 
-    async def wait(self) -> Exit:
-        return await asyncio.shield(self.exit)
-
     async def close(self) -> None:
-        if not self.exit.done():
+        if not self.exiting.done():
             self.kill()
-            await self.wait()
+            await asyncio.wait({self.exiting})
 
     def ended(self, code: int | None) -> None:
-        if not self.exit.done():
-            self.exit.set_result(Exit(code))
+        if not self.exiting.done():
+            self.exiting.set_result(Exit(code))
 
 
 class Children:
