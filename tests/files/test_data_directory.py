@@ -1,5 +1,6 @@
 """The data directory: its lock, and how files become durable and public."""
 
+import fcntl
 import os
 import stat
 import subprocess
@@ -176,7 +177,8 @@ def test_discarding_deletes_only_what_it_names(files: DataDirectory, job: Job) -
         (own / name).mkdir(parents=True)
     files.lock_file(job.id).touch()
     files.discard_output(job)
-    assert {path.name for path in own.iterdir()} == {"work", "inputs", "lock"}
+    assert {path.name for path in own.iterdir()} == {"work", "inputs"}
+    assert files.lock_file(job.id).exists()
     files.discard_work(job)
     assert {path.name for path in own.iterdir()} == {"inputs"}
     files.remove_job(job.id)
@@ -186,10 +188,24 @@ def test_discarding_deletes_only_what_it_names(files: DataDirectory, job: Job) -
 
 def test_a_job_that_ends_without_files_leaves_no_directory(files: DataDirectory, job: Job) -> None:
     files.job(job.id).mkdir()
-    files.lock_file(job.id).touch()
     files.discard_work(job)
     assert not files.has_any(job.id)
     files.discard_work(job)
+
+
+def test_a_lock_file_goes_with_its_job_or_at_the_next_start_unless_it_is_locked(files: DataDirectory, job: Job) -> None:
+    files.lock_file(job.id).touch()
+    assert not files.has_any(job.id)
+    files.discard_lock(job.id)
+    files.discard_lock(job.id)
+    assert not files.lock_file(job.id).exists()
+    left, locked = files.lock_file("left"), files.lock_file("locked")
+    left.touch()
+    with locked.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        files.clear_locks()
+        assert locked.exists()
+    assert not left.exists()
 
 
 def test_only_directories_of_jobs_count_as_jobs(files: DataDirectory, job: Job) -> None:

@@ -279,7 +279,7 @@ def test_a_retry_does_not_look_for_its_input_behind_a_link(files: DataDirectory,
 
 # Deleting
 
-PLACES = pytest.mark.parametrize("place", ["work", "lock", "files", "output-1", "inputs", "work/a/b", "files/a"])
+PLACES = pytest.mark.parametrize("place", ["work", "files", "output-1", "inputs", "work/a/b", "files/a"])
 
 
 @PLACES

@@ -289,9 +289,14 @@ async def test_a_thread_of_a_set_up_stays(bench: Kept) -> None:
 
 
 async def test_the_job_is_locked_while_its_attempt_runs_and_no_longer(bench: Kept) -> None:
-    await bench.returns("kept")
-    with (bench.folder / "lock").open("rb") as lock:
+    listener = Listener()
+    running = asyncio.create_task(bench.conversation("waits", listener=listener).run())
+    await listener.pid()
+    with (bench.folder / "lock").open("rb") as lock, pytest.raises(BlockingIOError):
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    bench.go()
+    await ended(running)
+    assert not (bench.folder / "lock").exists()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")

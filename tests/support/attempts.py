@@ -194,6 +194,10 @@ class FakeFiles(AttemptFiles):
         return self.root / "lock"
 
     @override
+    def discard_lock(self, job_id: str) -> None:
+        self.lock_file(job_id).unlink(missing_ok=True)
+
+    @override
     def has_any(self, job_id: str) -> bool:
         return self.has_files
 

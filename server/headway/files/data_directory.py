@@ -5,9 +5,9 @@ headway.lock          locked by the one server that owns the directory
 incoming/             uploads of submissions that have not been accepted yet
 jobs/<id>/inputs/     uploads, one file for each `Upload` field
 jobs/<id>/work/       the handler's, over all attempts
-jobs/<id>/lock        locked by the process of the running attempt
 jobs/<id>/output-<n>/ the output of attempt n while it runs
 jobs/<id>/files/      the output of the completed job
+locks/<id>            locked by the process of a `def` job's running attempt
 types/<type>/         the handler's, over all jobs of the type
 """
 
@@ -50,7 +50,7 @@ class DataDirectory:
         self.root = root
         self._lock = lock
         self._temporary = temporary
-        self._jobs, self._types = str(root / "jobs"), str(root / "types")
+        self._jobs, self._locks, self._types = (str(root / part) for part in ("jobs", "locks", "types"))
         self._jobs_directory = os.open(self._jobs, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         self._free_bytes = 0
         self._free_bytes_at_s = -math.inf
@@ -65,7 +65,7 @@ class DataDirectory:
         root = Path(tempfile.mkdtemp(prefix="headway-")) if temporary else Path(location).expanduser().resolve()
         try:
             root.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-            for part in ("incoming", "jobs", "types"):
+            for part in ("incoming", "jobs", "locks", "types"):
                 (root / part).mkdir(mode=PRIVATE, exist_ok=True)
             _create_private_file(root / "headway.db")  # SQLite gives its other files the same permissions
             lock = os.open(root / "headway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -129,7 +129,7 @@ class DataDirectory:
         return self.job(job_id) / "inputs" / field
 
     def lock_file(self, job_id: str) -> Path:
-        return self.job(job_id) / "lock"
+        return Path(self._locks, job_id)
 
     # Uploads
 
@@ -184,11 +184,16 @@ class DataDirectory:
         except NotADirectoryError as error:
             raise missing(name) from error
 
+    def discard_lock(self, job_id: str) -> None:
+        # Usually there is none: only processes lock, and one that is kept deletes the file itself.
+        with suppress(OSError):
+            os.unlink(f"{self._locks}/{job_id}")  # noqa: PTH108 - making a Path takes longer
+
     def discard_output(self, job: Job) -> None:
         self._discard(job.id, f"output-{job.attempt}", "files")
 
     def discard_work(self, job: Job) -> None:
-        self._discard(job.id, "work", "lock")
+        self._discard(job.id, "work")
         with suppress(OSError):  # uploads or output are left
             os.rmdir(job.id, dir_fd=self._jobs_directory)
 
@@ -218,6 +223,16 @@ class DataDirectory:
                     remove(left, incoming)
         finally:
             os.close(incoming)
+
+    def clear_locks(self) -> None:
+        for left in (self.root / "locks").iterdir():
+            with suppress(OSError):
+                descriptor = os.open(left, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
+                try:
+                    fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    left.unlink()
+                finally:
+                    os.close(descriptor)
 
     def job_ids(self) -> Iterator[str]:
         with os.scandir(self.root / "jobs") as entries:

@@ -29,8 +29,9 @@ class Retention:
         self._running: list[Loop] = []
 
     async def start(self, loops: Loops) -> None:
-        """Delete uploads that were never accepted, then keep deleting what expires."""
+        """Delete uploads that were never accepted and locks that nobody holds, then keep deleting what expires."""
         await asyncio.to_thread(self._files.clear_incoming)
+        await asyncio.to_thread(self._files.clear_locks)
         deleted = self._hub.listen(Bell.DELETED)  # before recovery, which can delete jobs too
         self._running = [
             loops.start("retention-expire", self._expire),

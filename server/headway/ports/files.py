@@ -70,6 +70,10 @@ class AttemptFiles(Protocol):
         """The file that a job's process locks, so that the next attempt waits for its end. Quick."""
         ...
 
+    def discard_lock(self, job_id: str) -> None:
+        """Delete the lock file, if there is one: the job has ended, and its processes too. Quick."""
+        ...
+
     def has_any(self, job_id: str) -> bool:
         """Whether the job has any files. Quick: checking costs less than starting a thread for it."""
         ...
@@ -116,6 +120,10 @@ class Orphans(Protocol):
 
     def clear_incoming(self) -> None:
         """At start: delete the uploads of submissions that were never accepted."""
+        ...
+
+    def clear_locks(self) -> None:
+        """Delete the lock files that a crash has left, except those that are still locked."""
         ...
 
     def job_ids(self) -> Iterator[str]:

@@ -32,6 +32,8 @@ class Recorder:
         recorded = await uncancellable(self._finish(attempt, outcome))
         if recorded is None:
             return None
+        if recorded.terminal:
+            self._files.discard_lock(recorded.id)
         if not self._files.has_any(attempt.job.id):
             return recorded  # most jobs have no files: checking costs less than a hop to a thread
         await asyncio.to_thread(self._discard_files, attempt.job, recorded)

@@ -3,7 +3,6 @@
 Imports only what a handler needs, so that a child starts quickly and stays small.
 """
 
-import fcntl
 import os
 import signal
 import sys
@@ -19,6 +18,7 @@ from ...calling import End, Needs, Stopped, call_blocking, end_of
 from ..channel import BlockingChannel
 from ..messages import HandlerEnded, Start, Stays
 from .dependencies import NOTHING, Dependencies, Made
+from .job_lock import JobLock
 from .reporter import Reporter
 from .upkeep import Upkeep
 
@@ -97,7 +97,7 @@ class _Attempt:
         self._reporter = reporter
         self._dependencies = dependencies
         self._upkeep = upkeep
-        self._lock: int | None = None
+        self._lock: JobLock | None = None
         self._context: BlockingContext | None = None
 
     def run(self, *, loaded: bool) -> End:
@@ -105,7 +105,7 @@ class _Attempt:
         start, reporter = self._start, self._reporter
         try:
             with reporter.interruption.allowed():
-                self._lock = _lock(Path(start.lock_path))
+                self._lock = JobLock.acquire(Path(start.lock_path))
                 if not loaded:
                     load_module(start.source)
                 job_type = declared(start.type)
@@ -128,7 +128,7 @@ class _Attempt:
         self._reporter.close()
         stays = self._upkeep.makes_ready(self._reporter.logs)
         if stays and self._lock is not None:
-            os.close(self._lock)
+            self._lock.release()
         return stays
 
     def clean_up(self, end: End, channel: BlockingChannel) -> None:
@@ -170,11 +170,3 @@ def _give_way() -> None:
     if hasattr(os, "SCHED_IDLE"):
         with suppress(OSError):
             os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
-
-
-def _lock(path: Path) -> int:
-    """Lock the job until the descriptor is closed or this process ends; waits for an earlier attempt's to do so."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    fcntl.flock(descriptor, fcntl.LOCK_EX)  # the kernel releases it, however this process ends
-    return descriptor
