@@ -1,6 +1,7 @@
 """Dependencies made before a type's processes are forked: what is declared, what is shared, and the end of it."""
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from headway.running.processes.forked.preloading import Preload
 from structlog.testing import capture_logs
 
 from tests.support.children import ended
-from tests.support.sharing import Opening, children_of, events, gone, opening, parent_of
+from tests.support.sharing import Opening, children_of, events, gone, opening, parent_of, until
 
 
 @pytest.fixture
@@ -158,12 +159,16 @@ async def test_a_clean_up_that_fails_is_logged_and_the_others_are_cleaned_up(
     assert bench.diary[-1].startswith("config is closed by")
 
 
+@pytest.mark.parametrize("orphaned", [False, True])
 async def test_a_clean_up_that_hangs_is_killed(
-    sharing: Opening, logged: list[Any], monkeypatch: pytest.MonkeyPatch
+    sharing: Opening, logged: list[Any], monkeypatch: pytest.MonkeyPatch, orphaned: bool
 ) -> None:
     monkeypatch.setattr(preloading, "CLEAN_UP_WITHIN_S", 0.5)
-    bench = await sharing("hangs-in-clean-up")
+    bench = await sharing("hangs-in-clean-up", "hangs_at_the_end()")
     nursery = await bench.value("hangs-in-clean-up")
+    if orphaned:
+        os.kill(parent_of(nursery), signal.SIGKILL)
+        await until(lambda: "the process that keeps the job modules loaded has died" in events(logged))
     await bench.processes.close()
     await gone(nursery)
     assert bench.diary == ["hangs"]

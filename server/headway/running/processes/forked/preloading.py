@@ -113,7 +113,7 @@ class PreloadingNursery(Nursery):
                 self._log.warning("cleaning up what was loaded before forking took too long, and it was killed")
         if self._packets is not None:
             self._packets.close()
-            if self._keeper.gone:
+            if self._keeper.gone and self._phase is Phase.READY:  # otherwise it dies with the keeper
                 with suppress(ProcessLookupError):  # its socket was open until now, so the process id is still its own
                     os.kill(self._pid, signal.SIGKILL)
 
@@ -169,7 +169,7 @@ class PreloadingNursery(Nursery):
 
     def _received(self, words: list[str], descriptor: int | None) -> None:
         match words:
-            case ["ready", pid]:
+            case ["ready", pid] if self._phase is Phase.LOADING:  # and not given up
                 self._ready(int(pid))
             case ["unfit", *rest]:
                 self._unfit(*json.loads(" ".join(rest)))
@@ -188,7 +188,7 @@ class PreloadingNursery(Nursery):
 
     def _told(self, message: Message) -> None:
         match message:
-            case Raised() | Stopped():
+            case Raised() | Stopped() if self._phase is Phase.LOADING:
                 self._failed(message)
             case CleanUpFailed(factory, _, traceback):
                 log.error("cleaning up a dependency failed", type=self.name, factory=factory, traceback=traceback)
