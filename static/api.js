@@ -37,6 +37,15 @@ export const fileUrl = (id, name, inline = false) =>
   at(`jobs/${encodeURIComponent(id)}/files/${encodeURIComponent(name)}`, inline ? { inline: "true" } : {});
 
 /**
+ * @param {string} id
+ * @param {string} cursor  the name of the last file of the page before
+ * @param {AbortSignal} signal
+ * @returns {Promise<import("./watch-job.js").OutputFile[]>}  the next page of output files, by name
+ */
+export const getFiles = async (id, cursor, signal) =>
+  (await call("GET", at(`jobs/${encodeURIComponent(id)}/files`, { cursor, limit: 200 }), signal)).body.files;
+
+/**
  * The URL of the result if the job's handler made it a resource of its own; else null.
  *
  * @param {Job} job

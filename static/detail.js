@@ -1,22 +1,20 @@
 // All about one job, from its own stream: state, times, log, input, result, files.
 
 import { JobActions } from "./actions.js";
-import { at, fileUrl, getJob, getLog, jobUrl, noteStatus, Problem, resourceUrl, serverNow } from "./api.js";
+import { at, getJob, getLog, jobUrl, noteStatus, Problem, resourceUrl, serverNow } from "./api.js";
 import { ProgressBar } from "./bar.js";
 import { DeliveriesView } from "./deliveries.js";
 import { byId, h, setAttribute, setHidden, setText, setTextOrHide, throttled } from "./dom.js";
 import {
-  activityLine, bytes, dateAndTime, duration, isTerminal, percent, progressLine, silenceLine,
+  activityLine, dateAndTime, duration, isTerminal, percent, progressLine, silenceLine,
 } from "./format.js";
+import { FilesView } from "./files.js";
 import { JobAccess } from "./job-access.js";
 import { LogView } from "./log.js";
 import { statusBadge } from "./row.js";
 import { followJob } from "./watch-job.js";
 
 /** @typedef {import("./watch-job.js").Job} Job */
-
-/** Types of files that are safe to view in a sandboxed tab. */
-const VIEWABLE = /^(text\/|image\/|application\/json\b)/;
 
 export class DetailView {
   /** @type {AbortController | null} */
@@ -28,7 +26,7 @@ export class DetailView {
    * @type {{input?: unknown, result?: unknown, ended: boolean} | null}
    */
   #full = null;
-  #drawn = { full: /** @type {object | null} */ (null), files: "" };
+  #drawn = { full: /** @type {object | null} */ (null) };
 
   /**
    * @param {import("./store.js").JobStore} store
@@ -45,6 +43,7 @@ export class DetailView {
     this.badge = statusBadge();
     this.bar = new ProgressBar();
     this.log = new LogView();
+    this.files = new FilesView();
     this.deliveries = new DeliveriesView(announce);
     this.actions = new JobActions({ store, onRetried, onFocusLost: () => this.heading.focus() });
     byId("detail-badge").append(this.badge.element);
@@ -66,12 +65,13 @@ export class DetailView {
     this.#id = id;
     this.#stop = new AbortController();
     this.#full = null;
-    this.#drawn = { full: null, files: "" };
+    this.#drawn = { full: null };
     setText(this.heading, "Job");
     this.#showBody(this.store.get(id) !== null);
     setHidden(this.missing, true);
-    for (const part of ["input", "result", "files"]) setHidden(byId(`detail-${part}-part`), true);
+    for (const part of ["input", "result"]) setHidden(byId(`detail-${part}-part`), true);
     this.log.open(id);
+    this.files.open(id);
     this.deliveries.open(id);
     void this.#fetchFull();
     this.#follow(this.#stop.signal);
@@ -82,6 +82,7 @@ export class DetailView {
     this.#stop?.abort();
     this.#stop = null;
     this.#id = "";
+    this.files.close();
     this.deliveries.close();
   }
 
@@ -173,7 +174,7 @@ export class DetailView {
     setTextOrHide(byId("detail-activity"), job.status === "failed" ? "" : activityLine(job));
     this.#paintError(job);
     this.#paintFacts(job, nowMs);
-    this.#paintFiles(job);
+    this.files.update(job);
     this.#paintFull(job);
   }
 
@@ -212,16 +213,6 @@ export class DetailView {
   }
 
   /** @param {Job} job */
-  #paintFiles(job) {
-    const files = job.files ?? [];
-    const key = JSON.stringify(files);
-    if (key === this.#drawn.files) return;
-    this.#drawn.files = key;
-    byId("detail-files").replaceChildren(...files.map((file) => fileItem(job.jobId, file)));
-    setHidden(byId("detail-files-part"), files.length === 0);
-  }
-
-  /** @param {Job} job */
   #paintFull(job) {
     const full = this.#full;
     if (!full || full === this.#drawn.full) return;
@@ -246,16 +237,4 @@ export class DetailView {
     setTextOrHide(byId("log-connection"), words[state] ?? "");
     setAttribute(byId("log-connection"), "data-state", state);
   }
-}
-
-/** @param {string} id @param {import("./watch-job.js").OutputFile} file */
-function fileItem(id, { name, sizeBytes, contentType }) {
-  const open = h("a", {
-    class: "button small", href: fileUrl(id, name, true).href, target: "_blank", rel: "noopener",
-    "aria-label": `Open ${name} in a new tab`,
-  }, "Open");
-  return h("li", {},
-    h("a", { href: fileUrl(id, name).href, download: name }, name),
-    h("span", { class: "file-size" }, bytes(sizeBytes)),
-    VIEWABLE.test(contentType) ? open : null);
 }

@@ -4,7 +4,7 @@ import { JobActions } from "./actions.js";
 import { fileUrl, resourceUrl } from "./api.js";
 import { ProgressBar } from "./bar.js";
 import { h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
-import { activityLine, ago, bytes, percent, progressLine, silenceLine, statusOf } from "./format.js";
+import { activityLine, ago, bytes, count, percent, progressLine, silenceLine, statusOf } from "./format.js";
 
 /** @typedef {import("./watch-job.js").Job} Job */
 
@@ -64,12 +64,12 @@ export class JobRow {
   #updateFiles(job) {
     const files = job.files ?? [];
     const resource = resourceUrl(job);
-    const key = [resource?.href ?? "", ...files.map(({ name, sizeBytes }) => `${name}/${sizeBytes}`)].join("\n");
+    const key = [resource?.href ?? "", job.filesTotal, ...files.map(({ name, sizeBytes }) => `${name}/${sizeBytes}`)].join("\n");
     if (key === this.#fileKey) return;
     this.#fileKey = key;
     const links = files.slice(0, MOST_FILES).map(({ name, sizeBytes }) =>
       h("li", {}, h("a", { href: fileUrl(job.jobId, name).href, download: name }, name), ` ${bytes(sizeBytes)}`));
-    if (files.length > MOST_FILES) links.push(h("li", {}, `and ${files.length - MOST_FILES} more`));
+    if (job.filesTotal > MOST_FILES) links.push(h("li", {}, `and ${count(job.filesTotal - MOST_FILES)} more`));
     const attributes = { href: resource?.href, target: "_blank", rel: "noopener" };
     if (resource) links.unshift(h("li", {}, h("a", attributes, "Open the result")));
     this.files.replaceChildren(...links);

@@ -37,7 +37,8 @@ import { keepStream, pause, retryAfterS, Unreachable } from "./stream.js";
  * @property {string | null} resultUrl
  * @property {unknown} [input]
  * @property {unknown} [result]
- * @property {OutputFile[] | null} files
+ * @property {OutputFile[] | null} files  the first 100 of them
+ * @property {number} filesTotal
  * @property {JobError | null} error
  * @property {string | null} retryOf
  * @property {number} version

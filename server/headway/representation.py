@@ -12,7 +12,7 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
 from .domain.deliveries import WebhookEvent
-from .domain.jobs import Documents, Job, JobError, LogLine
+from .domain.jobs import Documents, Job, JobError, LogLine, OutputFile
 from .domain.progress import Progress
 from .links import Links
 
@@ -73,7 +73,8 @@ class JobView(_Wire):
     status_url: str
     progress_url: str
     result_url: str | None
-    files: list[FileView]
+    files: list[FileView] = Field(description="the first 100 by name; all of them at `/jobs/{id}/files`")
+    files_total: int
     error: ErrorView | None
     retry_of: str | None
     version: int
@@ -117,15 +118,8 @@ def job_fields(job: Job, queue_position: int | None, links: Links) -> dict[str, 
         "statusUrl": status_url,
         "progressUrl": f"{status_url}/progress",
         "resultUrl": None if job.result_bytes is None and job.result_url is None else links.result(job),
-        "files": [
-            {
-                "name": file.name,
-                "sizeBytes": file.size_bytes,
-                "contentType": file.content_type,
-                "url": f"{status_url}/files/{path_segment(file.name)}",
-            }
-            for file in job.files
-        ],
+        "files": [file_fields(file, status_url) for file in job.files],
+        "filesTotal": job.files_total,
         "error": None if job.error is None else error_fields(job.error),
         "retryOf": job.retry_of,
         "version": job.version,
@@ -142,6 +136,16 @@ def progress_fields(progress: Progress) -> dict[str, Any]:
         "step": progress.step,
         "ratePerSecond": progress.rate_per_second,
         "etaSeconds": progress.eta_s,
+    }
+
+
+def file_fields(file: OutputFile, status_url: str) -> dict[str, Any]:
+    """An output file of the job at `status_url`."""
+    return {
+        "name": file.name,
+        "sizeBytes": file.size_bytes,
+        "contentType": file.content_type,
+        "url": f"{status_url}/files/{path_segment(file.name)}",
     }
 
 

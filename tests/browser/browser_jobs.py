@@ -116,3 +116,16 @@ async def careful(ctx: Context, input: Steady) -> int:
         ctx.progress(done=done, total=input.steps, unit="steps")
         await asyncio.sleep(input.pause_s)
     return ctx.attempt
+
+
+class Files(BaseModel):
+    """How many files to write."""
+
+    count: int = Field(1, title="Count")
+
+
+@job("writes", title="Write files")
+async def writes(ctx: Context, input: Files) -> None:
+    """Writes small text files."""
+    for number in range(input.count):
+        (ctx.output_dir / f"part-{number:04}.txt").write_text("x")

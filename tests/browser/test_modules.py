@@ -16,7 +16,7 @@ BLANK: dict[str, Any] = dict.fromkeys(
 )  # fmt: skip
 JOB: dict[str, Any] = BLANK | {
     "jobId": "a", "status": "running", "attempt": 1, "maxAttempts": 3, "cancelRequested": False, "version": 1,
-    "createdAt": NOW, "runAt": NOW, "updatedAt": NOW, "label": None, "files": [],
+    "createdAt": NOW, "runAt": NOW, "updatedAt": NOW, "label": None, "files": [], "filesTotal": 0,
 }  # fmt: skip
 
 

@@ -245,6 +245,18 @@ def odd_files(ctx: BlockingContext) -> None:
     (ctx.output_dir / "日本語.csv").write_text("ä\n", "utf-8")
 
 
+class ManyFiles(BaseModel):
+    count: int
+
+
+@job("many-files")
+async def many_files(ctx: Context, input: ManyFiles) -> None:
+    """Writes as many output files as it is told to; each holds its number."""
+    output = ctx.output_dir
+    for number in range(input.count):
+        (output / f"{number:05}.txt").write_text(str(number))
+
+
 @job("murmurs")
 async def murmurs(ctx: Context, input: Steps) -> None:
     """Logs line after line, and reports no progress."""

@@ -10,7 +10,7 @@ FIELDS = {
     *("jobId", "type", "label", "status", "progress", "done", "total", "unit", "message", "step"),
     *("ratePerSecond", "etaSeconds", "queuePosition", "attempt", "maxAttempts", "cancelRequested"),
     *("createdAt", "runAt", "startedAt", "updatedAt", "completedAt", "expiresAt"),
-    *("statusUrl", "progressUrl", "resultUrl", "files", "error", "retryOf", "version"),
+    *("statusUrl", "progressUrl", "resultUrl", "files", "filesTotal", "error", "retryOf", "version"),
 }
 DETAIL_FIELDS = {*FIELDS, "input", "result"}
 
@@ -53,6 +53,7 @@ def _assert_state(job: Any) -> None:
         assert job["progress"] == 100
     if job["status"] == "failed":
         assert job["error"].keys() == {"type", "title", "detail", "status"}
+    assert len(job["files"]) == min(job["filesTotal"], 100)
     for file in job["files"]:
         assert file.keys() == {"name", "sizeBytes", "contentType", "url"}
         assert file["url"].startswith(f"/jobs/{job['jobId']}/files/")

@@ -45,6 +45,9 @@ class Status(StrEnum):
     """Ended by a client's request, before or during an attempt. Final, as for FAILED."""
 
 
+FILES_SHOWN = 100
+"""How many of its output files a job's representation has. A job can have fifty thousand."""
+
 STATUSES = frozenset(Status)
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 ACTIVE = frozenset({Status.QUEUED, Status.RUNNING})
@@ -161,6 +164,8 @@ class Job(NamedTuple):
     progress: Progress = Progress()
     error: JobError | None = None
     files: tuple[OutputFile, ...] = ()
+    """The first of its output files, by name: `FILES_SHOWN` at most. The store has the others."""
+    files_total: int = 0
     result_bytes: int | None = None
     result_url: str | None = None
     """Set by the handler; `None`: the result is where a job's result always is."""

@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol, overload
 
 from ..domain.filters import JobFilter
 from ..domain.idempotency import FirstSubmission, IdempotencyKey
-from ..domain.jobs import Claim, Counts, Documents, Job, LogLine, NewJob, NewLogLine
+from ..domain.jobs import Claim, Counts, Documents, Job, LogLine, NewJob, NewLogLine, OutputFile
 from ..domain.outcomes import Outcome
 from ..domain.progress import Progress
 
@@ -65,6 +65,14 @@ class Page:
     """Some jobs, newest first, and the cursor of the next page (`None`: this was the last)."""
 
     jobs: Sequence[Job]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class FilePage:
+    """Some output files of a job, by name, and the cursor of the next page (`None`: this was the last)."""
+
+    files: Sequence[OutputFile]
     next_cursor: str | None
 
 
@@ -123,6 +131,17 @@ class Reader(Protocol):
 
     async def documents(self, caller: str, job_id: str) -> Documents:
         """Input and result. Raises `JobNotFoundError`."""
+        ...
+
+    async def files(self, job: Job, after: str, limit: int) -> FilePage:
+        """At most `limit` of the job's output files, by name: those after the cursor `after`, all from an empty one.
+
+        No job read before its files were deleted brings them back: the page is then empty.
+        """
+        ...
+
+    async def file(self, job: Job, name: str) -> OutputFile | None:
+        """The job's output file of that name, if it has one."""
         ...
 
     async def page(self, caller: str, filter: JobFilter, limit: int, cursor: str | None) -> Page:

@@ -7,9 +7,9 @@ from ..clock import utc_now
 from ..domain.access import Caller
 from ..domain.filters import JobFilter
 from ..domain.ids import is_job_id
-from ..domain.jobs import Counts, Documents, Job, LogLine
+from ..domain.jobs import Counts, Documents, Job, LogLine, OutputFile
 from ..errors import InvalidError, JobNotFoundError
-from ..ports.jobs import Page, Reader
+from ..ports.jobs import FilePage, Page, Reader
 
 
 class Reading:
@@ -54,6 +54,14 @@ class Reading:
     async def logs(self, job: Job, after: int, limit: int) -> Sequence[LogLine]:
         """At most `limit` log lines with a `seq` greater than `after`, oldest first."""
         return await self._store.logs(job.id, after, job.last_seq, limit)
+
+    async def files(self, job: Job, after: str, limit: int) -> FilePage:
+        """At most `limit` output files of the job, by name: those after the cursor `after`."""
+        return await self._store.files(job, after, limit)
+
+    async def file(self, job: Job, name: str) -> OutputFile | None:
+        """The job's output file of that name, if it has one."""
+        return await self._store.file(job, name)
 
     async def queue_position(self, job: Job, now: datetime) -> int | None:
         """A 1-based estimate of the job's place in the queue; `None` beyond 1,000 and once it has left the queue."""

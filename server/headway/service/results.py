@@ -42,7 +42,7 @@ class Results:
 
         Raises `OutputNotFoundError`, and `StoreUnavailableError` if it cannot be opened now.
         """
-        file = next((file for file in job.files if file.name == name), None)
+        file = await self._reading.file(job, name)
         if file is None:
             raise OutputNotFoundError("The job has no such file.")
         try:

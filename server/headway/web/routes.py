@@ -64,6 +64,7 @@ def add_routes(app: web.Application) -> None:
         ("GET", "/jobs/{id}/result", results.read_result),
         ("DELETE", "/jobs/{id}/result", results.delete_result),
         ("GET", "/jobs/{id}/logs", logs.read_logs),
+        ("GET", "/jobs/{id}/files", files.list_files),
         ("GET", "/jobs/{id}/files/{name:[^/]+}", files.read_file),  # braces too, which aiohttp would leave out
         ("POST", "/jobs/{id}/retry", retries.retry_job),
         ("GET", "/jobs/{id}/deliveries", deliveries.list_deliveries),

@@ -16,7 +16,7 @@ from ...domain.access import EVERY_OWNER
 from ...domain.deliveries import WebhookEvent
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.instants import nearest_to_ms, to_ms
-from ...domain.jobs import RECOVERY_VERSION_STEP, Claim, Job, NewJob, NewLogLine, Status, Transition
+from ...domain.jobs import FILES_SHOWN, RECOVERY_VERSION_STEP, Claim, Job, NewJob, NewLogLine, Status, Transition
 from ...domain.outcomes import (
     Cancelled,
     Completed,
@@ -37,6 +37,7 @@ from .rows import (
     completed_values,
     error_json,
     new_job_values,
+    output_files_parameters,
     progress_parameters,
     tick_values,
     to_job,
@@ -166,7 +167,7 @@ def finish(tx: Transaction, ended: Sequence[Ended], version_of: Callable[[str], 
     completed = _complete(tx, ended, version_of)
     changes: list[Changed | None] = []
     for one in ended:
-        changed = completed.pop((one.job.id, one.job.attempt), None) or _end(tx, one, version_of(one.job.id))
+        changed = completed.pop(_key(one), None) or _end(tx, one, version_of(one.job.id))
         if changed is not None and changed.job.terminal and changed.job.purge_requested:
             tx.delete(changed.job)
             changed = replace(changed, deleted=True)
@@ -184,7 +185,15 @@ def _complete(
         if isinstance(one.outcome, Completed)
     ]
     jobs = [to_job(row) for statement, values in in_statements(COMPLETE, rows) for row in tx.execute(statement, values)]
-    return {(job.id, job.attempt): Changed(tx.moved(Transition.COMPLETE, job), job) for job in jobs}
+    completed = {(job.id, job.attempt): Changed(tx.moved(Transition.COMPLETE, job), job) for job in jobs}
+    for one in ended:
+        if isinstance(one.outcome, Completed) and len(one.outcome.files) > FILES_SHOWN and _key(one) in completed:
+            tx.executemany(SQL["insert_output_files"], output_files_parameters(one.job.id, one.outcome.files))
+    return completed
+
+
+def _key(ended: Ended) -> tuple[str, int]:
+    return ended.job.id, ended.job.attempt
 
 
 def _end(tx: Transaction, ended: Ended, version: int) -> Changed | None:
@@ -256,6 +265,8 @@ def delete_result(tx: Transaction, caller: str, job_id: str, version: int, now: 
     if tx.execute(getting(caller), where).fetchone() is None:
         return None
     row = tx.execute(SQL["delete_result"], where).fetchone()
+    if row is not None:
+        tx.execute(SQL["delete_output_files"], {"job_id": job_id})
     return None if row is None else to_job(row)
 
 

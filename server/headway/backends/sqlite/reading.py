@@ -10,14 +10,14 @@ from ...domain.access import may_see
 from ...domain.filters import JobFilter
 from ...domain.ids import first_id_at_ms, is_job_id
 from ...domain.instants import to_ms
-from ...domain.jobs import Counts, Documents, Job, LogLine
+from ...domain.jobs import Counts, Documents, Job, LogLine, OutputFile
 from ...errors import JobNotFoundError
-from ...ports.jobs import Page
+from ...ports.jobs import FilePage, Page
 from ..memory.mirror import Mirror
 from ..memory.positions import DueJob, QueuePositions
 from ..mending import report
 from .database import Database
-from .rows import ID, Parameters, Row, first_active, to_job, to_log_line
+from .rows import FILES_IN_A_ROW, ID, Parameters, Row, first_active, to_job, to_log_line, to_output_files
 from .statements import SQL, getting
 
 ROWS_AT_ONCE = 25
@@ -79,6 +79,24 @@ class SqliteReader:
     async def log_tail(self, job_id: str, up_to: int, limit: int) -> Sequence[LogLine]:
         where = {"id": job_id, "up_to": up_to, "limit": limit}
         return [to_log_line(row) for row in reversed(await self._database.all(SQL["log_tail"], where))]
+
+    async def files(self, job: Job, after: str, limit: int) -> FilePage:
+        if job.files_total <= len(job.files):
+            found: Sequence[OutputFile] = job.files
+        else:
+            where = {"job_id": job.id, "after": after, "rows": limit // FILES_IN_A_ROW + 3}
+            rows = await self._database.all(SQL["output_files"], where)
+            found = [file for row in rows for file in to_output_files(row)]
+        page = [file for file in found if file.name > after][: limit + 1]
+        return FilePage(page[:limit], page[limit - 1].name if len(page) > limit else None)
+
+    async def file(self, job: Job, name: str) -> OutputFile | None:
+        found: Sequence[OutputFile] = job.files
+        if job.files_total > len(job.files):
+            where = {"job_id": job.id, "after": name, "rows": 1}
+            rows = await self._database.all(SQL["output_files"], where)
+            found = [file for row in rows for file in to_output_files(row)]
+        return next((file for file in found if file.name == name), None)
 
     # Many
 

@@ -1,7 +1,7 @@
 """Rows to records and back. Only this module knows the order of the columns."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from datetime import datetime
 from operator import itemgetter
@@ -9,7 +9,7 @@ from typing import Any
 
 from ...domain.deliveries import Webhook, WebhookEvent
 from ...domain.instants import from_ms, to_ms
-from ...domain.jobs import Job, JobError, LogLine, NewJob, OutputFile, Status, UploadedFile
+from ...domain.jobs import FILES_SHOWN, Job, JobError, LogLine, NewJob, OutputFile, Status, UploadedFile
 from ...domain.outcomes import Completed
 from ...domain.progress import Progress
 from ..mending import Mending
@@ -22,13 +22,15 @@ COLUMNS = (
     "expires_at, attempt, max_attempts, failures, recoveries, interruptions, cancel_requested, "
     "purge_requested, percent, done, total, unit, message, step, rate_per_second, eta_s, error, files, "
     "result_bytes, retry_of, timeout_s, retain_s, uploads, last_seq, state_seq, version, result_url, "
-    "webhook"
+    "webhook, files_total"
 )
 COLUMN_COUNT = COLUMNS.count(",") + 1
 DELIVERY_COLUMNS = (
     "id, job_id, owner, event, url, host, status, taken, due_at, attempts, tries, created_at, last_attempt_at, "
     "ended_at, last_status, last_error"
 )
+FILES_IN_A_ROW = 200
+"""So that a page of files is in two or three rows."""
 ID, STATUS, ENDED_AT = 0, 4, 10
 """Positions in `COLUMNS`."""
 
@@ -64,7 +66,8 @@ def _to_job(row: Row) -> Job:
         purge_requested=bool(row[18]),
         progress=Progress(row[19], _number(row[20]), _number(row[21]), *row[22:27]),
         error=None if row[27] is None else JobError.stated(**json.loads(row[27])),
-        files=tuple(_output(**file) for file in json.loads(row[28])) if row[28] else (),
+        files=(files := tuple(_output(**file) for file in json.loads(row[28])) if row[28] else ()),
+        files_total=len(files) if row[39] is None else row[39],
         result_bytes=row[29],
         retry_of=row[30],
         timeout_s=row[31],
@@ -78,6 +81,7 @@ def _to_job(row: Row) -> Job:
     )
 
 
+NO_FILES: tuple[OutputFile, ...] = ()
 DAMAGED = JobError("damaged-record", "The record of this job is damaged", "The server's log says where.", 500)
 
 
@@ -87,6 +91,7 @@ def _mended_job(row: Row) -> Job:
     created_at = mend.instant("created_at", row[6])
     status = mend.member("status", row[4], Status, Status.FAILED)
     error = mend.from_json("error", row[27], _mended_error, DAMAGED)
+    files = mend.from_json("files", row[28], _mended_files, NO_FILES)
     job = Job(
         id=mend.text("id", row[0]),
         owner=mend.text("owner", row[1]),
@@ -109,7 +114,8 @@ def _mended_job(row: Row) -> Job:
         purge_requested=bool(row[18]),
         progress=_mended_progress(row, mend),
         error=error if row[27] is not None else DAMAGED if "status" in mend.damaged else None,
-        files=mend.from_json("files", row[28], _mended_files, ()),
+        files=files[:FILES_SHOWN],
+        files_total=max(mend.whole("files_total", row[39]), len(files)),
         result_bytes=mend.optional_whole("result_bytes", row[29]),
         retry_of=mend.optional_text("retry_of", row[30]),
         timeout_s=mend.number("timeout_s", row[31]),
@@ -243,13 +249,39 @@ def completed_values(job: Job, version: int, outcome: Completed, progress: Progr
         outcome.result_json,
         len(outcome.result_json.encode()),
         outcome.result_url,
-        files_json(outcome.files),
+        files_json(outcome.files[:FILES_SHOWN]),
+        len(outcome.files) if len(outcome.files) > FILES_SHOWN else None,
     )
 
 
 def tick_values(job: Job) -> Row:
     """The values for `queries/tick.sql`, in its order."""
     return (job.id, job.attempt, job.version, to_ms(job.updated_at), *job.progress)
+
+
+def output_files_parameters(job_id: str, files: Sequence[OutputFile]) -> Iterator[Parameters]:
+    """The parameters for `queries/insert_output_files.sql`, row by row. `files` are sorted by name."""
+    for first in range(0, len(files), FILES_IN_A_ROW):
+        part = files[first : first + FILES_IN_A_ROW]
+        listed = [(file.name, file.size_bytes, file.content_type) for file in part]
+        yield {"job_id": job_id, "first": part[0].name, "files": json.dumps(listed, separators=(",", ":"))}
+
+
+def to_output_files(row: Row) -> Sequence[OutputFile]:
+    """The files in a row of `queries/output_files.sql`. Of a damaged one, what can be read."""
+    job_id, first, files = row
+    try:
+        return [_output(*file) for file in json.loads(files)]
+    except (ValueError, TypeError, LookupError, AttributeError, OverflowError, RecursionError):
+        mend = Mending("output_files", f"{job_id}, from {first!r:.80}")
+        found = mend.from_json("files", files, _mended_listed, NO_FILES)
+        mend.report()
+        return found
+
+
+def _mended_listed(files: Any, mend: Mending) -> tuple[OutputFile, ...]:
+    names = ("name", "size_bytes", "content_type")
+    return _mended_files([dict(zip(names, file, strict=False)) for file in files], mend)
 
 
 def progress_parameters(progress: Progress) -> Parameters:

@@ -58,6 +58,8 @@ class Transaction:
         self._write_history()
         if job.webhook is not None:
             self.execute(SQL["delete_deliveries_of_job"], {"job_id": job.id})
+        if job.files_total > len(job.files):
+            self.execute(SQL["delete_output_files"], {"job_id": job.id})
         self.execute(SQL["delete_history"], {"job_id": job.id})
         self.execute(SQL["delete"], {"id": job.id})
         self._count(job.owner, job.type, job.status, -1)

@@ -1,25 +1,48 @@
-"""`GET /jobs/{id}/files/{name}`: a job's output files."""
+"""`GET /jobs/{id}/files` and `GET /jobs/{id}/files/{name}`: a job's output files."""
 
 import re
+from typing import Annotated
 
 from aiohttp import web
+from pydantic import Field
+from pydantic_core import to_json
 
 from ...domain.jobs import Job
-from ...representation import path_segment
+from ...representation import file_fields, path_segment
+from ..links import LINKS
 from ..parts import parts
 from ..requests.filters import QueryModel
 from ..requests.path import find_job
 from ..requests.query import query
 from ..responses.files import send_file
-from ..responses.json import PRIVATE
+from ..responses.json import PRIVATE, json_response
+from ..responses.paging import page_headers
 
 SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+
+
+class FilesQuery(QueryModel):
+    """Which output files a page has, and how many."""
+
+    limit: Annotated[int, Field(ge=1, le=200)] = 100
+    cursor: str = Field("", description="`nextCursor` of the page before.")
 
 
 class FileQuery(QueryModel):
     """Whether the browser shows the file instead of saving it."""
 
     inline: bool = False
+
+
+async def list_files(request: web.Request) -> web.Response:
+    """`GET /jobs/{id}/files`: a page of the job's output files, and a link to the next one."""
+    wanted = query(request, FilesQuery)
+    job = await find_job(request)
+    page = await parts(request).service.reading.files(job, wanted.cursor, wanted.limit)
+    status_url = request.app[LINKS].job(job)
+    files = [file_fields(file, status_url) for file in page.files]
+    body = to_json({"files": files, "filesTotal": job.files_total, "nextCursor": page.next_cursor})
+    return json_response(body, headers=page_headers(request, page.next_cursor))
 
 
 async def read_file(request: web.Request) -> web.StreamResponse:

@@ -1,7 +1,6 @@
 """`GET /jobs` and `GET /jobs/stats`."""
 
 import asyncio
-from urllib.parse import urlencode
 
 from aiohttp import web
 from pydantic_core import to_json
@@ -10,11 +9,11 @@ from ...clock import utc_now
 from ...domain.filters import JobFilter
 from ...domain.jobs import Status
 from ..identity.gate import caller, count_list
-from ..links import LINKS
 from ..parts import parts
 from ..requests.filters import ListQuery, PageQuery
 from ..requests.query import NoQuery, query
 from ..responses.json import PRIVATE, json_response
+from ..responses.paging import page_headers
 from ..turns import PIECE
 
 
@@ -36,12 +35,8 @@ async def page_of_jobs(request: web.Request, wanted: PageQuery, filter: JobFilte
             jobs.append(encoder.job(job, await reading.queue_position(job, now)))
             if place % PIECE == 0:
                 await asyncio.sleep(0)  # others' turn
-    headers = dict(PRIVATE)
-    if page.next_cursor is not None:
-        more = urlencode({**request.query, "cursor": page.next_cursor})
-        headers["Link"] = f'<{request.app[LINKS].to(request.path)}?{more}>; rel="next"'
     body = b'{"jobs":[%s],"nextCursor":%s}' % (b",".join(jobs), to_json(page.next_cursor))
-    return json_response(body, headers=headers)
+    return json_response(body, headers=page_headers(request, page.next_cursor))
 
 
 async def stats(request: web.Request) -> web.Response:

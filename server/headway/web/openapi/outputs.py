@@ -1,14 +1,16 @@
 """Outputs: a job's result and its files."""
 
-from ..endpoints.files import FileQuery
+from ...representation import FileView
+from ..endpoints.files import FileQuery, FilesQuery
 from ..requests.query import NoQuery
-from .operation import Answer, Operation, Operations, Schema, json_content
+from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, or_null, ref
 
 FILE_CONTENT: dict[str, Schema] = {
     "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
     "*/*": {"schema": {}},
 }
 """Of any type. The first is for client generators, which support no other."""
+FILE_PAGE = closed_object(files=array(ref(FileView)), filesTotal={"type": "integer"}, nextCursor=or_null("string"))
 FILE_HEADERS = ("ETag", "Last-Modified", "Accept-Ranges", "Content-Disposition")
 
 OPERATIONS: Operations = {
@@ -30,6 +32,21 @@ OPERATIONS: Operations = {
         answers={204: Answer(description="Deleted")},
         problems=("not-found", "not-finished", "store-unavailable"),
         problem_headers={409: ("Retry-After",)},
+    ),
+    ("GET", "/jobs/{id}/files"): Operation(
+        id="listFiles",
+        tag="outputs",
+        summary="List a job's output files",
+        description="By name, page by page. The job itself has the first 100 of them.",
+        query=FilesQuery,
+        answers={
+            200: Answer(
+                description="A page of files",
+                content=json_content(FILE_PAGE),
+                sometimes=("Link",),
+            )
+        },
+        problems=("not-found", "store-unavailable"),
     ),
     ("GET", "/jobs/{id}/files/{name}"): Operation(
         id="downloadFile",

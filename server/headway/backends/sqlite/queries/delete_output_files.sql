@@ -1,0 +1,1 @@
+DELETE FROM output_files WHERE job_id = :job_id
