@@ -125,6 +125,13 @@ GARBAGE = [
     b'["Report", null, [["2026-01-01T00:00:00", "info", "x"]], 0]',
     b'["Report", null, [], "many"]',
     b'["CheckpointAnswer", "perhaps"]',
+    b'["Checkpoint"]',
+    b'["Began"]\n{}',
+    b'["HandlerEnded"]\n{}',
+    b'["HandlerEnded", ["Stopped"]]\n{}',
+    b'["Returned", null]\n\xff',
+    b"\n{}",
+    b"5\n{}",
     b'["HandlerEnded", ["Cancel"]]',
     b'["HandlerEnded", ["Returned"]]',
     b'["HandlerEnded", 5]',
@@ -139,9 +146,9 @@ def test_garbage_is_not_a_message(body: bytes) -> None:
 
 
 def test_a_message_that_is_too_large_is_not_sent() -> None:
-    encode(Checkpoint("x" * 2 * CHECKPOINT_BYTES))
-    with pytest.raises(ValueError, match="a Checkpoint has at most 2,098,176 bytes, not 2,099,"):
-        encode(Checkpoint("x" * (2 * CHECKPOINT_BYTES + 2_000)))
+    encode(Checkpoint("x" * CHECKPOINT_BYTES))
+    with pytest.raises(ValueError, match="a Checkpoint has at most 1,049,600 bytes, not 1,050,"):
+        encode(Checkpoint("x" * (CHECKPOINT_BYTES + 2_000)))
 
 
 WORST_LINE = NewLogLine(NOON, "warning", "\N{DESERET CAPITAL LETTER EW}" * LOG_LINE_CHARS)
@@ -218,5 +225,8 @@ async def test_what_a_child_scribbles_on_the_socket_is_recognised(
     server.close()
 
 
-def test_messages_are_json_with_their_kind_first() -> None:
-    assert json.loads(encode(Checkpoint("{}"))[HEAD.size :]) == ["Checkpoint", "{}"]
+def test_messages_are_json_with_their_kind_first_and_what_is_json_already_comes_as_it_is() -> None:
+    assert json.loads(encode(Began())[HEAD.size :]) == ["Began"]
+    assert encode(Checkpoint('{"page": 5}'))[HEAD.size :] == b'["Checkpoint"]\n{"page": 5}'
+    ended = HandlerEnded(Returned('"\\n"', "/reports/1"))
+    assert encode(ended)[HEAD.size :] == b'["HandlerEnded", ["Returned", "/reports/1"]]\n"\\n"'

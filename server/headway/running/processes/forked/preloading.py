@@ -18,7 +18,7 @@ from ....authoring.job_types import JobType
 from ....domain.jobs import JobError
 from ...calling import Raised, Stopped
 from ...limits import CLEAN_UP_WITHIN_S
-from ..channel import decode
+from ..channel import MAX_BYTES, decode
 from ..messages import CleanUpFailed, Message
 from ..starting import LoadFailedError
 from .children import ForkedChild
@@ -257,7 +257,7 @@ def _message_in(descriptor: int) -> Message:
     """The message in a file that came with a packet: a traceback is too long for one."""
     with os.fdopen(descriptor, "rb") as file:
         file.seek(0)
-        return decode(file.read())
+        return decode(file.read(MAX_BYTES[Raised]))
 
 
 def _reason(end: Raised | Stopped) -> str:
