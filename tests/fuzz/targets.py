@@ -28,7 +28,7 @@ from headway.service.options import SubmitOptions
 from headway.settings import Settings
 from headway.text import clean_text
 from headway.validation import validate
-from headway.web.application import MAX_LINE_BYTES
+from headway.web.application import MAX_FIELD_BYTES
 from headway.web.endpoints import jobs as polling
 from headway.web.endpoints.files import _disposition
 from headway.web.endpoints.logs import LogsQuery
@@ -61,7 +61,7 @@ SIZE_BYTES, ETAG = 100, "17-64"
 _app = web.Application()
 _app[LINKS] = Links("")
 _protocol: Any = SimpleNamespace(  # a mock would record every call
-    ssl_context=None, peername=None, sockname=None, transport=None, max_field_size=MAX_LINE_BYTES, max_headers=128
+    ssl_context=None, peername=None, sockname=None, transport=None, max_field_size=MAX_FIELD_BYTES, max_headers=128
 )
 _template = make_mocked_request("GET", "/", app=_app, protocol=_protocol)
 _loop = asyncio.new_event_loop()

@@ -17,7 +17,7 @@ from ..errors import SetupError
 from ..operating.process_limits import calm_garbage_collection, share_the_interpreter
 from ..running.watchdog import LoopWatchdog
 from ..settings import Settings
-from ..web.application import MAX_LINE_BYTES
+from ..web.application import MAX_FIELD_BYTES, MAX_LINE_BYTES
 from ..web.connections.limits import Runner
 from .rooms import Rooms
 
@@ -35,7 +35,7 @@ async def listening(rooms: Rooms, settings: Settings, registry: Registry) -> Asy
         access_log=None,
         keepalive_timeout=settings.keep_alive_s,
         max_line_size=MAX_LINE_BYTES,
-        max_field_size=MAX_LINE_BYTES,
+        max_field_size=MAX_FIELD_BYTES,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,
     )
     await runner.setup()

@@ -36,7 +36,9 @@ from .streams.fan_out import FanOut
 from .streams.open_streams import OpenStreams, StreamLimits
 
 MAX_LINE_BYTES = 32 * 1024
-"""The limit for a request's first line and for each header: an id of 8 kB gets a 404, not the parser's 400."""
+"""The limit for a request's first line: an id of 8 kB gets a 404, not the parser's 400."""
+MAX_FIELD_BYTES = 8 * 1024
+"""The limit for each header, which is what proxies have. Lists in them are parsed at up to a microsecond a byte."""
 
 
 def make_app(

@@ -273,6 +273,29 @@ def test_a_session_is_a_cookie_that_no_script_reads(guarded: Guarded) -> None:
     assert guarded.ask("GET", "/jobs", Cookie=cookie).status == 401
 
 
+def test_a_session_is_found_among_the_cookies_of_others(guarded: Guarded) -> None:
+    session = guarded.sign_in(guarded.ann)
+    name, _, token = session.partition("=")
+    for cookies in (
+        session,
+        f"a=b; {session}",
+        f'{session};c="d; e"',
+        f"{name}=other;{session} ",
+        f"x{name}=y; {session}",
+    ):
+        assert guarded.ask("GET", "/jobs", Cookie=cookies).status == 200, cookies
+    for cookies in (
+        f"{session}x",
+        f"{session}!",
+        f"x{session}",
+        f"a={session}",
+        f"{name}={token[:-1]}",
+        f"{session}=",
+        name,
+    ):
+        assert guarded.ask("GET", "/jobs", Cookie=cookies).status == 401, cookies
+
+
 def test_behind_https_the_cookie_is_secure_and_bound_to_the_host(serving: Serving, tmp_path: Path) -> None:
     key = make_key(tmp_path / "data", "ann")
     server = serving(tmp_path / "data", env={"HEADWAY_PUBLIC_URL": "https://jobs.example.com/x"})

@@ -196,6 +196,22 @@ def test_an_odd_path_is_a_404(server: ServerProcess, path: str) -> None:
         assert "X-Injected" not in reply.headers
 
 
+@pytest.mark.parametrize("path", ["/" + "a/" * 15_000, "/static/" + "a/" * 15_000, "/" + "../" * 10_000])
+def test_a_path_of_very_many_segments_is_cut_before_it_is_routed(server: ServerProcess, path: str) -> None:
+    problem = assert_problem(send(server, "GET", path), 404, "not-found")
+    assert problem["instance"].count("/") < 65
+
+
+def test_slashes_in_a_query_are_not_segments(server: ServerProcess) -> None:
+    assert send(server, "GET", f"/jobs?label={'/' * 150}").status == 200
+    assert_problem(send(server, "GET", f"/jobs?surprise={'/' * 150}"), 422, "validation-failed", "/surprise")
+
+
+def test_a_header_has_at_most_eight_kilobytes(server: ServerProcess) -> None:
+    for length, status in ((8_000, 200), (9_000, 400)):
+        assert send(server, "GET", "/healthz", [("Cookie", "a" * length)]).status == status
+
+
 # What is sent comes back in JSON alone
 
 
