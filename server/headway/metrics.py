@@ -12,6 +12,8 @@ QUICK_S = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0,
 """For durations of milliseconds: requests, commits, the loop's lag."""
 LONG_S = (0.01, 0.1, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 900.0, 3600.0, 14_400.0)
 """For durations of up to hours: jobs."""
+MEMORY_BYTES = tuple(float(2**power) for power in range(24, 37))
+"""For the memory of processes: 16 MiB to 64 GiB."""
 DELIVERY_OUTCOMES = ("delivered", "retry", "failed")
 BATCHES = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0)
 
@@ -51,6 +53,10 @@ def _long() -> Histogram:
     return Histogram(LONG_S)
 
 
+def _memory() -> Histogram:
+    return Histogram(MEMORY_BYTES)
+
+
 @dataclass(slots=True)
 class CommitMetrics:
     """Transactions: the seconds from handing one to the writer's thread until it is durable, and its operations."""
@@ -61,10 +67,15 @@ class CommitMetrics:
 
 @dataclass(slots=True)
 class JobMetrics:
-    """Attempts: the seconds from due to claimed, by type; and from claimed to ended, by type and outcome."""
+    """Attempts: the seconds from due to claimed, by type; and from claimed to ended, by type and outcome.
+
+    And what their processes used, by type.
+    """
 
     waited: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(_long))
     ran: defaultdict[tuple[str, str], Histogram] = field(default_factory=lambda: defaultdict(_long))
+    cpu_s: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(_long))
+    peak_memory_bytes: defaultdict[str, Histogram] = field(default_factory=lambda: defaultdict(_memory))
 
 
 @dataclass(slots=True)

@@ -11,6 +11,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
+from .domain.attempts import PastAttempt
 from .domain.deliveries import WebhookEvent
 from .domain.jobs import Documents, Job, JobError, LogLine, OutputFile
 from .domain.progress import Progress
@@ -94,6 +95,22 @@ class LogLineView(_Wire):
     at: AwareDatetime
     level: Literal["debug", "info", "warning", "error"]
     message: str
+
+
+class AttemptView(_Wire):
+    """One time that the job was started. `attempt_fields` returns exactly these fields."""
+
+    attempt: int
+    started_at: AwareDatetime
+    ended_at: AwareDatetime | None = Field(description="null while it runs; after a crash, when the server was back")
+    outcome: Literal["completed", "failed", "cancelled", "retry", "interrupted"] | None = Field(
+        description="`retry`: it failed, and another one follows; `interrupted`: its server stopped; null while it runs"
+    )
+    error: ErrorView | None
+    peak_memory_bytes: int | None = Field(
+        description="resident memory of its largest process at most; null for `async def` handlers, and if unknown"
+    )
+    cpu_seconds: float | None = Field(description="of its processes; null for `async def` handlers, and if unknown")
 
 
 def job_fields(job: Job, queue_position: int | None, links: Links) -> dict[str, Any]:
@@ -244,6 +261,18 @@ def _input(job: Job, documents: Documents) -> bytes:
 
 def log_line_fields(line: LogLine) -> dict[str, Any]:
     return {"seq": line.seq, "at": instant(line.at), "level": line.level, "message": line.message}
+
+
+def attempt_fields(attempt: PastAttempt) -> dict[str, Any]:
+    return {
+        "attempt": attempt.number,
+        "startedAt": instant(attempt.started_at),
+        "endedAt": instant(attempt.ended_at),
+        "outcome": None if attempt.outcome is None else attempt.outcome.value,
+        "error": None if attempt.error is None else error_fields(attempt.error),
+        "peakMemoryBytes": None if attempt.usage is None else attempt.usage.peak_memory_bytes,
+        "cpuSeconds": None if attempt.usage is None else round(attempt.usage.cpu_s, 3),
+    }
 
 
 def instant(at: datetime | None) -> str | None:

@@ -14,7 +14,7 @@ FILE = ROOT / "tests" / "requests.http"
 MOST_ASKS = 20
 JOBS = {
     *(("POST", f"/jobs/{name}") for name in ("weather", "lottery", "ping", "csv-report")),
-    *(("GET", f"/jobs/{{id}}{below}") for below in ("", "/progress", "/logs", "/result", "/files/{name}")),
+    *(("GET", f"/jobs/{{id}}{below}") for below in ("", "/progress", "/logs", "/attempts", "/result", "/files/{name}")),
     *(("DELETE", f"/jobs/{{id}}{below}") for below in ("", "/result")),
     *(("GET", "/jobs"), ("POST", "/jobs"), ("POST", "/jobs/{id}/retry")),
 }

@@ -19,7 +19,7 @@ PAIRS = 2_000
 JOBS = 50
 ASKED = (
     ("GET", ""), ("GET", "/progress"), ("GET", "/result"), ("GET", "/logs"), ("GET", "/files/x"),
-    ("GET", "/deliveries"), ("DELETE", ""), ("POST", "/retry"),
+    ("GET", "/attempts"), ("GET", "/deliveries"), ("DELETE", ""), ("POST", "/retry"),
 )  # fmt: skip
 
 

@@ -31,7 +31,7 @@ from headway.validation import validate
 from headway.web.application import MAX_FIELD_BYTES
 from headway.web.endpoints import jobs as polling
 from headway.web.endpoints.files import _disposition
-from headway.web.endpoints.logs import LogsQuery
+from headway.web.endpoints.history import AttemptsQuery, LogsQuery
 from headway.web.links import LINKS
 from headway.web.problems import KINDS, Problem, as_problem
 from headway.web.request_ids import REQUEST_ID, request_id_bytes
@@ -311,6 +311,7 @@ TARGETS: Sequence[Target] = (
     Target("filter", of_query(FilterQuery), (b"status=queued,running&type=a&ids=x,y",)),
     Target("list", of_query(ListQuery), (b"status=failed&limit=5&createdAfter=2026-01-01T00:00:00Z&cursor=x",)),
     Target("logs", of_query(LogsQuery), (b"after=1&limit=2",)),
+    Target("attempts", of_query(AttemptsQuery), (b"after=1&limit=2",)),
     Target("idempotency", of_idempotency_key, (b'"8e03978e-40d5"', b'"a\\"b"; a=1; b=?1; c=:aGk=:; d="x"; e=*t')),
     Target("prefer", of_prefer, (b"wait=5", b'respond-async, wait="10"; x, foo="a\\"b,c"', b'"' * 50)),
     Target("last-event-id", of_last_event_id, (b"7", b"\xc2\xb2")),

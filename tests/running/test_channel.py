@@ -11,6 +11,7 @@ from typing import get_args
 
 import pytest
 from headway.authoring.uploads import Upload
+from headway.domain.attempts import Usage
 from headway.domain.jobs import JobError, NewLogLine
 from headway.limits import (
     CHECKPOINT_BYTES,
@@ -45,6 +46,7 @@ from headway.running.processes.messages import (
     Report,
     Start,
     Stays,
+    Used,
 )
 from headway.tracebacks import shortened
 
@@ -78,6 +80,7 @@ MESSAGES: list[Message] = [
     HandlerEnded(Raised(JobError("no-pictures", "No pictures", None, 422), final=True)),
     CleanUpFailed("http()", "ValueError: broken", "Traceback…"),
     Stays(),
+    Used(Usage(50_000_000, 0.25)),
 ]
 
 
@@ -124,6 +127,7 @@ GARBAGE = [
     b'["Report", null, [["yesterday", "info", "x"]], 0]',
     b'["Report", null, [["2026-01-01T00:00:00", "info", "x"]], 0]',
     b'["Report", null, [], "many"]',
+    b'["Report", null, [], 1e400]',
     b'["CheckpointAnswer", "perhaps"]',
     b'["Checkpoint"]',
     b'["Began"]\n{}',
@@ -135,6 +139,11 @@ GARBAGE = [
     b'["HandlerEnded", ["Cancel"]]',
     b'["HandlerEnded", ["Returned"]]',
     b'["HandlerEnded", 5]',
+    b'["Used", -1, 0.5]',
+    b'["Used", 1e400, 0.5]',
+    b'["Used", 4611686018427387904, 0.5]',
+    b'["Used", 1, NaN]',
+    b'["Used", 1, -0.5]',
     b"[" * 100_000,
 ]
 

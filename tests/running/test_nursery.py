@@ -88,6 +88,8 @@ class Lines:
 
     def dropped(self, lines: int) -> None: ...
 
+    def used(self, usage: Any) -> None: ...
+
     async def number(self) -> int:
         async with asyncio.timeout(WAIT_TIMEOUT_S):
             return int((await self.first).split()[-1])

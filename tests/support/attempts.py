@@ -11,6 +11,7 @@ from typing import Any
 from headway.authoring.declaring import declared_as
 from headway.authoring.job_types import Registry
 from headway.clock import utc_now
+from headway.domain.attempts import Usage
 from headway.domain.ids import JobIds
 from headway.domain.jobs import Claim, Job, NewLogLine, OutputFile, Status
 from headway.domain.outcomes import Cancelled, Completed, Failed, Outcome
@@ -68,6 +69,7 @@ class Finished:
     outcome: Outcome
     progress: Progress
     messages: list[str]
+    usage: Usage | None = None
 
 
 @dataclass
@@ -137,10 +139,16 @@ class FakeStore(Store):
 
     @override
     async def finish(
-        self, job: Job, outcome: Outcome, progress: Progress, lines: Sequence[NewLogLine], now: datetime
+        self,
+        job: Job,
+        outcome: Outcome,
+        progress: Progress,
+        lines: Sequence[NewLogLine],
+        now: datetime,
+        usage: Usage | None = None,
     ) -> Job:
         self._begin("finish")
-        self.finished.append(Finished(job, outcome, progress, [line.message for line in lines]))
+        self.finished.append(Finished(job, outcome, progress, [line.message for line in lines], usage))
         match outcome:
             case Completed(files=files):
                 return job._replace(status=Status.COMPLETED, files=files)

@@ -5,6 +5,7 @@ from collections.abc import Awaitable
 from pathlib import Path
 from typing import Any, TypeVar
 
+from headway.domain.attempts import Usage
 from headway.domain.jobs import NewLogLine
 from headway.ports.files import Directories
 from headway.running.processes.conversation import Conversation
@@ -23,6 +24,7 @@ class Listener:
         self.begun = 0
         self.values: list[tuple[Any, ...]] = []
         self.lines: list[str] = []
+        self.usage: Usage | None = None
         self.heard = asyncio.Event()
 
     def began(self) -> None:
@@ -36,6 +38,9 @@ class Listener:
         self.heard.set()
 
     def dropped(self, lines: int) -> None: ...
+
+    def used(self, usage: Usage) -> None:
+        self.usage = usage
 
     async def pid(self) -> int:
         """The child's, from the log line that it writes first."""

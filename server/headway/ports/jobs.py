@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol, overload
 
+from ..domain.attempts import PastAttempt, Usage
 from ..domain.filters import JobFilter
 from ..domain.idempotency import FirstSubmission, IdempotencyKey
 from ..domain.jobs import Claim, Counts, Documents, Job, LogLine, NewJob, NewLogLine, OutputFile
@@ -171,6 +172,10 @@ class Reader(Protocol):
         """The last `limit` log lines with `seq <= up_to`, oldest first."""
         ...
 
+    async def attempts(self, job: Job, after: int, limit: int) -> Sequence[PastAttempt]:
+        """At most `limit` attempts of the job with a number greater than `after`, oldest first; a running one too."""
+        ...
+
     def departed(self, caller: str, job_id: str) -> Job | None:
         """The last state of a job that was deleted a moment ago, for clients that were watching it."""
         ...
@@ -255,9 +260,15 @@ class Attempts(Protocol):
         ...
 
     async def finish(
-        self, job: Job, outcome: Outcome, progress: Progress, lines: Sequence[NewLogLine], now: datetime
+        self,
+        job: Job,
+        outcome: Outcome,
+        progress: Progress,
+        lines: Sequence[NewLogLine],
+        now: datetime,
+        usage: Usage | None = None,
     ) -> Job:
-        """Record how the attempt `job.attempt` ended, with its last progress and log lines, in one step.
+        """Record in one step how the attempt `job.attempt` ended, with its last progress and log lines and its `usage`.
 
         Commit order decides: if a cancel was recorded first, the job is cancelled whatever `outcome` says; if a
         deletion was, it is deleted too. Returns the job as it then is, or as it last was. Raises `ClaimLostError`

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from ..authoring.reporting import LogBuffer, Reported
+from ..domain.attempts import Usage
 from ..domain.jobs import Claim, Job, NewLogLine
 from ..domain.progress import Meter, Progress
 from .slots import Slot
@@ -35,6 +36,8 @@ class Attempt:
         self._due_s = 0.0
         self.last_sign_s = time.monotonic()
         """When the handler last showed that it is alive: by beginning, or with a report, log line or checkpoint."""
+        self.usage: Usage | None = None
+        """What its process used, once that has been measured."""
         self.stop_reason: StopReason | None = None
         self.grace_s = 0.0
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -99,3 +102,6 @@ class Attempt:
 
     def dropped(self, lines: int) -> None:
         self.logs.limit.dropped += lines
+
+    def used(self, usage: Usage) -> None:
+        self.usage = usage

@@ -13,6 +13,7 @@ import structlog
 
 from ..authoring.job_types import Registry
 from ..clock import utc_now
+from ..domain.attempts import attempt_outcome
 from ..domain.jobs import Job, JobError, Status
 from ..domain.outcomes import Cancelled, Completed, Failed, Outcome, Retry, after_crash, after_failure, after_shutdown
 from ..errors import InvalidOutputError
@@ -171,6 +172,9 @@ class Executor:
     def _report(self, attempt: Attempt, outcome: Outcome, recorded: Job | None, run_s: float) -> None:
         word = _in_a_word(outcome, recorded)
         self._metrics.ran[attempt.job.type, word].observe(run_s)
+        if attempt.usage is not None:
+            self._metrics.peak_memory_bytes[attempt.job.type].observe(attempt.usage.peak_memory_bytes)
+            self._metrics.cpu_s[attempt.job.type].observe(attempt.usage.cpu_s)
         log.info("attempt ended", type=attempt.job.type, outcome=word, run_s=round(run_s, 3))
 
     def _report_failure(self, end: End | Lost, recorded: Job | None) -> None:
@@ -182,7 +186,7 @@ def _in_a_word(outcome: Outcome, recorded: Job | None) -> str:
     """How the attempt ended, by the record, where a cancel may have come first."""
     if recorded is None:
         return "lost"
-    return recorded.status.value if recorded.terminal else type(outcome).__name__.lower()
+    return attempt_outcome(recorded, outcome).value
 
 
 def _over_deadline(attempt: Attempt) -> JobError:

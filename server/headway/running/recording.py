@@ -50,7 +50,7 @@ class Recorder:
         progress = attempt.read_progress() or attempt.published
         while True:
             try:
-                return await self._store.finish(attempt.job, outcome, progress, lines, utc_now())
+                return await self._store.finish(attempt.job, outcome, progress, lines, utc_now(), attempt.usage)
             except (ClaimLostError, JobNotFoundError):
                 log.warning("the claim was lost, so the attempt's outcome is dropped")
                 return None

@@ -5,6 +5,7 @@ from datetime import datetime
 
 from ..clock import utc_now
 from ..domain.access import Caller
+from ..domain.attempts import PastAttempt
 from ..domain.filters import JobFilter
 from ..domain.ids import is_job_id
 from ..domain.jobs import Counts, Documents, Job, LogLine, OutputFile
@@ -62,6 +63,10 @@ class Reading:
     async def file(self, job: Job, name: str) -> OutputFile | None:
         """The job's output file of that name, if it has one."""
         return await self._store.file(job, name)
+
+    async def attempts(self, job: Job, after: int, limit: int) -> Sequence[PastAttempt]:
+        """At most `limit` attempts with a number greater than `after`, oldest first."""
+        return await self._store.attempts(job, after, limit)
 
     async def queue_position(self, job: Job, now: datetime) -> int | None:
         """A 1-based estimate of the job's place in the queue; `None` beyond 1,000 and once it has left the queue."""

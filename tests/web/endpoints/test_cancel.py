@@ -9,7 +9,7 @@ from tests.support.raw import assert_problem
 from tests.support.representation import assert_representation
 from tests.support.serving import LATER, Serving
 
-EVERYWHERE = ("", "/logs", "/result", "/progress", "/files/data.csv")
+EVERYWHERE = ("", "/logs", "/attempts", "/result", "/progress", "/files/data.csv")
 
 
 def started(server: ServerProcess, job_type: str = "steps-async") -> str:

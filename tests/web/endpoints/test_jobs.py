@@ -326,6 +326,7 @@ def test_an_error_that_nobody_foresaw_shows_no_traceback(server: ServerProcess) 
 READABLE = (
     *("/", "/static/app.js", "/healthz", "/readyz", "/openapi.json", "/job-types", "/jobs", "/jobs/stats"),
     *("/jobs/progress", "/jobs/{id}", "/jobs/{id}/logs", "/jobs/{id}/result", "/jobs/{id}/progress"),
+    "/jobs/{id}/attempts",
 )
 
 
@@ -375,7 +376,7 @@ def test_an_odd_path_to_the_page_is_unknown(server: ServerProcess, path: str) ->
     assert_problem(send(server, "GET", path), 404, "not-found")
 
 
-@pytest.mark.parametrize("path", ["", "/logs", "/result", "/progress", "/files/x"])
+@pytest.mark.parametrize("path", ["", "/logs", "/attempts", "/result", "/progress", "/files/x"])
 def test_an_unknown_job_is_404_everywhere(server: ServerProcess, path: str) -> None:
     assert_problem(server.request("GET", f"/jobs/{UNKNOWN}{path}"), 404, "not-found")
 

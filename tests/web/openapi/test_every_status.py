@@ -202,6 +202,8 @@ async def read_and_delete_jobs(asking: Asking) -> None:
     await ask("GET /jobs/{id}/logs", 404)
     await ask("GET /jobs/{id}/files", 200, id=ended)
     await ask("GET /jobs/{id}/files", 404)
+    await ask("GET /jobs/{id}/attempts", 200, id=ended)
+    await ask("GET /jobs/{id}/attempts", 404)
     await ask("DELETE /jobs/{id}", 204, id=waiting)
     await ask("DELETE /jobs/{id}", 404)
     await ask("DELETE /jobs/{id}", 409, id=ended)

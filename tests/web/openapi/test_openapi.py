@@ -133,7 +133,7 @@ def test_real_answers_fit_their_schemas(server: ServerProcess, document: Any) ->
     assert any(state["progress"] for state in server.states(running))
     unknown = "01900000-0000-7000-8000-000000000000"
     paths = [f"/jobs/{job_id}" for job_id in (queued, running, completed, failed, cancelled, walked, unknown)]
-    paths += [f"{path}/result" for path in paths] + [f"{path}/logs" for path in paths]
+    paths += [f"{path}{below}" for path in paths for below in ("/result", "/logs", "/attempts")]
     paths += ["/jobs", "/jobs?limit=2", "/jobs?limit=0", "/jobs?limit=%ff", "/jobs/stats", "/job-types"]
     paths += ["/healthz", "/readyz", "/openapi.json", f"/jobs/{walked}?surprise=1", f"/jobs/{completed}/files/none"]
     statuses = set()

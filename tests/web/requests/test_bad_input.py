@@ -287,7 +287,7 @@ def test_an_odd_id_is_a_404(server: ServerProcess, job_id: str) -> None:
     if job_id in ("..", "%2e%2e"):
         assert_problem(send(server, "GET", f"/jobs/{job_id}/jobs"), 404, "not-found")
         return
-    for path in ("", "/logs", "/result", "/progress", "/files/x"):
+    for path in ("", "/logs", "/attempts", "/result", "/progress", "/files/x"):
         assert_problem(send(server, "GET", f"/jobs/{job_id}{path}"), 404, "not-found")
     assert_problem(send(server, "DELETE", f"/jobs/{job_id}"), 404, "not-found")
     assert_problem(send(server, "DELETE", f"/jobs/{job_id}?purge=true"), 404, "not-found")

@@ -24,6 +24,7 @@ REQUESTS: tuple[tuple[str, str, Headers, bytes], ...] = (
     ("POST", "/jobs/nested-input", JSON, b'{"points": [{"x": 1, "y": 2}], "next": {"points": []}}'),
     ("GET", f"/jobs?status=queued&type=noop&createdAfter=2026-01-01T00:00:00Z&limit=5&cursor={UNKNOWN}", (), b""),
     ("GET", f"/jobs/{UNKNOWN}/logs?after=1&limit=2", (), b""),
+    ("GET", f"/jobs/{UNKNOWN}/attempts?after=1&limit=2", (), b""),
     ("GET", "/jobs/{id}/files/data.csv?inline=true", CONDITIONS, b""),
     ("GET", "/jobs/{id}/progress?lastEventId=3", CONDITIONS, b""),
     ("GET", "/jobs/{id}", CONDITIONS, b""),

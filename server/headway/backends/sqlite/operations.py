@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import NamedTuple
 
 from ...domain.access import EVERY_OWNER
+from ...domain.attempts import Usage, ended_attempt
 from ...domain.deliveries import WebhookEvent
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.instants import nearest_to_ms, to_ms
@@ -34,6 +35,7 @@ from ..memory.mirror import Changed
 from .rows import (
     COLUMN_COUNT,
     Parameters,
+    attempt_values,
     completed_values,
     error_json,
     new_job_values,
@@ -42,7 +44,7 @@ from .rows import (
     tick_values,
     to_job,
 )
-from .statements import COMPLETE, INSERT, SQL, TICK, getting, in_statements
+from .statements import COMPLETE, INSERT, INSERT_ATTEMPT, SQL, TICK, getting, in_statements
 from .transaction import Transaction
 
 _Candidate = tuple[int, int, str, str]
@@ -155,6 +157,7 @@ class Ended(NamedTuple):
     progress: Progress
     lines: Sequence[NewLogLine]
     now: datetime
+    usage: Usage | None = None
 
 
 def finish(tx: Transaction, ended: Sequence[Ended], version_of: Callable[[str], int]) -> list[Changed | None]:
@@ -172,7 +175,20 @@ def finish(tx: Transaction, ended: Sequence[Ended], version_of: Callable[[str], 
             tx.delete(changed.job)
             changed = replace(changed, deleted=True)
         changes.append(changed)
+    _keep_attempts(tx, ended, changes)
     return changes
+
+
+def _keep_attempts(tx: Transaction, ended: Sequence[Ended], changes: Sequence[Changed | None]) -> None:
+    """Record the attempts of which the jobs' own rows do not say everything."""
+    rows = [
+        attempt_values(changed.job, attempt)
+        for one, changed in zip(ended, changes, strict=True)
+        if changed is not None and not changed.deleted
+        if (attempt := ended_attempt(changed.job, one.outcome, one.usage)) is not None
+    ]
+    for statement, values in in_statements(INSERT_ATTEMPT, rows):
+        tx.execute(statement, values)
 
 
 def _complete(

@@ -7,6 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 
 from ...domain.access import may_see
+from ...domain.attempts import PastAttempt, implied_attempt
 from ...domain.filters import JobFilter
 from ...domain.ids import first_id_at_ms, is_job_id
 from ...domain.instants import to_ms
@@ -17,7 +18,7 @@ from ..memory.mirror import Mirror
 from ..memory.positions import DueJob, QueuePositions
 from ..mending import report
 from .database import Database
-from .rows import FILES_IN_A_ROW, ID, Parameters, Row, first_active, to_job, to_log_line, to_output_files
+from .rows import FILES_IN_A_ROW, ID, Parameters, Row, first_active, to_attempt, to_job, to_log_line, to_output_files
 from .statements import SQL, getting
 
 ROWS_AT_ONCE = 25
@@ -97,6 +98,15 @@ class SqliteReader:
             rows = await self._database.all(SQL["output_files"], where)
             found = [file for row in rows for file in to_output_files(row)]
         return next((file for file in found if file.name == name), None)
+
+    async def attempts(self, job: Job, after: int, limit: int) -> Sequence[PastAttempt]:
+        where = {"job_id": job.id, "after": after, "up_to": job.attempt, "limit": limit}
+        found = [to_attempt(job.id, row) for row in await self._database.all(SQL["attempts"], where)]
+        newest = implied_attempt(job)
+        recorded_up_to = found[-1].number if found else after
+        if newest is not None and newest.number > recorded_up_to and len(found) < limit:
+            found.append(newest)
+        return found
 
     # Many
 

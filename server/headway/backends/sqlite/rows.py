@@ -7,6 +7,7 @@ from datetime import datetime
 from operator import itemgetter
 from typing import Any
 
+from ...domain.attempts import AttemptOutcome, PastAttempt, Usage
 from ...domain.deliveries import Webhook, WebhookEvent
 from ...domain.instants import from_ms, to_ms
 from ...domain.jobs import FILES_SHOWN, Job, JobError, LogLine, NewJob, OutputFile, Status, UploadedFile
@@ -210,6 +211,36 @@ def to_log_line(row: Row) -> LogLine:
     line = LogLine(seq, mend.instant("at", at), mend.text("level", level, "info"), mend.text("message", message))
     mend.report()
     return line
+
+
+def to_attempt(job_id: str, row: Row) -> PastAttempt:
+    """The attempt in a row of `queries/attempts.sql`. Of a damaged row, what can be read."""
+    number, started_at, ended_at, outcome, error, peak_memory_bytes, cpu_s = row
+    mend = Mending("attempts", f"{job_id} {number}")
+    used_s = mend.number("cpu_s", cpu_s)
+    attempt = PastAttempt(
+        number=number,
+        started_at=mend.instant("started_at", started_at),
+        ended_at=mend.optional_instant("ended_at", ended_at),
+        outcome=mend.member("outcome", outcome, AttemptOutcome, AttemptOutcome.FAILED),
+        error=mend.from_json("error", error, _mended_error, DAMAGED) if error is not None else None,
+        usage=None if used_s is None else Usage(mend.whole("peak_memory_bytes", peak_memory_bytes), used_s),
+    )
+    mend.report()
+    return attempt
+
+
+def attempt_values(job: Job, attempt: PastAttempt) -> Row:
+    """The values for `queries/insert_attempt.sql`, in its order. The attempt has ended."""
+    return (
+        job.id,
+        attempt.number,
+        to_ms(attempt.started_at),
+        None if attempt.ended_at is None else to_ms(attempt.ended_at),
+        attempt.outcome,
+        None if attempt.error is None else error_json(attempt.error),
+        *(attempt.usage or (None, None)),
+    )
 
 
 def new_job_values(new: NewJob) -> Row:

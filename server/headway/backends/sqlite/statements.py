@@ -34,6 +34,7 @@ def _by_size(name: str) -> dict[int, str]:
 INSERT = _by_size("insert")
 ENTERED = _by_size("entered")
 TICK = _by_size("tick")
+INSERT_ATTEMPT = _by_size("insert_attempt")
 COMPLETE = _by_size(Transition.COMPLETE)
 
 

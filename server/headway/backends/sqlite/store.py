@@ -16,6 +16,7 @@ from typing import Self, overload
 import structlog
 
 from ...clock import utc_now
+from ...domain.attempts import Usage
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.instants import to_ms
 from ...domain.jobs import STATUSES, Job, NewJob, NewLogLine, Status
@@ -260,9 +261,15 @@ class SqliteStore(SqliteReader):
             raise ClaimLostError(f"attempt {attempt} of job {job_id} is not current")
 
     async def finish(
-        self, job: Job, outcome: Outcome, progress: Progress, lines: Sequence[NewLogLine], now: datetime
+        self,
+        job: Job,
+        outcome: Outcome,
+        progress: Progress,
+        lines: Sequence[NewLogLine],
+        now: datetime,
+        usage: Usage | None = None,
     ) -> Job:
-        operation = Batched(self._finish, operations.Ended(job, outcome, progress, lines, now))
+        operation = Batched(self._finish, operations.Ended(job, outcome, progress, lines, now, usage))
 
         def committed(changed: Changed | None) -> Job | None:
             settled()

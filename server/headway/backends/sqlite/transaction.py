@@ -54,13 +54,15 @@ class Transaction:
         self._announced.append((event, job))
 
     def delete(self, job: Job) -> None:
-        """Delete the job's record and history, and the deliveries that have ended. Pending ones are still sent."""
+        """Delete the job, its history and attempts, and the deliveries that have ended. Pending ones are still sent."""
         self._write_history()
         if job.webhook is not None:
             self.execute(SQL["delete_deliveries_of_job"], {"job_id": job.id})
         if job.files_total > len(job.files):
             self.execute(SQL["delete_output_files"], {"job_id": job.id})
         self.execute(SQL["delete_history"], {"job_id": job.id})
+        if job.attempt:
+            self.execute(SQL["delete_attempts"], {"job_id": job.id})
         self.execute(SQL["delete"], {"id": job.id})
         self._count(job.owner, job.type, job.status, -1)
 

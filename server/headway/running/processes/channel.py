@@ -7,6 +7,7 @@ Child processes import this module, so it loads no asyncio.
 """
 
 import json
+import math
 import os
 import select
 import socket
@@ -22,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...authoring.reporting import log_line
 from ...authoring.uploads import Upload
+from ...domain.attempts import Usage
 from ...domain.jobs import JobError
 from ...limits import CHECKPOINT_BYTES, LOG_LINE_CHARS, RESULT_BYTES, TRACEBACK_CHARS
 from ...ports.files import Directories
@@ -40,6 +42,7 @@ from .messages import (
     Report,
     Start,
     Stays,
+    Used,
 )
 
 if TYPE_CHECKING:
@@ -63,11 +66,13 @@ MAX_BYTES: Mapping[type[Message], int] = MappingProxyType(
         Raised: _BYTES_A_CHAR * 2 * TRACEBACK_CHARS,
         Stopped: _SMALL,
         Stays: _SMALL,
+        Used: _SMALL,
     }
 )
 """How large a body may be. The other end cuts what it sends, so it is broken if one is larger."""
 _KINDS = tuple(MAX_BYTES)
 _REPORTED_VALUES = 6
+_MOST_BYTES = 2**62
 
 
 class GarbledMessageError(Exception):
@@ -180,7 +185,7 @@ def decode(body: bytes) -> Message:
         head, found, written = (part.decode("utf-8", "surrogatepass") for part in body.partition(b"\n"))
         parts = json.loads(head)
         return _message(*(_with(written, parts) if found else parts))
-    except (ValueError, TypeError, LookupError, RecursionError) as error:
+    except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise GarbledMessageError(f"{len(body):,} bytes that are not a message") from error
 
 
@@ -273,6 +278,13 @@ def _handler_ended(end: list[Any]) -> HandlerEnded:
     return HandlerEnded(message)
 
 
+def _used(peak_memory_bytes: int, cpu_s: float) -> Used:
+    usage = Usage(int(peak_memory_bytes), float(cpu_s))
+    if not (0 <= usage.peak_memory_bytes < _MOST_BYTES and 0 <= usage.cpu_s < math.inf):
+        raise ValueError("a usage that is no number of bytes or seconds")
+    return Used(usage)
+
+
 def _no_fields(_message: Message) -> list[Any]:
     return []
 
@@ -287,6 +299,7 @@ _FIELDS: Mapping[type[Message], Callable[[Any], list[Any]]] = MappingProxyType(
         Checkpoint: _no_fields,
         HandlerEnded: lambda ended: [_parts(ended.end)],
         Stays: _no_fields,
+        Used: lambda used: list(used.usage),
         CleanUpFailed: lambda failed: [failed.factory, failed.reason, failed.traceback],
         Returned: lambda returned: [returned.result_url],
         Raised: _raised_fields,
@@ -303,6 +316,7 @@ _DECODERS: Mapping[str, Callable[..., Message]] = MappingProxyType(
         "Checkpoint": Checkpoint,
         "HandlerEnded": _handler_ended,
         "Stays": Stays,
+        "Used": _used,
         "CleanUpFailed": CleanUpFailed,
         "Returned": Returned,
         "Raised": _raised,

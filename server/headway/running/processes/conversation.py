@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 import structlog
 
+from ...domain.attempts import Usage
 from ...domain.jobs import JobError, NewLogLine
 from ..calling import End, Lost, Raised, Returned, Stopped
 from ..limits import CLEAN_UP_WITHIN_S
@@ -24,6 +25,7 @@ from .messages import (
     Report,
     Start,
     Stays,
+    Used,
 )
 from .partner import Partner, Partners
 from .starting import Exit, LoadFailedError
@@ -41,6 +43,8 @@ class Listening(Protocol):
     def log(self, line: NewLogLine) -> None: ...
 
     def dropped(self, lines: int) -> None: ...
+
+    def used(self, usage: Usage) -> None: ...
 
 
 StoreCheckpoint = Callable[[str], Awaitable[CheckpointOutcome]]
@@ -139,6 +143,7 @@ class Conversation:
         except GarbledMessageError as error:
             log.warning("a child broke the channel and was killed", reason=str(error))
             partner.child.kill()
+            self._measure(partner, await asyncio.shield(partner.exiting))
             return _process_died("It wrote to the server's socket.")
 
     async def _until_ended(self, partner: Partner) -> End | Exit:
@@ -151,6 +156,7 @@ class Conversation:
         if not partner.exiting.done():
             partner.child.kill()
         exit = await asyncio.shield(partner.exiting)
+        self._measure(partner, exit)
         return exit if end is None else end
 
     async def _relay(self, partner: Partner) -> End | None:
@@ -169,6 +175,9 @@ class Conversation:
                     return await self._clean_up(partner, end)
                 case CleanUpFailed(factory, _, traceback):
                     log.warning("cleaning up a dependency failed", factory=factory, traceback=traceback)
+                case Used(usage):
+                    partner.cpu_s += usage.cpu_s
+                    self._listening.used(usage)
                 case Stays():
                     partner.stays = True
                 case Returned() | Raised() | Stopped():
@@ -187,6 +196,11 @@ class Conversation:
             log.warning("cleaning up the handler's dependencies took too long, and its process was killed")
             self.kill()
         return end
+
+    def _measure(self, partner: Partner, exit: Exit) -> None:
+        """Report what the attempt has used: what its process has, except for earlier attempts."""
+        if exit.usage is not None:
+            self._listening.used(exit.usage._replace(cpu_s=max(0.0, exit.usage.cpu_s - partner.cpu_s)))
 
     def _report(self, report: Report) -> None:
         if report.progress is not None:

@@ -9,6 +9,9 @@ import signal
 from collections.abc import Collection, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import NamedTuple
+
+from ...domain.attempts import Usage
 
 PR_SET_PDEATHSIG = 1
 PR_SET_NAME = 15
@@ -53,11 +56,21 @@ def children() -> set[int]:
     return found
 
 
-def reaped() -> Iterator[tuple[int, int]]:
-    """Reap every child that has ended. Yields its process id and exit code, which is negative after a signal."""
+class Reaped(NamedTuple):
+    """A child that has ended. `code` is its exit code, negative after a signal."""
+
+    pid: int
+    code: int
+    usage: Usage
+
+
+def reaped() -> Iterator[Reaped]:
+    """Reap every child that has ended."""
     with suppress(ChildProcessError):
-        while (found := os.waitpid(-1, os.WNOHANG))[0]:
-            yield found[0], os.waitstatus_to_exitcode(found[1])
+        while (found := os.wait4(-1, os.WNOHANG))[0]:
+            pid, status, used = found
+            usage = Usage(used.ru_maxrss * 1024, used.ru_utime + used.ru_stime)  # KiB: getrusage(2)
+            yield Reaped(pid, os.waitstatus_to_exitcode(status), usage)
 
 
 def kill_children(but: Collection[int] = ()) -> bool:

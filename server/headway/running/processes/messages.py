@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import Any
 
 from ...authoring.uploads import Upload
+from ...domain.attempts import Usage
 from ...domain.jobs import NewLogLine
 from ...ports.files import Directories
 from ..calling import End
@@ -87,6 +88,13 @@ class HandlerEnded:
 
 
 @dataclass(frozen=True, slots=True)
+class Used:
+    """What the process has used for this attempt, where its parent cannot tell."""
+
+    usage: Usage
+
+
+@dataclass(frozen=True, slots=True)
 class Stays:
     """The process waits for another attempt after the end that comes next: nothing of this one is left in it."""
 
@@ -101,5 +109,5 @@ class CleanUpFailed:
 
 
 ToChild = Start | Cancel | CheckpointAnswer
-FromChild = Began | Report | Checkpoint | HandlerEnded | CleanUpFailed | Stays | End
+FromChild = Began | Report | Checkpoint | HandlerEnded | CleanUpFailed | Used | Stays | End
 Message = ToChild | FromChild

@@ -16,6 +16,8 @@ class Partner:
         self.child = child
         self.channel = channel
         self.exiting = child.exiting
+        self.cpu_s = 0.0
+        """The CPU time that it has used for the attempts whose use is known."""
         self.stays = False
         """Whether it has ended its attempt well and waits for another one."""
 

@@ -5,6 +5,7 @@ import socket
 from dataclasses import dataclass
 from typing import Protocol
 
+from ...domain.attempts import Usage
 from ..calling import End
 
 
@@ -13,6 +14,8 @@ class Exit:
     """How a child ended: its exit code, negative for a signal. `None`: it was lost with the nursery it came from."""
 
     code: int | None
+    usage: Usage | None = None
+    """What it used in its whole life, where its parent can say it."""
 
 
 class LoadFailedError(Exception):

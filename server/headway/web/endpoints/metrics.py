@@ -84,6 +84,12 @@ def _jobs(jobs: JobMetrics) -> Iterator[Metric]:
         "headway_job_wait_seconds", "Time from when a job was ready to run to its claim.", ("type",), waited
     )
     yield _histogram("headway_job_run_seconds", "Time from claim to the attempt's end.", ("type", "outcome"), jobs.ran)
+    cpu = {(job_type,): histogram for job_type, histogram in jobs.cpu_s.items()}
+    yield _histogram("headway_job_cpu_seconds", "CPU time of an attempt's processes.", ("type",), cpu)
+    memory = {(job_type,): histogram for job_type, histogram in jobs.peak_memory_bytes.items()}
+    yield _histogram(
+        "headway_job_peak_memory_bytes", "Peak resident memory of an attempt's largest process.", ("type",), memory
+    )
 
 
 def _deliveries(deliveries: DeliveryMetrics) -> Metric:

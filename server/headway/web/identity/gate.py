@@ -27,7 +27,14 @@ SAFE_METHODS = frozenset({hdrs.METH_GET, hdrs.METH_HEAD, hdrs.METH_OPTIONS})
 OPEN_PATHS = frozenset({"/", "/static/{path}", "/docs", "/healthz", "/readyz", "/session"})
 """Open without a key: they show no jobs."""
 TICKET_PATHS = frozenset(
-    {"/jobs/{id}", "/jobs/{id}/progress", "/jobs/{id}/result", "/jobs/{id}/logs", "/jobs/{id}/files/{name}"}
+    {
+        "/jobs/{id}",
+        "/jobs/{id}/progress",
+        "/jobs/{id}/result",
+        "/jobs/{id}/logs",
+        "/jobs/{id}/attempts",
+        "/jobs/{id}/files/{name}",
+    }
 )
 
 COOKIE_DIGITS = 8

@@ -12,7 +12,7 @@ from pydantic_core import to_json
 from ...authoring.job_types import Registry
 from ...domain.idempotency import KEPT
 from ...domain.urls import MAX_URL_CHARS
-from ...representation import JobDetail, JobView, LogLineView
+from ...representation import AttemptView, JobDetail, JobView, LogLineView
 from ...service.options import MAX_LABEL_CHARS
 from ...settings import Settings
 from ..connections import stalled_bodies
@@ -41,7 +41,7 @@ its result.
 """.strip()
 
 OUTPUTS: tuple[type[BaseModel], ...] = (
-    *(JobView, JobDetail, LogLineView, StatusMonitor),
+    *(JobView, JobDetail, LogLineView, AttemptView, StatusMonitor),
     *(DeliveryView, SessionView, TicketView),
 )
 INPUTS: tuple[type[BaseModel], ...] = (Envelope, SignIn, TicketOrder)

@@ -1,8 +1,8 @@
 """Jobs: read, list, count, cancel, retry and delete them."""
 
-from ...representation import JobDetail, JobView, LogLineView
+from ...representation import AttemptView, JobDetail, JobView, LogLineView
+from ..endpoints.history import AttemptsQuery, LogsQuery
 from ..endpoints.jobs import JobQuery, PurgeQuery
-from ..endpoints.logs import LogsQuery
 from ..requests.filters import ListQuery
 from ..requests.query import NoQuery
 from .operation import (
@@ -23,6 +23,7 @@ JOB_LINKS = {
     "read": link("readJob", "Poll the job", id="$response.body#/jobId"),
     "watch": link("watchJob", "Watch the job", id="$response.body#/jobId"),
     "logs": link("readLogs", "Read its log", id="$response.body#/jobId"),
+    "attempts": link("listAttempts", "List its attempts", id="$response.body#/jobId"),
     "result": link("readResult", "Read its result", id="$response.body#/jobId"),
     "deliveries": link("listDeliveries", "List the deliveries of its webhook", id="$response.body#/jobId"),
     "cancel": link("deleteJob", "Cancel the job", id="$response.body#/jobId"),
@@ -157,6 +158,20 @@ OPERATIONS: Operations = {
             200: Answer(
                 description="The log lines, oldest first",
                 content=json_content(closed_object(lines=array(ref(LogLineView)), nextAfter=or_null("integer"))),
+            )
+        },
+        problems=("not-found", "store-unavailable"),
+    ),
+    ("GET", "/jobs/{id}/attempts"): Operation(
+        id="listAttempts",
+        tag="jobs",
+        summary="List a job's attempts",
+        description="What became of each, and what the processes of `def` handlers used.",
+        query=AttemptsQuery,
+        answers={
+            200: Answer(
+                description="The attempts, oldest first; one that runs is the last",
+                content=json_content(closed_object(attempts=array(ref(AttemptView)), nextAfter=or_null("integer"))),
             )
         },
         problems=("not-found", "store-unavailable"),

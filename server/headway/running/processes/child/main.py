@@ -16,9 +16,10 @@ from ....authoring.declaring import declared
 from ....authoring.loading import load_module
 from ...calling import End, Needs, Stopped, call_blocking, end_of
 from ..channel import BlockingChannel
-from ..messages import HandlerEnded, Start, Stays
+from ..messages import HandlerEnded, Start, Stays, Used
 from .dependencies import NOTHING, Dependencies, Made
 from .job_lock import JobLock
+from .measuring import UsageMeter
 from .reporter import Reporter
 from .upkeep import Upkeep
 
@@ -44,6 +45,8 @@ class _Process:
     def __init__(self, channel: BlockingChannel, dependencies: Dependencies, *, loaded: bool) -> None:
         self._channel = channel
         self._loaded = loaded
+        self._forked = loaded
+        self._meter = UsageMeter()
         self._dependencies = dependencies
         self._upkeep = Upkeep()
 
@@ -81,7 +84,8 @@ class _Process:
                 attempt.clean_up(end, self._channel)
         with suppress(OSError):
             reporter.flush(final=True)
-            self._channel.send(*([Stays(), end] if stays else [end]))
+            measured = [] if self._forked and not stays else [Used(self._meter.read())]
+            self._channel.send(*measured, *([Stays()] if stays else []), end)
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()

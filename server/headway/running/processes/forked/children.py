@@ -35,9 +35,9 @@ class ForkedChild:
             self.kill()
             await asyncio.wait({self.exiting})
 
-    def ended(self, code: int | None) -> None:
+    def ended(self, exit: Exit) -> None:
         if not self.exiting.done():
-            self.exiting.set_result(Exit(code))
+            self.exiting.set_result(exit)
 
 
 class Children:
@@ -94,14 +94,14 @@ class Children:
                 waiting.set_exception(error)
                 return
 
-    def ended(self, pid: int, code: int) -> None:
+    def ended(self, pid: int, exit: Exit) -> None:
         """A child has ended, and nothing that it started is left."""
         spare = self._ready.pop(pid, None)
         if spare is not None:
             spare.channel.close()
         busy = self._busy.pop(pid, None)
         if busy is not None:
-            busy.ended(code)
+            busy.ended(exit)
 
     def fail(self, error: Exception, source: str | None = None) -> None:
         """Nobody gets a child who waits for one, of the module `source` if it is given."""
@@ -127,5 +127,5 @@ class Children:
     def resolve_lost(self) -> None:
         """Nothing is left of those that a dead nursery has taken along."""
         for child in self._lost:
-            child.ended(None)
+            child.ended(Exit(None))
         self._lost.clear()

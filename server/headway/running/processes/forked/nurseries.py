@@ -5,6 +5,8 @@ import time
 
 import structlog
 
+from ....domain.attempts import Usage
+from ..starting import Exit
 from .children import Children, ForkedChild
 from .keeper import Keeper, UnfitModuleError
 from .packets import Packets, channel_of
@@ -114,8 +116,9 @@ class Nursery:
             case ["refused", *reason]:
                 self._children.refused(OSError(f"no process could be started: {' '.join(reason)}"))
                 return
-            case ["ended", pid, code]:
-                self._children.ended(int(pid), int(code))
+            case ["ended", pid, how]:
+                code, peak_memory_bytes, cpu_s = how.split()
+                self._children.ended(int(pid), Exit(int(code), Usage(int(peak_memory_bytes), float(cpu_s))))
         self._attend()
 
     def _gone(self) -> None:

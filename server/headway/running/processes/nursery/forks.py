@@ -4,7 +4,7 @@ It runs no handler and no thread. It reaps its children, kills what they leave b
 process that is not their parent could only learn that they did. When its server is gone, it kills them all and ends.
 
 Packets from the server: `fork`, `term PID`, `kill PID`. To the server: `forked PID` with the descriptor of the child's
-channel, `refused REASON` if the system has no room for another process, `ended PID CODE`.
+channel, `refused REASON` if the system has no room for another process, `ended PID CODE PEAK_MEMORY_BYTES CPU_S`.
 """
 
 import gc
@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from ..child import main as child
 from ..child.dependencies import NOTHING, Made
-from ..kin import adopt_orphans, be_called, die_with_parent, kill_children, reaped, sweep
+from ..kin import Reaped, adopt_orphans, be_called, die_with_parent, kill_children, reaped, sweep
 from .waking import Wakeful
 
 MAX_PACKET_BYTES = 4096
@@ -48,7 +48,7 @@ class Nursery:
         self._made = made
         self._own = own
         self._children: set[int] = set()
-        self._ended: list[tuple[int, int]] = []
+        self._ended: list[Reaped] = []
         self._report_by_s = 0.0
 
     def serve(self) -> None:
@@ -96,10 +96,10 @@ class Nursery:
 
         What an ended child leaves behind falls to the nursery. A running child is the parent of its own orphans.
         """
-        for pid, code in reaped():
-            if pid in self._children:
-                self._children.discard(pid)
-                self._ended.append((pid, code))
+        for child_ended in reaped():
+            if child_ended.pid in self._children:
+                self._children.discard(child_ended.pid)
+                self._ended.append(child_ended)
                 self._report_by_s = time.monotonic() + LEFTOVERS_S
         if not self._ended:
             return
@@ -107,8 +107,8 @@ class Nursery:
         if left and time.monotonic() < self._report_by_s:
             return
         ended, self._ended = self._ended, []
-        for pid, code in ended:
-            self._control.send(f"ended {pid} {code}".encode())
+        for pid, code, usage in ended:
+            self._control.send(f"ended {pid} {code} {usage.peak_memory_bytes} {usage.cpu_s}".encode())
 
 
 def _be_a_child(parent: int, channel: socket.socket, made: Made, wakeful: Wakeful, *others: socket.socket) -> NoReturn:

@@ -144,7 +144,7 @@ class _Nurseries:
 
         What is below another nursery does not, as long as that one lives.
         """
-        for pid, code in reaped():
+        for pid, code, _ in reaped():
             if pid in self._names:
                 self._ended.append((self._names.pop(pid), code))
         if not self._ended or kill_children(but=self._names):

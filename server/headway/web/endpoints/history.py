@@ -1,4 +1,4 @@
-"""`GET /jobs/{id}/logs`."""
+"""What has happened to a job: `GET /jobs/{id}/logs` and `GET /jobs/{id}/attempts`."""
 
 from typing import Annotated
 
@@ -6,7 +6,7 @@ from aiohttp import web
 from pydantic import Field
 from pydantic_core import to_json
 
-from ...representation import log_line_fields
+from ...representation import attempt_fields, log_line_fields
 from ..parts import parts
 from ..requests.filters import QueryModel
 from ..requests.path import find_job
@@ -21,6 +21,13 @@ class LogsQuery(QueryModel):
     limit: Annotated[int, Field(ge=1, le=1000)] = 200
 
 
+class AttemptsQuery(QueryModel):
+    """Which attempts: those after a number, at most `limit`."""
+
+    after: Annotated[int, Field(ge=0, le=2**62)] = 0
+    limit: Annotated[int, Field(ge=1, le=200)] = 50
+
+
 async def read_logs(request: web.Request) -> web.Response:
     """`GET /jobs/{id}/logs`"""
     wanted = query(request, LogsQuery)
@@ -28,4 +35,14 @@ async def read_logs(request: web.Request) -> web.Response:
     lines = await parts(request).service.reading.logs(job, wanted.after, wanted.limit)
     next_after = lines[-1].seq if len(lines) == wanted.limit else None
     body = to_json({"lines": [log_line_fields(line) for line in lines], "nextAfter": next_after})
+    return json_response(body, headers=PRIVATE)
+
+
+async def list_attempts(request: web.Request) -> web.Response:
+    """`GET /jobs/{id}/attempts`"""
+    wanted = query(request, AttemptsQuery)
+    job = await find_job(request)
+    attempts = await parts(request).service.reading.attempts(job, wanted.after, wanted.limit)
+    next_after = attempts[-1].number if len(attempts) == wanted.limit else None
+    body = to_json({"attempts": [attempt_fields(attempt) for attempt in attempts], "nextAfter": next_after})
     return json_response(body, headers=PRIVATE)

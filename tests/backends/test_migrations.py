@@ -1,0 +1,73 @@
+"""Migrations that read what an earlier version wrote."""
+
+import shutil
+import sqlite3
+from collections.abc import AsyncIterator
+from contextlib import closing
+from pathlib import Path
+
+import headway.backends.sqlite
+import pytest
+from headway.backends.sqlite import connection as opening
+from headway.backends.sqlite.connection import open_writer
+from headway.domain.outcomes import Completed, Interrupted, Retry
+from headway.domain.progress import Progress
+
+from tests.conformance.backends import SqliteBackend
+from tests.conformance.records import ERROR, OWNER, at, claim_one, finish, line, new_job, running_job
+
+SCHEMA = Path(headway.backends.sqlite.__path__[0]) / "schema"
+
+
+@pytest.fixture
+async def backend(tmp_path: Path) -> AsyncIterator[SqliteBackend]:
+    backend = SqliteBackend(tmp_path)
+    await backend.open()
+    yield backend
+    await backend.close()
+
+
+async def test_attempts_that_were_made_before_there_was_a_record_of_them_are_found_in_the_history(
+    backend: SqliteBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = backend.store
+    ended = await running_job(store, max_attempts=9)
+    note = line("attempt 1 failed, the next one starts in 2 s", 1)
+    await store.finish(ended, Retry(ERROR, at(2)), Progress(), [note], at(1))
+    second = (await claim_one(store, 2)).job
+    await finish(store, second, Interrupted(), 3)
+    await finish(store, (await claim_one(store, 4)).job, Completed("1"), 5)
+    waiting = await running_job(store, 6)
+    await finish(store, waiting, Interrupted(), 7)
+    untouched = await store.insert(new_job(8))
+    before = {job.id: await store.attempts(await store.get(OWNER, job.id), 0, 9) for job in (ended, waiting, untouched)}
+    assert [len(found) for found in before.values()] == [3, 1, 0]
+    await backend.close()
+    _go_back_before(_first_with("CREATE TABLE attempts"), backend.path, tmp_path, monkeypatch)
+    store = await backend.open()
+    after = {job_id: await store.attempts(await store.get(OWNER, job_id), 0, 9) for job_id in before}
+    assert after == {job_id: [attempt._replace(error=None) for attempt in found] for job_id, found in before.items()}
+
+
+def _first_with(statement: str) -> int:
+    """The number of the migration that has this statement."""
+    scripts = [file.read_text("utf-8") for file in sorted(SCHEMA.iterdir())]
+    return 1 + next(before for before, script in enumerate(scripts) if statement in script)
+
+
+def _go_back_before(number: int, path: Path, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Move the rows into a file that was made before this migration."""
+    earlier = folder / "schema"
+    earlier.mkdir()
+    for file in sorted(SCHEMA.iterdir())[: number - 1]:
+        shutil.copy(file, earlier)
+    old = folder / "old.db"
+    with monkeypatch.context() as patched:
+        patched.setattr(opening, "_SCHEMA", earlier)
+        open_writer(old).close()
+    with closing(sqlite3.connect(old, isolation_level=None)) as connection:
+        connection.execute("ATTACH ? AS new", (str(path),))
+        for table in ("jobs", "history", "counts"):
+            columns = ", ".join(name for _, name, *_ in connection.execute(f"PRAGMA main.table_info({table})"))
+            connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")  # noqa: S608
+    old.replace(path)
