@@ -14,7 +14,9 @@ from headway.errors import InvalidOutputError
 from headway.files import data_directory, outputs, removing
 from headway.files.data_directory import DataDirectory
 from headway.files.opening import open_directory
+from headway.files.outputs import NAME_TAKEN, NOT_PLAIN, RENAMED
 from headway.files.removing import remove
+from headway.limits import OUTPUT_BYTES, OUTPUT_NOTES
 
 from tests.conformance.records import new_job
 
@@ -138,7 +140,7 @@ def test_a_link_that_replaces_a_file_while_it_is_published_is_left_out(
 ) -> None:
     (output / "report.txt").write_text("report")
     before(monkeypatch, outputs, "open_plain", lambda: replace(output / "report.txt", outside / "secret.txt"))
-    assert files.publish_output(job) == ((), ("report.txt",))
+    assert files.publish_output(job) == ((), (f"{NOT_PLAIN}: report.txt",))
 
 
 def test_a_hard_link_that_replaces_a_file_while_it_is_published_is_left_out(
@@ -151,7 +153,7 @@ def test_a_hard_link_that_replaces_a_file_while_it_is_published_is_left_out(
         os.link(outside / "secret.txt", output / "report.txt")
 
     before(monkeypatch, outputs, "open_plain", link)
-    assert files.publish_output(job) == ((), ("report.txt",))
+    assert files.publish_output(job) == ((), (f"{NOT_PLAIN}: report.txt",))
 
 
 def test_a_link_that_replaces_the_directory_while_it_is_published_is_found_out(
@@ -177,7 +179,7 @@ def test_pipes_sockets_and_devices_are_left_out_without_being_opened(
     if os.geteuid() == 0:
         os.mknod(output / "device", 0o600 | stat.S_IFCHR, os.makedev(1, 5))  # /dev/zero
         special.insert(0, "device")
-    assert files.publish_output(job) == ((), tuple(special))
+    assert files.publish_output(job) == ((), tuple(f"{NOT_PLAIN}: {name}" for name in special))
     for name in special:
         with pytest.raises(FileNotFoundError):
             files.open_output(job.id, name)
@@ -189,15 +191,89 @@ def test_a_file_that_the_server_may_not_read_is_left_out(files: DataDirectory, j
     give_to_nobody(files.root)
     (output / "unreadable.txt").chmod(0)
     with as_nobody():
-        published, left_out = files.publish_output(job)
-    assert (published, left_out) == ((OutputFile("readable.txt", 1, "text/plain"),), ("unreadable.txt",))
+        published, notes = files.publish_output(job)
+    assert published == (OutputFile("readable.txt", 1, "text/plain"),)
+    assert notes == (f"{NOT_PLAIN}: unreadable.txt",)
 
 
 def test_a_sparse_file_is_published_with_its_size(files: DataDirectory, job: Job, output: Path) -> None:
     with (output / "sparse.bin").open("wb") as file:
-        file.truncate(2**40)
+        file.truncate(2**35)
     published, _ = files.publish_output(job)
-    assert [file.size_bytes for file in published] == [2**40]
+    assert [file.size_bytes for file in published] == [2**35]
+
+
+def test_more_bytes_than_a_job_may_have_are_invalid_output(files: DataDirectory, job: Job, output: Path) -> None:
+    for name in ("one.bin", "two.bin"):
+        with (output / name).open("wb") as file:
+            file.truncate(OUTPUT_BYTES // 2)
+    assert len(files.publish_output(job).files) == 2
+    output.mkdir()
+    with (output / "sparse.bin").open("wb") as file:
+        file.truncate(10 * 1024**4)
+    with pytest.raises(InvalidOutputError, match="too large"):
+        files.publish_output(job)
+
+
+def test_more_files_than_a_job_may_have_are_invalid_output(
+    files: DataDirectory, job: Job, output: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(outputs, "OUTPUT_FILES", 10)
+    for number in range(11):
+        (output / str(number)).symlink_to("anything")
+    with pytest.raises(InvalidOutputError, match="too many files"):
+        files.publish_output(job)
+    (output / "0").unlink()
+    assert files.publish_output(job).files == ()
+
+
+def test_of_many_files_that_are_left_out_the_first_are_named(files: DataDirectory, job: Job, output: Path) -> None:
+    for number in range(OUTPUT_NOTES + 30):
+        (output / f"{number:03}").mkdir()
+    *named, last = files.publish_output(job).notes
+    assert named == [f"{NOT_PLAIN}: {number:03}" for number in range(OUTPUT_NOTES)]
+    assert last == "the same is true of 30 more files"
+
+
+@pytest.mark.parametrize(
+    ("written", "shown"),
+    [
+        (b"new\nline\r\x1b[31m\x7f.txt", "new_line__[31m_.txt"),
+        ("invoice\u202efdp.exe".encode(), "invoice_fdp.exe"),
+        ("c1\x9b \u2028 \u2066".encode(), "c1_ _ _"),
+        ("Grüße.txt".encode("latin-1"), "Gr__e.txt"),
+        (b"\xed\xa0\x80", "___"),
+        (b"\xff" * 255, "_" * 255),
+        (b"\n" * 255, "_" * 255),
+    ],
+)
+def test_a_name_that_cannot_be_shown_is_replaced_and_the_file_kept(
+    files: DataDirectory, job: Job, output: Path, written: bytes, shown: str
+) -> None:
+    (output / os.fsdecode(written)).write_text("kept")
+    published, notes = files.publish_output(job)
+    assert ([file.name for file in published], notes) == ([shown], (f"{RENAMED}: {shown}",))
+    assert read(files, job, shown) == b"kept"
+
+
+def test_a_file_never_takes_the_place_of_another_by_its_printable_name(
+    files: DataDirectory, job: Job, output: Path
+) -> None:
+    for name, text in (("a_", "plain"), ("a\n", "odd"), ("b\n", "first"), ("b\r", "second")):
+        (output / name).write_text(text)
+    published, notes = files.publish_output(job)
+    assert [file.name for file in published] == ["a_", "b_"]
+    assert (read(files, job, "a_"), read(files, job, "b_")) == (b"plain", b"first")
+    assert notes == (f"{RENAMED}: b_", f"{NAME_TAKEN}: a_", f"{NAME_TAKEN}: b_")
+
+
+@pytest.mark.parametrize(
+    "name", ["日本語.csv", "a b", ".hidden", "x" * 255, "😀" * 63, '"%5c\\', "cafe\u0301", "א.txt"]
+)
+def test_every_other_name_is_kept(files: DataDirectory, job: Job, output: Path, name: str) -> None:
+    (output / name).write_text("x")
+    published, notes = files.publish_output(job)
+    assert ([file.name for file in published], notes) == ([name], ())
 
 
 # Opening

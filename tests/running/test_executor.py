@@ -75,13 +75,13 @@ async def test_the_last_report_and_log_line_are_recorded_with_the_outcome(bench:
 
 async def test_output_is_published_before_the_outcome_is_recorded(bench: ExecutorBench) -> None:
     bench.files.output = (OutputFile("report.html", 5, "text/html"),)
-    bench.files.left_out = ("link",)
+    bench.files.notes = ("left out: link",)
     bench.files.has_files = True
     bench.handles(returns)
     outcome = await bench.run()
     assert outcome.files == bench.files.output
     assert bench.files.calls == ["publish output", "discard work"]
-    assert bench.messages == ["not available for download, because it is not a plain file: link"]
+    assert bench.messages == ["left out: link"]
 
 
 async def test_output_that_cannot_be_published_fails_the_attempt(bench: ExecutorBench) -> None:

@@ -17,7 +17,7 @@ from headway.domain.jobs import Claim, Job, NewLogLine, OutputFile, Status
 from headway.domain.outcomes import Cancelled, Completed, Failed, Outcome
 from headway.domain.progress import Progress
 from headway.errors import JobNotFoundError
-from headway.ports.files import AttemptFiles, Directories
+from headway.ports.files import AttemptFiles, Directories, Published
 from headway.ports.jobs import Claims, FreeSlots, LogBatch, Recovery, Tick
 from headway.running.attempt import Attempt
 from headway.running.engine import Store
@@ -184,7 +184,7 @@ class FakeFiles(AttemptFiles):
     root: Path
     inputs: dict[str, Path] = field(default_factory=dict)
     output: tuple[OutputFile, ...] = ()
-    left_out: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     has_files: bool = False
     publishing_fails: Exception | None = None
     calls: list[str] = field(default_factory=list)
@@ -211,14 +211,14 @@ class FakeFiles(AttemptFiles):
 
     @override
     def has_output(self, job: Job) -> bool:
-        return bool(self.output or self.left_out or self.publishing_fails)
+        return bool(self.output or self.notes or self.publishing_fails)
 
     @override
-    def publish_output(self, job: Job) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
+    def publish_output(self, job: Job) -> Published:
         self.calls.append("publish output")
         if self.publishing_fails:
             raise self.publishing_fails
-        return self.output, self.left_out
+        return Published(self.output, self.notes)
 
     @override
     def discard_output(self, job: Job) -> None:

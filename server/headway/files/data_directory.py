@@ -25,12 +25,12 @@ from typing import BinaryIO, Self
 import structlog
 
 from ..domain.ids import is_job_id
-from ..domain.jobs import Job, OutputFile
+from ..domain.jobs import Job
 from ..errors import DirectoryOwnedError, InvalidOutputError, SetupError
-from ..ports.files import Directories
+from ..ports.files import Directories, Published
 from ..syncing import sync_directory
 from .opening import DIRECTORY, missing, open_directory, open_plain
-from .outputs import open_published, plain_files
+from .outputs import open_published, publish_files
 from .removing import remove
 
 MEMORY = ":memory:"
@@ -158,24 +158,24 @@ class DataDirectory:
 
     # Output
 
-    def publish_output(self, job: Job) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
+    def publish_output(self, job: Job) -> Published:
         name = f"output-{job.attempt}"
         with ExitStack() as opened:
             try:
                 own = opened.enter_context(self._own(job.id))
                 output = opened.enter_context(open_directory(name, own))
             except FileNotFoundError:
-                return (), ()
+                return Published((), ())
             except NotADirectoryError as error:
                 raise _replaced() from error
-            files, left_out = plain_files(output)
+            published = publish_files(output)
             os.fsync(output)
             remove("files", own)
             os.rename(name, "files", src_dir_fd=own, dst_dir_fd=own)
             if not os.path.samestat(os.stat("files", dir_fd=own, follow_symlinks=False), os.fstat(output)):
                 raise _replaced()
             os.fsync(own)
-        return files, left_out
+        return published
 
     def open_output(self, job_id: str, name: str) -> BinaryIO:
         try:

@@ -10,7 +10,7 @@ appears between a check and its use: nothing outside is published, opened or del
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import BinaryIO, NamedTuple, Protocol
 
 from ..domain.jobs import Job, OutputFile
 
@@ -26,6 +26,13 @@ class Directories:
     work: str
     output: str
     data: str
+
+
+class Published(NamedTuple):
+    """The output files of an attempt, by name, and what its log should say of those left out or renamed."""
+
+    files: tuple[OutputFile, ...]
+    notes: tuple[str, ...]
 
 
 class Uploads(Protocol):
@@ -82,12 +89,12 @@ class AttemptFiles(Protocol):
         """Whether attempt `job.attempt` has created its output directory. Quick."""
         ...
 
-    def publish_output(self, job: Job) -> tuple[tuple[OutputFile, ...], tuple[str, ...]]:
-        """Make the attempt's output the job's files, durably. Returns them, and the names that were left out.
+    def publish_output(self, job: Job) -> Published:
+        """Make the attempt's output the job's files, durably.
 
         Only plain files directly in the output directory are published. Directories, links and special files are
-        left out, and so are hard links to files outside it. Raises `InvalidOutputError` if the directory itself is
-        something else.
+        left out, and so are hard links to files outside it. Characters of names that cannot be shown are replaced.
+        Raises `InvalidOutputError` if the directory itself is something else, or holds more than a job may have.
         """
         ...
 

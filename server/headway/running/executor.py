@@ -133,16 +133,16 @@ class Executor:
         if not self._files.has_output(attempt.job):
             return Completed(end.result_json, result_url=end.result_url)
         try:
-            files, left_out = await asyncio.to_thread(self._files.publish_output, attempt.job)
+            published = await asyncio.to_thread(self._files.publish_output, attempt.job)
         except OSError as error:
             return self._failed(attempt, _error("output-lost", "The output could not be stored", describe(error)))
         except InvalidOutputError as error:
             invalid = _error("invalid-output", str(error), error.detail)
             attempt.logs.add("error", invalid.text)
             return Failed(invalid)
-        for name in left_out:
-            attempt.logs.note("warning", f"not available for download, because it is not a plain file: {name}")
-        return Completed(end.result_json, files, end.result_url)
+        for note in published.notes:
+            attempt.logs.note("warning", note)
+        return Completed(end.result_json, published.files, end.result_url)
 
     def _interrupted(self, attempt: Attempt) -> Outcome:
         """The server is stopping: the job is queued again, unless its type forbids a second start."""
