@@ -339,7 +339,23 @@ async def test_a_process_is_replaced_after_a_job_that_leaves_it_with_too_much_me
     assert bench.diary()[:2] == [f"open {pids[0]}", f"close {pids[0]}"]
     (line,) = bench.listener.lines
     assert line.startswith("the process is replaced: it has ")
-    assert line.endswith(" MiB of memory, more than 200")
+    assert line.endswith(" MiB of memory of its own, more than 200")
+
+
+async def test_memory_that_a_process_shares_does_not_count(tmp_path: Path) -> None:
+    module = tmp_path / "jobs_with_a_table.py"
+    module.write_text(
+        "import os\nfrom headway import BlockingContext, job\n"
+        "TABLE = b'x' * (300 << 20)\n"
+        "@job('shares', keep_process=True, max_mib_per_process=200)\n"
+        "def shares(ctx: BlockingContext) -> int:\n"
+        "    return os.getpid() if TABLE.count(b'y') == 0 else 0\n"
+    )
+    processes = Processes([str(module)], spares=1)
+    await processes.open()
+    bench = Kept(tmp_path, module, processes)
+    assert await bench.returns("shares") == await bench.returns("shares")
+    await bench.close()
 
 
 async def test_a_process_whose_job_was_cancelled_is_replaced_and_cleans_up(bench: Kept) -> None:

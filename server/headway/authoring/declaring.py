@@ -75,7 +75,7 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
     - A job that has ended is kept for `retain_s` seconds.
     - With `keep_process`, the jobs of a `def` handler run one after the other in processes that stay, with what their
       dependencies have set up. A process is replaced after `max_jobs_per_process` jobs, after a job at whose end it
-      has more than `max_mib_per_process` MiB of resident memory, and after one that was stopped or left threads.
+      has more than `max_mib_per_process` MiB of memory of its own, and after one that was stopped or left threads.
     - `path` makes the type a REST resource too: `POST path` submits, `GET path/{id}` is a finished job's result, with
       `/status` and `/download` below it, and `GET path` is the list. If the resource is more than the result,
       `get(ctx: ResourceContext, id: str)` returns one resource (`None` is a 404), and `list(ctx)` or

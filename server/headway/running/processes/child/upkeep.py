@@ -18,6 +18,7 @@ DIE_WITHIN_S = 2.0
 """How long killed processes may take to be gone: the kernel may hold one up, in a dead NFS mount say."""
 _MIB = 1024 * 1024
 _HAS_PROC = sys.platform == "linux"
+_OWN_MEMORY = ("Private_Clean:", "Private_Dirty:", "Swap:")
 
 
 class Upkeep:
@@ -72,9 +73,9 @@ class Upkeep:
 
     def _too_full(self, job_type: JobType) -> str | None:
         limit_mib = job_type.max_mib_per_process
-        if limit_mib is None or (used_mib := resident_mib()) <= limit_mib:
+        if limit_mib is None or (used_mib := own_mib()) <= limit_mib:
             return None
-        return f"it has {used_mib:,.0f} MiB of memory, more than {limit_mib:,.0f}"
+        return f"it has {used_mib:,.0f} MiB of memory of its own, more than {limit_mib:,.0f}"
 
     def _take_stock(self) -> None:
         self._own_threads = set(threading.enumerate())
@@ -97,9 +98,13 @@ class Upkeep:
         return True
 
 
-def resident_mib() -> float:
-    """The memory of this process, as `ps` shows it; where there is no /proc, the most that it has had."""
+def own_mib() -> float:
+    """The memory that would be free without this process: what it shares with others, a loaded model say, is not in it.
+
+    Source: proc_pid_smaps(5). Where there is no /proc, the most that it has had.
+    """
     with suppress(OSError):
-        return int(Path("/proc/self/statm").read_bytes().split()[1]) * os.sysconf("SC_PAGE_SIZE") / _MIB
+        lines = Path("/proc/self/smaps_rollup").read_text("ascii").splitlines()
+        return sum(int(line.split()[1]) for line in lines if line.startswith(_OWN_MEMORY)) / 1024
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / _MIB if sys.platform == "darwin" else peak / 1024
