@@ -14,8 +14,8 @@ import pydantic
 import pytest
 import structlog
 from headway import tracebacks
-from headway.limits import REASON_CHARS, TRACEBACK_CHARS
-from headway.tracebacks import Origin, describe, formatted, origin, place, place_of, raised_at
+from headway.limits import REASON_CHARS, TRACEBACK_CHARS, TRACEBACK_LINES
+from headway.tracebacks import Origin, describe, formatted, origin, place, place_of, raised_at, shortened
 
 AUTHOR = (Origin.AUTHOR, "")
 
@@ -126,4 +126,13 @@ def test_the_traceback_of_an_endless_message_takes_little_memory_and_keeps_its_e
     tracemalloc.stop()
     assert peak_bytes < 10 * len(message)
     assert len(text) <= TRACEBACK_CHARS
-    assert "characters are left out" in text
+    assert " are left out]" in text
+
+
+def test_a_traceback_of_very_many_lines_keeps_the_first_and_the_last() -> None:
+    text = shortened("\n".join(f"{number}" for number in range(5_000)))
+    assert text.startswith("0\n1\n")
+    assert "\n298\n[4,402 lines are left out]\n4701\n" in text
+    assert text.endswith("\n4999")
+    assert len(text.split("\n")) < TRACEBACK_LINES
+    assert shortened(text) == text

@@ -12,6 +12,7 @@ ERROR_DETAIL_CHARS = 4_000
 REASON_CHARS = 500
 """An exception in one line: its class and message. And why a type is not available."""
 TRACEBACK_CHARS = 50_000
+TRACEBACK_LINES = 600
 
 MESSAGE_CHARS = 500
 """The message of a progress report."""

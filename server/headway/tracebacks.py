@@ -19,7 +19,7 @@ from pathlib import Path
 from traceback import TracebackException, walk_tb
 from typing import Any
 
-from .limits import REASON_CHARS, TRACEBACK_CHARS
+from .limits import REASON_CHARS, TRACEBACK_CHARS, TRACEBACK_LINES
 from .text import clean_text, spoken
 
 MAX_NOTES = 50
@@ -127,10 +127,13 @@ def formatted(error: BaseException) -> str:
 
 def shortened(text: str) -> str:
     """The text without its middle if it is too long: the end of a traceback says what was raised."""
-    if len(text) <= TRACEBACK_CHARS:
+    if len(text) > TRACEBACK_CHARS:
+        half = (TRACEBACK_CHARS - _NOTE_CHARS) // 2
+        text = f"{text[:half]}\n[{len(text) - 2 * half:,} characters are left out]\n{text[-half:]}"
+    if text.count("\n") < TRACEBACK_LINES:
         return text
-    half = (TRACEBACK_CHARS - _NOTE_CHARS) // 2
-    return f"{text[:half]}\n[{len(text) - 2 * half:,} characters are left out]\n{text[-half:]}"
+    lines, half = text.split("\n"), (TRACEBACK_LINES - 1) // 2
+    return "\n".join([*lines[:half], f"[{len(lines) - 2 * half:,} lines are left out]", *lines[-half:]])
 
 
 def _is_own(filename: str) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 from tests.support.process import ROOT, ServerProcess
 
 TEST_JOBS = ROOT / "tests" / "job_types" / "jobs_for_tests.py"
+ODD_JOBS = TEST_JOBS.with_name("odd_text_jobs.py")
 
 Serving = Callable[..., ServerProcess]
 

@@ -9,13 +9,13 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from tests.support.process import ROOT, ServerProcess
+from tests.support.process import ServerProcess
 from tests.support.raw import BOUNDARY, RawStream, data_of, form, is_state, part
 from tests.support.receiver import Receiver
 from tests.support.representation import assert_representation
+from tests.support.serving import ODD_JOBS
 from tests.web.conftest import assert_no_unexpected_errors
 
-JOBS = ROOT / "tests" / "job_types" / "odd_text_jobs.py"
 BOTH_KINDS = pytest.mark.parametrize("job_type", ["odd-process", "odd-async"])
 
 
@@ -27,7 +27,7 @@ def receiver() -> Iterator[Receiver]:
 
 @pytest.fixture(scope="module")
 def server(receiver: Receiver) -> Iterator[ServerProcess]:
-    with ServerProcess(":memory:", "--jobs", str(JOBS), env={"HEADWAY_WEBHOOK_ALLOW": "127.0.0.0/8"}) as server:
+    with ServerProcess(":memory:", "--jobs", str(ODD_JOBS), env={"HEADWAY_WEBHOOK_ALLOW": "127.0.0.0/8"}) as server:
         yield server
         assert_no_unexpected_errors(server)
 

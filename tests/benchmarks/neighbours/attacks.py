@@ -154,6 +154,12 @@ def _snapshot(target: Target) -> None:
             end = end[-100:] + piece
 
 
+def _job(job_type: str, **input: object) -> Round:
+    """Runs a job of `odd_text_jobs` to its end."""
+    body = json.dumps(input).encode()
+    return _post(f"/jobs/{job_type}", lambda: body, JSON | {"Prefer": "wait=30"}, with_key=True)
+
+
 GZIP = {"Content-Encoding": "gzip"}
 
 ATTACKS: Mapping[str, Attack] = {
@@ -168,5 +174,10 @@ ATTACKS: Mapping[str, Attack] = {
     "lists": Attack(_get(LISTED), 32),
     "statistics": Attack(_get("/jobs/stats"), 32),
     "snapshots": Attack(_snapshot, 32),
+    "messages of 100 MB": Attack(_job("much-process", what="message", megabytes=100), 2),
+    "errors of 100 MB": Attack(_job("odd-process", text=r"long\n", times=20_000_000, way="raise"), 2),
+    "checkpoints of 50 MB": Attack(_job("much-process", what="checkpoint", megabytes=50), 2),
+    "results of 16 MB": Attack(_job("much-process", what="result", megabytes=16), 2),
+    "prints without end": Attack(_job("much-process", what="print", megabytes=100), 2),
 }
 """By the name of the row."""

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from tests.support.keys import bearer, make_key
 from tests.support.process import ROOT, ServerProcess
-from tests.support.serving import LATER, TEST_JOBS
+from tests.support.serving import LATER, ODD_JOBS, TEST_JOBS
 
 from ..processes import LOAD_CORE, SERVER_CORE, on_core
 from ..report import Play, Table, percentile
@@ -59,7 +59,7 @@ def run(play: Play) -> Table:
 
 
 def _serving(folder: str) -> ServerProcess:
-    return ServerProcess(folder, "--jobs", str(TEST_JOBS), env=PUBLIC)
+    return ServerProcess(folder, "--jobs", f"{TEST_JOBS},{ODD_JOBS}", env=PUBLIC)
 
 
 def _fill(folder: str, key: str) -> None:
