@@ -48,9 +48,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known = plays.BENCHMARKS if asked.against else {**BENCHMARKS, "all": []}
     if unknown := [name for name in asked.names if name not in known]:
         parser.error(f"no such benchmark: {', '.join(unknown)} (there are {', '.join(known)})")
+    # Servers and temporary worktrees are cleaned up when the run is terminated, too.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     if asked.against:
-        # Servers and the temporary worktree are cleaned up when the run is terminated, too.
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
         try:
             compared = comparison.compare(asked.against, asked.names or list(known), asked.pairs, asked.seconds)
         except checkout.CheckoutError as error:
