@@ -31,7 +31,13 @@ def of(peer: str | None, *forwarded_for: str, proxies: tuple[str, ...] = PROXIES
 )
 def test_a_client_is_its_address_or_its_ipv6_network(peer: str, client: str) -> None:
     assert of(peer) == client
+    assert Clients(PROXIES).of_peer(peer) == client
     assert of(peer, "203.0.113.9") == client, "no proxy that is trusted"
+
+
+@pytest.mark.parametrize("peer", ["10.1.2.3", "::ffff:10.1.2.3", "fd00::1", "::1"])
+def test_a_trusted_proxy_is_no_client(peer: str) -> None:
+    assert Clients(PROXIES).of_peer(peer) is None
 
 
 @pytest.mark.parametrize(
