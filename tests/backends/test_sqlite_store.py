@@ -4,10 +4,12 @@ import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from headway.backends.memory import snapshots
+from headway.backends.memory.mirror import Mirror
 from headway.backends.sqlite import reading, rows
 from headway.backends.sqlite.store import SqliteStore
 from headway.domain.deliveries import Webhook, WebhookEvent
@@ -16,6 +18,7 @@ from headway.domain.jobs import Job, Status
 from headway.domain.outcomes import Interrupted
 from headway.domain.progress import Progress
 from headway.errors import JobNotFoundError
+from headway.ports.jobs import Tick
 from headway.ports.outbox import Limits
 
 from tests.conformance.backends import SqliteBackend
@@ -179,3 +182,23 @@ async def test_late_progress_is_not_announced_after_the_end(backend: SqliteBacke
     await ending
     await store.check_writable()
     assert [delivery.id for delivery in await backend.outbox.of_job(job.id, 9)] == [told.delivery.id]
+
+
+@pytest.mark.parametrize(("jobs", "pause_s"), [(1, 0.5), (300, 0.6), (20_000, 10.0)])
+async def test_the_progress_of_more_jobs_is_written_less_often(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, jobs: int, pause_s: float
+) -> None:
+    clock = SimpleNamespace(now_s=1000.0)
+    monkeypatch.setattr("headway.backends.sqlite.store.time", SimpleNamespace(monotonic=lambda: clock.now_s))
+    job = await running_job(store)
+    assert await store.flush() is None, "there is nothing to write"
+    await store.tick([Tick(job.id, 1, Progress(percent=1.0))], at(1))
+    assert await store.flush() is None, "the first is written at once"
+    await store.tick([Tick(job.id, 1, Progress(percent=2.0))], at(2))
+    monkeypatch.setattr(Mirror, "unwritten", jobs)
+    assert await store.flush() == pytest.approx(pause_s)
+    clock.now_s += pause_s + 0.001
+    assert await store.flush() is None
+    await store.check_writable()
+    row = await store._database.one("SELECT percent FROM jobs", {})
+    assert row == (2.0,)

@@ -85,6 +85,18 @@ async def test_what_is_due_is_published_as_one_batch(bench: Bench) -> None:
     assert await bench.published() == list(range(100))
 
 
+async def test_what_could_not_be_written_yet_is_written_without_another_report(bench: Bench) -> None:
+    bench.store.flushes_wanted = 3
+    report(bench.attempt(), 1)
+    async with asyncio.timeout(WAIT_TIMEOUT_S):
+        while bench.store.flushes < 3:
+            await bench.publisher.publish_progress()
+    waiting = asyncio.create_task(bench.publisher.publish_progress())
+    await asyncio.sleep(0)
+    assert not waiting.done(), "nothing is left to write"
+    waiting.cancel()
+
+
 async def test_a_handler_may_report_from_a_thread_of_its_own(bench: Bench) -> None:
     attempt = bench.attempt()
     waiting = asyncio.create_task(bench.published())

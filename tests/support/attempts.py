@@ -84,6 +84,9 @@ class FakeStore(Store):
     finished: list[Finished] = field(default_factory=list)
     checkpoints: list[str] = field(default_factory=list)
     ticks: list[Tick] = field(default_factory=list)
+    flushes: int = 0
+    flushes_wanted: int = 0
+    """At how many calls of `flush` it is too early for all but the last."""
     lines: list[str] = field(default_factory=list)
     recovered_with: tuple[Mapping[str, int], int] | None = None
     """The limits that `recover` was called with: by type, and of the other types."""
@@ -124,8 +127,10 @@ class FakeStore(Store):
         self.ticks.extend(ticks)
 
     @override
-    async def flush(self) -> None:
-        """There is no disk."""
+    async def flush(self) -> float | None:
+        """There is no disk: it only asks for another call, as often as the test wants."""
+        self.flushes += 1
+        return 0.0 if self.flushes < self.flushes_wanted else None
 
     @override
     async def append_logs(self, batches: Sequence[LogBatch]) -> None:

@@ -14,8 +14,9 @@ from .deliveries import Webhook, WebhookEvent
 from .progress import Progress
 
 RECOVERY_VERSION_STEP = 1_000
-"""What a recovery adds to `version`, so that clients never see it run backwards: ticks reach disk twice a second and
-watchers ten times, so after a crash the recorded version is a few behind the published one."""
+"""What a recovery adds to `version`, so that clients never see it run backwards: ticks reach watchers ten times
+a second and the disk twice, or every ten seconds if there are very many jobs, so after a crash the recorded version is
+up to a hundred behind the published one."""
 
 MAX_FILENAME_CHARS = 255
 """Of an upload's name, of which the end is kept."""

@@ -244,10 +244,11 @@ class Attempts(Protocol):
         """Publish progress: visible immediately, durable only after `flush`."""
         ...
 
-    async def flush(self) -> None:
-        """Write published progress to disk, unless that happened less than half a second ago. Does not wait for it.
+    async def flush(self) -> float | None:
+        """Write published progress to disk, without waiting for it: at most twice a second, or less often if it is that
+        of many jobs.
 
-        Call it regularly while attempts run, whether or not there were ticks.
+        Call it after ticks. Returns the seconds after which to call it again if it was too early, else `None`.
         """
         ...
 

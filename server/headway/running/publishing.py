@@ -22,8 +22,6 @@ from .attempt import Attempt
 
 BATCH_EVERY_S = 0.005
 """The pause after a batch, in which others gather: for a thousand jobs that report all the time."""
-FLUSH_AFTER_S = 0.5
-"""How long published progress may be in memory only, unless the record takes longer."""
 
 
 class Publisher:
@@ -66,11 +64,9 @@ class Publisher:
             and (progress := attempt.read_progress(self._tick_s)) is not None
         ]
         if ticks:
-            self._flush_s = min(self._flush_s, now_s + FLUSH_AFTER_S)
             await self._store.tick(ticks, utc_now())
-        if now_s >= self._flush_s:
-            self._flush_s = math.inf
-        await self._store.flush()
+        left_s = await self._store.flush()
+        self._flush_s = math.inf if left_s is None else now_s + left_s
         return min(BATCH_EVERY_S, self._tick_s)
 
     async def publish_logs(self) -> float:

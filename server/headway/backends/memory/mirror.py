@@ -103,6 +103,11 @@ class Mirror:
             self._unwritten.add(job.id)
             self._hub.ring(Bell.CHANGED, job.id)
 
+    @property
+    def unwritten(self) -> int:
+        """Of how many jobs the progress is not on disk."""
+        return len(self._unwritten)
+
     def take_unwritten(self) -> list[Job]:
         """The running jobs whose progress is not on disk. From now on they count as written."""
         ids, self._unwritten = self._unwritten, set()
