@@ -58,7 +58,7 @@ def middleware(gate: Gate, metrics: RequestMetrics, *, lines: bool) -> Middlewar
         except Exception as error:  # noqa: BLE001 - every one has an answer
             response = await answer_to(request, error)
         if not request.content.is_eof() and isinstance(request.protocol, Connection):
-            request.protocol.answered_early()
+            request.protocol.answered_early(response.status)
         route, status = request.match_info.route, response.status
         tally = by_route.get((route, status)) or tally_of(request, route, status)
         tally.count += 1

@@ -139,6 +139,19 @@ def test_what_a_client_without_a_key_sends_after_its_answer_is_not_read_for_long
         assert parse(read_to_end(connection)).status == 404
 
 
+def test_after_a_429_less_is_read_than_after_a_401(guarding: Guarding) -> None:
+    guarded = guarding(failed_sign_ins_per_minute=1)
+    body = bytes(300_000)  # the system's buffers hold it, so it can always be sent
+    with guarded.connected() as first, guarded.connected() as second:
+        for connection, key, status in ((first, "hwk_wrong", 401), (second, "hwk_wrong", 429)):
+            headers = f"Authorization: Bearer {key}\r\nContent-Length: {len(body)}\r\n".encode()
+            connection.sendall(b"POST /jobs/noop HTTP/1.1\r\nHost: localhost\r\n%s\r\n" % headers)
+            assert connection.recv(65536).startswith(b"HTTP/1.1 %d" % status)
+            connection.sendall(body)
+        assert guarded.known(first)
+        assert not guarded.known(second)
+
+
 def test_a_proxy_that_no_setting_names_is_warned_about_once(guarding: Guarding) -> None:
     guarded = guarding()
     for _ in range(2):
