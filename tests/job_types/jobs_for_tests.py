@@ -250,7 +250,7 @@ class ManyFiles(BaseModel):
 
 
 @job("many-files")
-async def many_files(ctx: Context, input: ManyFiles) -> None:
+def many_files(ctx: BlockingContext, input: ManyFiles) -> None:
     """Writes as many output files as it is told to; each holds its number."""
     output = ctx.output_dir
     for number in range(input.count):

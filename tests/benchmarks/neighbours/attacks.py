@@ -14,6 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
+from headway.limits import OUTPUT_FILES
+
 from tests.support.keys import bearer
 
 MB = 1_000_000
@@ -121,6 +123,14 @@ def _ask(target: Target, method: str, path: str, body: bytes | None, headers: Ma
         connection.close()
 
 
+def _many_files(target: Target) -> None:
+    """Has a job write as many output files as it may, and reads it and its list once it has ended."""
+    waiting = {**JSON, **bearer(target.key), "Prefer": "wait=50"}
+    _ask(target, "POST", "/jobs/many-files", json.dumps({"count": OUTPUT_FILES}).encode(), waiting)
+    for path in ("/jobs?type=many-files&limit=1", LISTED) * 20:
+        _ask(target, "GET", path, None, bearer(target.key))
+
+
 def _slow_bodies(target: Target) -> None:
     """Keeps many requests to sign in open, each arriving steadily, and replaces those that the server ends."""
     head = (
@@ -171,6 +181,7 @@ ATTACKS: Mapping[str, Attack] = {
     "unknown fields": Attack(_post("/jobs/noop", _unknown_fields, JSON, with_key=True), 4),
     "a list of ones": Attack(_post("/jobs/noop", _ones, JSON, with_key=True), 4),
     "a form of line feeds": Attack(_post("/jobs/reads-upload", _line_feeds, FORM, with_key=True), 4),
+    "50000 output files": Attack(_many_files, 2),
     "lists": Attack(_get(LISTED), 32),
     "statistics": Attack(_get("/jobs/stats"), 32),
     "snapshots": Attack(_snapshot, 32),

@@ -17,7 +17,7 @@ from ...domain.attempts import Usage, ended_attempt
 from ...domain.deliveries import WebhookEvent
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.instants import nearest_to_ms, to_ms
-from ...domain.jobs import FILES_SHOWN, RECOVERY_VERSION_STEP, Claim, Job, NewJob, NewLogLine, Status, Transition
+from ...domain.jobs import RECOVERY_VERSION_STEP, Claim, Job, NewJob, NewLogLine, Status, Transition
 from ...domain.outcomes import (
     Cancelled,
     Completed,
@@ -39,7 +39,6 @@ from .rows import (
     completed_values,
     error_json,
     new_job_values,
-    output_files_parameters,
     progress_parameters,
     tick_values,
     to_job,
@@ -150,7 +149,7 @@ def _start(
 
 
 class Ended(NamedTuple):
-    """The end of an attempt, with its last progress and log lines."""
+    """The end of an attempt, with its last progress and log lines, and rows of its output files if it has many."""
 
     job: Job
     outcome: Outcome
@@ -158,6 +157,7 @@ class Ended(NamedTuple):
     lines: Sequence[NewLogLine]
     now: datetime
     usage: Usage | None = None
+    files: Sequence[Parameters] = ()
 
 
 def finish(tx: Transaction, ended: Sequence[Ended], version_of: Callable[[str], int]) -> list[Changed | None]:
@@ -203,8 +203,8 @@ def _complete(
     jobs = [to_job(row) for statement, values in in_statements(COMPLETE, rows) for row in tx.execute(statement, values)]
     completed = {(job.id, job.attempt): Changed(tx.moved(Transition.COMPLETE, job), job) for job in jobs}
     for one in ended:
-        if isinstance(one.outcome, Completed) and len(one.outcome.files) > FILES_SHOWN and _key(one) in completed:
-            tx.executemany(SQL["insert_output_files"], output_files_parameters(one.job.id, one.outcome.files))
+        if one.files and _key(one) in completed:
+            tx.executemany(SQL["insert_output_files"], one.files)
     return completed
 
 

@@ -1,7 +1,7 @@
 """Rows to records and back. Only this module knows the order of the columns."""
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from operator import itemgetter
@@ -290,12 +290,14 @@ def tick_values(job: Job) -> Row:
     return (job.id, job.attempt, job.version, to_ms(job.updated_at), *job.progress)
 
 
-def output_files_parameters(job_id: str, files: Sequence[OutputFile]) -> Iterator[Parameters]:
+def output_files_parameters(job_id: str, files: Sequence[OutputFile]) -> list[Parameters]:
     """The parameters for `queries/insert_output_files.sql`, row by row. `files` are sorted by name."""
+    rows: list[Parameters] = []
     for first in range(0, len(files), FILES_IN_A_ROW):
         part = files[first : first + FILES_IN_A_ROW]
         listed = [(file.name, file.size_bytes, file.content_type) for file in part]
-        yield {"job_id": job_id, "first": part[0].name, "files": json.dumps(listed, separators=(",", ":"))}
+        rows.append({"job_id": job_id, "first": part[0].name, "files": json.dumps(listed, separators=(",", ":"))})
+    return rows
 
 
 def to_output_files(row: Row) -> Sequence[OutputFile]:

@@ -4,6 +4,7 @@ Every write is an operation for the group-commit writer. Its `committed` callbac
 loop, brings memory up to date and rings the bells.
 """
 
+import asyncio
 import json
 import time
 from collections.abc import Collection, Mapping, Sequence
@@ -19,8 +20,8 @@ from ...clock import utc_now
 from ...domain.attempts import Usage
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.instants import to_ms
-from ...domain.jobs import STATUSES, Job, NewJob, NewLogLine, Status
-from ...domain.outcomes import Outcome
+from ...domain.jobs import FILES_SHOWN, STATUSES, Job, NewJob, NewLogLine, Status
+from ...domain.outcomes import Completed, Outcome
 from ...domain.progress import Progress
 from ...errors import ClaimLostError, JobNotFoundError, JobStateError, QueueFullError
 from ...ports.events import Bell, EventHub
@@ -30,6 +31,7 @@ from ..memory.mirror import Changed, Mirror
 from . import operations
 from .database import Database
 from .reading import SqliteReader
+from .rows import Parameters, output_files_parameters
 from .statements import SQL
 from .transaction import Transaction
 from .writer import Batched, Operation, Rows
@@ -279,7 +281,10 @@ class SqliteStore(SqliteReader):
         now: datetime,
         usage: Usage | None = None,
     ) -> Job:
-        operation = Batched(self._finish, operations.Ended(job, outcome, progress, lines, now, usage))
+        files: Sequence[Parameters] = ()
+        if isinstance(outcome, Completed) and len(outcome.files) > FILES_SHOWN:  # not in the writer: others would wait
+            files = await asyncio.to_thread(output_files_parameters, job.id, outcome.files)
+        operation = Batched(self._finish, operations.Ended(job, outcome, progress, lines, now, usage, files))
 
         def committed(changed: Changed | None) -> Job | None:
             settled()
