@@ -173,10 +173,10 @@ def _job(job_type: str, **input: object) -> Round:
 GZIP = {"Content-Encoding": "gzip"}
 
 ATTACKS: Mapping[str, Attack] = {
-    "gzip bombs, no key": Attack(_post("/nowhere", _bomb, JSON | GZIP), 20),
-    "unknown fields, no key": Attack(_post("/session", _unknown_fields, JSON), 4),
-    "a list of ones, no key": Attack(_post("/session", _ones, JSON), 4),
-    "slow bodies, no key": Attack(_slow_bodies, 1),
+    "gzip bombs without a key": Attack(_post("/nowhere", _bomb, JSON | GZIP), 20),
+    "unknown fields without a key": Attack(_post("/session", _unknown_fields, JSON), 4),
+    "a list of ones without a key": Attack(_post("/session", _ones, JSON), 4),
+    "slow bodies without a key": Attack(_slow_bodies, 1),
     "gzip bombs": Attack(_post("/jobs/noop", _bomb, JSON | GZIP, with_key=True), 4),
     "unknown fields": Attack(_post("/jobs/noop", _unknown_fields, JSON, with_key=True), 4),
     "a list of ones": Attack(_post("/jobs/noop", _ones, JSON, with_key=True), 4),
@@ -191,4 +191,4 @@ ATTACKS: Mapping[str, Attack] = {
     "results of 16 MB": Attack(_job("much-process", what="result", megabytes=16), 2),
     "prints without end": Attack(_job("much-process", what="print", megabytes=100), 2),
 }
-"""By the name of the row."""
+"""By the name of the row. `--sides` chooses by it, so it has no comma."""
