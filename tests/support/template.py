@@ -27,7 +27,14 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).parents[2]
-MODULES = ("headway.cli.main", "headway.app", "headway.web.request_ids", "headway.samples.tables", "uvloop")
+MODULES = (
+    "headway.cli.main",
+    "headway.app.headway",
+    "headway.app.offline",
+    "headway.web.request_ids",
+    "headway.samples.tables",
+    "uvloop",
+)
 """Not the samples themselves: importing those declares job types, which is up to each server."""
 MAX_REQUEST_BYTES = 200_000
 FIRST_DESCRIPTOR = 3

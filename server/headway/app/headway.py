@@ -19,22 +19,20 @@ import structlog
 from aiohttp import web
 from pydantic import BaseModel
 
-from ..authoring.job_types import Registry
-from ..authoring.loading import JobTypeSource, load_job_types
+from ..authoring.loading import JobTypeSource
 from ..domain.access import EVERY_OWNER, LOCAL_OWNER, Caller, is_name
 from ..domain.jobs import Job
 from ..errors import InvalidError
 from ..logs import configure_logging
 from ..operating.process_limits import fit_open_files
 from ..running.failure_hook import OnFailure
-from ..running.processes.forked.keeping import KeeperProcess, fork_keeper
 from ..service.options import SubmitOptions
 from ..service.submission import Submission
 from ..settings import Settings, unknown_variables
 from ..validation import as_json_object, validate
-from .bundled import SAMPLES
 from .listening import exit_if_handlers_remain, ignore_warnings_about_clients, listening, stopped_by_signals
 from .local_files import copy_into
+from .preparing import Prepared, forked_keeper, registry_of
 from .rooms import Rooms, opened
 
 EMBEDDING_PROGRAM = Caller(LOCAL_OWNER, EVERY_OWNER)
@@ -66,17 +64,22 @@ class Headway:
         job_types: Iterable[JobTypeSource] | None = None,
         *,
         on_failure: OnFailure | None = None,
+        prepared: Prepared | None = None,
     ) -> None:
         """`job_types`: modules by name or path, or functions decorated with `@job`; by default `settings.jobs`, and the
         samples if there are none.
 
         `on_failure(job, exception)` is called once for every job that fails, apart from the job's slot; it may be
-        `async`. Raises `SetupError` if the job types cannot be loaded.
+        `async`. `prepared` stands for settings and job types, and has been made by `app.preparing.prepare`. Raises
+        `SetupError` if the job types cannot be loaded.
         """
-        self._settings = fit_open_files(settings or Settings())
-        self._registry = _registry(self._settings, job_types)
+        if prepared is None:
+            settings = fit_open_files(settings or Settings())
+            prepared = Prepared(settings, registry_of(settings, job_types), None)
+        self._settings = prepared.settings
+        self._registry = prepared.registry
         self._on_failure = on_failure
-        self._keeper: KeeperProcess | None = None
+        self._keeper = prepared.keeper
         self._opened: Rooms | None = None
         self._stack = AsyncExitStack()
 
@@ -86,8 +89,7 @@ class Headway:
         For a main program, once, before its event loop runs and before it starts a thread: children then share what it
         has imported. Otherwise job modules are imported once more, in a new interpreter. Enter the server afterwards.
         """
-        if self._settings.process_start == "fork" and not all(job_type.is_async for job_type in self._registry):
-            self._keeper = fork_keeper()
+        self._keeper = forked_keeper(self._settings, self._registry)
 
     async def __aenter__(self) -> Self:
         """Open the data directory and begin to run jobs. Raises `SetupError`."""
@@ -251,10 +253,3 @@ class Headway:
 def _warn_of_unknown_variables() -> None:
     for name, nearest in unknown_variables(os.environ):  # the value may be a secret
         log.warning("there is no such setting", variable=name, **({} if nearest is None else {"nearest": nearest}))
-
-
-def _registry(settings: Settings, sources: Iterable[JobTypeSource] | None) -> Registry:
-    """The job types to serve, with the samples only where none are named or they are asked for. Raises `SetupError`."""
-    own = list(settings.jobs if sources is None else sources)
-    with_samples = not own and sources is None if settings.samples is None else settings.samples
-    return load_job_types(own, SAMPLES if with_samples else ())

@@ -101,13 +101,17 @@ def _modules(given: list[str]) -> tuple[str, ...] | None:
 
 
 def _run(settings: Settings) -> None:
-    from ..app import Headway  # noqa: PLC0415 - aiohttp and the adapters: `--help` is quick without them
+    from ..app.preparing import prepare  # noqa: PLC0415 - `--help` is quick without it
     from ..logs import configure_logging  # noqa: PLC0415
+
+    configure_logging(settings.log_format)
+    prepared = prepare(settings)
+
+    from ..app import Headway  # noqa: PLC0415 - aiohttp and the adapters, which job processes do without
     from ..web.request_ids import add_request_id  # noqa: PLC0415
 
     configure_logging(settings.log_format, [add_request_id])
-    server = Headway(settings)
-    server.prepare()
+    server = Headway(prepared=prepared)
     with asyncio.Runner(loop_factory=_loop_factory()) as runner:
         runner.run(server.serve(_announce))
 
