@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from headway.backends.sqlite import connection as opening
+from headway.backends.sqlite import operations
 from headway.backends.sqlite.connection import open_writer
 from headway.domain.ids import JobIds
 from headway.domain.jobs import OutputFile
@@ -101,4 +102,15 @@ async def test_a_damaged_row_of_files_is_served_as_far_as_it_can_be_read(tmp_pat
     assert shown[:149] == [f"{number:03}" for number in range(400, 549)]
     assert await store.file(job, "250") is None
     assert await store.file(job, "450") == files[450]
+    await backend.close()
+
+
+async def test_jobs_with_many_files_expire_in_smaller_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(operations, "FILES_EXPIRED_AT_ONCE", 200)
+    backend = SqliteBackend(tmp_path)
+    store = await backend.open()
+    for count in (250, 150, 150, 0, 0):
+        files = tuple(OutputFile(f"{number:03}", number, "text/plain") for number in range(count))
+        await ended_job(store, Completed("1", files), retain_s=60.0)
+    assert [await store.expire(at(DAY_S), 10) for _ in range(4)] == [1, 2, 2, 0]
     await backend.close()

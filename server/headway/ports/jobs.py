@@ -282,7 +282,10 @@ class Housekeeping(Protocol):
     """Removing what has expired."""
 
     async def expire(self, now: datetime, limit: int) -> int:
-        """Delete at most `limit` jobs whose `expires_at` has passed; returns how many."""
+        """Delete at most `limit` jobs whose `expires_at` has passed; returns how many.
+
+        Fewer, but at least one, if they have so many output files that others would wait for the deletion.
+        """
         ...
 
     async def forget_keys(self, now: datetime, limit: int) -> int:
