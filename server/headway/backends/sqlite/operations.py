@@ -53,7 +53,7 @@ ABOVE_ALL_PRIORITIES = 1 << 31  # above every priority
 PROBED_BYTES = 64 * 1024
 """The room that a submission may need."""
 FILES_EXPIRED_AT_ONCE = 100_000
-"""For which a transaction that others wait for takes some 50 ms."""
+"""Deleting the rows of one job with 50,000 files took 17 to 66 ms, in which others wait for the writer."""
 NO_JOB = ""
 """The id under which the probe writes, which no job has."""
 LONGEST_BACKOFF_MS = 10 * 60 * 1000
