@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,16 +16,7 @@ from headway.running.processes.forked.preloading import Preload
 from structlog.testing import capture_logs
 
 from tests.support.children import ended
-from tests.support.sharing import Opening, children_of, events, gone, opening, parent_of, until
-
-
-@pytest.fixture
-async def sharing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opening]:
-    """Opens processes, with a nursery of its own for the type that is given."""
-    monkeypatch.setenv("DIARY", str(tmp_path / "diary"))
-    monkeypatch.setenv("GO", str(tmp_path / "go"))
-    async with opening(tmp_path) as open_for:
-        yield open_for
+from tests.support.sharing import Opening, children_of, events, gone, parent_of, until
 
 
 @pytest.fixture

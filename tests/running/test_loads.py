@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +14,7 @@ from structlog.testing import capture_logs
 
 from tests.support.children import ended
 from tests.support.process import alive
-from tests.support.sharing import Opening, children_of, events, gone, opening, parent_of, until
-
-
-@pytest.fixture
-async def sharing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Opening]:
-    """Opens processes, with a nursery of its own for the type that is given."""
-    monkeypatch.setenv("DIARY", str(tmp_path / "diary"))
-    monkeypatch.setenv("GO", str(tmp_path / "go"))
-    async with opening(tmp_path) as open_for:
-        yield open_for
+from tests.support.sharing import Opening, children_of, events, gone, parent_of, until
 
 
 @pytest.fixture
@@ -134,7 +125,7 @@ async def test_what_does_not_survive_a_fork_is_made_in_each_process_and_the_log_
     (line,) = [line for line in logged if line["event"].startswith("what was to be loaded")]
     assert (line["type"], line["factory"], line["reason"]) == (job_type, factory, reason)
     made = factory.removesuffix("()")
-    assert bench.diary.count(made) == 3, "once in vain, and then in each process"
+    assert bench.diary.count(made) == 3, "the load that could not be used, then one in each of two processes"
     if made == "threaded":
         assert bench.diary.count("threaded is closed") == bench.diary.count("harmless is closed") == 3
 

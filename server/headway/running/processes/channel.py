@@ -281,7 +281,7 @@ def _handler_ended(end: list[Any]) -> HandlerEnded:
 def _used(peak_memory_bytes: int, cpu_s: float) -> Used:
     usage = Usage(int(peak_memory_bytes), float(cpu_s))
     if not (0 <= usage.peak_memory_bytes < _MOST_BYTES and 0 <= usage.cpu_s < math.inf):
-        raise ValueError("a usage that is no number of bytes or seconds")
+        raise ValueError("the usage is out of range")
     return Used(usage)
 
 

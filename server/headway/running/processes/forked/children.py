@@ -1,4 +1,4 @@
-"""The children of one nursery: some wait ready, some run attempts, and whoever needs one waits for it here."""
+"""The children of one nursery: spares, those that run attempts, and the queue of attempts that need one."""
 
 import asyncio
 import os
