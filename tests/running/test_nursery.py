@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from collections.abc import AsyncIterator, Callable
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -290,15 +291,32 @@ async def test_a_process_that_holds_the_channel_open_does_not_hold_up_the_end(nu
 
 async def test_many_attempts_leave_no_descriptor_and_no_process(nursery: Nursery) -> None:
     pid = await nursery.pid()
-    await asyncio.to_thread(eventually, lambda: len(descendants(pid)) == 2)
+    await _at_rest(nursery, pid)
     before = _open_in(os.getpid()), _open_in(pid)
     for _ in range(15):
         assert (
             await asyncio.gather(*(nursery.attempt("says") for _ in range(5))) == [Returned('"as it was loaded"')] * 5
         )
-    await asyncio.to_thread(eventually, lambda: len(descendants(pid)) == 2)
-    await asyncio.sleep(0)
+    await _at_rest(nursery, pid)
     assert (_open_in(os.getpid()), _open_in(pid)) == before
+
+
+async def _at_rest(nursery: Nursery, pid: int) -> None:
+    """Wait until the server has both spare children, and the nursery holds neither end of a channel any more."""
+    assert nursery.processes._forking is not None
+    children = nursery.processes._forking._general._children
+    await asyncio.to_thread(
+        eventually, lambda: len(children._ready) == 2 and len(descendants(pid)) == 2 and _sockets_in(pid) == 1
+    )
+
+
+def _sockets_in(pid: int) -> int:
+    """The one that is left is the nursery's to the server."""
+    found = 0
+    for descriptor in Path(f"/proc/{pid}/fd").iterdir():
+        with suppress(FileNotFoundError):
+            found += str(descriptor.readlink()).startswith("socket:")
+    return found
 
 
 def _open_in(pid: int) -> int:
