@@ -4,7 +4,7 @@ from collections import OrderedDict
 from datetime import datetime
 from functools import lru_cache
 from math import ceil
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal
 from urllib.parse import quote
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
@@ -144,15 +144,16 @@ def job_fields(job: Job, queue_position: int | None, links: Links) -> dict[str, 
 
 
 def progress_fields(progress: Progress) -> dict[str, Any]:
+    percent, done, total, unit, message, step, rate_per_second, eta_s = progress
     return {
-        "progress": progress.percent,
-        "done": progress.done,
-        "total": progress.total,
-        "unit": progress.unit,
-        "message": progress.message,
-        "step": progress.step,
-        "ratePerSecond": progress.rate_per_second,
-        "etaSeconds": progress.eta_s,
+        "progress": percent,
+        "done": done,
+        "total": total,
+        "unit": unit,
+        "message": message,
+        "step": step,
+        "ratePerSecond": rate_per_second,
+        "etaSeconds": eta_s,
     }
 
 
@@ -176,30 +177,35 @@ def error_fields(error: JobError) -> dict[str, Any]:
     return {"type": error.type, "title": error.title, "detail": error.detail, "status": error.status}
 
 
-class _Encoded(NamedTuple):
+class _Encoded:
     """A version of a job's representation. The next tick changes three parts of it: the others need not be encoded."""
 
-    job: Job
-    queue_position: int | None
-    encoded: bytes
-    others: tuple[bytes, bytes, bytes] | None = None
-    """Before the progress, between it and `updatedAt`, and between that and `version`. Known after the first tick."""
+    __slots__ = ("_others", "encoded", "job", "queue_position")
 
-    def ticked(self, job: Job) -> "_Encoded":
-        """That of the same job, some ticks later: it takes a third of the time."""
-        start, middle, end = others = self.others or self._others()
-        progress, at = to_json(progress_fields(job.progress))[1:-1], _instant(job.updated_at).encode()
-        encoded = b'%b%b%b"updatedAt":"%b"%b"version":%d}' % (start, progress, middle, at, end, job.version)
-        return _Encoded(job, self.queue_position, encoded, others)
+    def __init__(self, job: Job, queue_position: int | None, encoded: bytes) -> None:
+        self.job = job
+        self.queue_position = queue_position
+        self.encoded = encoded
+        self._others: tuple[bytes, bytes, bytes] | None = None
+        """Before the progress, between it and `updatedAt`, and between that and `version`. Known after a tick."""
 
-    def _others(self) -> tuple[bytes, bytes, bytes]:
+    def tick(self, job: Job) -> bytes:
+        """Encode the same job, some ticks later: it takes a third of the time."""
+        start, middle, end = self._others or self._find_others()
+        self.job = job
+        progress, at = to_json(progress_fields(job.progress))[1:-1], _encoded_instant(job.updated_at)
+        self.encoded = b'%b%b%b"updatedAt":"%b"%b"version":%d}' % (start, progress, middle, at, end, job.version)
+        return self.encoded
+
+    def _find_others(self) -> tuple[bytes, bytes, bytes]:
         """These names are found nowhere else: JSON escapes the quotation marks in texts."""
         find = self.encoded.index
-        return (
+        self._others = (
             self.encoded[: find(b'"progress":')],
             self.encoded[find(b',"queuePosition":') : find(b'"updatedAt":')],
             self.encoded[find(b',"completedAt":') : find(b'"version":')],
         )
+        return self._others
 
 
 class Encoder:
@@ -213,12 +219,12 @@ class Encoder:
     def job(self, job: Job, queue_position: int | None) -> bytes:
         """The representation as JSON text, without line breaks."""
         kept = self._kept.get(job.id)
-        if kept is not None and kept.job.version == job.version and kept.queue_position == queue_position:
-            return kept.encoded
-        if kept is not None and kept.queue_position == queue_position and job.differs_by_ticks(kept.job):
-            kept = kept.ticked(job)
-        else:
-            kept = _Encoded(job, queue_position, to_json(job_fields(job, queue_position, self.links)))
+        if kept is not None and kept.queue_position == queue_position:
+            if kept.job.version == job.version:
+                return kept.encoded
+            if job.differs_by_ticks(kept.job):
+                return kept.tick(job)
+        kept = _Encoded(job, queue_position, to_json(job_fields(job, queue_position, self.links)))
         self._kept[job.id] = kept  # replaces an older version
         if len(self._kept) > ENCODINGS_KEPT:
             self._kept.popitem(last=False)
@@ -278,6 +284,12 @@ def attempt_fields(attempt: PastAttempt) -> dict[str, Any]:
 def instant(at: datetime | None) -> str | None:
     """RFC 3339 in UTC with milliseconds."""
     return None if at is None else _instant(at)
+
+
+@lru_cache(maxsize=256)
+def _encoded_instant(at: datetime) -> bytes:
+    """That of a tick, which many jobs share."""
+    return _instant(at).encode()
 
 
 @lru_cache(maxsize=8_192)

@@ -54,6 +54,15 @@ def test_progress_that_could_not_be_written_is_written_later(mirror: Mirror) -> 
     assert mirror.take_unwritten() == [held(mirror)]
 
 
+def test_progress_is_taken_in_pieces_and_the_jobs_that_have_waited_come_first(mirror: Mirror) -> None:
+    others = [RUNNING._replace(id=job_id) for job_id in ("two", "three")]
+    for job in others:
+        mirror.snapshots.put(job)
+    for job in (RUNNING, *others, RUNNING):
+        mirror.tick([Tick(job.id, 1, Progress(percent=30))], SOON)
+    assert [[job.id for job in mirror.take_unwritten(2)] for _ in range(3)] == [["one", "two"], ["three"], []]
+
+
 def test_the_tick_of_a_stale_attempt_is_dropped(mirror: Mirror) -> None:
     mirror.tick(tick(30, attempt=2), SOON)
     assert held(mirror) == RUNNING

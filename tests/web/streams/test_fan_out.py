@@ -1,13 +1,24 @@
 """`Channel`: the watchers of one job that are level, behind and ahead."""
 
+import asyncio
+import time
 from datetime import UTC, datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
+from headway.backends.bells import LocalHub
 from headway.domain.ids import JobIds
 from headway.domain.jobs import Job, NewJob, Status
-from headway.web.streams.fan_out import Channel, Lines, Watcher, news
+from headway.links import Links
+from headway.loops import Loops
+from headway.ports.events import Bell
+from headway.representation import Encoder
+from headway.running.publishing import BATCH
+from headway.web.streams.fan_out import Channel, FanOut, Lines, Watcher, news
 from headway.web.streams.response import Frame
+
+if TYPE_CHECKING:
+    from headway.ports.jobs import Reader
 
 DATA = b'{"any":"job"}'
 
@@ -57,6 +68,47 @@ def watching(channel: Channel, count: int = 1, cursor: int = 2, version: int = 5
         assert channel.join(watcher)
         found.append((outlet, watcher))
     return found
+
+
+class Jobs:
+    """The part of the store that the fan-out needs for running jobs without new log lines."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.snapshots = {job.id: job for job in jobs}
+
+    def held(self, _caller: str, job_id: str) -> Job | None:
+        return self.snapshots.get(job_id)
+
+    def tick(self) -> None:
+        """The next version of all jobs."""
+        self.snapshots = {job.id: job._replace(version=job.version + 1) for job in self.snapshots.values()}
+
+
+class SlowOutlet(Outlet):
+    """As if the machine were busy."""
+
+    def offer(self, frame: Frame) -> bool:
+        time.sleep(0.0005)
+        return super().offer(frame)
+
+
+async def test_a_batch_of_progress_is_sent_whole_before_the_next_one_is_published() -> None:
+    hub, store, loops = LocalHub(), Jobs([a_job() for _ in range(BATCH)]), Loops()
+    fan_out = FanOut(cast("Reader", store), hub, Encoder(Links("")))
+    outlets: list[SlowOutlet] = []
+    for job in store.snapshots.values():
+        outlets.append(SlowOutlet())
+        watcher = Watcher(outlets[-1], 2)
+        watcher.version = job.version
+        assert fan_out.enter(job.id, job.owner).join(watcher)
+    fan_out.start(loops)
+    for _ in range(3):
+        store.tick()
+        hub.ring_all(Bell.CHANGED, store.snapshots.keys())
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+    await fan_out.stop()
+    assert {len(outlet.frames) for outlet in outlets} == {3}
 
 
 @pytest.fixture

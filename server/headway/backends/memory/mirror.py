@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 
 from ...domain.deliveries import WebhookEvent
 from ...domain.jobs import EVENT_OF, Job, Status
@@ -33,7 +34,8 @@ class Mirror:
         self.snapshots = Snapshots()
         self.census = census
         self._hub = hub
-        self._unwritten: set[str] = set()
+        self._unwritten: dict[str, None] = {}
+        """By job id, those that have waited longest first."""
         self._ending: Counter[tuple[str, int]] = Counter()
 
     # After a commit
@@ -85,7 +87,7 @@ class Mirror:
         held = self.snapshots.get(job.id)
         if held is None or not (held.status is job.status is Status.RUNNING and held.attempt == job.attempt):
             return job
-        self._unwritten.add(job.id)
+        self._unwritten[job.id] = None
         version = max(job.version, held.version + 1)  # ticks may have been published since the commit began
         return job._replace(progress=held.progress, version=version)
 
@@ -93,29 +95,35 @@ class Mirror:
 
     def tick(self, ticks: Sequence[Tick], now: datetime) -> None:
         """Publish progress. That of an attempt that is stale, or whose end is on its way to the disk, is dropped."""
-        for tick in ticks:
-            job = self.snapshots.get(tick.job_id)
-            if job is None or job.status is not Status.RUNNING or job.attempt != tick.attempt:
+        published: list[str] = []
+        for job_id, attempt, progress in ticks:
+            job = self.snapshots.running(job_id)
+            if job is None or job.attempt != attempt:
                 continue
-            if (job.id, job.attempt) in self._ending:
+            if self._ending and (job_id, attempt) in self._ending:
                 continue  # the end carries the last progress, and a tick could overtake its version
-            self.snapshots.put(job.ticked(tick.progress, now))
-            self._unwritten.add(job.id)
-            self._hub.ring(Bell.CHANGED, job.id)
+            self.snapshots.put_running(job.ticked(progress, now))
+            published.append(job_id)
+        self._unwritten |= dict.fromkeys(published)
+        self._hub.ring_all(Bell.CHANGED, published)
 
     @property
     def unwritten(self) -> int:
         """Of how many jobs the progress is not on disk."""
         return len(self._unwritten)
 
-    def take_unwritten(self) -> list[Job]:
-        """The running jobs whose progress is not on disk. From now on they count as written."""
-        ids, self._unwritten = self._unwritten, set()
-        return [job for job_id in ids if (job := self.snapshots.get(job_id)) and job.status is Status.RUNNING]
+    def take_unwritten(self, most: int | None = None) -> list[Job]:
+        """The running jobs whose progress is not on disk, `most` of them, those that have waited longest. From now on
+        they count as written.
+        """
+        ids = list(islice(self._unwritten, most))
+        for job_id in ids:
+            del self._unwritten[job_id]
+        return [job for job_id in ids if (job := self.snapshots.running(job_id))]
 
     def keep_unwritten(self, jobs: Iterable[Job]) -> None:
         """The progress of these jobs could not be written."""
-        self._unwritten |= {job.id for job in jobs}
+        self._unwritten |= dict.fromkeys(job.id for job in jobs)
 
     def ticks_written(self, jobs: Iterable[Job]) -> None:
         """The progress of these jobs is on disk, and so are its deliveries."""

@@ -36,6 +36,10 @@ class Snapshots:
                 self._recent.move_to_end(job_id)
         return job
 
+    def running(self, job_id: str) -> Job | None:
+        """The job's newest state if it is running."""
+        return self._running.get(job_id)
+
     def version(self, job_id: str) -> int:
         """The newest published version, 0 if unknown. Changes nothing, so the writer's thread may call it."""
         job = self._running.get(job_id) or self._recent.get(job_id)
@@ -53,6 +57,12 @@ class Snapshots:
         self._recent.move_to_end(job.id)
         if len(self._recent) > MAX_RECENT:
             self._recent.popitem(last=False)
+
+    def put_running(self, job: Job) -> None:
+        """Keep the new state of a job that was running before and still is."""
+        if self._loading:
+            self._outdate(job.id)
+        self._running[job.id] = job
 
     def remove(self, job: Job) -> None:
         """The job was deleted; `job` is its last state."""

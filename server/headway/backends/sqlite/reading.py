@@ -69,6 +69,10 @@ class SqliteReader:
         job = self._snapshots.departed(job_id)
         return job if job is not None and may_see(caller, job.owner) else None
 
+    def held(self, caller: str, job_id: str) -> Job | None:
+        job = self._snapshots.get(job_id)
+        return job if job is not None and may_see(caller, job.owner) else None
+
     def known_foreign(self, caller: str, job_id: str) -> bool:
         job = self._snapshots.get(job_id) or self._snapshots.departed(job_id)
         return job is not None and not may_see(caller, job.owner)

@@ -40,6 +40,10 @@ TICKS_TO_DISK_EVERY_S, TICKS_TO_DISK_WITHIN_S = 0.5, 10.0
 """The shortest and the longest time between two flushes, however few or many jobs report."""
 JOBS_TO_DISK_PER_S = 500
 """Of more jobs, the progress is written less often: it took a twelfth of the time that a thousand jobs need."""
+JOBS_TO_DISK_AT_ONCE = 100
+"""More are written in pieces. The writer may share a core with the event loop: a thousand jobs in one transaction held
+it up for so long that watchers missed reports.
+"""
 RUN_TIMES_SCANNED = 2_000
 
 log = structlog.get_logger(__name__)
@@ -233,16 +237,17 @@ class SqliteStore(SqliteReader):
         if not unwritten:
             return None
         pause_s = min(max(unwritten / JOBS_TO_DISK_PER_S, TICKS_TO_DISK_EVERY_S), TICKS_TO_DISK_WITHIN_S)
+        pause_s *= min(1.0, JOBS_TO_DISK_AT_ONCE / unwritten)
         left_s = self._ticks_written_s + pause_s - time.monotonic()
         if left_s > 0:
             return left_s
-        self._write_ticks()
-        return None
+        self._write_ticks(JOBS_TO_DISK_AT_ONCE)
+        return pause_s if self._mirror.unwritten else None
 
-    def _write_ticks(self) -> None:
-        """Hand the progress that is only in memory to the writer, without waiting for it."""
+    def _write_ticks(self, most: int | None = None) -> None:
+        """Hand the progress that is only in memory, of `most` jobs, to the writer, without waiting for it."""
         self._ticks_written_s = time.monotonic()
-        jobs = self._mirror.take_unwritten()
+        jobs = self._mirror.take_unwritten(most)
         if not jobs:
             return
 
