@@ -213,6 +213,13 @@ async def test_a_spare_that_is_killed_is_replaced(nursery: Nursery) -> None:
     await asyncio.to_thread(eventually, lambda: len(descendants(pid)) == 2)
 
 
+async def test_a_child_that_waits_gives_way_to_the_server_already(nursery: Nursery) -> None:
+    pid = await nursery.pid()
+    await asyncio.to_thread(
+        eventually, lambda: [os.sched_getscheduler(spare) for spare in descendants(pid)] == [os.SCHED_IDLE] * 2
+    )
+
+
 class KillsTheFirst:
     """Hands out children, of which the first ones have just been killed."""
 

@@ -19,7 +19,7 @@ from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 from ...authoring.reporting import log_line
 from ...authoring.uploads import Upload
@@ -88,6 +88,15 @@ class BlockingChannel:
         self._woken, self._waking = os.pipe()  # macOS has no pipe2
         for end in (self._woken, self._waking):
             os.set_blocking(end, False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Close it. The channel of a process is closed by its end."""
+        self._socket.close()
+        os.close(self._woken)
+        os.close(self._waking)
 
     def send(self, *messages: Message) -> None:
         """Raises `OSError` if the server is gone, `ValueError` for a message that is too large."""

@@ -16,9 +16,8 @@ class JobLock:
     @classmethod
     def acquire(cls, path: Path) -> Self:
         """Wait for the process of an earlier attempt to end. Raises `OSError`."""
-        path.parent.mkdir(parents=True, exist_ok=True)
         while True:
-            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            descriptor = _opened(path)
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             lock = cls(path, descriptor)
             if lock._is_its_file():
@@ -36,3 +35,12 @@ class JobLock:
             return os.path.samestat(os.fstat(self._descriptor), self._path.stat(follow_symlinks=False))
         except FileNotFoundError:
             return False
+
+
+def _opened(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileNotFoundError:  # nearly always the folder is there
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return os.open(path, flags, 0o600)

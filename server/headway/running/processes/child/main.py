@@ -8,10 +8,9 @@ import signal
 import sys
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ....authoring.capturing import capture_process
-from ....authoring.contexts import BlockingContext
 from ....authoring.declaring import declared
 from ....authoring.loading import load_module
 from ...calling import End, Needs, Stopped, call_blocking, end_of
@@ -20,8 +19,12 @@ from ..messages import HandlerEnded, Start, Stays, Used
 from .dependencies import NOTHING, Dependencies, Made
 from .job_lock import JobLock
 from .measuring import UsageMeter
+from .rehearsal import context_of, rehearse
 from .reporter import Reporter
 from .upkeep import Upkeep
+
+if TYPE_CHECKING:
+    from ....authoring.contexts import BlockingContext
 
 NICENESS = 10
 
@@ -52,9 +55,10 @@ class _Process:
 
     def live(self) -> None:
         """Run attempts until one of them is the last, or the server wants no more."""
+        _give_way()
+        if self._forked and not self._channel.readable(0):
+            rehearse(listens=True)
         start = self._next_start()
-        if start is not None:
-            _give_way()
         while start is not None:
             if not self._stays_after(start):
                 return
@@ -114,7 +118,7 @@ class _Attempt:
                     load_module(start.source)
                 job_type = declared(start.type)
                 self._upkeep.begin(job_type)
-                self._context = context = _context(start, reporter)
+                self._context = context = context_of(start, reporter)
                 reporter.listen(context)
                 return call_blocking(job_type, context, start.input_json, start.uploads, reporter.begin, self._set_up)
         except BaseException as error:  # noqa: BLE001 - the author's module may raise anything, SystemExit too
@@ -147,20 +151,6 @@ class _Attempt:
             self._reporter.logs.note("warning", f"cleaning up {failed.factory} failed: {failed.reason}")
             with suppress(OSError):
                 channel.send(failed)
-
-
-def _context(start: Start, reporter: Reporter) -> BlockingContext:
-    return BlockingContext(
-        job_id=start.job_id,
-        attempt=start.attempt,
-        owner=start.owner,
-        directories=start.directories,
-        reported=reporter.reported,
-        logs=reporter.logs,
-        checkpoint_json=start.checkpoint_json,
-        sync_checkpoint=reporter.checkpoint,
-        nudge=reporter.nudge,
-    )
 
 
 def _give_way() -> None:

@@ -17,6 +17,7 @@ from collections.abc import Iterable
 from typing import NoReturn
 
 from ....authoring.loading import load_module
+from ..child.rehearsal import OFTEN, rehearse
 from ..kin import adopt_orphans, be_called, kill_children, reaped, sweep
 from . import GENERAL, forks, loading
 from .fitness import descriptors, settle, unfit_reason
@@ -81,6 +82,8 @@ def _load(sources: Iterable[str], control: socket.socket) -> tuple[str, str] | N
 
 
 def _keep(control: socket.socket) -> NoReturn:
+    for _ in range(OFTEN):
+        rehearse(listens=False)
     settle()
     adopt_orphans()
     control.send(b"ready")
