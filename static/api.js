@@ -261,6 +261,9 @@ function parse(text) {
   }
 }
 
+/** @param {AbortSignal} [signal] */
+export const getUsage = async (signal) => (await call("GET", at("usage"), signal)).body;
+
 /** The message for users when a request has failed. @param {unknown} problem */
 export function explain(problem) {
   if (problem instanceof Unreachable) return "The server cannot be reached. Try again.";

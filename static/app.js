@@ -12,6 +12,7 @@ import { askSession, hasAccess, onSession, session } from "./session.js";
 import { SignInView } from "./sign-in.js";
 import { JobStore } from "./store.js";
 import { Unreachable } from "./stream.js";
+import { UsageLine } from "./usage.js";
 import { Who } from "./who.js";
 
 /** @typedef {import("./api.js").JobType} JobType */
@@ -29,6 +30,7 @@ const list = new JobList(store, titleOf, openRetried);
 const detail = new DetailView(store, titleOf, openRetried, (news) => announcer.announce(news));
 const signInView = new SignInView();
 const who = new Who();
+const usage = new UsageLine(store);
 /** Aborted when the page is left, kept for "back", or locked: then no stream is open. */
 let stop = new AbortController();
 stop.abort();
@@ -74,6 +76,7 @@ function enter() {
   keepLive(store, showConnection, stop.signal, again);
   route(false);
   void list.loadNewest();
+  usage.show(stop.signal);
   if (types.size === 0) void loadTypes();
   if (wasLocked) giveFocusBack();
 }

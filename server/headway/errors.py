@@ -88,6 +88,10 @@ class OutputNotFoundError(HeadwayError):
     """The job has no such output file."""
 
 
+class NotAllowedError(HeadwayError):
+    """The caller's key does not allow this."""
+
+
 class DeliveryNotFoundError(HeadwayError):
     """The job's webhook has no such delivery."""
 
@@ -106,6 +110,30 @@ class QueueFullError(RetryLaterError):
 
 class OwnerQueueFullError(QueueFullError):
     """One owner has as many jobs in the queue as they may; there is room for those of others."""
+
+
+class QuotaExceededError(HeadwayError):
+    """An owner, or a key, keeps or queues as many jobs as its quota allows.
+
+    `holder` is whose quota it is (`owner` or `key`), `quota` what it limits, `limit` and `used` how full it is.
+    """
+
+    def __init__(self, holder: str, quota: str, limit: int, used: int, *, retry_after_s: int | None = None) -> None:
+        whose = "This key's" if holder == "key" else "The owner's"
+        super().__init__(f"{whose} quota of {limit:,} {_COUNTED[quota]} is used up: {used:,} are {_USED[quota]}.")
+        self.holder = holder
+        self.quota = quota
+        self.limit = limit
+        self.used = used
+        self.retry_after_s = retry_after_s
+
+
+_COUNTED = {"jobs": "jobs", "queued": "queued jobs", "bytes": "bytes"}
+_USED = {"jobs": "kept", "queued": "queued", "bytes": "used, and this needs more"}
+
+
+class StorageQuotaExceededError(QuotaExceededError):
+    """What is to be stored does not fit into the quota of bytes."""
 
 
 class DiskFullError(RetryLaterError):

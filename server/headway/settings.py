@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from .errors import SetupError
+from .quotas import NO_QUOTA, Quota
 
 DAY_S = 24 * 60 * 60
 
@@ -73,6 +74,10 @@ def separated_modules(text: str) -> tuple[str, ...]:
     if not (isinstance(modules, list) and all(isinstance(module, str) for module in modules)):
         raise ValueError("must be names and paths of modules, with commas between them, or a JSON array of these")
     return tuple(modules)
+
+
+def _quota(value: object) -> object:
+    return Quota.parse(value) if isinstance(value, str) else value
 
 
 def _modules(value: object) -> object:
@@ -164,6 +169,7 @@ class Settings(EverydaySettings):
 
     max_queued: Annotated[int, Field(ge=1)] = 100_000
     max_queued_per_owner: Annotated[int, Field(ge=1)] = 50_000
+    quota: Annotated[Quota, NoDecode, BeforeValidator(_quota)] = NO_QUOTA
     submissions_per_minute: Annotated[int, Field(ge=0)] = 6_000
     lists_per_minute: Annotated[int, Field(ge=0)] = 1_200
     failed_sign_ins_per_minute: Annotated[int, Field(ge=1)] = 10

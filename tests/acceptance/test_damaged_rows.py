@@ -108,7 +108,7 @@ def damaged_in_every_way(data_dir: Path, job_id: str) -> list[str]:
             connection.execute("INSERT INTO history VALUES (?, ?, ?, 'log', ?, ?)", (made[-1], seq, at, level, message))
         connection.execute("UPDATE history SET message = CAST(? AS TEXT) WHERE seq = 100", (NOT_UTF_8,))
         put(connection, "jobs.last_seq", 105, made[-1])
-        connection.execute("INSERT INTO counts VALUES ('local', 'says', 'exploded', 1)")
+        connection.execute("INSERT INTO counts VALUES ('local', '', 'says', 'exploded', 1, 0)")
         connection.execute("UPDATE counts SET jobs = jobs + ? WHERE status = 'completed'", (len(made),))
     return made
 

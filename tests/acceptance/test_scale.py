@@ -61,7 +61,9 @@ def _queue_many(database: Path) -> list[str]:
     columns = "id, owner, type, status, priority, created_at, run_at, updated_at, max_attempts, retain_s, input"
     with closing(sqlite3.connect(database)) as connection, connection:
         connection.executemany(f"INSERT INTO jobs ({columns}) VALUES ({','.join('?' * 11)})", rows)  # noqa: S608
-        connection.execute("INSERT INTO counts SELECT owner, type, status, count(*) FROM jobs GROUP BY 1, 2, 3")
+        connection.execute(
+            "INSERT INTO counts SELECT owner, '', type, status, count(*), sum(bytes) FROM jobs GROUP BY 1, 3, 4"
+        )
     return [job_id for _, job_id in sorted(urgent)]
 
 

@@ -10,6 +10,7 @@ import headway.backends.sqlite
 import pytest
 from headway.backends.sqlite import connection as opening
 from headway.backends.sqlite.connection import open_writer
+from headway.domain.jobs import OutputFile, UploadedFile
 from headway.domain.outcomes import Completed, Interrupted, Retry
 from headway.domain.progress import Progress
 
@@ -67,7 +68,28 @@ def _go_back_before(number: int, path: Path, folder: Path, monkeypatch: pytest.M
         open_writer(old).close()
     with closing(sqlite3.connect(old, isolation_level=None)) as connection:
         connection.execute("ATTACH ? AS new", (str(path),))
-        for table in ("jobs", "history", "counts"):
+        for table in ("jobs", "history", "output_files"):
             columns = ", ".join(name for _, name, *_ in connection.execute(f"PRAGMA main.table_info({table})"))
             connection.execute(f"INSERT INTO {table} ({columns}) SELECT {columns} FROM new.{table}")  # noqa: S608
     old.replace(path)
+
+
+async def test_what_jobs_keep_is_counted_when_there_were_no_quotas_before(
+    backend: SqliteBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = backend.store
+    done = await running_job(store, uploads=(UploadedFile("document", "a.txt", "text/plain", 100),))
+    few = (OutputFile("a", 10, "text/plain"), OutputFile("b", 20, "text/plain"))
+    await finish(store, done, Completed('"é"', few), 1, lines=[line("héllo", 1)])
+    many = tuple(OutputFile(f"{number:04}", 3, "text/plain") for number in range(300))
+    await finish(store, await running_job(store, 2), Completed("1", many), 3)
+    active = await running_job(store, 4)
+    await store.checkpoint(active.id, active.attempt, '"ü"')
+    await store.insert(new_job(5, owner="ada"))
+    before = {owner: store.account(owner).used for owner in (OWNER, "ada")}
+    assert before[OWNER].bytes == (2 + 100 + 6 + 4 + 30) + (2 + 1 + 900) + (2 + 4)
+    await backend.close()
+    _go_back_before(_first_with("CREATE TABLE quotas"), backend.path, tmp_path, monkeypatch)
+    store = await backend.open()
+    assert {owner: store.account(owner).used for owner in before} == before
+    assert await backend.keeper.find_miscounts() == []

@@ -10,6 +10,7 @@ import pytest
 from headway.backends.sqlite import operations
 from headway.backends.sqlite.announcing import Announcer
 from headway.backends.sqlite.connection import open_writer
+from headway.backends.sqlite.rows import Kept
 from headway.backends.sqlite.statements import SQL
 from headway.backends.sqlite.transaction import Transaction
 from headway.domain.deliveries import Webhook, WebhookEvent
@@ -45,7 +46,8 @@ def written(connection: sqlite3.Connection) -> tuple[list[object], ...]:
 
 def start(tx: Transaction) -> None:
     operations.insert(tx, [NEW])
-    assert tx.moved(Transition.CLAIM, RUNNING) is Status.QUEUED
+    kept = Kept("", NEW.kept_bytes, 0)
+    assert tx.moved(Transition.CLAIM, RUNNING, kept) is Status.QUEUED
 
 
 def test_a_commit_writes_what_was_noted_once(connection: sqlite3.Connection) -> None:

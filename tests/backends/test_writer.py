@@ -16,6 +16,8 @@ from headway.backends.sqlite.transaction import Transaction
 from headway.backends.sqlite.writer import MAX_BATCH, Batched, Rows, Writer
 from headway.errors import StoreUnavailableError
 
+from tests.conformance.records import OWNER, new_job
+
 ANNOUNCER = Announcer(lambda _event, _job: "{}")
 
 
@@ -167,7 +169,7 @@ async def test_counts_are_committed_with_the_transaction_that_changes_them(tmp_p
 
     def come(tx: Transaction, *, jobs: int, fail: bool = False) -> None:
         for _ in range(jobs):
-            tx.inserted("me", "report")
+            tx.inserted(new_job())
         if fail:
             raise ZeroDivisionError
 
@@ -178,7 +180,7 @@ async def test_counts_are_committed_with_the_transaction_that_changes_them(tmp_p
     with closing(sqlite3.connect(tmp_path / "headway.db")) as reader:
         counts = reader.execute("SELECT * FROM counts").fetchall()
     await writer.close()
-    assert counts == [("me", "report", "queued", 11)]
+    assert counts == [(OWNER, "", new_job().type, "queued", 11, 11 * new_job().kept_bytes)]
 
 
 async def test_a_batch_is_bounded(traced: Traced) -> None:

@@ -18,6 +18,8 @@ from headway.ports.events import EventHub
 from headway.ports.jobs import JobStore
 from headway.ports.keys import KeyStore
 from headway.ports.outbox import Outbox
+from headway.ports.record import RecordKeeper
+from headway.quotas import NO_QUOTA, Quota
 from headway.representation import event_body
 
 from tests.conformance.records import tick
@@ -41,6 +43,11 @@ class Backend(Protocol):
         """The outbox of the open record."""
         ...
 
+    @property
+    def keeper(self) -> RecordKeeper:
+        """The operator's view of the open record."""
+        ...
+
     async def keys(self) -> KeyStore:
         """The keys of the open record."""
         ...
@@ -50,6 +57,7 @@ class Backend(Protocol):
         *,
         max_queued: int = 100_000,
         max_queued_per_owner: int | None = None,
+        quota: Quota = NO_QUOTA,
         sharing: Sequence[Collection[str]] = (),
     ) -> JobStore: ...
 
@@ -92,6 +100,10 @@ class SqliteBackend:
     def outbox(self) -> SqliteOutbox:
         return self.record.outbox
 
+    @property
+    def keeper(self) -> RecordKeeper:
+        return self.record.keeper
+
     async def keys(self) -> SqliteKeyStore:
         return self.record.keys
 
@@ -100,6 +112,7 @@ class SqliteBackend:
         *,
         max_queued: int = 100_000,
         max_queued_per_owner: int | None = None,
+        quota: Quota = NO_QUOTA,
         sharing: Sequence[Collection[str]] = (),
     ) -> SqliteStore:
         assert self._record is None, "the record is open already"
@@ -108,6 +121,7 @@ class SqliteBackend:
             self.hub,
             max_queued=max_queued,
             max_queued_per_owner=max_queued_per_owner,
+            quota=quota,
             sharing=sharing,
             body_of=BODY_OF,
         )

@@ -1,8 +1,9 @@
 """`purge`, `backup` and `doctor`, with and without a running server."""
 
+import re
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -79,6 +80,18 @@ def test_the_doctor_reports_damage_and_exits_with_1(serving: Serving, tmp_path: 
         assert done.returncode in (1, 2)
         assert "Traceback" not in done.stderr
         assert "integrity  damaged" in done.stdout or "damaged" in done.stderr or "cannot be read" in done.stderr
+
+
+@LIVE
+def test_the_doctor_counts_afresh(serving: Serving, tmp_path: Path, live: bool) -> None:
+    with _prepared(serving, tmp_path, live=live), closing(sqlite3.connect(tmp_path / "headway.db")) as record:
+        record.execute("UPDATE counts SET jobs = jobs + 1, bytes = bytes + 9 WHERE status = 'completed' AND jobs > 0")
+        record.execute("UPDATE jobs SET bytes = bytes + 7 WHERE id = (SELECT min(id) FROM jobs)")
+        record.commit()
+        done = run_command("doctor", "--data-dir", str(tmp_path))
+        assert done.returncode == 1
+        assert re.search(r"the counts say that local has \d completed \S+ jobs with [\d,]+ bytes; there", done.stdout)
+        assert re.search(r"job \S+ is said to keep [\d,]+ bytes; it keeps", done.stdout)
 
 
 def test_a_directory_without_a_record_is_a_one_line_error(tmp_path: Path) -> None:

@@ -43,7 +43,7 @@ KEY = (
     "INSERT INTO idempotency_keys (owner, key, fingerprint, job_id, expires_at) VALUES ('local', :id, 'f', :id, :ended)"
 )
 ERROR = '{"type": "about:blank", "title": "No luck", "detail": null, "status": 500}'
-COUNTS = "INSERT INTO counts SELECT owner, type, status, count(*) FROM jobs GROUP BY 1, 2, 3"
+COUNTS = "INSERT INTO counts SELECT owner, '', type, status, count(*), sum(bytes) FROM jobs GROUP BY 1, 3, 4"
 
 Ended = dict[str, str | int | None]
 

@@ -55,7 +55,9 @@ def sound_record(data_dir: Path) -> dict[str, Recorded]:
             jobs[job_id].seqs.append(seq)
             if kind == "state":
                 jobs[job_id].states.append((seq, level))
-        counts = connection.execute("SELECT owner, type, status, jobs FROM counts WHERE jobs <> 0 ORDER BY 1, 2, 3")
+        counts = connection.execute(
+            "SELECT owner, type, status, sum(jobs) FROM counts WHERE jobs <> 0 GROUP BY 1, 2, 3 ORDER BY 1, 2, 3"
+        )
         counted = connection.execute("SELECT owner, type, status, count(*) FROM jobs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3")
         assert counts.fetchall() == counted.fetchall()
     for job_id, job in jobs.items():

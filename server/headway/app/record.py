@@ -31,6 +31,7 @@ async def open_record(
         hub,
         max_queued=settings.max_queued,
         max_queued_per_owner=settings.max_queued_per_owner,
+        quota=settings.quota,
         sharing=sharing,
         body_of=partial(event_body, links=Links(settings.public_url)),
         commits=metrics.commits,

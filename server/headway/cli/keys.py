@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .operator import operate
-from .options import DataDir
+from .options import DataDir, print_table
 
 commands = typer.Typer(help="API keys: who may use the server, and whose jobs they see.", no_args_is_help=True)
 
@@ -17,10 +17,13 @@ def create(
     owner: Annotated[str | None, typer.Option(help="The owner of its jobs. (default: NAME)")] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="It reads jobs and changes nothing.")] = False,
     admin: Annotated[bool, typer.Option("--admin", help="It sees the jobs of all owners.")] = False,
+    quota: Annotated[
+        str, typer.Option(help="What may be submitted with it: jobs=1000,bytes=5GB,queued=100, or some of these.")
+    ] = "none",
     data_dir: DataDir = None,
 ) -> None:
     """Create an API key and print it once. Works before the server's first start, and while it runs, too."""
-    fields = {"name": name, "owner": owner, "read_only": read_only, "admin": admin}
+    fields = {"name": name, "owner": owner, "read_only": read_only, "admin": admin, "quota": quota}
     made = operate(data_dir, "keys create", fields)
     print(f"The key {name!r} for the jobs of {made['owner']!r}. It is not shown again:", file=sys.stderr)  # noqa: T201
     print(made["key"])  # noqa: T201
@@ -29,13 +32,24 @@ def create(
 @commands.command("list")
 def show(data_dir: DataDir = None) -> None:
     """List all keys by name, oldest first."""
-    rows = [("NAME", "OWNER", "RIGHTS", "CREATED", "REVOKED")]
+    rows = [("NAME", "OWNER", "RIGHTS", "QUOTA", "CREATED", "REVOKED")]
     for key in operate(data_dir, "keys list", {})["keys"]:
         rights = [word for word, has in (("admin", key["admin"]), ("read-only", key["readOnly"])) if has]
-        rows.append((key["name"], key["owner"], ", ".join(rights) or "-", key["createdAt"], key["revokedAt"] or "-"))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())  # noqa: T201
+        limits = "-" if key["quota"] == "none" else key["quota"]
+        dates = (key["createdAt"], key["revokedAt"] or "-")
+        rows.append((key["name"], key["owner"], ", ".join(rights) or "-", limits, *dates))
+    print_table(rows)
+
+
+@commands.command("quota")
+def set_quota(
+    name: Annotated[str, typer.Argument(help="The key's name.")],
+    limits: Annotated[str, typer.Argument(help="Such as jobs=1000,bytes=5GB,queued=100; or none.")],
+    data_dir: DataDir = None,
+) -> None:
+    """Limit what is submitted with a key, from the next submission on. The owner's quota counts this, too."""
+    operate(data_dir, "keys quota", {"name": name, "quota": limits})
+    print(f"The quota of the key {name!r} is {limits}")  # noqa: T201
 
 
 @commands.command()

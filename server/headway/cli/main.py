@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import backup, doctor, keys, purge, secrets, serve
+from . import backup, doctor, keys, purge, secrets, serve, usage
 
 DEFAULT_COMMAND = "serve"
 
@@ -40,6 +40,8 @@ app.command(epilog=serve.EPILOG)(serve.serve)
 app.command()(purge.purge)
 app.command()(backup.backup)
 app.command()(doctor.doctor)
+app.command()(usage.usage)
+app.command()(usage.quota)
 app.add_typer(keys.commands, name="keys")
 app.add_typer(secrets.commands, name="secrets")
 

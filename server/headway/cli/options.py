@@ -2,6 +2,7 @@
 
 import re
 import sys
+from collections.abc import Sequence
 from typing import Annotated, Any, NoReturn
 
 import typer
@@ -44,3 +45,10 @@ def fail(message: str) -> NoReturn:
     """End the process with a line for the operator."""
     print(f"headway: {message}", file=sys.stderr)  # noqa: T201
     raise SystemExit(2)
+
+
+def print_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows, the first of which are headings, in columns."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
+    for row in rows:
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())  # noqa: T201

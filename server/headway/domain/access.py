@@ -21,6 +21,8 @@ class Caller(NamedTuple):
     """The owner of the jobs that this caller submits."""
     sees: str
     """The owner whose jobs this caller reads and changes, or `EVERY_OWNER`."""
+    key_id: str | None = None
+    """The API key that the request came with: its own quota counts what is submitted with it."""
 
 
 LOCAL_CALLER = Caller(LOCAL_OWNER, LOCAL_OWNER)
@@ -60,7 +62,7 @@ class ApiKey:
     @property
     def caller(self) -> Caller:
         """The caller of requests that bear this key."""
-        return Caller(self.owner, EVERY_OWNER if self.admin else self.owner)
+        return Caller(self.owner, EVERY_OWNER if self.admin else self.owner, self.id)
 
 
 def new_token(prefix: str) -> str:

@@ -9,6 +9,7 @@ from typing import NamedTuple, Self
 
 from ..errors import is_error_status
 from ..limits import ERROR_DETAIL_CHARS, ERROR_TITLE_CHARS, ERROR_TYPE_CHARS
+from ..quotas import utf8_bytes
 from ..text import clean_text, spoken
 from .deliveries import Webhook, WebhookEvent
 from .progress import Progress
@@ -177,6 +178,8 @@ class Job(NamedTuple):
     state_seq: int = 1
     version: int = 1
     webhook: Webhook | None = None
+    key_id: str | None = None
+    """The API key that it was submitted with, for as long as it is active. The record keeps it until the job's end."""
 
     @classmethod
     def queued(cls, new: "NewJob") -> Self:
@@ -196,6 +199,7 @@ class Job(NamedTuple):
             retain_s=new.retain_s,
             uploads=new.uploads,
             webhook=new.webhook,
+            key_id=new.key_id,
         )
 
     @property
@@ -240,10 +244,17 @@ class NewJob(NamedTuple):
     uploads: tuple[UploadedFile, ...] = ()
     retry_of: str | None = None
     webhook: Webhook | None = None
+    key_id: str | None = None
+
+    @property
+    def kept_bytes(self) -> int:
+        """What it adds to the bytes that its owner keeps. A retry shares its uploads with another job; both count."""
+        size = utf8_bytes(self.input_json)
+        return size + sum(upload.size_bytes for upload in self.uploads) if self.uploads else size
 
     @classmethod
-    def repeating(cls, job: Job, id: str, created_at: datetime, input_json: str) -> Self:
-        """A retry of `job`: a new job with the same owner, input and options, due now."""
+    def repeating(cls, job: Job, id: str, created_at: datetime, input_json: str, key_id: str | None = None) -> Self:
+        """A retry of `job`, asked for with the key `key_id`: a new job with the same owner, input and options."""
         return cls(
             id=id,
             owner=job.owner,
@@ -259,6 +270,7 @@ class NewJob(NamedTuple):
             uploads=job.uploads,
             retry_of=job.id,
             webhook=job.webhook,
+            key_id=key_id,
         )
 
 

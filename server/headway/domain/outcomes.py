@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
+from ..quotas import utf8_bytes
 from .jobs import Job, JobError, OutputFile, Transition
 
 BACKOFF_BASE_S = 2.0
@@ -28,6 +29,11 @@ class Completed:
     result_json: str
     files: tuple[OutputFile, ...] = ()
     result_url: str | None = None
+
+    @property
+    def kept_bytes(self) -> int:
+        """What it adds to the bytes that the job's owner keeps."""
+        return utf8_bytes(self.result_json) + sum(file.size_bytes for file in self.files)
 
 
 @dataclass(frozen=True, slots=True)

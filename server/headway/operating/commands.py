@@ -22,6 +22,7 @@ from ..ports.outbox import Outbox
 from ..ports.record import RecordKeeper
 from ..syncing import sync_directory
 from .keys import CreateKey, RevokeKey, create_key, list_keys, revoke_key
+from .quotas import SetKeyQuota, SetOwnerQuota, set_key_quota, set_owner_quota, show_usage
 from .secrets import RotateSecret, ShowSecrets, rotate_secret, show_secrets
 
 Run = Callable[[Any], Awaitable[dict[str, Any]]]
@@ -78,7 +79,10 @@ class Commands:
             "backup": (Backup, self._backup),
             "doctor": (NoFields, self._examine),
             "keys create": (CreateKey, partial(create_key, self._keys)),
-            "keys list": (NoFields, partial(list_keys, self._keys)),
+            "keys list": (NoFields, partial(list_keys, self._keys, self._record)),
+            "keys quota": (SetKeyQuota, partial(set_key_quota, self._keys)),
+            "quota": (SetOwnerQuota, partial(set_owner_quota, self._keys)),
+            "usage": (NoFields, partial(show_usage, self._record, self._keys)),
             "keys revoke": (RevokeKey, partial(revoke_key, self._keys)),
             "secrets show": (ShowSecrets, partial(show_secrets, self._outbox)),
             "secrets rotate": (RotateSecret, partial(rotate_secret, self._outbox)),
@@ -109,7 +113,7 @@ class Commands:
 
     async def _examine(self, _command: NoFields) -> dict[str, Any]:
         """Integrity, versions, limits and disk space; `faults` lists what is wrong."""
-        faults = list(await self._record.find_faults())
+        faults = list(await self._record.find_faults()) or list(await self._record.find_miscounts())
         free_bytes = shutil.disk_usage(self._files.root).free
         if free_bytes < LOW_SPACE_BYTES:
             faults.append(f"only {free_bytes // 1024 // 1024} MiB are free on the disk of {self._files.root}")

@@ -8,6 +8,9 @@ from pydantic import BaseModel, field_validator
 from ..clock import utc_now
 from ..domain.access import KEY_PREFIX, ApiKey, digest, is_name, new_token
 from ..ports.keys import KeyStore
+from ..ports.record import RecordKeeper
+from ..quotas import NO_QUOTA, Quota
+from .quotas import QuotaText, any_limit
 
 ID_BYTES = 8
 
@@ -19,6 +22,7 @@ class CreateKey(BaseModel):
     owner: str | None = None
     read_only: bool = False
     admin: bool = False
+    quota: QuotaText = NO_QUOTA
 
     @field_validator("name", "owner")
     @classmethod
@@ -47,13 +51,13 @@ async def create_key(keys: KeyStore, command: CreateKey) -> dict[str, Any]:
         admin=command.admin,
         created_at=utc_now(),
     )
-    await keys.add(key, digest(token))
+    await keys.add(key, digest(token), command.quota if any_limit(command.quota) else None)
     return {"key": token, "owner": key.owner}
 
 
-async def list_keys(keys: KeyStore, _command: BaseModel) -> dict[str, Any]:
+async def list_keys(keys: KeyStore, record: RecordKeeper, _command: BaseModel) -> dict[str, Any]:
     """All keys, revoked ones included."""
-    return {"keys": [_shown(key) for key in await keys.all()]}
+    return {"keys": [_shown(key, (await record.account_of_key(key.id)).quota) for key in await keys.all()]}
 
 
 async def revoke_key(keys: KeyStore, command: RevokeKey) -> dict[str, Any]:
@@ -62,12 +66,13 @@ async def revoke_key(keys: KeyStore, command: RevokeKey) -> dict[str, Any]:
     return {}
 
 
-def _shown(key: ApiKey) -> dict[str, Any]:
+def _shown(key: ApiKey, quota: Quota) -> dict[str, Any]:
     return {
         "name": key.name,
         "owner": key.owner,
         "readOnly": key.read_only,
         "admin": key.admin,
+        "quota": str(quota),
         "createdAt": key.created_at.isoformat(timespec="seconds"),
         "revokedAt": None if key.revoked_at is None else key.revoked_at.isoformat(timespec="seconds"),
     }

@@ -24,6 +24,19 @@ from ..domain.idempotency import FirstSubmission, IdempotencyKey
 from ..domain.jobs import Claim, Counts, Documents, Job, LogLine, NewJob, NewLogLine, OutputFile
 from ..domain.outcomes import Outcome
 from ..domain.progress import Progress
+from ..quotas import Account
+
+
+class Hold(Protocol):
+    """Room in quotas that is held for something on its way to the record. Nothing of it blocks."""
+
+    def grow(self, more_bytes: int) -> None:
+        """Hold more. Raises `StorageQuotaExceededError` if that does not fit, and holds no more then."""
+        ...
+
+    def release(self) -> None:
+        """Hold nothing any more. May be called twice."""
+        ...
 
 
 class Tick(NamedTuple):
@@ -88,11 +101,22 @@ class Recovery:
 class Submissions(Protocol):
     """Accepting jobs, once each."""
 
-    def check_room(self, owner: str, job_type: str, max_queued_of_type: int | None = None) -> None:
-        """Raise `QueueFullError` if `insert` would, with the seconds until a place is likely to be free.
+    def check_room(
+        self,
+        owner: str,
+        job_type: str,
+        max_queued_of_type: int | None = None,
+        key_id: str | None = None,
+        size_bytes: int = 0,
+    ) -> None:
+        """Raise `QueueFullError` or `QuotaExceededError` if `insert` would, for a job that keeps `size_bytes`.
 
         It allows a submission to be refused before its upload is read. Never blocks.
         """
+        ...
+
+    def hold(self, owner: str, key_id: str | None) -> Hold:
+        """A hold on the owner's and the key's quotas, empty at first, for an upload that is under way. Never blocks."""
         ...
 
     @overload
@@ -106,7 +130,7 @@ class Submissions(Protocol):
     async def insert(
         self, new: NewJob, max_queued_of_type: int | None = None, key: IdempotencyKey | None = None
     ) -> Job | FirstSubmission:
-        """Record a job as queued. Raises `QueueFullError`.
+        """Record a job as queued. Raises `QueueFullError`, and `QuotaExceededError` if a quota has no room for it.
 
         The limits on all queued jobs and on one owner's (`OwnerQueueFullError`) belong to the store;
         `max_queued_of_type` limits the job's type.
@@ -174,6 +198,14 @@ class Reader(Protocol):
 
     async def attempts(self, job: Job, after: int, limit: int) -> Sequence[PastAttempt]:
         """At most `limit` attempts of the job with a number greater than `after`, oldest first; a running one too."""
+        ...
+
+    def account(self, owner: str) -> Account:
+        """The owner's quota, and how much of it is used. Never blocks."""
+        ...
+
+    def account_of_key(self, key_id: str) -> Account:
+        """The quota of a key, and how much of it is used by what was submitted with it. Never blocks."""
         ...
 
     def departed(self, caller: str, job_id: str) -> Job | None:
@@ -265,6 +297,13 @@ class Attempts(Protocol):
 
     async def checkpoint(self, job_id: str, attempt: int, checkpoint_json: str) -> None:
         """Record a checkpoint for the next attempt. Raises `ClaimLostError` for a stale attempt."""
+        ...
+
+    def hold_output(self, job: Job, size_bytes: int) -> None:
+        """Hold room for what the attempt is about to add to the job's bytes, until `finish` has recorded its end.
+
+        Raises `StorageQuotaExceededError` if it does not fit into the owner's quota, or the key's. Never blocks.
+        """
         ...
 
     async def finish(

@@ -1,10 +1,11 @@
-"""API keys, sessions and the server's own secret."""
+"""API keys, sessions, quotas and the server's own secret."""
 
 from collections.abc import Sequence
 from datetime import datetime
 from typing import Protocol
 
 from ..domain.access import ApiKey
+from ..quotas import Quota
 
 
 class KeyStore(Protocol):
@@ -16,8 +17,8 @@ class KeyStore(Protocol):
     included, and its sessions have ended.
     """
 
-    async def add(self, key: ApiKey, sha256: str) -> None:
-        """Record a key. Raises `KeyNameTakenError` if another valid key has its name."""
+    async def add(self, key: ApiKey, sha256: str, quota: Quota | None = None) -> None:
+        """Record a key, and its own quota if it has one. Raises `KeyNameTakenError` if a valid key has its name."""
         ...
 
     async def all(self) -> Sequence[ApiKey]:
@@ -26,6 +27,14 @@ class KeyStore(Protocol):
 
     async def revoke(self, name: str, now: datetime) -> None:
         """Revoke a key for good. The `revoked` bell rings with its id. Raises `KeyNotFoundError`."""
+        ...
+
+    async def set_quota(self, name: str, quota: Quota | None) -> None:
+        """Give a valid key a quota of its own, or none. From the next submission on. Raises `KeyNotFoundError`."""
+        ...
+
+    async def set_owner_quota(self, owner: str, quota: Quota | None) -> None:
+        """Give an owner a quota of their own in place of the server's default; `None`: the default again."""
         ...
 
     async def any_valid(self) -> bool:

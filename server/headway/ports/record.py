@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Protocol
 
 from ..domain.jobs import Counts, Status
+from ..quotas import Account
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,8 @@ class Levels:
     counts: Counts
     waiting_since: Mapping[str, datetime]
     pending_deliveries: int = 0
+    kept_bytes: int = 0
+    """What all jobs keep, as quotas count it."""
 
 
 class RecordKeeper(Protocol):
@@ -36,6 +39,18 @@ class RecordKeeper(Protocol):
 
     async def levels(self, now: datetime) -> Levels:
         """The present levels. Raises `StoreUnavailableError`."""
+        ...
+
+    async def accounts(self) -> Mapping[str, Account]:
+        """The quota of each owner who keeps jobs or has a quota of their own, by owner, and how full it is."""
+        ...
+
+    async def account_of_key(self, key_id: str) -> Account:
+        """The quota of a key, and how full it is. A key that was revoked counts what it has submitted, too."""
+        ...
+
+    async def find_miscounts(self) -> Sequence[str]:
+        """Count all jobs and what they keep afresh. Describes what the kept counts say otherwise; it may take long."""
         ...
 
     async def copy_to(self, target: Path) -> None:

@@ -16,7 +16,7 @@ from ..clock import utc_now
 from ..domain.attempts import attempt_outcome
 from ..domain.jobs import Job, JobError, Status
 from ..domain.outcomes import Cancelled, Completed, Failed, Outcome, Retry, after_crash, after_failure, after_shutdown
-from ..errors import InvalidOutputError
+from ..errors import InvalidOutputError, QuotaExceededError
 from ..metrics import JobMetrics
 from ..ports.files import AttemptFiles
 from ..ports.jobs import Attempts
@@ -55,6 +55,7 @@ class Executor:
         failures: FailureHook | None = None,
     ) -> None:
         """`processes`: how children of `def` handlers start; by default each is a new interpreter."""
+        self._store = store
         self._registry = registry
         self._files = files
         self._limits = limits
@@ -131,7 +132,7 @@ class Executor:
 
     async def _completed(self, attempt: Attempt, end: Returned) -> Outcome:
         if not self._files.has_output(attempt.job):
-            return Completed(end.result_json, result_url=end.result_url)
+            return self._within_quotas(attempt, Completed(end.result_json, result_url=end.result_url))
         try:
             published = await asyncio.to_thread(self._files.publish_output, attempt.job)
         except OSError as error:
@@ -142,7 +143,18 @@ class Executor:
             return Failed(invalid)
         for note in published.notes:
             attempt.logs.note("warning", note)
-        return Completed(end.result_json, published.files, end.result_url)
+        return self._within_quotas(attempt, Completed(end.result_json, published.files, end.result_url))
+
+    def _within_quotas(self, attempt: Attempt, completed: Completed) -> Outcome:
+        """The outcome, unless result and files do not fit into what may be kept: then the job has failed."""
+        try:
+            self._store.hold_output(attempt.job, completed.kept_bytes)
+        except QuotaExceededError as error:
+            detail = f"{error} The result and the files have {completed.kept_bytes:,} bytes."
+            failed = JobError("storage-quota-exceeded", "The output does not fit into the storage quota", detail, 507)
+            attempt.logs.note("error", failed.text)
+            return Failed(failed)
+        return completed
 
     def _interrupted(self, attempt: Attempt) -> Outcome:
         """The server is stopping: the job is queued again, unless its type forbids a second start."""

@@ -11,7 +11,7 @@ from ..domain.idempotency import KEPT, FirstSubmission, IdempotencyKey
 from ..domain.jobs import Job, NewJob
 from ..errors import StoreUnavailableError
 from ..ports.files import Uploads
-from ..ports.jobs import Submissions
+from ..ports.jobs import Hold, Submissions
 from .idempotency import first_job
 from .reading import Reading
 
@@ -19,11 +19,15 @@ Recorded = TypeVar("Recorded")
 
 
 class Prepared(NamedTuple):
-    """A job that is ready to be recorded. `place_files` puts its inputs where the job finds them; it blocks."""
+    """A job that is ready to be recorded. `place_files` puts its inputs where the job finds them; it blocks.
+
+    `held`: the room in quotas that its uploads hold. It is released when the record takes over, in the same turn.
+    """
 
     new: NewJob
     max_queued: int | None
     place_files: Callable[[], None] | None
+    held: Hold | None = None
 
 
 class Accepted(NamedTuple):
@@ -42,7 +46,7 @@ class Accepting:
         self._reading = reading
 
     async def accept(self, prepare: Callable[[], Awaitable[Prepared]]) -> Accepted:
-        """Prepare and record a job. Raises what `prepare` raises, `QueueFullError` and `StoreUnavailableError`."""
+        """Prepare and record a job. Raises what `prepare` and `Submissions.insert` raise."""
         prepared = await prepare()
         return Accepted(await self._with_files(prepared, self._store.insert(prepared.new, prepared.max_queued)))
 
@@ -96,6 +100,8 @@ class Accepting:
                     await asyncio.gather(placing, return_exceptions=True)
                     await self._remove_files(prepared)
                     raise
+                if prepared.held is not None:
+                    prepared.held.release()
                 return await insert
         except Exception:  # not if cancelled: the insert is carried out nevertheless
             await self._remove_files(prepared)

@@ -4,7 +4,7 @@ from ..authoring.job_types import JobType, Registry
 from ..domain.access import Caller
 from ..errors import DiskFullError, JobTypeNotFoundError, JobTypeUnavailableError, StoppingError
 from ..ports.files import Uploads
-from ..ports.jobs import Submissions
+from ..ports.jobs import Hold, Submissions
 
 STOPPING_RETRY_S = 2
 FULL_DISK_RETRY_S = 60
@@ -22,15 +22,20 @@ class Admission:
         self.stopping = False
         """Whether the server has begun to stop. Set once, when it does."""
 
-    def check(self, caller: Caller, type_name: str, size_bytes: int = 0) -> JobType:
-        """The job type, if a submission of `size_bytes` would be accepted now.
+    def check(self, caller: Caller, type_name: str, size_bytes: int = 0, kept_bytes: int = 0) -> JobType:
+        """The job type, if a submission of `size_bytes`, of which `kept_bytes` or more are kept, would be accepted now.
 
-        Raises `StoppingError`, `JobTypeNotFoundError`, `JobTypeUnavailableError`, `DiskFullError` and `QueueFullError`.
+        Raises `StoppingError`, `JobTypeNotFoundError`, `JobTypeUnavailableError`, `DiskFullError`, `QueueFullError` and
+        `QuotaExceededError`.
         """
         job_type = self.job_type(type_name)
         self.check_space(size_bytes, FREE_SPACE_MAX_AGE_S)
-        self._store.check_room(caller.owner, type_name, job_type.max_queued)
+        self._store.check_room(caller.owner, type_name, job_type.max_queued, caller.key_id, kept_bytes)
         return job_type
+
+    def hold(self, caller: Caller) -> Hold:
+        """Room in the caller's quotas for an upload that is under way, none at first. To be released at its end."""
+        return self._store.hold(caller.owner, caller.key_id)
 
     def check_running(self) -> None:
         """Raises `StoppingError` once the server has begun to stop."""

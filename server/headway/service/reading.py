@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from ..clock import utc_now
-from ..domain.access import Caller
+from ..domain.access import Caller, may_see
 from ..domain.attempts import PastAttempt
 from ..domain.filters import JobFilter
 from ..domain.ids import is_job_id
 from ..domain.jobs import Counts, Documents, Job, LogLine, OutputFile
-from ..errors import InvalidError, JobNotFoundError
+from ..errors import InvalidError, JobNotFoundError, NotAllowedError
 from ..ports.jobs import FilePage, Page, Reader
+from ..quotas import Account
 
 
 class Reading:
@@ -51,6 +52,16 @@ class Reading:
     async def counts(self, caller: Caller) -> Counts:
         """How many jobs there are, by type and status."""
         return await self._store.counts(caller.sees)
+
+    def usage(self, caller: Caller, owner: str) -> Account:
+        """The quota of an owner, and how much of it is used. Raises `NotAllowedError` if it is another's."""
+        if not may_see(caller.sees, owner):
+            raise NotAllowedError("An admin's key is required for the figures of another owner.")
+        return self._store.account(owner)
+
+    def usage_of_key(self, key_id: str) -> Account:
+        """The quota of a key, and how much of it is used by what was submitted with it."""
+        return self._store.account_of_key(key_id)
 
     async def logs(self, job: Job, after: int, limit: int) -> Sequence[LogLine]:
         """At most `limit` log lines with a `seq` greater than `after`, oldest first."""

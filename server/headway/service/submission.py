@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..domain.jobs import UploadedFile
+from ..ports.jobs import Hold
 from .idempotency import fingerprint_of
 from .options import SubmitOptions
 
@@ -26,6 +27,8 @@ class Submission:
     """The SHA-256 of each upload, in hexadecimal. Needed with an idempotency key alone."""
     pointer: str = ""
     """Where the input stands in what the client sent: the JSON pointers of errors begin with it."""
+    held: Hold | None = None
+    """The room in quotas that the uploads hold."""
 
     def fingerprint(self) -> str:
         """The request as an idempotency key identifies it: files count by their sums, not by their names."""

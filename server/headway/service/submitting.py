@@ -81,7 +81,8 @@ class Submitting:
         new = self._new_job(caller, job_type, input_json, submission)
         if submission.incoming is None or not submission.uploads:
             return Prepared(new, job_type.max_queued, None)
-        return Prepared(new, job_type.max_queued, partial(self._files.accept_incoming, submission.incoming, new.id))
+        place_files = partial(self._files.accept_incoming, submission.incoming, new.id)
+        return Prepared(new, job_type.max_queued, place_files, submission.held)
 
     def _new_job(self, caller: Caller, job_type: JobType, input_json: bytes, submission: Submission) -> NewJob:
         options = submission.options
@@ -102,6 +103,7 @@ class Submitting:
             timeout_s=options.timeout_seconds or job_type.timeout_s,
             uploads=tuple(submission.uploads.values()),
             webhook=webhook,
+            key_id=caller.key_id,
         )
 
     def _webhook(self, job_type: JobType, submission: Submission) -> Webhook | None:

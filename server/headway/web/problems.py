@@ -37,11 +37,13 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "job-failed": (422, "The job failed"),
     "too-many-requests": (429, "Too many requests"),
     "too-many-streams": (429, "Too many streams are open"),
+    "quota-exceeded": (429, "A quota is used up"),
     "internal-error": (500, "Internal server error"),
     "too-many-waits": (429, "Too many requests are waiting"),
     "too-many-connections": (503, "Too many connections are open"),
     "queue-full": (503, "The queue is full"),
     "disk-full": (503, "The disk is full"),
+    "storage-quota-exceeded": (507, "The storage quota is used up"),
     "store-unavailable": (503, "The store cannot be written"),
     "not-ready": (503, "The server is not ready"),
     "stopping": (503, "The server is stopping"),
@@ -75,6 +77,9 @@ KIND_BY_ERROR: Mapping[type[HeadwayError], str] = {
     errors.ResourceTimeoutError: "resource-timeout",
     errors.OwnerQueueFullError: "too-many-requests",
     errors.QueueFullError: "queue-full",
+    errors.QuotaExceededError: "quota-exceeded",
+    errors.StorageQuotaExceededError: "storage-quota-exceeded",
+    errors.NotAllowedError: "forbidden",
     errors.DiskFullError: "disk-full",
     errors.StoppingError: "stopping",
     errors.TooManyStreamsError: "too-many-streams",
@@ -212,13 +217,24 @@ def as_problem(error: Problem | HeadwayError) -> Problem:
         DETAILS.get(of_class, str(error)),
         errors=error.errors if isinstance(error, errors.InvalidError) else (),
         retry_after_s=_retry_after_s(error),
-        extra={"jobError": error.error} if isinstance(error, errors.JobHasFailedError) else None,
+        extra=_extra(error),
     )
+
+
+def _extra(error: HeadwayError) -> Mapping[str, Any] | None:
+    """The problem's members beyond those of RFC 9457."""
+    match error:
+        case errors.JobHasFailedError():
+            return {"jobError": error.error}
+        case errors.QuotaExceededError():
+            return {"quota": error.quota, "of": error.holder, "limit": error.limit, "used": error.used}
+        case _:
+            return None
 
 
 def _retry_after_s(error: HeadwayError) -> int | None:
     match error:
-        case errors.RetryLaterError():
+        case errors.RetryLaterError() | errors.QuotaExceededError():
             return error.retry_after_s
         case errors.StoreUnavailableError():
             return STORE_RETRY_AFTER_S

@@ -34,7 +34,7 @@ from .problems import Problem
 from .streams import many, one
 
 BUILT_IN = (
-    *("/jobs", "/job-types", "/operations", "/v1/jobs", "/problems", "/session"),
+    *("/jobs", "/job-types", "/operations", "/v1/jobs", "/problems", "/session", "/usage"),
     *("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/static"),
 )
 """The server's own paths, and everything below them. No job type's resource may overlap them."""
@@ -73,6 +73,7 @@ def add_routes(app: web.Application) -> None:
         ("POST", "/jobs/{id}/tickets", tickets.make_ticket),
         ("GET", "/jobs", lists.list_jobs),
         ("POST", "/jobs", submissions.create_job),
+        ("GET", "/usage", lists.usage),
         ("GET", "/job-types", job_types.job_types),
         ("GET", "/session", sessions.read_session),
         ("POST", "/session", sessions.open_session),

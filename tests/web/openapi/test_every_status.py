@@ -13,6 +13,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from headway.app import Rooms, opened
 from headway.authoring.loading import load_job_types
 from headway.operating.keys import CreateKey, create_key
+from headway.quotas import Quota
 from headway.settings import Settings
 from headway.web.identity.rates import RATES, Rate
 from headway.web.openapi import Description
@@ -120,6 +121,7 @@ async def test_every_documented_status_is_produced(asking: Asking) -> None:
     for prefix in ("/jobs", "/fuzz/letters", "/fuzz/nothings"):
         await read_results_and_files(asking, prefix)
     await look_at_the_service(asking)
+    await exceed_a_quota(asking)
     await sign_in_and_out(asking)
     await refuse_what_no_operation_takes(asking)
     await stop(asking)
@@ -315,6 +317,22 @@ async def look_at_the_service(asking: Asking) -> None:
     async with asking.client.get("/static/nothing.js") as reply:
         assert reply.status == 404
         asking.seen.add(("GET", "/static/{path}", 404))
+
+
+async def exceed_a_quota(asking: Asking) -> None:
+    await asking.ask("GET /usage", 200)
+    await asking.ask("GET /usage", 403, query={"owner": "somebody"})
+    repeatable = await asking.ended("fail-always")
+    inputs = {operation: input for operation, input, _ in submissions(asking.document)}
+    await asking.rooms.keys.set_owner_quota("local", Quota(bytes=0))
+    for path, operations in asking.document["paths"].items():
+        if "507" in operations.get("post", {}).get("responses", {}):
+            operation = f"POST {path}"
+            form = FormData({"input": '{"pages": 2}'})
+            form.add_field("letter", b"Dear reader", filename="letter.txt")
+            sent = {"data": form} if "count-papers" in path else {"json": inputs.get(operation)}
+            await asking.ask(operation, 507, id=repeatable if path.endswith("/retry") else "write-letter", **sent)
+    await asking.rooms.keys.set_owner_quota("local", None)
 
 
 async def sign_in_and_out(asking: Asking) -> None:

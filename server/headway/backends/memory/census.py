@@ -86,11 +86,16 @@ class Census:
         which = f"{queued:,} jobs" if queued >= self._max_queued else f"{of_type:,} jobs of this type"
         raise QueueFullError(f"{which} are queued already", self._retry_after_s(job_type))
 
+    def queue_share(self, owner: str) -> int | None:
+        """How many jobs the owner may have in the queue; `None`: as many as there is room for."""
+        return None if owner == LOCAL_OWNER else self._max_queued_per_owner
+
     def _check_share(self, owner: str, job_type: str) -> None:
-        if self._max_queued_per_owner is None or owner == LOCAL_OWNER:
+        most = self.queue_share(owner)
+        if most is None:
             return
         queued = self._queued_by_owner[owner] + self._reserved_by_owner[owner]
-        if queued >= self._max_queued_per_owner:
+        if queued >= most:
             message = f"{queued:,} jobs of this owner are queued already"
             raise OwnerQueueFullError(message, self._retry_after_s(job_type))
 

@@ -3,7 +3,7 @@
 import asyncio
 import re
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Self
 
@@ -11,6 +11,7 @@ import aiosqlite
 
 from ...errors import StoreUnavailableError
 from ...metrics import CommitMetrics
+from ..memory.quotas import Change, CountKey
 from ..mending import report
 from .announcing import Announcer, BodyOf
 from .connection import READER_PRAGMAS, ReadText, open_writer, uri
@@ -30,12 +31,20 @@ class Database:
         self._readers = readers
 
     @classmethod
-    async def open(cls, path: Path, *, body_of: BodyOf, commits: CommitMetrics | None = None) -> Self:
+    async def open(
+        cls,
+        path: Path,
+        *,
+        body_of: BodyOf,
+        commits: CommitMetrics | None = None,
+        counted: Callable[[Mapping[CountKey, Change]], None] | None = None,
+    ) -> Self:
         """Open or create the file. `body_of` makes the bodies of webhooks, in the writer's thread.
 
+        `counted` is told after each commit what it has changed of the counts.
         Raises `SetupError`, or `sqlite3.Error` if the file cannot be read.
         """
-        writer = Writer(open_writer(path), Announcer(body_of), commits)
+        writer = Writer(open_writer(path), Announcer(body_of), commits, counted)
         database = cls(path, writer, Readers())
         try:
             await database._readers.open(path, READER_COUNT)

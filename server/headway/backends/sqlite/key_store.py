@@ -11,6 +11,8 @@ from ...domain.access import ApiKey
 from ...domain.instants import to_ms
 from ...errors import KeyNameTakenError, KeyNotFoundError
 from ...ports.events import Bell, EventHub
+from ...quotas import Holder, Quota
+from ..memory.quotas import Quotas
 from ..mending import Mending
 from .database import Database
 from .statements import SQL
@@ -24,8 +26,9 @@ MOST_SESSIONS_PER_KEY = 1_000
 class SqliteKeyStore:
     """Beside the store, on the same database. Open it with `SqliteKeyStore.open`."""
 
-    def __init__(self, database: Database, hub: EventHub) -> None:
+    def __init__(self, database: Database, hub: EventHub, quotas: Quotas) -> None:
         self._database = database
+        self._quotas = quotas
         self._hub = hub
         self._valid: dict[str, ApiKey] = {}
         self._by_sha256: dict[str, ApiKey] = {}
@@ -34,9 +37,11 @@ class SqliteKeyStore:
         self._secret: bytes | None = None
 
     @classmethod
-    async def open(cls, database: Database, hub: EventHub) -> Self:
-        """Read all valid keys and sessions. Raises `StoreUnavailableError`."""
-        keys = cls(database, hub)
+    async def open(cls, database: Database, hub: EventHub, quotas: Quotas) -> Self:
+        """Read all valid keys and sessions, and all quotas. Raises `StoreUnavailableError`."""
+        keys = cls(database, hub, quotas)
+        for holder, name, *limits in await database.all(SQL["quotas"], {}):
+            keys._set_quota(holder, name, Quota(*limits))
         for *fields, sha256 in await keys._database.all(SQL["api_keys"], {}):
             key = _to_key(*fields)
             if key.revoked_at is None:
@@ -53,7 +58,7 @@ class SqliteKeyStore:
 
     # Keys
 
-    async def add(self, key: ApiKey, sha256: str) -> None:
+    async def add(self, key: ApiKey, sha256: str, quota: Quota | None = None) -> None:
         where: dict[str, Any] = {
             "id": key.id,
             "sha256": sha256,
@@ -69,11 +74,13 @@ class SqliteKeyStore:
                 tx.execute(SQL["insert_api_key"], where)
             except sqlite3.IntegrityError:
                 return False
+            _write_quota(tx, "key", key.id, quota)
             return True
 
         def committed(added: bool) -> bool:
             if added:
                 self._admit(key, sha256)
+                self._quotas.set_key_quota(key.id, quota)
             return added
 
         if not await self._database.write(operation, committed):
@@ -103,6 +110,26 @@ class SqliteKeyStore:
 
         if not await self._database.write(operation, committed):
             raise KeyNotFoundError(f"there is no valid key {name!r}: `keys list` shows all keys")
+
+    async def set_quota(self, name: str, quota: Quota | None) -> None:
+        key = next((key for key in self._valid.values() if key.name == name), None)
+        if key is None:
+            raise KeyNotFoundError(f"there is no valid key {name!r}: `keys list` shows all keys")
+        await self._record_quota("key", key.id, quota)
+
+    async def set_owner_quota(self, owner: str, quota: Quota | None) -> None:
+        await self._record_quota("owner", owner, quota)
+
+    async def _record_quota(self, holder: Holder, name: str, quota: Quota | None) -> None:
+        await self._database.write(
+            lambda tx: _write_quota(tx, holder, name, quota), lambda _: self._set_quota(holder, name, quota)
+        )
+
+    def _set_quota(self, holder: str, name: str, quota: Quota | None) -> None:
+        if holder == "key":
+            self._quotas.set_key_quota(name, quota)
+        else:
+            self._quotas.set_owner_quota(name, quota)
 
     async def any_valid(self) -> bool:
         return bool(self._valid)
@@ -174,6 +201,14 @@ class SqliteKeyStore:
         if self._secret is None:
             self._secret = await self._database.write(_secret, bytes)
         return self._secret
+
+
+def _write_quota(tx: Transaction, holder: Holder, name: str, quota: Quota | None) -> None:
+    where: dict[str, Any] = {"holder": holder, "name": name}
+    if quota is None:
+        tx.execute(SQL["delete_quota"], where)
+    else:
+        tx.execute(SQL["set_quota"], where | quota._asdict())
 
 
 def _secret(tx: Transaction) -> bytes:

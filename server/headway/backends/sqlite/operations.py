@@ -6,7 +6,6 @@ batch run again.
 
 import heapq
 import json
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -31,9 +30,12 @@ from ...domain.outcomes import (
 )
 from ...domain.progress import Progress
 from ...ports.jobs import Claims, FreeSlots, LogBatch
+from ...quotas import utf8_bytes
 from ..memory.mirror import Changed
 from .rows import (
     COLUMN_COUNT,
+    ID,
+    Kept,
     Parameters,
     attempt_values,
     completed_values,
@@ -64,8 +66,8 @@ def insert(tx: Transaction, jobs: Sequence[NewJob]) -> None:
     """Insert jobs, in as few statements as the sizes allow."""
     for statement, values in in_statements(INSERT, [new_job_values(new) for new in jobs]):
         tx.execute(statement, values)
-    for (owner, job_type), count in Counter((new.owner, new.type) for new in jobs).items():
-        tx.inserted(owner, job_type, count)
+    for new in jobs:
+        tx.inserted(new)
 
 
 def insert_once(tx: Transaction, new: NewJob, key: IdempotencyKey, *, refused: bool) -> FirstSubmission | None:
@@ -144,9 +146,9 @@ def _start(
             "eta_s": None if median is None else round(median),
         }
         for row in tx.execute(SQL[Transition.CLAIM], where).fetchall():
-            job = to_job(row[:COLUMN_COUNT])
-            tx.moved(Transition.CLAIM, job)
-            started[job.id] = Claim(job, *row[COLUMN_COUNT:])
+            job = to_job(row)
+            tx.moved(Transition.CLAIM, job, Kept.of(row[COLUMN_COUNT:-2]))
+            started[job.id] = Claim(job, *row[-2:])
     return [started[job_id] for job_id in chosen]
 
 
@@ -202,8 +204,13 @@ def _complete(
         for one in ended
         if isinstance(one.outcome, Completed)
     ]
-    jobs = [to_job(row) for statement, values in in_statements(COMPLETE, rows) for row in tx.execute(statement, values)]
-    completed = {(job.id, job.attempt): Changed(tx.moved(Transition.COMPLETE, job), job) for job in jobs}
+    moved = [row for statement, values in in_statements(COMPLETE, rows) for row in tx.execute(statement, values)]
+    output = {values[0]: values[-1] for values in rows} if moved else {}
+    completed: dict[tuple[str, int], Changed] = {}
+    for row in moved:
+        job = to_job(row)
+        before = tx.moved(Transition.COMPLETE, job, Kept.of(row[COLUMN_COUNT:]), output[row[ID]])
+        completed[job.id, job.attempt] = Changed(before, job)
     for one in ended:
         if one.files and _key(one) in completed:
             tx.executemany(SQL["insert_output_files"], one.files)
@@ -229,7 +236,7 @@ def _move(tx: Transaction, transition: Transition, where: Parameters) -> Changed
     if row is None:
         return None
     job = to_job(row)
-    return Changed(tx.moved(transition, job), job)
+    return Changed(tx.moved(transition, job, Kept.of(row[COLUMN_COUNT:])), job)
 
 
 def _ending(outcome: Outcome) -> Parameters:
@@ -279,13 +286,18 @@ def delete(tx: Transaction, caller: str, job_id: str, version: int, now: datetim
 
 def delete_result(tx: Transaction, caller: str, job_id: str, version: int, now: datetime) -> Job | None:
     """Delete an ended job's result; `None` if there is no such job, or it has not ended."""
-    where = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version}
-    if tx.execute(getting(caller), where).fetchone() is None:
+    where: Parameters = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version}
+    found = tx.execute(getting(caller), where).fetchone()
+    if found is None:
         return None
+    where["freed"] = freed = tx.output_bytes(to_job(found))
     row = tx.execute(SQL["delete_result"], where).fetchone()
-    if row is not None:
-        tx.execute(SQL["delete_output_files"], {"job_id": job_id})
-    return None if row is None else to_job(row)
+    if row is None:
+        return None
+    tx.execute(SQL["delete_output_files"], {"job_id": job_id})
+    job = to_job(row)
+    tx.grew(job.owner, job.type, job.status, Kept.of(row[COLUMN_COUNT:]).key_id, -freed)
+    return job
 
 
 def recover(
@@ -311,11 +323,14 @@ def number_lines(tx: Transaction, batch: LogBatch) -> int | None:
     """Append log lines to the history; the job's new `last_seq`, or `None` if the attempt is not current."""
     if not batch.lines:
         return None
-    where = {"id": batch.job_id, "attempt": batch.attempt, "lines": len(batch.lines)}
+    size_bytes = sum(utf8_bytes(line.message) for line in batch.lines)
+    where = {"id": batch.job_id, "attempt": batch.attempt, "lines": len(batch.lines), "bytes": size_bytes}
     rows = tx.execute(SQL["number_log"], where).fetchall()
     if not rows:
         return None
-    last_seq: int = rows[0][0]
+    last_seq: int
+    last_seq, owner, job_type, *kept = rows[0]
+    tx.grew(owner, job_type, Status.RUNNING, Kept.of(kept).key_id, size_bytes)
     first = last_seq - len(batch.lines) + 1
     tx.executemany(
         SQL["insert_history"],
@@ -339,8 +354,15 @@ def write_ticks(tx: Transaction, jobs: Sequence[Job]) -> None:
 
 def checkpoint(tx: Transaction, job_id: str, attempt: int, checkpoint_json: str) -> bool:
     """Record a checkpoint. Returns whether it was: the attempt may be stale."""
-    where = {"id": job_id, "attempt": attempt, "checkpoint": checkpoint_json}
-    return tx.execute(SQL["checkpoint"], where).rowcount == 1
+    size_bytes = utf8_bytes(checkpoint_json)
+    where = {"id": job_id, "attempt": attempt, "checkpoint": checkpoint_json, "bytes": size_bytes}
+    before = tx.execute(SQL["checkpoint_bytes"], where).fetchone()
+    rows = tx.execute(SQL["checkpoint"], where).fetchall()
+    if not rows:
+        return False
+    owner, job_type, *kept = rows[0]
+    tx.grew(owner, job_type, Status.RUNNING, Kept.of(kept).key_id, size_bytes - before[0])
+    return True
 
 
 def expire(tx: Transaction, now: datetime, limit: int) -> list[Changed]:

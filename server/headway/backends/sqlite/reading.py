@@ -14,8 +14,10 @@ from ...domain.instants import to_ms
 from ...domain.jobs import Counts, Documents, Job, LogLine, OutputFile
 from ...errors import JobNotFoundError
 from ...ports.jobs import FilePage, Page
+from ...quotas import Account
 from ..memory.mirror import Mirror
 from ..memory.positions import DueJob, QueuePositions
+from ..memory.quotas import Quotas
 from ..mending import report
 from .database import Database
 from .rows import FILES_IN_A_ROW, ID, Parameters, Row, first_active, to_attempt, to_job, to_log_line, to_output_files
@@ -27,8 +29,11 @@ ROWS_AT_ONCE = 25
 class SqliteReader:
     """Reads jobs. Other owners' jobs are always read from the file, like unknown ones: speed would reveal them."""
 
-    def __init__(self, database: Database, mirror: Mirror, sharing: Sequence[Collection[str]] = ()) -> None:
+    def __init__(
+        self, database: Database, mirror: Mirror, quotas: Quotas, sharing: Sequence[Collection[str]] = ()
+    ) -> None:
         self._database = database
+        self._quotas = quotas
         self._mirror = mirror
         self._snapshots, self._census = mirror.snapshots, mirror.census
         self._positions = QueuePositions(self._read_due, mirror.census, sharing)
@@ -148,6 +153,19 @@ class SqliteReader:
 
     async def counts(self, caller: str) -> Counts:
         return self._census.of(caller)
+
+    def account(self, owner: str) -> Account:
+        limited = self._census.queue_share(owner)
+        quota, used = self._quotas.of_owner(owner)
+        if limited is not None and (quota.queued is None or quota.queued > limited):
+            quota = quota._replace(queued=limited)
+        return Account(quota, used)
+
+    def account_of_key(self, key_id: str) -> Account:
+        return self._quotas.of_key(key_id)
+
+    def holders(self) -> Sequence[str]:
+        return self._quotas.owners()
 
     async def queue_position(self, job: Job, now: datetime) -> int | None:
         return await self._positions.of(job, now)

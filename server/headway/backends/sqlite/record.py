@@ -10,6 +10,8 @@ from typing import Self
 from ...errors import SetupError, StoreUnavailableError
 from ...metrics import CommitMetrics
 from ...ports.events import EventHub
+from ...quotas import NO_QUOTA, Quota
+from ..memory.quotas import Quotas
 from .announcing import BodyOf
 from .database import Database
 from .key_store import SqliteKeyStore
@@ -36,23 +38,30 @@ class SqliteRecord:
         *,
         max_queued: int,
         max_queued_per_owner: int | None = None,
+        quota: Quota = NO_QUOTA,
         sharing: Sequence[Collection[str]] = (),
         body_of: BodyOf,
         commits: CommitMetrics | None = None,
     ) -> Self:
-        """Open or create the file. Raises `SetupError`.
+        """Open or create the file. Raises `SetupError`. `quota` is that of every owner who has none of their own.
 
         `body_of` makes the bodies of webhooks, in another thread. `sharing` holds the job types that share slots, pool
         by pool; those in none share with each other.
         """
         async with AsyncExitStack() as opening:
             try:
-                database = await Database.open(path, body_of=body_of, commits=commits)
+                quotas = Quotas(quota)
+                database = await Database.open(path, body_of=body_of, commits=commits, counted=quotas.count)
                 opening.push_async_callback(database.close)
                 store = await SqliteStore.open(
-                    database, hub, max_queued=max_queued, max_queued_per_owner=max_queued_per_owner, sharing=sharing
+                    database,
+                    hub,
+                    quotas,
+                    max_queued=max_queued,
+                    max_queued_per_owner=max_queued_per_owner,
+                    sharing=sharing,
                 )
-                keys = await SqliteKeyStore.open(database, hub)
+                keys = await SqliteKeyStore.open(database, hub, quotas)
             except (StoreUnavailableError, sqlite3.Error) as error:
                 message = f"{path} cannot be read ({error}): restore a backup or choose another --data-dir"
                 raise SetupError(message) from error

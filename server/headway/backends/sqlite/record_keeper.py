@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -14,6 +14,7 @@ from ...domain.instants import nearest_to_ms, to_ms
 from ...domain.jobs import STATUSES, Counts, Status
 from ...errors import StoreUnavailableError
 from ...ports.record import Levels
+from ...quotas import Account
 from . import operations
 from .database import Database
 from .rows import Parameters
@@ -48,7 +49,9 @@ class SqliteRecordKeeper:
 
     async def levels(self, now: datetime) -> Levels:
         by_type: defaultdict[str, Counter[Status]] = defaultdict(Counter)
-        for _, job_type, status, jobs in await self._database.all(SQL["counts"], {}):
+        kept_bytes = 0
+        for _, _, job_type, status, jobs, size_bytes in await self._database.all(SQL["counts"], {}):
+            kept_bytes += size_bytes
             if status in STATUSES:
                 by_type[job_type][Status(status)] += jobs
         waiting = await self._database.all(SQL["waiting_since"], {"now": to_ms(now)})
@@ -57,7 +60,29 @@ class SqliteRecordKeeper:
             Counts(by_type),
             {job_type: nearest_to_ms(run_at) for job_type, run_at in waiting},
             int(pending[0]) if pending else 0,
+            kept_bytes,
         )
+
+    async def accounts(self) -> Mapping[str, Account]:
+        return {owner: self._store.account(owner) for owner in self._store.holders()}
+
+    async def account_of_key(self, key_id: str) -> Account:
+        return self._store.account_of_key(key_id)
+
+    async def find_miscounts(self) -> Sequence[str]:
+        try:
+            counts = await self._database.all(SQL["miscounts"], {"limit": MAX_FAULTS})
+            jobs = await self._database.all(SQL["miscounted_jobs"], {"limit": MAX_FAULTS})
+        except StoreUnavailableError as error:
+            return [str(error)]
+        return [
+            f"the counts say that {owner} has {jobs:,} {status} {job_type} jobs with {size_bytes:,} bytes; "
+            f"there are {found_jobs:,} with {found_bytes:,}"
+            for owner, job_type, status, jobs, size_bytes, found_jobs, found_bytes in counts
+        ] + [
+            f"job {job_id} is said to keep {size_bytes:,} bytes; it keeps {found:,}"
+            for job_id, size_bytes, found in jobs
+        ]
 
     async def copy_to(self, target: Path) -> None:
         # VACUUM INTO reads in a transaction of its own (sqlite.org/lang_vacuum.html), so it sees one moment and

@@ -5,12 +5,12 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
 from operator import itemgetter
-from typing import Any
+from typing import Any, NamedTuple, Self
 
 from ...domain.attempts import AttemptOutcome, PastAttempt, Usage
 from ...domain.deliveries import Webhook, WebhookEvent
 from ...domain.instants import from_ms, to_ms
-from ...domain.jobs import FILES_SHOWN, Job, JobError, LogLine, NewJob, OutputFile, Status, UploadedFile
+from ...domain.jobs import ACTIVE, FILES_SHOWN, Job, JobError, LogLine, NewJob, OutputFile, Status, UploadedFile
 from ...domain.outcomes import Completed
 from ...domain.progress import Progress
 from ..mending import Mending
@@ -23,9 +23,11 @@ COLUMNS = (
     "expires_at, attempt, max_attempts, failures, recoveries, interruptions, cancel_requested, "
     "purge_requested, percent, done, total, unit, message, step, rate_per_second, eta_s, error, files, "
     "result_bytes, retry_of, timeout_s, retain_s, uploads, last_seq, state_seq, version, result_url, "
-    "webhook, files_total"
+    "webhook, files_total, CASE WHEN completed_at IS NULL THEN key_id END"
 )
+"""The key stands behind the result, through which SQLite would have to read. Of an ended job nobody needs it here."""
 COLUMN_COUNT = COLUMNS.count(",") + 1
+KEPT_COLUMNS = "coalesce(key_id, ''), bytes, checkpoint_bytes"
 DELIVERY_COLUMNS = (
     "id, job_id, owner, event, url, host, status, taken, due_at, attempts, tries, created_at, last_attempt_at, "
     "ended_at, last_status, last_error"
@@ -79,7 +81,29 @@ def _to_job(row: Row) -> Job:
         version=row[36],
         result_url=row[37],
         webhook=None if row[38] is None else to_webhook(row[38]),
+        key_id=row[40],
     )
+
+
+class Kept(NamedTuple):
+    """What a row says beside its job, for the counts: `KEPT_COLUMNS`."""
+
+    key_id: str
+    bytes: int
+    checkpoint_bytes: int
+
+    @classmethod
+    def of(cls, values: Sequence[Any]) -> Self:
+        """Of a damaged row, what can be read."""
+        key_id, size_bytes, checkpoint_bytes = values
+        if type(key_id) is str and type(size_bytes) is type(checkpoint_bytes) is int:
+            return cls(key_id, size_bytes, checkpoint_bytes)
+        mend = Mending("jobs", "a job that is being changed")
+        return cls(mend.text("key_id", key_id), mend.whole("bytes", size_bytes), mend.whole("bytes", checkpoint_bytes))
+
+    def counted(self, status: Status) -> int:
+        """The bytes that count in this state: a checkpoint goes with the job's end."""
+        return self.bytes + self.checkpoint_bytes if status in ACTIVE else self.bytes
 
 
 NO_FILES: tuple[OutputFile, ...] = ()
@@ -127,6 +151,7 @@ def _mended_job(row: Row) -> Job:
         version=mend.whole("version", row[36], 1),
         result_url=mend.optional_text("result_url", row[37]),
         webhook=mend.from_json("webhook", row[38], lambda _, __: to_webhook(row[38]), None),
+        key_id=mend.optional_text("key_id", row[40]),
     )
     mend.report()
     return job
@@ -262,6 +287,8 @@ def new_job_values(new: NewJob) -> Row:
         new.retry_of,
         None if new.webhook is None else webhook_json(new.webhook),
         new.input_json,
+        new.key_id,
+        new.kept_bytes,
     )
 
 
@@ -282,6 +309,7 @@ def completed_values(job: Job, version: int, outcome: Completed, progress: Progr
         outcome.result_url,
         files_json(outcome.files[:FILES_SHOWN]),
         len(outcome.files) if len(outcome.files) > FILES_SHOWN else None,
+        outcome.kept_bytes,
     )
 
 

@@ -7,12 +7,15 @@ from typing import Any
 
 from ...domain.access import EVERY_OWNER
 from ...domain.jobs import Transition
-from .rows import COLUMNS, DELIVERY_COLUMNS
+from .rows import COLUMNS, DELIVERY_COLUMNS, KEPT_COLUMNS
 
 _FOLDER = Path(__file__).parent / "queries"
 
 SQL: dict[str, str] = {
-    file.stem: file.read_text("utf-8").replace("{columns}", COLUMNS).replace("{delivery}", DELIVERY_COLUMNS)
+    file.stem: file.read_text("utf-8")
+    .replace("{columns}", COLUMNS)
+    .replace("{kept}", KEPT_COLUMNS)
+    .replace("{delivery}", DELIVERY_COLUMNS)
     for file in sorted(_FOLDER.glob("*.sql"))
 }
 

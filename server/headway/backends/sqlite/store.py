@@ -23,11 +23,12 @@ from ...domain.instants import to_ms
 from ...domain.jobs import FILES_SHOWN, STATUSES, Job, NewJob, NewLogLine, Status
 from ...domain.outcomes import Completed, Outcome
 from ...domain.progress import Progress
-from ...errors import ClaimLostError, JobNotFoundError, JobStateError, QueueFullError
+from ...errors import ClaimLostError, JobNotFoundError, JobStateError, QueueFullError, QuotaExceededError
 from ...ports.events import Bell, EventHub
 from ...ports.jobs import Claims, FreeSlots, LogBatch, Recovery, Tick
 from ..memory.census import Census
 from ..memory.mirror import Changed, Mirror
+from ..memory.quotas import UNLIMITED, Hold, Quotas
 from . import operations
 from .database import Database
 from .reading import SqliteReader
@@ -53,9 +54,15 @@ class SqliteStore(SqliteReader):
     """The jobs of one server process, which owns the file. Open it with `SqliteStore.open`."""
 
     def __init__(
-        self, database: Database, hub: EventHub, mirror: Mirror, sharing: Sequence[Collection[str]] = ()
+        self,
+        database: Database,
+        hub: EventHub,
+        mirror: Mirror,
+        quotas: Quotas,
+        sharing: Sequence[Collection[str]] = (),
     ) -> None:
-        super().__init__(database, mirror, sharing)
+        super().__init__(database, mirror, quotas, sharing)
+        self._outputs: dict[tuple[str, int], Hold] = {}
         self._hub = hub
         self._keys_inserting: set[tuple[str, str]] = set()
         self._ticks_written_s = 0.0
@@ -65,24 +72,26 @@ class SqliteStore(SqliteReader):
         cls,
         database: Database,
         hub: EventHub,
+        quotas: Quotas,
         *,
         max_queued: int,
         max_queued_per_owner: int | None = None,
         sharing: Sequence[Collection[str]] = (),
     ) -> Self:
-        """Read the counts that memory begins with. Raises `StoreUnavailableError`."""
+        """Read the counts that memory begins with, `quotas` too. Raises `StoreUnavailableError`."""
         counts = await database.all(SQL["counts"], {})
         run_times = await database.all(SQL["run_times"], {"limit": RUN_TIMES_SCANNED})
         census = Census(max_queued, max_queued_per_owner)
+        quotas.count({tuple(key): (jobs, size_bytes) for *key, jobs, size_bytes in counts})
         census.load(
             (
                 (owner, job_type, Status(status), jobs)
-                for owner, job_type, status, jobs in counts
+                for owner, _, job_type, status, jobs, _ in counts
                 if status in STATUSES  # any other is damaged, and its job counts nowhere
             ),
             ((job_type, run_ms / 1000) for job_type, run_ms in reversed(run_times)),
         )
-        return cls(database, hub, Mirror(hub, census), sharing)
+        return cls(database, hub, Mirror(hub, census), quotas, sharing)
 
     def close(self) -> None:
         """Hand what is only in memory to the writer; closing the database brings it to disk."""
@@ -90,8 +99,26 @@ class SqliteStore(SqliteReader):
 
     # Submissions
 
-    def check_room(self, owner: str, job_type: str, max_queued_of_type: int | None = None) -> None:
+    def check_room(
+        self,
+        owner: str,
+        job_type: str,
+        max_queued_of_type: int | None = None,
+        key_id: str | None = None,
+        size_bytes: int = 0,
+    ) -> None:
         self._census.check_room(owner, job_type, max_queued_of_type)
+        self._quotas.hold(owner, key_id).check(size_bytes, 1)
+
+    def hold(self, owner: str, key_id: str | None) -> Hold:
+        return self._quotas.hold(owner, key_id)
+
+    def _hold_place(self, new: NewJob) -> Hold:
+        """Hold the place of a new job in its quotas. Raises `QuotaExceededError`."""
+        hold = self._quotas.hold(new.owner, new.key_id)
+        if hold is not UNLIMITED:
+            hold.grow(new.kept_bytes, 1)
+        return hold
 
     @overload
     async def insert(self, new: NewJob, max_queued_of_type: int | None = None) -> Job: ...
@@ -106,7 +133,8 @@ class SqliteStore(SqliteReader):
     ) -> Job | FirstSubmission:
         if key is not None:
             return await self._insert_once(new, max_queued_of_type, key)
-        self.check_room(new.owner, new.type, max_queued_of_type)
+        self._census.check_room(new.owner, new.type, max_queued_of_type)
+        hold = self._hold_place(new)
         job = Job.queued(new)
 
         def committed(_: None) -> Job:
@@ -115,6 +143,7 @@ class SqliteStore(SqliteReader):
 
         def settled() -> None:
             self._census.release(new.owner, new.type)
+            hold.release()
 
         self._census.reserve(new.owner, new.type)
         return await self._database.write(Rows(operations.insert, new), committed, settled)
@@ -122,13 +151,17 @@ class SqliteStore(SqliteReader):
     async def _insert_once(
         self, new: NewJob, max_queued_of_type: int | None, key: IdempotencyKey
     ) -> Job | FirstSubmission:
-        refusal: QueueFullError | None = None
-        try:
-            self.check_room(new.owner, new.type, max_queued_of_type)
-        except QueueFullError as error:
-            refusal = error  # unless it is a repeat, which only the transaction knows
+        refusal: QueueFullError | QuotaExceededError | None = None
         slot = (key.owner, key.key)
-        places = int(refusal is None and slot not in self._keys_inserting)  # simultaneous repeats share one place
+        first = slot not in self._keys_inserting  # simultaneous repeats share one place
+        hold = UNLIMITED
+        try:
+            self._census.check_room(new.owner, new.type, max_queued_of_type)
+            if first:
+                hold = self._hold_place(new)
+        except (QueueFullError, QuotaExceededError) as error:
+            refusal = error  # unless it is a repeat, which only the transaction knows
+        places = int(refusal is None and first)
 
         def committed(first: FirstSubmission | None) -> Job | FirstSubmission | None:
             settled()
@@ -138,6 +171,7 @@ class SqliteStore(SqliteReader):
 
         def settled() -> None:
             self._census.release(new.owner, new.type, places)
+            hold.release()
             if places:
                 self._keys_inserting.discard(slot)
 
@@ -277,6 +311,12 @@ class SqliteStore(SqliteReader):
         if not await self._database.write(operation, bool):
             raise ClaimLostError(f"attempt {attempt} of job {job_id} is not current")
 
+    def hold_output(self, job: Job, size_bytes: int) -> None:
+        hold = self._quotas.hold(job.owner, job.key_id)
+        if hold is not UNLIMITED:
+            hold.grow(size_bytes)
+            self._outputs[job.id, job.attempt] = hold
+
     async def finish(
         self,
         job: Job,
@@ -293,6 +333,8 @@ class SqliteStore(SqliteReader):
 
         def committed(changed: Changed | None) -> Job | None:
             settled()
+            if hold := self._outputs.pop((job.id, job.attempt), None):
+                hold.release()
             return None if changed is None else self._mirror.adopt(changed)
 
         settled = self._mirror.ending(job)

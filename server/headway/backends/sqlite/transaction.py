@@ -1,32 +1,35 @@
 """One transaction of the writer, as its operations see it."""
 
 import sqlite3
-from collections import Counter
 from collections.abc import Iterable
 
 from ...domain.deliveries import WebhookEvent
 from ...domain.instants import to_ms
-from ...domain.jobs import EVENT_OF, TRANSITIONS, Job, Status, Transition
+from ...domain.jobs import EVENT_OF, TRANSITIONS, Job, NewJob, Status, Transition
+from ..memory.quotas import NO_KEY, Change, CountKey
 from .announcing import Announcer
-from .rows import Parameters
+from .rows import Kept, Parameters
 from .statements import ENTERED, SQL, in_statements
+
+NO_CHANGE = (0, 0)
 
 
 class Transaction:
     """Executes statements, and notes what is written once for all operations when it commits.
 
-    That is the counts of jobs (a row for each owner, type and status that changed, where triggers wrote two for each
-    job), the states in their history (dozens of rows a statement) and the deliveries of webhooks.
+    That is the counts of jobs (a row for each owner, key, type and status that changed, where triggers wrote two for
+    each job), the states in their history (dozens of rows a statement) and the deliveries of webhooks.
     """
 
-    __slots__ = ("_announced", "_announcer", "_connection", "_counts", "_entered", "execute")
+    __slots__ = ("_announced", "_announcer", "_connection", "_entered", "changes", "execute")
 
     def __init__(self, connection: sqlite3.Connection, announcer: Announcer) -> None:
         """`connection` is in a transaction."""
         self.execute = connection.execute
         self._connection = connection
         self._announcer = announcer
-        self._counts: Counter[tuple[str, str, Status]] = Counter()
+        self.changes: dict[CountKey, Change] = {}
+        """What has changed of the counts."""
         self._entered: list[tuple[object, ...]] = []
         self._announced: list[tuple[WebhookEvent, Job]] = []
 
@@ -34,20 +37,27 @@ class Transaction:
         """Execute a statement once for each of the parameters."""
         self._connection.executemany(sql, parameters)
 
-    def inserted(self, owner: str, job_type: str, jobs: int = 1) -> None:
-        """Jobs were inserted. Their history is empty: that they are queued is implied."""
-        self._count(owner, job_type, Status.QUEUED, jobs)
+    def inserted(self, new: NewJob) -> None:
+        """A job was inserted. Its history is empty: that it is queued is implied."""
+        self._count((new.owner, new.key_id or NO_KEY, new.type, Status.QUEUED), 1, new.kept_bytes)
 
-    def moved(self, transition: Transition, job: Job) -> Status:
-        """A transition was performed, and `job` is its result. Returns the state before it."""
+    def moved(self, transition: Transition, job: Job, kept: Kept, more_bytes: int = 0) -> Status:
+        """A transition was performed, and `job` and `kept` are its result. Returns the state before it.
+
+        `more_bytes`: what the job keeps since.
+        """
         before = TRANSITIONS[transition][0]
-        self._count(job.owner, job.type, before, -1)
-        self._count(job.owner, job.type, job.status, 1)
+        self._count((job.owner, kept.key_id, job.type, before), -1, more_bytes - kept.counted(before))
+        self._count((job.owner, kept.key_id, job.type, job.status), 1, kept.counted(job.status))
         at = to_ms(job.updated_at)
         self._entered.append((job.id, job.state_seq, at, job.status.value, f"attempt {job.attempt}"))
         if job.webhook is not None and (event := EVENT_OF.get(job.status)) is not None and job.announces(event):
             self.announce(event, job)
         return before
+
+    def grew(self, owner: str, job_type: str, status: Status, key_id: str, more_bytes: int) -> None:
+        """A job keeps more bytes than before, or fewer, in the same state."""
+        self._count((owner, key_id, job_type, status), 0, more_bytes)
 
     def announce(self, event: WebhookEvent, job: Job) -> None:
         """Put an event into the outbox: its delivery is committed with this transaction."""
@@ -63,14 +73,21 @@ class Transaction:
         self.execute(SQL["delete_history"], {"job_id": job.id})
         if job.attempt:
             self.execute(SQL["delete_attempts"], {"job_id": job.id})
-        self.execute(SQL["delete"], {"id": job.id})
-        self._count(job.owner, job.type, job.status, -1)
+        kept = Kept.of(self.execute(SQL["delete"], {"id": job.id}).fetchall()[0])
+        self._count((job.owner, kept.key_id, job.type, job.status), -1, -kept.counted(job.status))
+
+    def output_bytes(self, job: Job) -> int:
+        """What the job's result and output files keep."""
+        files: int = sum(file.size_bytes for file in job.files)
+        if job.files_total > len(job.files):
+            files = self.execute(SQL["many_files_bytes"], {"job_id": job.id}).fetchone()[0]
+        return files + (job.result_bytes or 0)
 
     def commit(self) -> None:
         """Write what was noted, then commit."""
         self._write_history()
-        if self._counts:
-            counts = [(*key, status.value, jobs) for (*key, status), jobs in self._counts.items() if jobs]
+        if self.changes:
+            counts = [(*key, *change) for key, change in self.changes.items() if change != NO_CHANGE]
             self._connection.executemany(SQL["count"], counts)
         if self._announced:
             self._announcer.write(self.execute, self._announced)
@@ -80,8 +97,9 @@ class Transaction:
         """Undo everything. It does nothing if SQLite has rolled back by itself, as on some errors."""
         self._connection.rollback()
 
-    def _count(self, owner: str, job_type: str, status: Status, jobs: int) -> None:
-        self._counts[owner, job_type, status] += jobs
+    def _count(self, key: CountKey, more_jobs: int, more_bytes: int) -> None:
+        jobs, size_bytes = self.changes.get(key, NO_CHANGE)
+        self.changes[key] = (jobs + more_jobs, size_bytes + more_bytes)
 
     def _write_history(self) -> None:
         rows, self._entered = self._entered, []

@@ -8,7 +8,7 @@ import asyncio
 import sqlite3
 import time
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +18,7 @@ import structlog
 
 from ...errors import StoreUnavailableError
 from ...metrics import CommitMetrics
+from ..memory.quotas import Change, CountKey
 from .announcing import Announcer
 from .transaction import Transaction
 
@@ -74,11 +75,18 @@ class Writer:
     """Carries out operations in order, in as few transactions as the load allows."""
 
     def __init__(
-        self, connection: sqlite3.Connection, announcer: Announcer, commits: CommitMetrics | None = None
+        self,
+        connection: sqlite3.Connection,
+        announcer: Announcer,
+        commits: CommitMetrics | None = None,
+        counted: Callable[[Mapping[CountKey, Change]], None] | None = None,
     ) -> None:
+        """`counted` is told in the loop what a transaction has changed of the counts, before anybody else goes on."""
         self._connection = connection
         self._announcer = announcer
         self._commits = commits or CommitMetrics()
+        self._counted = counted
+        self._changes: list[Mapping[CountKey, Change]] = []
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="headway-writer")
         self._waiting: list[_Pending] = []
         self._wake = asyncio.Event()
@@ -133,10 +141,18 @@ class Writer:
                 results = await loop.run_in_executor(self._thread, self._commit, batch)
                 self._commits.seconds.observe(time.perf_counter() - started_s)
                 self._commits.operations.observe(len(batch))
+                self._count()
                 for pending, result in zip(batch, results, strict=True):
                     _settle(pending, result)
             if self._closing:
                 return
+
+    def _count(self) -> None:
+        """Say what was counted by the transactions that the thread has committed."""
+        changes, self._changes = self._changes, []
+        if self._counted is not None:
+            for changed in changes:
+                self._counted(changed)
 
     async def _gather(self) -> None:
         """Let the loop finish what it has begun, so that it can join the batch: a commit costs as much as a dozen
@@ -171,6 +187,8 @@ class Writer:
         except BaseException:
             tx.rollback()
             raise
+        if tx.changes:
+            self._changes.append(tx.changes)
         return results
 
 

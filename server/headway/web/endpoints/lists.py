@@ -1,20 +1,55 @@
-"""`GET /jobs` and `GET /jobs/stats`."""
+"""`GET /jobs`, `GET /jobs/stats` and `GET /usage`."""
 
 import asyncio
+from typing import Annotated
 
 from aiohttp import web
+from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from ...clock import utc_now
 from ...domain.filters import JobFilter
 from ...domain.jobs import Status
-from ..identity.gate import caller, count_list
+from ...quotas import Account
+from ..identity.gate import caller, count_list, identity
 from ..parts import parts
 from ..requests.filters import ListQuery, PageQuery
 from ..requests.query import NoQuery, query
 from ..responses.json import PRIVATE, json_response
 from ..responses.paging import page_headers
 from ..turns import PIECE
+
+
+class MeasureView(BaseModel):
+    """How much there is, and how much there may be."""
+
+    used: int
+    limit: int | None = Field(description="`null`: there is no limit")
+
+
+class AccountView(BaseModel):
+    """The quota of an owner, or of an API key, and how much of it is used."""
+
+    name: str
+    jobs: MeasureView = Field(description="the jobs that are kept, whatever their state")
+    bytes: MeasureView = Field(description="of their inputs, uploads, results, output files, logs and checkpoints")
+    queued: MeasureView
+    running: MeasureView
+
+
+class UsageView(BaseModel):
+    """What an owner uses, and what was submitted with the key of the request."""
+
+    owner: AccountView
+    key: AccountView | None = Field(description="`null` without a key, and for another owner")
+
+
+class UsageQuery(NoQuery):
+    """Whose figures to show."""
+
+    owner: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="The owner, if it is another one: for an admin's key."
+    )
 
 
 async def list_jobs(request: web.Request) -> web.Response:
@@ -51,3 +86,20 @@ async def stats(request: web.Request) -> web.Response:
     }
     total = sum(by_status.values())
     return json_response(to_json({"total": total, "byStatus": by_status, "byType": by_type}), headers=PRIVATE)
+
+
+async def usage(request: web.Request) -> web.Response:
+    """`GET /usage`"""
+    wanted = query(request, UsageQuery)
+    reading, asking, key = parts(request).service.reading, caller(request), identity(request).key
+    owner = asking.owner if wanted.owner is None else wanted.owner
+    view = UsageView(
+        owner=_account_view(owner, reading.usage(asking, owner)),
+        key=None if key is None or owner != key.owner else _account_view(key.name, reading.usage_of_key(key.id)),
+    )
+    return json_response(to_json(view), headers=PRIVATE)
+
+
+def _account_view(name: str, account: Account) -> AccountView:
+    measures = zip(account.quota._fields, account.quota, account.used, strict=True)
+    return AccountView(name=name, **{field: MeasureView(used=used, limit=limit) for field, limit, used in measures})

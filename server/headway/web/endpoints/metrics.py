@@ -72,6 +72,11 @@ def _levels(levels: Levels, now: datetime) -> Iterator[Metric]:
     yield jobs
     yield age
     yield GaugeMetricFamily(
+        "headway_kept_bytes",
+        "Bytes that all jobs keep, as quotas count them: inputs, uploads, results, output files, logs, checkpoints.",
+        value=levels.kept_bytes,
+    )
+    yield GaugeMetricFamily(
         "headway_deliveries_pending",
         "Webhook deliveries that are still to be made.",
         value=levels.pending_deliveries,

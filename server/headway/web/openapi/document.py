@@ -18,6 +18,7 @@ from ...settings import Settings
 from ..connections import stalled_bodies
 from ..endpoints.deliveries import DeliveryView
 from ..endpoints.jobs import MAX_WAIT_S
+from ..endpoints.lists import UsageView
 from ..endpoints.sdks.azure import StatusMonitor
 from ..endpoints.sessions import SessionView, SignIn
 from ..endpoints.tickets import TicketOrder, TicketView
@@ -42,7 +43,7 @@ its result.
 
 OUTPUTS: tuple[type[BaseModel], ...] = (
     *(JobView, JobDetail, LogLineView, AttemptView, StatusMonitor),
-    *(DeliveryView, SessionView, TicketView),
+    *(DeliveryView, SessionView, TicketView, UsageView),
 )
 INPUTS: tuple[type[BaseModel], ...] = (Envelope, SignIn, TicketOrder)
 

@@ -145,7 +145,8 @@ OPERATIONS: Operations = {
         headers=SUBMISSION_HEADERS,
         answers={200: FINISHED, 202: ACCEPTED},
         problems=(
-            *KEY_PROBLEMS, "not-found", "conflict", "queue-full", "disk-full", "store-unavailable", "stopping",
+            *KEY_PROBLEMS, "not-found", "conflict", "queue-full", "quota-exceeded", "storage-quota-exceeded",
+            "disk-full", "store-unavailable", "stopping",
             "job-type-unavailable",
         ),
     ),

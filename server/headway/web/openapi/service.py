@@ -1,7 +1,8 @@
 """The service: job types, health, this document, the page."""
 
+from ..endpoints.lists import UsageQuery, UsageView
 from ..requests.query import NoQuery
-from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, or_null
+from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, or_null, ref
 
 TEXT: Schema = {"type": "string"}
 ANY_SCHEMA: Schema = {"type": "object", "description": "JSON Schema"}
@@ -39,6 +40,18 @@ OPERATIONS: Operations = {
         answers={
             200: Answer(description="The types", content=json_content(closed_object(jobTypes=array(JOB_TYPE)))),
         },
+    ),
+    ("GET", "/usage"): Operation(
+        id="readUsage",
+        tag="service",
+        summary="Show quotas, and how full they are",
+        description=(
+            "What the owner of the request's key keeps, queues and runs, what was submitted with the key itself, and "
+            "the limits of both."
+        ),
+        query=UsageQuery,
+        answers={200: Answer(description="The figures", content=json_content(ref(UsageView)))},
+        problems=("forbidden",),
     ),
     ("GET", "/healthz"): Operation(
         id="isAlive",

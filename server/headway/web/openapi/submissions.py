@@ -14,7 +14,8 @@ from .operation import REF, Operation, Operations, Schema, closed_object, json_c
 
 PROBLEMS = (
     "malformed-request", "body-timeout", "too-large", "unsupported-media-type", "validation-failed",
-    "queue-full", "disk-full", "store-unavailable", "stopping", "job-type-unavailable", *KEY_PROBLEMS,
+    "queue-full", "quota-exceeded", "storage-quota-exceeded", "disk-full", "store-unavailable", "stopping",
+    "job-type-unavailable", *KEY_PROBLEMS,
 )  # fmt: skip
 
 

@@ -4,6 +4,7 @@ import asyncio
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ from aiohttp import web
 
 from ...authoring.uploads import INPUT_PART
 from ...errors import StoppingError
+from ...ports.jobs import Hold
 from ...service.accepting import Accepted
 from ...service.admission import FREE_SPACE_MAX_AGE_S, STOPPING_RETRY_S
 from ...service.options import SubmitOptions, separated
@@ -47,8 +49,8 @@ async def submit(request: web.Request, type_name: str | None) -> Accepted:
         return await submitting.submit(caller(request), submission, key, first)
     pointer = "/input" if type_name is None else ""
     new, hashing = first is None, key is not None
-    async with _received_form(request, pointer, storing_files=new, hashing=hashing) as (body, incoming):
-        submission = _read(type_name, options, body, incoming, is_form=True)
+    async with _received_form(request, pointer, storing_files=new, hashing=hashing) as (body, incoming, held):
+        submission = replace(_read(type_name, options, body, incoming, is_form=True), held=held)
         return await submitting.submit(caller(request), submission, key, first)
 
 
@@ -60,7 +62,8 @@ def _check_admission(request: web.Request, type_name: str | None) -> None:
         admission.check_running()
         admission.check_space(size_bytes, FREE_SPACE_MAX_AGE_S)
     else:
-        admission.check(caller(request), type_name, size_bytes)
+        in_files = max(0, size_bytes - parts(request).settings.max_body_bytes)  # all else is no larger than that
+        admission.check(caller(request), type_name, size_bytes, in_files)
 
 
 def _read(
@@ -94,20 +97,30 @@ def _object(value: Any) -> dict[str, Any]:
 @asynccontextmanager
 async def _received_form(
     request: web.Request, input_pointer: str, *, storing_files: bool, hashing: bool
-) -> AsyncIterator[tuple[Body, Path | None]]:
-    """A form's body, and the directory of its uploads; what was not accepted is removed at the end."""
+) -> AsyncIterator[tuple[Body, Path | None, Hold]]:
+    """A form's body, the directory of its uploads, and the room in quotas that they hold.
+
+    What was not accepted is removed at the end.
+    """
     settings, service, arriving = parts(request).settings, parts(request).service, parts(request).arriving
     arriving.add(request.content)
     incoming: Path | None = None
+    held = service.admission.hold(caller(request))
+
+    def check_room(more_bytes: int) -> None:
+        service.admission.check_space(more_bytes)
+        held.grow(more_bytes)
+
     if storing_files:
         with storing():
             incoming = await asyncio.to_thread(service.submitting.new_incoming)
     try:
-        checks = () if incoming is None else (service.admission.check_space,)
+        checks = () if incoming is None else (check_room,)
         body = await read_multipart(request, settings, incoming, input_pointer, *checks, hashing=hashing)
         arriving.discard(request.content)
-        yield body, incoming
+        yield body, incoming, held
     finally:
+        held.release()
         arriving.discard(request.content)
         if incoming is not None:
             await asyncio.to_thread(shutil.rmtree, incoming, True)

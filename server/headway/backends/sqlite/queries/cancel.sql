@@ -5,4 +5,4 @@ UPDATE jobs SET
     rate_per_second = NULL, eta_s = NULL, checkpoint = NULL,
     last_seq = last_seq + 1, state_seq = last_seq + 1, version = max(version, :version) + 1
 WHERE id = :id AND status = 'running' AND attempt = :attempt
-RETURNING {columns}
+RETURNING {columns}, {kept}

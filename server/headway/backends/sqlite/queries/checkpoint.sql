@@ -1,1 +1,3 @@
-UPDATE jobs SET checkpoint = :checkpoint WHERE id = :id AND status = 'running' AND attempt = :attempt
+UPDATE jobs SET checkpoint = :checkpoint, checkpoint_bytes = :bytes
+WHERE id = :id AND status = 'running' AND attempt = :attempt
+RETURNING owner, type, {kept}

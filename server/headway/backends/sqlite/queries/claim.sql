@@ -4,4 +4,4 @@ UPDATE jobs SET
     rate_per_second = NULL, eta_s = :eta_s,
     last_seq = last_seq + 1, state_seq = last_seq + 1, version = version + 1
 WHERE id IN (SELECT value FROM json_each(:ids)) AND status = 'queued'
-RETURNING {columns}, input, checkpoint
+RETURNING {columns}, {kept}, input, checkpoint

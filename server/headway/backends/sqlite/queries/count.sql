@@ -1,2 +1,2 @@
-INSERT INTO counts VALUES (?, ?, ?, ?)
-ON CONFLICT (owner, type, status) DO UPDATE SET jobs = jobs + excluded.jobs
+INSERT INTO counts VALUES (?, ?, ?, ?, ?, ?)
+ON CONFLICT (owner, key_id, type, status) DO UPDATE SET jobs = jobs + excluded.jobs, bytes = bytes + excluded.bytes

@@ -1,4 +1,5 @@
 UPDATE jobs SET
-    result = NULL, result_bytes = NULL, files = NULL, files_total = NULL, updated_at = :now, version = max(version, :version) + 1
+    result = NULL, result_bytes = NULL, files = NULL, files_total = NULL, bytes = bytes - :freed,
+    updated_at = :now, version = max(version, :version) + 1
 WHERE id = :id AND status IN ('completed', 'failed', 'cancelled')
-RETURNING {columns}
+RETURNING {columns}, {kept}

@@ -1,3 +1,3 @@
-UPDATE jobs SET last_seq = last_seq + :lines
+UPDATE jobs SET last_seq = last_seq + :lines, bytes = bytes + :bytes
 WHERE id = :id AND status = 'running' AND attempt = :attempt
-RETURNING last_seq
+RETURNING last_seq, owner, type, {kept}

@@ -5,4 +5,4 @@ UPDATE jobs SET
     failures = failures + :failures, recoveries = recoveries + :recoveries, interruptions = interruptions + :interruptions,
     last_seq = last_seq + 1, state_seq = last_seq + 1, version = max(version, :version) + 1
 WHERE id = :id AND status = 'running' AND attempt = :attempt AND cancel_requested = 0
-RETURNING {columns}
+RETURNING {columns}, {kept}

@@ -1,0 +1,1 @@
+SELECT checkpoint_bytes FROM jobs WHERE id = :id

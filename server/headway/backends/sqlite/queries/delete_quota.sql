@@ -1,0 +1,1 @@
+DELETE FROM quotas WHERE holder = :holder AND name = :name

@@ -1,0 +1,25 @@
+SELECT id, bytes, found FROM (
+    SELECT
+        id, bytes,
+        length(CAST(input AS BLOB)) + coalesce(length(CAST(result AS BLOB)), 0)
+            + coalesce(
+                (SELECT sum(length(CAST(message AS BLOB))) FROM history WHERE job_id = jobs.id AND kind = 'log'), 0
+            )
+            + (
+                SELECT coalesce(sum(CAST(json_extract(value, '$.size_bytes') AS INTEGER)), 0)
+                FROM json_each(iif(json_valid(uploads), uploads, '[]')) WHERE type = 'object'
+            )
+            + iif(
+                files_total IS NULL,
+                (
+                    SELECT coalesce(sum(CAST(json_extract(value, '$.size_bytes') AS INTEGER)), 0)
+                    FROM json_each(iif(json_valid(jobs.files), jobs.files, '[]')) WHERE type = 'object'
+                ),
+                (
+                    SELECT coalesce(sum(CAST(json_extract(file.value, '$[1]') AS INTEGER)), 0)
+                    FROM output_files, json_each(iif(json_valid(output_files.files), output_files.files, '[]')) AS file
+                    WHERE output_files.job_id = jobs.id AND file.type = 'array'
+                )
+            ) AS found
+    FROM jobs
+) WHERE bytes <> found LIMIT :limit

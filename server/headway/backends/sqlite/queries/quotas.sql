@@ -1,0 +1,1 @@
+SELECT holder, name, jobs, bytes, queued, running FROM quotas
