@@ -18,7 +18,8 @@ from headway.links import Links
 from headway.loops import Loops
 from headway.ports.events import Bell
 from headway.representation import Encoder
-from headway.web.streams.audiences import Audiences, Member
+from headway.web.streams.audience import Member
+from headway.web.streams.audiences import Audiences
 from headway.web.streams.response import Frame
 
 from tests.conformance.backends import BODY_OF
@@ -63,15 +64,15 @@ async def test_another_owners_job_in_memory_is_read_like_an_unknown_one(store: S
     assert len(costs[0]) == 1
 
 
-async def test_listeners_recognize_other_owners_jobs_without_a_query(store: SqliteStore, asked: Asked) -> None:
+async def test_listeners_find_jobs_in_memory_without_a_query_and_no_other_owners(
+    store: SqliteStore, asked: Asked
+) -> None:
     job = await store.insert(new_job(owner=STRANGER))
     del asked[:]
-    assert store.known_foreign(OWNER, job.id)
-    assert not store.known_foreign(STRANGER, job.id)
-    assert not store.known_foreign(EVERY_OWNER, job.id)
-    assert not store.known_foreign(OWNER, UNKNOWN_ID)
+    assert [store.held(caller, job.id) for caller in (OWNER, STRANGER, EVERY_OWNER)] == [None, job, job]
+    assert store.held(EVERY_OWNER, UNKNOWN_ID) is None
     await store.delete(STRANGER, job.id, at(1))
-    assert store.known_foreign(OWNER, job.id), "a deleted one too"
+    assert store.held(EVERY_OWNER, job.id) is None
     assert asked == []
 
 

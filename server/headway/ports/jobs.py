@@ -215,15 +215,8 @@ class Reader(Protocol):
     def held(self, caller: str, job_id: str) -> Job | None:
         """The job if memory holds its newest state; `None`: `get` may have to read it, or there is none.
 
-        For listeners, which have many jobs in one turn. Never use it to answer a client, as with `known_foreign`.
-        """
-        ...
-
-    def known_foreign(self, caller: str, job_id: str) -> bool:
-        """Whether memory alone shows that the job is or was one that the caller may not see.
-
-        It lets listeners skip the bells of other owners' jobs. Never use it to answer a client: the speed of the
-        answer would reveal that the job exists.
+        For listeners, which have many jobs in one turn. Never use it to answer a client: the speed of the answer would
+        reveal that another owner's job exists.
         """
         ...
 

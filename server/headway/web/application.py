@@ -34,6 +34,8 @@ from .routes import add_routes
 from .streams.audiences import Audiences
 from .streams.fan_out import FanOut
 from .streams.open_streams import OpenStreams, StreamLimits
+from .streams.snapshots import ManySnapshots
+from .turns import Turns
 
 MAX_LINE_BYTES = 32 * 1024
 """The limit for a request's first line: an id of 8 kB gets a 404, not the parser's 400."""
@@ -74,6 +76,7 @@ def make_app(
         address_of=clients.of_peer if settings.key_needed else None,
     )
     app[DESCRIPTION] = Description(registry, settings)
+    turns = Turns()
     app[PARTS] = Parts(
         service=service,
         store=backend.store,
@@ -90,6 +93,8 @@ def make_app(
         slow_readers=SlowReaders(settings.stream_stall_timeout_s),
         unauthenticated_bodies=UnauthenticatedBodies(settings.body_timeout_s),
         audiences=Audiences(backend.store, backend.hub, encoder, settings.tick_s),
+        snapshots=ManySnapshots(backend.store, encoder, turns),
+        turns=turns,
     )
     app.on_startup.append(_name_cookie)
     app.cleanup_ctx.extend([_streams, _checks])

@@ -22,6 +22,7 @@ from .responses.ready import ReadyAnswers
 from .streams.audiences import Audiences
 from .streams.fan_out import FanOut
 from .streams.open_streams import OpenStreams
+from .streams.snapshots import ManySnapshots
 from .turns import Turns
 
 
@@ -43,13 +44,14 @@ class Parts:
     streams: OpenStreams
     fan_out: FanOut
     audiences: Audiences
+    snapshots: ManySnapshots
     slow_readers: SlowReaders
     unauthenticated_bodies: UnauthenticatedBodies
     lost_clients: LostClients = field(default_factory=LostClients)
     ready: ReadyAnswers = field(default_factory=ReadyAnswers)
     arriving: set[StreamReader] = field(default_factory=set)
     """The bodies of submissions that are still being received."""
-    turns: Turns = field(default_factory=Turns)
+    turns: Turns
     parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """Held while a large body is parsed in a thread."""
 

@@ -5,7 +5,9 @@ To add one, write the function and name it in `ATTACKS`, with the number of its 
 
 import contextlib
 import http.client
+import itertools
 import json
+import select
 import socket
 import threading
 import time
@@ -24,6 +26,7 @@ JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b-o-u-n-d-a-r-y"}
 LISTED = "/jobs?limit=200"
 SLOW_BODIES = 1_100
+FILTERS = 1_000
 SLOW_STEP_S = 0.25
 SLOW_BYTES = 150
 """600 bytes a second, just over what a body must arrive with."""
@@ -164,6 +167,29 @@ def _snapshot(target: Target) -> None:
             end = end[-100:] + piece
 
 
+def _different_filters(target: Target) -> None:
+    """Has four jobs report all the time, and keeps as many streams of many jobs open as it may, each with a filter of
+    its own that shows them.
+    """
+    body = json.dumps({"steps": 100_000, "step_s": 0.02}).encode()
+    for _ in range(4):
+        _ask(target, "POST", "/jobs/steps-async", body, {**JSON, **bearer(target.key)})
+    waiting = select.epoll()
+    streams: dict[int, socket.socket] = {}
+    for number in itertools.count():
+        if len(streams) < FILTERS:
+            stream = socket.create_connection(("127.0.0.1", target.port), timeout=TIMEOUT_S)
+            path = f"/jobs/progress?type=steps-async,type-{number}"
+            stream.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {target.key}\r\n\r\n".encode())
+            streams[stream.fileno()] = stream
+            waiting.register(stream.fileno(), select.EPOLLIN)
+        for descriptor, _ in waiting.poll(0.001):
+            received = streams[descriptor].recv(1_000_000)
+            if not received or b" 429 " in received[:20]:
+                waiting.unregister(descriptor)
+                streams.pop(descriptor).close()
+
+
 def _job(job_type: str, **input: object) -> Round:
     """Runs a job of `odd_text_jobs` to its end."""
     body = json.dumps(input).encode()
@@ -185,6 +211,7 @@ ATTACKS: Mapping[str, Attack] = {
     "lists": Attack(_get(LISTED), 32),
     "statistics": Attack(_get("/jobs/stats"), 32),
     "snapshots": Attack(_snapshot, 32),
+    "different filters": Attack(_different_filters, 1),
     "messages of 100 MB": Attack(_job("much-process", what="message", megabytes=100), 2),
     "errors of 100 MB": Attack(_job("odd-process", text=r"long\n", times=20_000_000, way="raise"), 2),
     "checkpoints of 50 MB": Attack(_job("much-process", what="checkpoint", megabytes=50), 2),

@@ -2,7 +2,7 @@
 
 import pytest
 from headway.domain.filters import JobFilter
-from headway.web.streams.audiences import MOST_MISSED, Audience, Event, Member
+from headway.web.streams.audience import MOST_MISSED, Audience, Event, Member
 from headway.web.streams.fan_out import NEVER
 from headway.web.streams.response import Frame
 

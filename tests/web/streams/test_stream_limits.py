@@ -40,6 +40,17 @@ def send_stream_status(server: ServerProcess, path: str) -> int:
         return stream.status
 
 
+def test_the_different_filters_of_an_owner_are_limited(serving: Serving) -> None:
+    server = serving(":memory:")
+    most = server.request("GET", "/openapi.json").json["x-limits"]["maxFiltersPerOwner"]
+    with contextlib.ExitStack() as stack:
+        for number in range(most):
+            assert stack.enter_context(RawStream(server, f"/jobs/progress?type=type-{number}")).status == 200
+        assert_refused(server, "/jobs/progress")
+        assert f"{most} different filters" in send(server, "GET", "/jobs/progress").json["detail"]
+        assert send_stream_status(server, "/jobs/progress?type=type-7") == 200, "one of these filters"
+
+
 def test_a_stream_that_ends_by_itself_makes_room(serving: Serving) -> None:
     server = serving(":memory:", env={"HEADWAY_MAX_STREAMS": "1"})
     for _ in range(5):

@@ -78,10 +78,6 @@ class SqliteReader:
         job = self._snapshots.get(job_id)
         return job if job is not None and may_see(caller, job.owner) else None
 
-    def known_foreign(self, caller: str, job_id: str) -> bool:
-        job = self._snapshots.get(job_id) or self._snapshots.departed(job_id)
-        return job is not None and not may_see(caller, job.owner)
-
     async def logs(self, job_id: str, after: int, up_to: int, limit: int) -> Sequence[LogLine]:
         where = {"id": job_id, "after": after, "up_to": up_to, "limit": limit}
         return [to_log_line(row) for row in await self._database.all(SQL["logs"], where)]

@@ -28,6 +28,7 @@ from ..requests import strict_json
 from ..requests.envelope import Envelope
 from ..requests.idempotency import MAX_KEY_CHARS
 from ..requests.multipart import MAX_PARTS
+from ..streams.lookup import FILTERS_PER_OWNER
 from . import access, jobs, outputs, resources, sdks, service, streams, submissions, webhooks
 from .operation import JSON, REF, REQUEST_HEADERS, RESPONSE_HEADERS, Operations, Schema
 
@@ -162,6 +163,7 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "maxStreams": settings.max_streams,
         "maxStreamsPerClient": settings.max_streams_per_client,
         "maxStreamsPerOwner": settings.max_streams_per_owner,
+        "maxFiltersPerOwner": FILTERS_PER_OWNER,
         "streamStallTimeoutSeconds": settings.stream_stall_timeout_s,
         "maxWaitSeconds": MAX_WAIT_S,
     }

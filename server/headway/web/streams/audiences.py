@@ -1,158 +1,29 @@
 """The fan-out of the streams of many jobs: those with the same owner and filter get the same frame at each tick."""
 
 import asyncio
-from collections import OrderedDict
-from collections.abc import Callable, Collection, Sequence
-from typing import NamedTuple
+from collections import defaultdict
+from collections.abc import Collection, Sequence
 
 import structlog
 
 from ...clock import utc_now
+from ...domain.access import EVERY_OWNER
 from ...domain.filters import JobFilter
+from ...domain.jobs import Job
 from ...errors import HeadwayError, JobNotFoundError
 from ...loops import Loop, Loops
 from ...ports.events import Bell, EventHub, Listener
 from ...ports.jobs import Reader
 from ...representation import Encoder
+from ..turns import PIECE
+from .audience import Audience, Event, Member
 from .events import gone_event, state_event
-from .fan_out import NEVER, Outlet
-from .response import Frame
+from .fan_out import NEVER
+from .lookup import Lookup
 
 LISTEN_S = 60.0
-JOBS_REMEMBERED = 10_000
-MOST_MISSED = 10_000
 
 log = structlog.get_logger(__name__)
-
-
-class Event(NamedTuple):
-    """An event about a job. `stays`: it still matches the filter. A deleted job has the version `NEVER`."""
-
-    job_id: str
-    version: int
-    text: bytes
-    stays: bool
-
-
-class Member:
-    """One stream of many jobs, and the versions it was sent where they differ from its audience's."""
-
-    __slots__ = ("cut", "held", "level", "missed", "outlet", "since")
-
-    def __init__(self, outlet: Outlet, cut: Callable[[], None]) -> None:
-        self.outlet = outlet
-        self.cut = cut
-        self.level = False
-        self.held: dict[str, int] | None = None
-        """The versions that its own task has sent; `None` before the snapshot."""
-        self.missed: dict[str, int | None] = {}
-        """The jobs that changed while it was not level, and the versions that its audience had before."""
-        self.since = 0
-
-    def holds(self, job_id: str, told: int | None) -> int | None:
-        """The version of a job that it was sent; `told` is the audience's."""
-        return told if self.held is None else self.held.get(job_id, told)
-
-    def sent(self, event: Event) -> None:
-        """Its own task sends this event."""
-        assert self.held is not None  # noqa: S101 - the snapshot comes first
-        self.held[event.job_id] = event.version
-        if not event.stays:
-            del self.held[event.job_id]
-
-
-class Audience:
-    """The streams of one owner with one filter, and the versions that the level ones have. No method awaits."""
-
-    def __init__(self, owner: str, filter: JobFilter) -> None:
-        self.owner = owner
-        self.filter = filter
-        self._sent: OrderedDict[str, int] = OrderedDict()
-        self._level: dict[Outlet, Member] = {}
-        self._fresh: dict[Outlet, Member] = {}
-        self._behind: dict[Outlet, Member] = {}
-
-    @property
-    def empty(self) -> bool:
-        return not (self._level or self._fresh or self._behind)
-
-    def enter(self, member: Member) -> None:
-        """From now on the member misses nothing: changes are noted for it until it joins."""
-        self._behind[member.outlet] = member
-
-    def leave(self, member: Member) -> None:
-        for members in (self._level, self._fresh, self._behind):
-            members.pop(member.outlet, None)
-
-    def join(self, member: Member, round: int) -> None:
-        """Serve a member that has missed nothing together with the others, from the next `round` on.
-
-        Earlier bells may still bring what it was sent already, so its own versions count for one more round.
-        """
-        for job_id in member.held or ():
-            self._mark_sent(job_id, self._sent.get(job_id, 0))
-        del self._behind[member.outlet]
-        self._fresh[member.outlet] = member
-        member.level, member.since = True, round
-
-    def sent_version(self, job_id: str) -> int | None:
-        """The latest version of a job that was sent; 0 if only some members have one, `None` if none has."""
-        return self._sent.get(job_id)
-
-    def note(self, rung: Collection[str]) -> None:
-        """Note these changed jobs for the members that are behind."""
-        for member in self._behind.values():
-            for job_id in rung:
-                if member.held is None or job_id in member.held or job_id in self._sent:
-                    member.missed.setdefault(job_id, self._sent.get(job_id))
-            if len(member.missed) > MOST_MISSED:
-                member.cut()  # it starts afresh when it reconnects
-
-    def send(self, events: Sequence[Event]) -> None:
-        """Send new events to everybody; the level members share one frame."""
-        for member in self._behind.values():
-            for event in events:
-                member.missed.setdefault(event.job_id, self._sent.get(event.job_id))
-        frame = Frame(b"".join(event.text for event in events))
-        late = [member for outlet, member in self._level.items() if not outlet.offer(frame)]
-        for outlet, member in self._fresh.items():
-            text = b"".join(event.text for event in events if event.version > (member.holds(event.job_id, 0) or 0))
-            if text and not outlet.offer(Frame(text)):
-                late.append(member)
-        for member in late:
-            self._leave_behind(member, [event.job_id for event in events])
-        for event in events:
-            self._mark_sent(event.job_id, event.version)
-            if not event.stays:
-                del self._sent[event.job_id]
-
-    def settle(self, round: int) -> None:
-        """At the end of a round, members that joined before it began become level."""
-        for outlet, member in list(self._fresh.items()):
-            if member.since < round:
-                for job_id, version in (member.held or {}).items():
-                    if self._sent.get(job_id) == 0:
-                        self._sent[job_id] = version  # it has not changed: all who have the job have this version
-                member.held = {}
-                self._level[outlet] = self._fresh.pop(outlet)
-
-    def scatter(self, rung: Collection[str]) -> None:
-        """Hand all members back to their own tasks: these jobs could not be read."""
-        for member in [*self._level.values(), *self._fresh.values()]:
-            self._leave_behind(member, rung)
-
-    def _leave_behind(self, member: Member, rung: Collection[str]) -> None:
-        self.leave(member)
-        self._behind[member.outlet] = member
-        member.level = False
-        member.missed = {job_id: self._sent.get(job_id) for job_id in rung}
-        member.outlet.wake()
-
-    def _mark_sent(self, job_id: str, version: int) -> None:
-        self._sent[job_id] = version
-        self._sent.move_to_end(job_id)
-        if len(self._sent) > JOBS_REMEMBERED:
-            self._sent.popitem(last=False)
 
 
 class Audiences:
@@ -163,7 +34,9 @@ class Audiences:
         self._hub = hub
         self._encoder = encoder
         self._tick_s = tick_s
-        self._audiences: dict[tuple[str, JobFilter], Audience] = {}
+        self._lookup = Lookup()
+        self._joined: set[Audience] = set()
+        """Those with members that have joined and are not level yet."""
         self._listener: Listener | None = None
         self._wanted = asyncio.Event()
         self._round = 0
@@ -177,35 +50,47 @@ class Audiences:
             await self._loop.stop()
 
     def enter(self, owner: str, filter: JobFilter, member: Member) -> Audience:
-        """The audience for the owner and filter, with the member in it. The caller must `leave` it."""
+        """The audience for the owner and filter, with the member in it. The caller must `leave` it.
+
+        Raises `TooManyStreamsError` if the owner has too many different filters.
+        """
+        audience = self._lookup.get_or_add(owner, filter)
         if self._listener is None:
             self._listener = self._hub.listen(Bell.CHANGED)
             self._wanted.set()
-        audience = self._audiences.get((owner, filter))
-        if audience is None:
-            audience = self._audiences[owner, filter] = Audience(owner, filter)
         audience.enter(member)
         return audience
 
     def leave(self, audience: Audience, member: Member) -> None:
         audience.leave(member)
         if audience.empty:
-            del self._audiences[audience.owner, audience.filter]
+            self._lookup.remove(audience)
+            self._joined.discard(audience)
 
     def join(self, audience: Audience, member: Member) -> None:
         audience.join(member, self._round)
+        self._joined.add(audience)
 
     async def event(self, audience: Audience, job_id: str, held: int | None) -> Event | None:
         """The event about a job for members with this version of it; `None` if there is nothing new for them."""
-        try:
-            job = await self._store.get(audience.owner, job_id)
-        except JobNotFoundError:
+        job = await self._current(audience.owner, job_id)
+        if job is None:
             return self._departed(audience, job_id, held)
         matches = audience.filter.matches(job)
         if (held is None and not matches) or (held is not None and job.version <= held):
             return None
         position = await self._store.queue_position(job, utc_now())
         return Event(job_id, job.version, state_event(self._encoder.job(job, position)), matches)
+
+    async def _current(self, owner: str, job_id: str) -> Job | None:
+        """The job, `None` if it was deleted; a read from disk only if memory does not know."""
+        job = self._store.held(owner, job_id)
+        if job is not None or self._store.departed(owner, job_id) is not None:
+            return job
+        try:
+            return await self._store.get(owner, job_id)
+        except JobNotFoundError:
+            return None
 
     def _departed(self, audience: Audience, job_id: str, held: int | None) -> Event | None:
         """A deleted job: its last state if that was not sent, then `gone`."""
@@ -225,33 +110,59 @@ class Audiences:
             return None
         rung = await self._listener.wait(LISTEN_S)
         self._round += 1
-        audiences = list(self._audiences.values())
-        seen = {owner: self._seen_by(owner, rung) for owner in {audience.owner for audience in audiences}}
-        for audience in audiences:
-            await self._publish(audience, seen[audience.owner])
-        if not self._audiences:
+        done = 0
+        for audience, job_ids in (await self._concerned(rung)).items():
+            await self._publish(audience, job_ids)
+            done += len(job_ids) + audience.size
+            if done >= PIECE:
+                await asyncio.sleep(0)  # others' turn
+                done = 0
+        for audience in list(self._joined):
+            if audience.settle(self._round):
+                self._joined.discard(audience)
+        if not self._lookup:
             self._listener.close()
             self._listener = None
         return self._tick_s
 
-    def _seen_by(self, owner: str, rung: frozenset[str]) -> frozenset[str]:
-        """Skip other owners' jobs: reading them from disk for each audience would delay everybody."""
-        return frozenset(job_id for job_id in rung if not self._store.known_foreign(owner, job_id))
+    async def _concerned(self, rung: Collection[str]) -> dict[Audience, list[str]]:
+        """The changed jobs by the audiences that they may concern, each in one order."""
+        found: defaultdict[Audience, list[str]] = defaultdict(list)
+        for place, job_id in enumerate(sorted(rung), 1):
+            job = await self._find(job_id)
+            audiences = self._lookup.concerned_by_unknown(job_id) if job is None else self._lookup.concerned(job)
+            for audience in audiences:
+                found[audience].append(job_id)
+            if place % PIECE == 0:
+                await asyncio.sleep(0)
+        return found
 
-    async def _publish(self, audience: Audience, rung: frozenset[str]) -> None:
-        """Publish to one audience. If that fails, its members read the store themselves."""
-        theirs = rung & audience.filter.ids if audience.filter.ids else rung
+    async def _find(self, job_id: str) -> Job | None:
+        """A job, whoever owns it, to know whom it concerns; its last state if it was deleted a moment ago."""
+        job = self._store.held(EVERY_OWNER, job_id) or self._store.departed(EVERY_OWNER, job_id)
+        if job is not None:
+            return job
         try:
-            if theirs:
-                audience.note(theirs)
-                found = [await self.event(audience, job_id, audience.sent_version(job_id)) for job_id in sorted(theirs)]
-                events = [event for event in found if event is not None]
-                if events:
-                    audience.send(events)
-            audience.settle(self._round)
+            return await self._store.get(EVERY_OWNER, job_id)
+        except HeadwayError:
+            return None  # deleted, or it cannot be read: each audience does what it can
+
+    async def _publish(self, audience: Audience, job_ids: Sequence[str]) -> None:
+        """Publish to one audience. If that fails, its members read the store themselves."""
+        try:
+            audience.note(job_ids)
+            events: list[Event] = []
+            for place, job_id in enumerate(job_ids, 1):
+                event = await self.event(audience, job_id, audience.sent_version(job_id))
+                if event is not None:
+                    events.append(event)
+                if place % PIECE == 0:
+                    await asyncio.sleep(0)
+            if events:
+                audience.send(events)
         except HeadwayError as error:
-            log.warning("watched jobs cannot be read", jobs=len(theirs), reason=str(error))
-            audience.scatter(theirs)
+            log.warning("watched jobs cannot be read", jobs=len(job_ids), reason=str(error))
+            audience.scatter(job_ids)
         except Exception:
-            log.exception("watched jobs could not be published", jobs=len(theirs))
-            audience.scatter(theirs)
+            log.exception("watched jobs could not be published", jobs=len(job_ids))
+            audience.scatter(job_ids)
