@@ -180,7 +180,9 @@ def _different_filters(target: Target) -> None:
         if len(streams) < FILTERS:
             stream = socket.create_connection(("127.0.0.1", target.port), timeout=TIMEOUT_S)
             path = f"/jobs/progress?type=steps-async,type-{number}"
-            stream.sendall(f"GET {path} HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {target.key}\r\n\r\n".encode())
+            stream.sendall(
+                f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {target.key}\r\n\r\n".encode()
+            )
             streams[stream.fileno()] = stream
             waiting.register(stream.fileno(), select.EPOLLIN)
         for descriptor, _ in waiting.poll(0.001):

@@ -9,6 +9,7 @@ from pydantic_core import to_json
 
 from ...domain.jobs import Job
 from ...representation import file_fields, path_segment
+from ..identity.gate import count_list
 from ..links import LINKS
 from ..parts import parts
 from ..requests.filters import QueryModel
@@ -37,6 +38,7 @@ class FileQuery(QueryModel):
 async def list_files(request: web.Request) -> web.Response:
     """`GET /jobs/{id}/files`: a page of the job's output files, and a link to the next one."""
     wanted = query(request, FilesQuery)
+    await count_list(request)
     job = await find_job(request)
     page = await parts(request).service.reading.files(job, wanted.cursor, wanted.limit)
     status_url = request.app[LINKS].job(job)

@@ -46,7 +46,7 @@ OPERATIONS: Operations = {
                 sometimes=("Link",),
             )
         },
-        problems=("not-found", "store-unavailable"),
+        problems=("not-found", "too-many-requests", "store-unavailable"),
     ),
     ("GET", "/jobs/{id}/files/{name}"): Operation(
         id="downloadFile",
