@@ -22,6 +22,10 @@ class Turns:
     def __len__(self) -> int:
         return len(self._locks)
 
+    def awaited(self, owner: str) -> bool:
+        """Whether somebody waits for this owner's turn, which the caller has."""
+        return self._locks[owner][1] > 1
+
     @asynccontextmanager
     async def of(self, owner: str) -> AsyncIterator[None]:
         """Wait for this owner's turn, and have it within the block. The longest waiting comes first."""

@@ -21,7 +21,7 @@ from headway.web.streams.audience import Audience, Member
 from headway.web.streams.audiences import Audiences
 from headway.web.streams.lookup import FILTERS_PER_OWNER, Lookup
 from headway.web.streams.response import Frame
-from headway.web.streams.snapshots import ManySnapshots
+from headway.web.streams.snapshots import PAUSE_S, ManySnapshots
 from headway.web.turns import Turns
 
 from tests.conformance.backends import BODY_OF
@@ -152,3 +152,22 @@ async def test_streams_that_wait_for_the_same_snapshot_share_one(
     late = Member(Outlet(), lambda: None)
     await snapshots.of(audiences.enter(OWNER, JobFilter(), late), late)
     assert len(reads) == 2, "who comes later gets the state of then"
+
+
+async def test_an_owner_who_opens_many_streams_leaves_pauses_for_others(
+    store: SqliteStore, hub: LocalHub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    audiences, pauses = Audiences(store, hub, Encoder(Links("")), tick_s=0), []
+    snapshots = ManySnapshots(store, Encoder(Links("")), Turns())
+    sleep = asyncio.sleep
+
+    async def noted(pause_s: float) -> None:
+        pauses.append(pause_s)
+        await sleep(0)
+
+    monkeypatch.setattr(asyncio, "sleep", noted)
+    members = [Member(Outlet(), lambda: None) for _ in range(20)]
+    filters = [JobFilter(types=frozenset({str(number % 2)})) for number in range(20)]
+    of = [audiences.enter(OWNER, filter, member) for filter, member in zip(filters, members, strict=True)]
+    await asyncio.gather(*map(snapshots.of, of, members))
+    assert pauses == [PAUSE_S] * 19, "after each but the last"
