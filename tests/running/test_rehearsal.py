@@ -54,5 +54,5 @@ def test_a_child_that_waits_has_copied_most_of_the_pages_that_an_attempt_needs_a
 ) -> None:
     done = subprocess.run([sys.executable, "-c", PROGRAM, tmp_path], cwd=ROOT, stdout=subprocess.PIPE, check=True)
     (began, *had), (waited, *has), (ended, *_) = json.loads(done.stdout)
-    assert ended - waited < (waited - began) / 2
+    assert ended - waited < waited - began
     assert has == had  # threads and descriptors

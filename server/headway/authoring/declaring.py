@@ -145,6 +145,11 @@ def declared(name: str) -> JobType:
         raise JobTypeError(f"no loaded module declares the job type {name!r}") from None
 
 
+def all_declared() -> Iterator[JobType]:
+    """All types that loaded modules have declared."""
+    return iter(_declared.values())
+
+
 def declared_as(handler: Callable[..., Any]) -> JobType:
     """The type that a decorated function is the handler of. Raises `JobTypeError` if it was not decorated."""
     for job_type in _declared.values():
