@@ -169,7 +169,7 @@ async def test_counts_are_committed_with_the_transaction_that_changes_them(tmp_p
 
     def come(tx: Transaction, *, jobs: int, fail: bool = False) -> None:
         for _ in range(jobs):
-            tx.inserted(new_job())
+            tx.inserted(new_job(), 2)
         if fail:
             raise ZeroDivisionError
 
@@ -180,7 +180,7 @@ async def test_counts_are_committed_with_the_transaction_that_changes_them(tmp_p
     with closing(sqlite3.connect(tmp_path / "headway.db")) as reader:
         counts = reader.execute("SELECT * FROM counts").fetchall()
     await writer.close()
-    assert counts == [(OWNER, "", new_job().type, "queued", 11, 11 * new_job().kept_bytes)]
+    assert counts == [(OWNER, "", new_job().type, "queued", 11, 22)]
 
 
 async def test_a_batch_is_bounded(traced: Traced) -> None:

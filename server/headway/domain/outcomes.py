@@ -33,7 +33,8 @@ class Completed:
     @property
     def kept_bytes(self) -> int:
         """What it adds to the bytes that the job's owner keeps."""
-        return utf8_bytes(self.result_json) + sum(file.size_bytes for file in self.files)
+        size = utf8_bytes(self.result_json)
+        return size + sum(file.size_bytes for file in self.files) if self.files else size
 
 
 @dataclass(frozen=True, slots=True)

@@ -52,22 +52,19 @@ _Candidate = tuple[int, int, str, str]
 """A job that could be claimed: its priority, negated, milliseconds of `run_at`, id and type. Sorts as claims do."""
 
 ABOVE_ALL_PRIORITIES = 1 << 31  # above every priority
-PROBED_BYTES = 64 * 1024
-"""The room that a submission may need."""
 FILES_EXPIRED_AT_ONCE = 100_000
 """Deleting the rows of one job with 50,000 files took 17 to 66 ms, in which others wait for the writer."""
-NO_JOB = ""
-"""The id under which the probe writes, which no job has."""
 LONGEST_BACKOFF_MS = 10 * 60 * 1000
 """No back-off is longer. A job that waits longer was queued by a clock that was ahead."""
 
 
 def insert(tx: Transaction, jobs: Sequence[NewJob]) -> None:
     """Insert jobs, in as few statements as the sizes allow."""
-    for statement, values in in_statements(INSERT, [new_job_values(new) for new in jobs]):
+    rows = [new_job_values(new) for new in jobs]
+    for statement, values in in_statements(INSERT, rows):
         tx.execute(statement, values)
-    for new in jobs:
-        tx.inserted(new)
+    for new, row in zip(jobs, rows, strict=True):
+        tx.inserted(new, row[-1])
 
 
 def insert_once(tx: Transaction, new: NewJob, key: IdempotencyKey, *, refused: bool) -> FirstSubmission | None:
@@ -328,7 +325,6 @@ def number_lines(tx: Transaction, batch: LogBatch) -> int | None:
     rows = tx.execute(SQL["number_log"], where).fetchall()
     if not rows:
         return None
-    last_seq: int
     last_seq, owner, job_type, *kept = rows[0]
     tx.grew(owner, job_type, Status.RUNNING, Kept.of(kept).key_id, size_bytes)
     first = last_seq - len(batch.lines) + 1
@@ -339,7 +335,7 @@ def number_lines(tx: Transaction, batch: LogBatch) -> int | None:
             for seq, line in enumerate(batch.lines, first)
         ],
     )
-    return last_seq
+    return int(last_seq)
 
 
 def write_ticks(tx: Transaction, jobs: Sequence[Job]) -> None:
@@ -387,13 +383,6 @@ def delete_ended(tx: Transaction, job_ids: Sequence[str]) -> list[Changed]:
         tx.delete(job)
     tx.execute(SQL["incremental_vacuum"]).fetchall()
     return [Changed(job.status, job, deleted=True) for job in ended]
-
-
-def probe(tx: Transaction, now: datetime) -> None:
-    """Write as much as a submission may need, and delete it again in the same transaction."""
-    tx.execute(SQL["probe"], {"now": to_ms(now)})
-    tx.execute(SQL["insert_history"], _history(NO_JOB, 0, now, "log", "info", "." * PROBED_BYTES))
-    tx.execute(SQL["delete_history"], {"job_id": NO_JOB})
 
 
 def _history(job_id: str, seq: int, at: datetime, kind: str, level: str, message: str) -> Parameters:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple, Self
 from ...domain.attempts import AttemptOutcome, PastAttempt, Usage
 from ...domain.deliveries import Webhook, WebhookEvent
 from ...domain.instants import from_ms, to_ms
-from ...domain.jobs import ACTIVE, FILES_SHOWN, Job, JobError, LogLine, NewJob, OutputFile, Status, UploadedFile
+from ...domain.jobs import FILES_SHOWN, Job, JobError, LogLine, NewJob, OutputFile, Status, UploadedFile
 from ...domain.outcomes import Completed
 from ...domain.progress import Progress
 from ..mending import Mending
@@ -100,10 +100,6 @@ class Kept(NamedTuple):
             return cls(key_id, size_bytes, checkpoint_bytes)
         mend = Mending("jobs", "a job that is being changed")
         return cls(mend.text("key_id", key_id), mend.whole("bytes", size_bytes), mend.whole("bytes", checkpoint_bytes))
-
-    def counted(self, status: Status) -> int:
-        """The bytes that count in this state: a checkpoint goes with the job's end."""
-        return self.bytes + self.checkpoint_bytes if status in ACTIVE else self.bytes
 
 
 NO_FILES: tuple[OutputFile, ...] = ()

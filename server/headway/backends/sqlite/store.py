@@ -34,7 +34,7 @@ from .database import Database
 from .reading import SqliteReader
 from .rows import Parameters, output_files_parameters
 from .statements import SQL
-from .transaction import Transaction
+from .transaction import Transaction, probe
 from .writer import Batched, Operation, Rows
 
 TICKS_TO_DISK_EVERY_S, TICKS_TO_DISK_WITHIN_S = 0.5, 10.0
@@ -143,7 +143,8 @@ class SqliteStore(SqliteReader):
 
         def settled() -> None:
             self._census.release(new.owner, new.type)
-            hold.release()
+            if hold is not UNLIMITED:
+                hold.release()
 
         self._census.reserve(new.owner, new.type)
         return await self._database.write(Rows(operations.insert, new), committed, settled)
@@ -359,7 +360,7 @@ class SqliteStore(SqliteReader):
         return frozenset(row[0] for row in rows)
 
     async def check_writable(self) -> None:
-        await self._database.write(partial(operations.probe, now=utc_now()), lambda _: None)
+        await self._database.write(partial(probe, now=utc_now()), lambda _: None)
 
     async def change(self, operation: Operation[list[Changed]]) -> list[Job]:
         """Carry out an operation that changes jobs. Returns the jobs as they then are."""

@@ -2,6 +2,7 @@
 
 import sqlite3
 from collections.abc import Iterable
+from datetime import datetime
 
 from ...domain.deliveries import WebhookEvent
 from ...domain.instants import to_ms
@@ -11,7 +12,14 @@ from .announcing import Announcer
 from .rows import Kept, Parameters
 from .statements import ENTERED, SQL, in_statements
 
+PROBED_BYTES = 64 * 1024
+"""The room that a submission may need."""
+NO_JOB = ""
+"""The id under which the probe writes, which no job has."""
 NO_CHANGE = (0, 0)
+QUEUED = Status.QUEUED.value
+_COUNTED = {transition: (before, before.value, after.value) for transition, (before, after) in TRANSITIONS.items()}
+"""The state before each transition, and what jobs are counted as before and after it: text, which hashes faster."""
 
 
 class Transaction:
@@ -37,18 +45,20 @@ class Transaction:
         """Execute a statement once for each of the parameters."""
         self._connection.executemany(sql, parameters)
 
-    def inserted(self, new: NewJob) -> None:
-        """A job was inserted. Its history is empty: that it is queued is implied."""
-        self._count((new.owner, new.key_id or NO_KEY, new.type, Status.QUEUED), 1, new.kept_bytes)
+    def inserted(self, new: NewJob, kept_bytes: int) -> None:
+        """A job was inserted, which keeps so much. Its history is empty: that it is queued is implied."""
+        self._count((new.owner, new.key_id or NO_KEY, new.type, QUEUED), 1, kept_bytes)
 
     def moved(self, transition: Transition, job: Job, kept: Kept, more_bytes: int = 0) -> Status:
         """A transition was performed, and `job` and `kept` are its result. Returns the state before it.
 
         `more_bytes`: what the job keeps since.
         """
-        before = TRANSITIONS[transition][0]
-        self._count((job.owner, kept.key_id, job.type, before), -1, more_bytes - kept.counted(before))
-        self._count((job.owner, kept.key_id, job.type, job.status), 1, kept.counted(job.status))
+        before, was, became = _COUNTED[transition]
+        active_bytes = kept.bytes + kept.checkpoint_bytes
+        after_bytes = kept.bytes if job.terminal else active_bytes
+        self._count((job.owner, kept.key_id, job.type, was), -1, more_bytes - active_bytes)
+        self._count((job.owner, kept.key_id, job.type, became), 1, after_bytes)
         at = to_ms(job.updated_at)
         self._entered.append((job.id, job.state_seq, at, job.status.value, f"attempt {job.attempt}"))
         if job.webhook is not None and (event := EVENT_OF.get(job.status)) is not None and job.announces(event):
@@ -57,7 +67,7 @@ class Transaction:
 
     def grew(self, owner: str, job_type: str, status: Status, key_id: str, more_bytes: int) -> None:
         """A job keeps more bytes than before, or fewer, in the same state."""
-        self._count((owner, key_id, job_type, status), 0, more_bytes)
+        self._count((owner, key_id, job_type, status.value), 0, more_bytes)
 
     def announce(self, event: WebhookEvent, job: Job) -> None:
         """Put an event into the outbox: its delivery is committed with this transaction."""
@@ -74,7 +84,8 @@ class Transaction:
         if job.attempt:
             self.execute(SQL["delete_attempts"], {"job_id": job.id})
         kept = Kept.of(self.execute(SQL["delete"], {"id": job.id}).fetchall()[0])
-        self._count((job.owner, kept.key_id, job.type, job.status), -1, -kept.counted(job.status))
+        size_bytes = kept.bytes if job.terminal else kept.bytes + kept.checkpoint_bytes
+        self._count((job.owner, kept.key_id, job.type, job.status.value), -1, -size_bytes)
 
     def output_bytes(self, job: Job) -> int:
         """What the job's result and output files keep."""
@@ -105,3 +116,11 @@ class Transaction:
         rows, self._entered = self._entered, []
         for statement, values in in_statements(ENTERED, rows):
             self.execute(statement, values)
+
+
+def probe(tx: Transaction, now: datetime) -> None:
+    """Write as much as a submission may need, and delete it again in the same transaction."""
+    tx.execute(SQL["probe"], {"now": to_ms(now)})
+    line = {"job_id": NO_JOB, "seq": 0, "at": to_ms(now), "kind": "log", "level": "info", "message": "." * PROBED_BYTES}
+    tx.execute(SQL["insert_history"], line)
+    tx.execute(SQL["delete_history"], {"job_id": NO_JOB})
