@@ -89,6 +89,10 @@ def test_what_does_not_fit_into_the_quota_of_bytes_is_a_507_and_leaves_nothing(w
     chunked = b"%x\r\n%s\r\n0\r\n\r\n" % (len(form_of), form_of)
     headers = (*FORM, *world.bob.items(), ("Transfer-Encoding", "chunked"))
     assert_problem(send(world.server, "POST", "/jobs/reads-upload", headers, chunked), 507, "storage-quota-exceeded")
+    head = request_bytes("POST", "/jobs/reads-upload", (*FORM, *world.bob.items(), ("Content-Length", str(60 * KIB))))
+    with socket.create_connection(("127.0.0.1", world.server.port)) as waiting:
+        waiting.sendall(head)
+        assert b" 507 " in waiting.recv(64), "before the body is there"
     assert world.used(world.bob) == {"jobs": 1, "bytes": used, "queued": 1, "running": 0}
     assert len(list((world.data_dir / "jobs").iterdir())) == 1
     eventually(lambda: not list((world.data_dir / "incoming").iterdir()))
