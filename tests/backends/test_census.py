@@ -60,7 +60,8 @@ def test_a_refused_submission_retries_after_the_median_run_time(run_times: list[
 def test_it_begins_with_what_the_record_holds() -> None:
     census = Census(max_queued=10)
     census.load([("ada", "report", Status.QUEUED, 2), ("bob", "report", Status.COMPLETED, 3)], [("report", 1.5)])
-    assert (census.queued, census.queued_of("report"), census.queued_types()) == (2, 2, ["report"])
+    assert (census.queued, census.queued_of("report"), census.queued_of_owner("ada")) == (2, 2, 2)
+    assert (census.queued_types_of("ada"), census.queued_types_of("bob")) == ({"report": 2}, {})
     assert census.of("bob").by_type == {"report": {Status.COMPLETED: 3}}
     assert census.of(EVERY_OWNER).by_type == {"report": {Status.QUEUED: 2, Status.COMPLETED: 3}}
     assert (census.owners(EVERY_OWNER), census.owners("ada")) == (["ada", "bob"], ["ada"])

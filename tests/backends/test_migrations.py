@@ -1,21 +1,24 @@
 """Migrations that read what an earlier version wrote."""
 
+import asyncio
 import shutil
 import sqlite3
 from collections.abc import AsyncIterator
 from contextlib import closing
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import headway.backends.sqlite
 import pytest
 from headway.backends.sqlite import connection as opening
 from headway.backends.sqlite.connection import open_writer
+from headway.domain.instants import from_ms, to_ms
 from headway.domain.jobs import OutputFile, UploadedFile
 from headway.domain.outcomes import Completed, Interrupted, Retry
 from headway.domain.progress import Progress
 
 from tests.conformance.backends import SqliteBackend
-from tests.conformance.records import ERROR, OWNER, at, claim_one, finish, line, new_job, running_job
+from tests.conformance.records import ERROR, OWNER, at, claim_one, claim_up_to, finish, line, new_job, running_job
 
 SCHEMA = Path(headway.backends.sqlite.__path__[0]) / "schema"
 
@@ -93,3 +96,19 @@ async def test_what_jobs_keep_is_counted_when_there_were_no_quotas_before(
     store = await backend.open()
     assert {owner: store.account(owner).used for owner in before} == before
     assert await backend.keeper.find_miscounts() == []
+
+
+async def test_jobs_that_were_queued_before_owners_took_turns_get_theirs(
+    backend: SqliteBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = backend.store
+    for owner, count in (("ada", 3), ("bob", 2)):
+        await asyncio.gather(*(store.insert(new_job(owner=owner)) for _ in range(count)))
+    later = await store.insert(new_job(owner="bob", run_at=datetime.now(UTC) + timedelta(days=9)))
+    await backend.close()
+    _go_back_before(_first_with("ADD COLUMN turn"), backend.path, tmp_path, monkeypatch)
+    store = await backend.open()
+    await store.insert(new_job(owner="eve"))
+    claims = await claim_up_to(store, {"report": 9}, 9, seconds=1)
+    assert [claim.job.owner for claim in claims.claims] == ["ada", "bob", "eve", "ada", "bob", "ada"]
+    assert claims.next_run_at == from_ms(to_ms(later.run_at))

@@ -7,9 +7,9 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
-from headway.backends.sqlite import operations
 from headway.backends.sqlite.announcing import Announcer
 from headway.backends.sqlite.connection import open_writer
+from headway.backends.sqlite.queue.joining import insert
 from headway.backends.sqlite.rows import Kept
 from headway.backends.sqlite.statements import SQL
 from headway.backends.sqlite.transaction import Transaction
@@ -45,7 +45,7 @@ def written(connection: sqlite3.Connection) -> tuple[list[object], ...]:
 
 
 def start(tx: Transaction) -> None:
-    operations.insert(tx, [NEW])
+    insert(tx, [NEW])
     kept = Kept("", NEW.kept_bytes, 0)
     assert tx.moved(Transition.CLAIM, RUNNING, kept) is Status.QUEUED
 

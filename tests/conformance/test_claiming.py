@@ -54,13 +54,16 @@ async def test_a_job_claimed_right_after_its_insert_is_running_for_every_reader(
         assert await store.get(OWNER, inserted.id) == claimed[0]
 
 
-async def test_claims_are_by_priority_then_by_age(store: JobStore) -> None:
+async def test_claims_of_one_owner_are_by_priority_then_by_age(store: JobStore) -> None:
     chance = random.Random(1)
-    news = [new_job(seconds, priority=chance.choice((-100, -1, 0, 1, 100))) for seconds in range(40)]
-    shuffled = chance.sample(news, len(news))
-    for new in shuffled:
+    news = [
+        new_job(seconds, type=chance.choice("ab"), priority=chance.choice((-100, -1, 0, 1, 100)), run_at=at(run_at))
+        for seconds in range(40)
+        for run_at in [seconds + chance.choice((0, 0, 7.5, 90))]
+    ]
+    for new in news:
         await store.insert(new)
-    claims = await claim_up_to(store, {"report": 100}, 100, seconds=100)
+    claims = await claim_up_to(store, {"a": 100, "b": 100}, 100, seconds=200)
     expected = sorted(news, key=lambda new: (-new.priority, new.run_at, new.id))
     assert [claim.job.id for claim in claims.claims] == [new.id for new in expected]
 

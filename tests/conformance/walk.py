@@ -35,6 +35,7 @@ class Modelled:
     status: Status = Status.QUEUED
     attempt: int = 0
     run_at: datetime = field(default_factory=lambda: at(0))
+    interrupted: bool = False
     cancel: bool = False
     purge: bool = False
     failures: int = 0
@@ -46,6 +47,10 @@ class Modelled:
     lines: list[tuple[int, str]] = field(default_factory=list)
     last_seq: int = 1
     state_seq: int = 1
+
+    @property
+    def line(self) -> tuple[str, str, int]:
+        return self.new.owner, self.new.type, self.new.priority
 
     def enter(self, status: Status, now: datetime) -> None:
         self.status = status
@@ -122,10 +127,15 @@ class Walk:
             for names in ([TYPES] if shared else [[name] for name in TYPES])
         ]
         due = [job for job in self.jobs.values() if job.status is Status.QUEUED and job.run_at <= self.now]
-        expected = self._first(due, pools)
         claims = await self.backend.store.claim(pools, self.now)
-        assert [claim.job.id for claim in claims.claims] == [job.new.id for job in expected]
-        for claim, job in zip(claims.claims, expected, strict=True):
+        claimed = [self.jobs[claim.job.id] for claim in claims.claims]
+        # Which owner's job it is depends on turns, but not its priority, nor which one of the owner's jobs it is.
+        assert [job.new.priority for job in claimed] == [job.new.priority for job in self._first(due, pools)]
+        for job in claimed:
+            mine = [other for other in due if other.line == job.line]
+            assert job.new.id == min(mine, key=_age).new.id
+            due.remove(job)
+        for claim, job in zip(claims.claims, claimed, strict=True):
             job.attempt += 1
             job.percent = None
             job.enter(Status.RUNNING, self.now)
@@ -135,7 +145,7 @@ class Walk:
             self.observe(claim.job)
 
     def _first(self, due: list[Modelled], pools: list[FreeSlots]) -> list[Modelled]:
-        """The due jobs that get a slot, in the order of claims."""
+        """The due jobs that would get a slot if all were of one owner, in the order of claims."""
         pool_of = {name: number for number, pool in enumerate(pools) for name in pool.of_type}
         totals = Counter({number: pool.total for number, pool in enumerate(pools)})
         left = Counter({name: slots for pool in pools for name, slots in pool.of_type.items()})
@@ -219,9 +229,11 @@ class Walk:
         else:
             model.percent = None
             if isinstance(outcome, Retry):
+                model.interrupted = False
                 model.failures += 1
                 model.run_at = outcome.run_at
             else:
+                model.interrupted = True
                 model.recoveries += outcome.crashed
                 model.interruptions += 1
             model.enter(Status.QUEUED, self.now)
@@ -292,6 +304,7 @@ class Walk:
             failed = model.recoveries >= MAX_RECOVERIES
             model.recoveries += 1
             model.interruptions += 1
+            model.interrupted = True
             model.percent = None
             model.enter(Status.FAILED if failed else Status.QUEUED, self.now)
         for job in (*recovery.requeued, *recovery.ended):
@@ -374,6 +387,11 @@ class Walk:
             cursor = page.next_cursor
             if cursor is None:
                 return found
+
+
+def _age(job: Modelled) -> tuple[bool, datetime, str]:
+    """Sorts jobs as those of one owner, type and priority are claimed."""
+    return not job.interrupted, job.run_at, job.new.id
 
 
 def flat(counts: Counts) -> Counter[tuple[str, Status]]:

@@ -182,9 +182,10 @@ class Reader(Protocol):
         ...
 
     async def queue_position(self, job: Job, now: datetime) -> int | None:
-        """The estimated number of claims up to and including this job's; `None` beyond 1,000 or if not queued.
+        """The job's estimated position, from 1, among its owner's queued jobs; `None` beyond 1,000 or if not queued.
 
-        Only jobs of types that share slots with the job's are counted: no other job delays it.
+        Only jobs of types that share slots with the job's are counted, and none of other owners: a position tells
+        nothing about them.
         """
         ...
 
@@ -264,7 +265,11 @@ class Attempts(Protocol):
         ...
 
     async def claim(self, pools: Sequence[FreeSlots], now: datetime) -> Claims:
-        """Take due jobs, by priority and then age: of each pool at most `total`, and at most `of_type[type]` of a type.
+        """Take due jobs, by priority and turn: of each pool at most `total`, and at most `of_type[type]` of a type.
+
+        Turns are those of owners. Within a priority and pool, a job gets one when it falls due: the turn after the last
+        one of its owner, or the current one if that is later. So those of one owner are claimed in the order in which
+        they fell due, and an owner without waiting jobs is next. A job that was interrupted comes first.
 
         All pools are filled in one step, and each as if it were alone: jobs that queue for one, however many, are
         never in front of another's. Each job becomes running with a higher `attempt`, which fences off the previous

@@ -70,9 +70,14 @@ class Census:
         """How many jobs of a type are queued."""
         return self._queued_by_type[job_type]
 
-    def queued_types(self) -> list[str]:
-        """The types with queued jobs."""
-        return [job_type for job_type, jobs in self._queued_by_type.items() if jobs]
+    def queued_of_owner(self, owner: str) -> int:
+        """How many jobs of an owner are queued."""
+        return self._queued_by_owner[owner]
+
+    def queued_types_of(self, owner: str) -> dict[str, int]:
+        """How many jobs of an owner are queued, by type."""
+        types = [job_type for job_type, jobs in self._queued_by_type.items() if jobs]
+        return {job_type: jobs for job_type in types if (jobs := self._jobs[owner, job_type, Status.QUEUED])}
 
     # Room in the queue
 

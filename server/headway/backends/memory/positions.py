@@ -1,76 +1,88 @@
-"""Positions in the queue: read for the first thousand jobs at most once a second, estimated for later ones.
+"""Positions in the queue: read for an owner's first thousand jobs at most once a second, estimated for later ones.
 
-There is a queue for each pool of slots, since jobs of one pool never wait for those of another.
+A position counts the owner's own jobs only, since any other count would tell how much others have queued. There is a
+queue for each pool of slots: jobs of one pool never wait for those of another.
 """
 
 import asyncio
-import heapq
 import time
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 
 from ...domain.jobs import Job, Status
 from .census import Census
 
 READ_EVERY_S = 1.0
+JOBS_READ_PER_S = 5_000
+"""The positions of an owner with more queued jobs are read less often: the database looks at all of them."""
 MAX_POSITION = 1_000
-PLACES = range(1, MAX_POSITION + 1)
+OWNERS_HELD = 100
 
-DueJob = tuple[int, int, str]
-"""Priority, milliseconds of `run_at`, and id of a queued job."""
+ReadDue = Callable[[str, Collection[str], datetime, int], Awaitable[Sequence[str]]]
+"""Reads the ids of an owner's first due jobs of some types in the order of claims, given the time and how many at most.
+"""
 
-ReadDue = Callable[[str, datetime, int], Awaitable[Sequence[DueJob]]]
-"""Reads the first due jobs of one type in the order of claims, given the type, the time and how many at most."""
+
+@dataclass(slots=True)
+class _Positions:
+    """The positions of one owner's jobs."""
+
+    of: dict[str, int] = field(default_factory=dict)
+    outdated_at_s: float = 0.0
+    reading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
 
 class QueuePositions:
-    """A job's position among all due jobs that share slots with it, from 1."""
+    """A job's position, from 1, among its owner's due jobs that share slots with it."""
 
     def __init__(self, read_due: ReadDue, census: Census, sharing: Sequence[Collection[str]] = ()) -> None:
         """`sharing` holds the job types that share slots, pool by pool. Those in none share with each other."""
         self._read_due = read_due
         self._census = census
         self._pool_of = {job_type: pool for pool, job_types in enumerate(sharing) for job_type in job_types}
-        self._positions: dict[str, int] = {}
-        self._read_at_s = -READ_EVERY_S
-        self._reading = asyncio.Lock()
+        self._owners: dict[str, _Positions] = {}
 
     async def of(self, job: Job, now: datetime) -> int | None:
         """`None` for a job that is not queued, not due yet, or beyond the first thousand."""
         if job.status is not Status.QUEUED or job.run_at > now:
             return None
-        if self._outdated():
-            async with self._reading:
-                if self._outdated():
-                    self._positions = await self._read(now)
-                    self._read_at_s = time.monotonic()
-        if (place := self._positions.get(job.id)) is not None:
+        positions = self._positions_of(job.owner)
+        if _outdated(positions):
+            async with positions.reading:
+                if _outdated(positions):
+                    positions.of = await self._read(job.owner, now)
+                    pause_s = max(READ_EVERY_S, self._census.queued_of_owner(job.owner) / JOBS_READ_PER_S)
+                    positions.outdated_at_s = time.monotonic() + pause_s
+        if (place := positions.of.get(job.id)) is not None:
             return place
         # A job queued since then is behind all the others. At least 1: `job` may have been claimed meanwhile.
-        last = max(1, sum(map(self._census.queued_of, self._queued_by_pool()[self._pool_of.get(job.type)])))
+        pool = self._by_pool(self._census.queued_types_of(job.owner))[self._pool_of.get(job.type)]
+        last = max(1, sum(pool.values()))
         return last if last <= MAX_POSITION else None
 
-    def _outdated(self) -> bool:
-        return time.monotonic() - self._read_at_s >= READ_EVERY_S
-
-    async def _read(self, now: datetime) -> dict[str, int]:
-        positions: dict[str, int] = {}
-        for job_types in self._queued_by_pool().values():
-            due = [await self._read_due(job_type, now, MAX_POSITION) for job_type in job_types]
-            merged = heapq.merge(*due, key=_claim_order)
-            positions |= {job_id: place for place, (_, _, job_id) in zip(PLACES, merged, strict=False)}
+    def _positions_of(self, owner: str) -> _Positions:
+        positions = self._owners.pop(owner, None) or _Positions()
+        self._owners[owner] = positions  # as the one that was asked for last
+        if len(self._owners) > OWNERS_HELD:
+            del self._owners[next(iter(self._owners))]
         return positions
 
-    def _queued_by_pool(self) -> defaultdict[int | None, list[str]]:
-        """The types with queued jobs, by the pool that they use."""
-        pools: defaultdict[int | None, list[str]] = defaultdict(list)
-        for job_type in self._census.queued_types():
-            pools[self._pool_of.get(job_type)].append(job_type)
+    async def _read(self, owner: str, now: datetime) -> dict[str, int]:
+        positions: dict[str, int] = {}
+        for job_types in self._by_pool(self._census.queued_types_of(owner)).values():
+            due = await self._read_due(owner, job_types, now, MAX_POSITION)
+            positions |= {job_id: place for place, job_id in enumerate(due, 1)}
+        return positions
+
+    def _by_pool(self, queued: dict[str, int]) -> defaultdict[int | None, dict[str, int]]:
+        """How many jobs of each type are queued, by the pool that they use."""
+        pools: defaultdict[int | None, dict[str, int]] = defaultdict(dict)
+        for job_type, jobs in queued.items():
+            pools[self._pool_of.get(job_type)][job_type] = jobs
         return pools
 
 
-def _claim_order(job: DueJob) -> tuple[int, int, str]:
-    """The highest priority first, then the longest due."""
-    priority, run_at_ms, job_id = job
-    return -priority, run_at_ms, job_id
+def _outdated(positions: _Positions) -> bool:
+    return time.monotonic() >= positions.outdated_at_s

@@ -12,10 +12,12 @@ import aiosqlite
 from ...errors import StoreUnavailableError
 from ...metrics import CommitMetrics
 from ..memory.quotas import Change, CountKey
+from ..memory.turns import Turns
 from ..mending import report
 from .announcing import Announcer, BodyOf
 from .connection import READER_PRAGMAS, ReadText, open_writer, uri
 from .rows import Parameters, Row
+from .statements import SQL
 from .writer import Writer
 
 READER_COUNT = 2
@@ -38,16 +40,20 @@ class Database:
         body_of: BodyOf,
         commits: CommitMetrics | None = None,
         counted: Callable[[Mapping[CountKey, Change]], None] | None = None,
+        turns: Turns | None = None,
     ) -> Self:
         """Open or create the file. `body_of` makes the bodies of webhooks, in the writer's thread.
 
-        `counted` is told after each commit what it has changed of the counts.
+        `counted` is told after each commit what it has changed of the counts. `turns` is filled from the file.
         Raises `SetupError`, or `sqlite3.Error` if the file cannot be read.
         """
-        writer = Writer(open_writer(path), Announcer(body_of), commits, counted)
+        writer = Writer(open_writer(path), Announcer(body_of), commits, counted, turns)
         database = cls(path, writer, Readers())
         try:
             await database._readers.open(path, READER_COUNT)
+            if turns is not None:
+                not_due = await database.one(SQL["first_not_due"], {})
+                turns.load(await database.all(SQL["turns"], {}), None if not_due is None else not_due[0])
         except BaseException:
             await database.close()
             raise

@@ -4,8 +4,6 @@ None commits. None raises because a job has moved on: that is returned, so that 
 batch run again.
 """
 
-import heapq
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
@@ -15,8 +13,8 @@ from ...domain.access import EVERY_OWNER
 from ...domain.attempts import Usage, ended_attempt
 from ...domain.deliveries import WebhookEvent
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
-from ...domain.instants import nearest_to_ms, to_ms
-from ...domain.jobs import RECOVERY_VERSION_STEP, Claim, Job, NewJob, NewLogLine, Status, Transition
+from ...domain.instants import to_ms
+from ...domain.jobs import RECOVERY_VERSION_STEP, Job, NewJob, NewLogLine, Status, Transition
 from ...domain.outcomes import (
     Cancelled,
     Completed,
@@ -29,9 +27,10 @@ from ...domain.outcomes import (
     transition_of,
 )
 from ...domain.progress import Progress
-from ...ports.jobs import Claims, FreeSlots, LogBatch
+from ...ports.jobs import LogBatch
 from ...quotas import utf8_bytes
 from ..memory.mirror import Changed
+from .queue.joining import insert
 from .rows import (
     COLUMN_COUNT,
     ID,
@@ -40,31 +39,17 @@ from .rows import (
     attempt_values,
     completed_values,
     error_json,
-    new_job_values,
     progress_parameters,
     tick_values,
     to_job,
 )
-from .statements import COMPLETE, INSERT, INSERT_ATTEMPT, SQL, TICK, getting, in_statements
+from .statements import COMPLETE, INSERT_ATTEMPT, SQL, TICK, getting, in_statements
 from .transaction import Transaction
 
-_Candidate = tuple[int, int, str, str]
-"""A job that could be claimed: its priority, negated, milliseconds of `run_at`, id and type. Sorts as claims do."""
-
-ABOVE_ALL_PRIORITIES = 1 << 31  # above every priority
 FILES_EXPIRED_AT_ONCE = 100_000
 """Deleting the rows of one job with 50,000 files took 17 to 66 ms, in which others wait for the writer."""
 LONGEST_BACKOFF_MS = 10 * 60 * 1000
 """No back-off is longer. A job that waits longer was queued by a clock that was ahead."""
-
-
-def insert(tx: Transaction, jobs: Sequence[NewJob]) -> None:
-    """Insert jobs, in as few statements as the sizes allow."""
-    rows = [new_job_values(new) for new in jobs]
-    for statement, values in in_statements(INSERT, rows):
-        tx.execute(statement, values)
-    for new, row in zip(jobs, rows, strict=True):
-        tx.inserted(new, row[-1])
 
 
 def insert_once(tx: Transaction, new: NewJob, key: IdempotencyKey, *, refused: bool) -> FirstSubmission | None:
@@ -85,68 +70,6 @@ def insert_once(tx: Transaction, new: NewJob, key: IdempotencyKey, *, refused: b
 
 def forget_keys(tx: Transaction, now: datetime, limit: int) -> int:
     return tx.execute(SQL["forget_keys"], {"now": to_ms(now), "limit": limit}).rowcount
-
-
-def claim(
-    tx: Transaction,
-    pools: Sequence[FreeSlots],
-    now: datetime,
-    median_s: Callable[[str], float | None],
-) -> Claims:
-    """Take the first due jobs of each pool, and find out when the next one falls due."""
-    chosen: list[_Candidate] = []
-    next_due: list[int] = []
-    for pool in pools:
-        candidates: list[_Candidate] = []
-        for job_type, slots in pool.of_type.items():
-            if (limit := min(slots, pool.total)) > 0:  # to SQLite a negative limit is none at all
-                candidates += _first_due(tx, job_type, limit, now, next_due)
-        chosen += heapq.nsmallest(pool.total, candidates)
-    started = _start(tx, {job_id: job_type for _, _, job_id, job_type in sorted(chosen)}, now, median_s)
-    return Claims(started, nearest_to_ms(min(next_due)) if next_due else None)
-
-
-def _first_due(tx: Transaction, job_type: str, limit: int, now: datetime, next_due: list[int]) -> list[_Candidate]:
-    """The type's first due jobs. For each priority, `next_due` gets the time at which the next one falls due.
-
-    Seeks in an index of the type: it does not matter how many jobs of this or of other types are queued.
-    """
-    found: list[_Candidate] = []
-    for priority in _priorities(tx, job_type):
-        where = {"type": job_type, "priority": priority, "now": to_ms(now), "limit": limit - len(found)}
-        rows = tx.execute(SQL["claim_candidates"], where).fetchall()
-        found += [(-priority, run_at, job_id, job_type) for run_at, job_id in rows]
-        next_due += tx.execute(SQL["next_due"], where).fetchone() or ()
-    return found
-
-
-def _priorities(tx: Transaction, job_type: str) -> list[int]:
-    """The priorities of queued jobs, highest first: one seek for each, however many jobs there are."""
-    found: list[int] = []
-    below = ABOVE_ALL_PRIORITIES
-    while row := tx.execute(SQL["next_priority"], {"type": job_type, "below": below}).fetchone():
-        below = row[0]
-        found.append(below)
-    return found
-
-
-def _start(
-    tx: Transaction, chosen: Mapping[str, str], now: datetime, median_s: Callable[[str], float | None]
-) -> list[Claim]:
-    """Begin an attempt of each chosen job: one statement for all jobs of a type."""
-    started: dict[str, Claim] = {}
-    for job_type in set(chosen.values()):
-        median = median_s(job_type)
-        where = {
-            "ids": json.dumps([job_id for job_id, of_type in chosen.items() if of_type == job_type]),
-            "now": to_ms(now),
-            "eta_s": None if median is None else round(median),
-        }
-        for row in tx.execute(SQL[Transition.CLAIM], where).fetchall():
-            job = to_job(row)
-            tx.moved(Transition.CLAIM, job, Kept.of(row[COLUMN_COUNT:-2]))
-            started[job.id] = Claim(job, *row[-2:])
-    return [started[job_id] for job_id in chosen]
 
 
 class Ended(NamedTuple):
@@ -233,6 +156,11 @@ def _move(tx: Transaction, transition: Transition, where: Parameters) -> Changed
     if row is None:
         return None
     job = to_job(row)
+    if transition is Transition.CANCEL_QUEUED:
+        tx.turns.left(job.type, job.priority, job.owner, row[-1], claimed=False)
+        row = row[:-1]
+    elif job.status is Status.QUEUED:
+        tx.turns.falls_due(to_ms(job.run_at))
     return Changed(tx.moved(transition, job, Kept.of(row[COLUMN_COUNT:])), job)
 
 
@@ -307,6 +235,7 @@ def recover(
     """Move every running job on. This process owns the file and has just started, so nobody runs it."""
     latest_ms = to_ms(now) + LONGEST_BACKOFF_MS
     tx.execute(SQL["due_again"], {"now": to_ms(now), "latest": latest_ms})
+    tx.turns.falls_due(to_ms(now))
     jobs = [to_job(row) for row in tx.execute(SQL["running"]).fetchall()]
     versions = {job.id: job.version + RECOVERY_VERSION_STEP for job in jobs}
     ended = [

@@ -16,7 +16,7 @@ from ...errors import JobNotFoundError
 from ...ports.jobs import FilePage, Page
 from ...quotas import Account
 from ..memory.mirror import Mirror
-from ..memory.positions import DueJob, QueuePositions
+from ..memory.positions import QueuePositions
 from ..memory.quotas import Quotas
 from ..mending import report
 from .database import Database
@@ -166,9 +166,9 @@ class SqliteReader:
     async def queue_position(self, job: Job, now: datetime) -> int | None:
         return await self._positions.of(job, now)
 
-    async def _read_due(self, job_type: str, now: datetime, limit: int) -> list[DueJob]:
-        rows = await self._database.all(SQL["queued_first"], {"type": job_type, "now": to_ms(now), "limit": limit})
-        return [(priority, run_at_ms, job_id) for priority, run_at_ms, job_id in rows]
+    async def _read_due(self, owner: str, job_types: Collection[str], now: datetime, limit: int) -> list[str]:
+        where = {"owner": owner, "types": json.dumps(list(job_types)), "now": to_ms(now), "limit": limit}
+        return [job_id for (job_id,) in await self._database.all(SQL["queued_first"], where)]
 
     def median_run_s(self, job_type: str) -> float | None:
         return self._census.median_run_s(job_type)

@@ -12,6 +12,7 @@ from ...metrics import CommitMetrics
 from ...ports.events import EventHub
 from ...quotas import NO_QUOTA, Quota
 from ..memory.quotas import Quotas
+from ..memory.turns import Turns
 from .announcing import BodyOf
 from .database import Database
 from .key_store import SqliteKeyStore
@@ -51,7 +52,9 @@ class SqliteRecord:
         async with AsyncExitStack() as opening:
             try:
                 quotas = Quotas(quota)
-                database = await Database.open(path, body_of=body_of, commits=commits, counted=quotas.count)
+                database = await Database.open(
+                    path, body_of=body_of, commits=commits, counted=quotas.count, turns=Turns(sharing)
+                )
                 opening.push_async_callback(database.close)
                 store = await SqliteStore.open(
                     database,

@@ -264,7 +264,7 @@ def attempt_values(job: Job, attempt: PastAttempt) -> Row:
     )
 
 
-def new_job_values(new: NewJob) -> Row:
+def new_job_values(new: NewJob, turn: int | None) -> Row:
     """The values for `queries/insert.sql`, in its order."""
     created_at = to_ms(new.created_at)
     return (
@@ -283,6 +283,7 @@ def new_job_values(new: NewJob) -> Row:
         new.retry_of,
         None if new.webhook is None else webhook_json(new.webhook),
         new.input_json,
+        turn,
         new.key_id,
         new.kept_bytes,
     )

@@ -31,6 +31,8 @@ from ..memory.mirror import Changed, Mirror
 from ..memory.quotas import UNLIMITED, Hold, Quotas
 from . import operations
 from .database import Database
+from .queue.claiming import claim
+from .queue.joining import insert
 from .reading import SqliteReader
 from .rows import Parameters, output_files_parameters
 from .statements import SQL
@@ -147,7 +149,7 @@ class SqliteStore(SqliteReader):
                 hold.release()
 
         self._census.reserve(new.owner, new.type)
-        return await self._database.write(Rows(operations.insert, new), committed, settled)
+        return await self._database.write(Rows(insert, new), committed, settled)
 
     async def _insert_once(
         self, new: NewJob, max_queued_of_type: int | None, key: IdempotencyKey
@@ -254,7 +256,7 @@ class SqliteStore(SqliteReader):
         ]
         if not waiting:
             return Claims([], None)
-        operation = partial(operations.claim, pools=waiting, now=now, median_s=self.median_run_s)
+        operation = partial(claim, pools=waiting, now=now, median_s=self.median_run_s)
 
         def committed(claims: Claims) -> Claims:
             claimed = [

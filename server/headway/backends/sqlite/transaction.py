@@ -8,6 +8,7 @@ from ...domain.deliveries import WebhookEvent
 from ...domain.instants import to_ms
 from ...domain.jobs import EVENT_OF, TRANSITIONS, Job, NewJob, Status, Transition
 from ..memory.quotas import NO_KEY, Change, CountKey
+from ..memory.turns import Turns
 from .announcing import Announcer
 from .rows import Kept, Parameters
 from .statements import ENTERED, SQL, in_statements
@@ -29,13 +30,14 @@ class Transaction:
     each job), the states in their history (dozens of rows a statement) and the deliveries of webhooks.
     """
 
-    __slots__ = ("_announced", "_announcer", "_connection", "_entered", "changes", "execute")
+    __slots__ = ("_announced", "_announcer", "_connection", "_entered", "changes", "execute", "turns")
 
-    def __init__(self, connection: sqlite3.Connection, announcer: Announcer) -> None:
+    def __init__(self, connection: sqlite3.Connection, announcer: Announcer, turns: Turns | None = None) -> None:
         """`connection` is in a transaction."""
         self.execute = connection.execute
         self._connection = connection
         self._announcer = announcer
+        self.turns = turns or Turns()
         self.changes: dict[CountKey, Change] = {}
         """What has changed of the counts."""
         self._entered: list[tuple[object, ...]] = []
@@ -48,6 +50,14 @@ class Transaction:
     def inserted(self, new: NewJob, kept_bytes: int) -> None:
         """A job was inserted, which keeps so much. Its history is empty: that it is queued is implied."""
         self._count((new.owner, new.key_id or NO_KEY, new.type, QUEUED), 1, kept_bytes)
+
+    def next_turn(self, job_type: str, priority: int, owner: str) -> int:
+        """The turn of a job that falls due now."""
+        return self.turns.next(job_type, priority, owner, self._first_turn)
+
+    def _first_turn(self, job_type: str, priority: int) -> int | None:
+        row = self.execute(SQL["first_turn"], {"type": job_type, "priority": priority}).fetchone()
+        return None if row is None else row[0]
 
     def moved(self, transition: Transition, job: Job, kept: Kept, more_bytes: int = 0) -> Status:
         """A transition was performed, and `job` and `kept` are its result. Returns the state before it.
@@ -103,9 +113,11 @@ class Transaction:
         if self._announced:
             self._announcer.write(self.execute, self._announced)
         self._connection.commit()
+        self.turns.committed()
 
     def rollback(self) -> None:
         """Undo everything. It does nothing if SQLite has rolled back by itself, as on some errors."""
+        self.turns.rolled_back()
         self._connection.rollback()
 
     def _count(self, key: CountKey, more_jobs: int, more_bytes: int) -> None:

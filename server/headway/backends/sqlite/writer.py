@@ -19,6 +19,7 @@ import structlog
 from ...errors import StoreUnavailableError
 from ...metrics import CommitMetrics
 from ..memory.quotas import Change, CountKey
+from ..memory.turns import Turns
 from .announcing import Announcer
 from .transaction import Transaction
 
@@ -80,12 +81,14 @@ class Writer:
         announcer: Announcer,
         commits: CommitMetrics | None = None,
         counted: Callable[[Mapping[CountKey, Change]], None] | None = None,
+        turns: Turns | None = None,
     ) -> None:
         """`counted` is told in the loop what a transaction has changed of the counts, before anybody else goes on."""
         self._connection = connection
         self._announcer = announcer
         self._commits = commits or CommitMetrics()
         self._counted = counted
+        self._turns = turns or Turns()
         self._changes: list[Mapping[CountKey, Change]] = []
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="headway-writer")
         self._waiting: list[_Pending] = []
@@ -180,7 +183,7 @@ class Writer:
 
     def _transact(self, batch: list[_Pending]) -> list[Any]:
         """Carry out the batch in the transaction that has begun. On an error it is rolled back."""
-        tx = Transaction(self._connection, self._announcer)
+        tx = Transaction(self._connection, self._announcer, self._turns)
         try:
             results = _carry_out(tx, [pending.operation for pending in batch])
             tx.commit()

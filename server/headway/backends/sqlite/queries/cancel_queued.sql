@@ -4,4 +4,4 @@ UPDATE jobs SET
     cancel_requested = 1, eta_s = NULL, checkpoint = NULL,
     last_seq = last_seq + 1, state_seq = last_seq + 1, version = version + 1
 WHERE id = :id AND status = 'queued'
-RETURNING {columns}, {kept}
+RETURNING {columns}, {kept}, turn

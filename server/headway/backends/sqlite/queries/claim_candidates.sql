@@ -1,3 +1,3 @@
-SELECT run_at, id FROM jobs
-WHERE status = 'queued' AND type = :type AND priority = :priority AND run_at <= :now
-ORDER BY run_at, id LIMIT :limit
+SELECT turn, run_at, id, owner FROM jobs
+WHERE status = 'queued' AND type = :type AND priority = :priority AND turn >= 0
+ORDER BY turn, run_at, id LIMIT :limit

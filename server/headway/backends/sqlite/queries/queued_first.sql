@@ -1,3 +1,3 @@
-SELECT priority, run_at, id FROM jobs
-WHERE status = 'queued' AND type = :type AND run_at <= :now
-ORDER BY priority DESC, run_at, id LIMIT :limit
+SELECT id FROM jobs INDEXED BY jobs_by_status
+WHERE owner = :owner AND status = 'queued' AND run_at <= :now AND type IN (SELECT value FROM json_each(:types))
+ORDER BY priority DESC, turn IS NULL, turn, run_at, id LIMIT :limit

@@ -1,0 +1,153 @@
+"""The turns of owners: within a priority and a pool of slots, jobs are claimed by turn, one of each owner in a turn.
+
+This is start-time fair queueing (Goyal, Vin and Cheng, 1996) with jobs of equal weight. A job gets its turn when it
+falls due: the one after the last turn of its owner, or the current one if that is later. So an owner who comes while
+thousands of another's jobs wait is next, and one who was idle has saved up nothing.
+"""
+
+from collections.abc import Callable, Collection, Iterable, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any, NamedTuple
+
+FIRST = 1
+NEVER_MS = 1 << 62
+OWNERS_REMEMBERED = 1_000
+"""Of how many owners without waiting jobs the last turn is known. Forgetting one gives them a turn too early."""
+
+FirstWaiting = Callable[[str, int], int | None]
+"""Reads the first turn of the waiting jobs of a type and priority, if there are any; those in front do not count."""
+
+
+class _Owner(NamedTuple):
+    last: int
+    """The last turn that one of their jobs was given."""
+    waiting: int
+    claimed: int
+    """The last turn that one of their jobs was claimed in."""
+
+
+@dataclass(slots=True)
+class _Line:
+    """The waiting jobs of one priority and pool."""
+
+    waiting: int = 0
+    claimed: int = FIRST
+    owners: dict[str, _Owner] = field(default_factory=dict)
+    current: dict[str, int] = field(default_factory=dict)
+    """The current turn of each type. A type at its limit falls behind, and would hold up the turn of all others."""
+    outdated: dict[str, bool] = field(default_factory=dict)
+
+
+class Turns:
+    """Gives turns, in the writer's thread. What a transaction changes is undone if it is rolled back."""
+
+    def __init__(self, sharing: Sequence[Collection[str]] = ()) -> None:
+        """`sharing` holds the job types that share slots, pool by pool. Those in none share with each other."""
+        self._pool_of = {job_type: pool for pool, job_types in enumerate(sharing) for job_type in job_types}
+        self._lines: dict[tuple[int, int | None], _Line] = {}
+        self._undo: list[Callable[[], None]] = []
+        self.next_due_ms = NEVER_MS
+        """No job without a turn falls due before this."""
+
+    def load(self, waiting: Iterable[tuple[str, int, str, int, int, int]], next_due_ms: int | None) -> None:
+        """Begin with what the record holds: types, priorities and owners of waiting jobs; first and last turns; counts.
+
+        `next_due_ms`: when the first job without a turn falls due, if there is one.
+        """
+        for job_type, priority, owner, first, last, jobs in waiting:
+            line = self._line(job_type, priority)
+            known = line.owners.get(owner, _Owner(0, 0, 0))
+            line.owners[owner] = _Owner(max(known.last, last), known.waiting + jobs, 0)
+            line.waiting += jobs
+            line.current[job_type] = min(line.current.get(job_type, first), first)
+        for line in self._lines.values():
+            line.claimed = max(line.current.values())
+        self.next_due_ms = NEVER_MS if next_due_ms is None else next_due_ms
+
+    def next(self, job_type: str, priority: int, owner: str, first_waiting: FirstWaiting) -> int:
+        """The turn of a job that falls due now."""
+        line = self._line(job_type, priority)
+        if not line.waiting and line.owners:  # nobody waits: nobody has to be fair to anybody
+            line = self._replace(job_type, priority)
+        known = line.owners.get(owner) or _Owner(0, 0, 0)
+        turn = known.last + 1
+        if known.waiting < line.waiting or not known.waiting:
+            turn = max(turn, self._current(line, job_type, priority, first_waiting))
+        self._set_owner(line, owner, known._replace(last=turn, waiting=known.waiting + 1))
+        self._set(line, "waiting", line.waiting + 1)
+        return turn
+
+    def left(self, job_type: str, priority: int, owner: str, turn: int | None, *, claimed: bool) -> None:
+        """A job waits no longer. One in front (0) and one that was not due (`None`) had no turn."""
+        line = self._line(job_type, priority)
+        known = line.owners.get(owner)
+        if not turn or known is None or not known.waiting:
+            return
+        self._set_key(line.outdated, job_type, value=True)
+        self._set(line, "waiting", line.waiting - 1)
+        if claimed:
+            self._set(line, "claimed", max(line.claimed, turn))
+            known = known._replace(claimed=max(known.claimed, turn))
+        known = known._replace(waiting=known.waiting - 1)
+        if not known.waiting:  # the turns of cancelled jobs were not used
+            known = known._replace(last=known.claimed)
+        self._set_owner(line, owner, known)
+
+    def falls_due(self, at_ms: int) -> None:
+        """A job without a turn falls due at this time."""
+        if at_ms < self.next_due_ms:
+            self._set(self, "next_due_ms", at_ms)
+
+    def due_until(self, next_due_ms: int | None) -> None:
+        """All jobs have a turn but those that fall due at this time or later."""
+        self._set(self, "next_due_ms", NEVER_MS if next_due_ms is None else next_due_ms)
+
+    def committed(self) -> None:
+        """The transaction is on disk."""
+        self._undo.clear()
+
+    def rolled_back(self) -> None:
+        """The transaction changed nothing."""
+        while self._undo:
+            self._undo.pop()()
+
+    def _line(self, job_type: str, priority: int) -> _Line:
+        key = (priority, self._pool_of.get(job_type))
+        line = self._lines.get(key)
+        if line is None:
+            line = self._lines[key] = _Line()
+        return line
+
+    def _replace(self, job_type: str, priority: int) -> _Line:
+        line = _Line()
+        self._set_key(self._lines, (priority, self._pool_of.get(job_type)), line)
+        return line
+
+    def _current(self, line: _Line, job_type: str, priority: int, first_waiting: FirstWaiting) -> int:
+        """The current turn of a type: that of the last claims, which comes before those of the jobs that wait.
+
+        It never goes back, or each newcomer would be in front of the one before.
+        """
+        known = line.current.get(job_type)
+        if known is None or line.outdated.get(job_type):
+            first = first_waiting(job_type, priority)
+            known = max(known or FIRST, line.claimed if first is None else first - 1)
+            self._set_key(line.current, job_type, known)
+            self._set_key(line.outdated, job_type, value=False)
+        return known
+
+    def _set_owner(self, line: _Line, owner: str, known: _Owner) -> None:
+        self._set_key(line.owners, owner, known)
+        if len(line.owners) > OWNERS_REMEMBERED + line.waiting:
+            idle = next(name for name, each in line.owners.items() if not each.waiting)
+            self._undo.append(partial(line.owners.__setitem__, idle, line.owners.pop(idle)))
+
+    def _set(self, of: "_Line | Turns", name: str, value: int) -> None:
+        self._undo.append(partial(setattr, of, name, getattr(of, name)))
+        setattr(of, name, value)
+
+    def _set_key(self, of: dict[Any, Any], key: object, value: object) -> None:
+        before = of.get(key)
+        self._undo.append(partial(of.pop, key) if before is None else partial(of.__setitem__, key, before))
+        of[key] = value

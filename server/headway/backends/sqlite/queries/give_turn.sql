@@ -1,0 +1,1 @@
+UPDATE jobs SET turn = :turn WHERE id = :id

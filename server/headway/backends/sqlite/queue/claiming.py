@@ -1,0 +1,85 @@
+"""Claims: which jobs run next. Called in the writer's thread."""
+
+import heapq
+import json
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+
+from ....domain.instants import nearest_to_ms, to_ms
+from ....domain.jobs import Claim, Transition
+from ....ports.jobs import Claims, FreeSlots
+from ..rows import COLUMN_COUNT, Kept, to_job
+from ..statements import SQL
+from ..transaction import Transaction
+from .joining import fall_due
+
+_Candidate = tuple[int, int, int, str, str, str]
+"""A job that could be claimed: negated priority, turn, milliseconds of `run_at`, id, type and owner."""
+
+ABOVE_ALL_PRIORITIES = 1 << 31  # above every priority
+
+
+def claim(
+    tx: Transaction,
+    pools: Sequence[FreeSlots],
+    now: datetime,
+    median_s: Callable[[str], float | None],
+) -> Claims:
+    """Take the first due jobs of each pool, and find out when the next one falls due."""
+    fall_due(tx, to_ms(now))
+    chosen: list[_Candidate] = []
+    next_due: list[int] = []
+    for pool in pools:
+        candidates: list[_Candidate] = []
+        for job_type, slots in pool.of_type.items():
+            if (limit := min(slots, pool.total)) > 0:  # to SQLite a negative limit is none at all
+                candidates += _first_due(tx, job_type, limit, next_due)
+        chosen += heapq.nsmallest(pool.total, candidates)
+    chosen.sort()
+    started = _start(tx, {job_id: job_type for *_, job_id, job_type, _ in chosen}, now, median_s)
+    for priority, turn, _, _, job_type, owner in chosen:
+        tx.turns.left(job_type, -priority, owner, turn, claimed=True)
+    return Claims(started, nearest_to_ms(min(next_due)) if next_due else None)
+
+
+def _first_due(tx: Transaction, job_type: str, limit: int, next_due: list[int]) -> list[_Candidate]:
+    """The type's first due jobs. For each priority, `next_due` gets the time at which the next one falls due.
+
+    Seeks in an index of the type: it does not matter how many jobs of this or of other types are queued.
+    """
+    found: list[_Candidate] = []
+    for priority in _priorities(tx, job_type):
+        where = {"type": job_type, "priority": priority, "limit": limit - len(found)}
+        rows = tx.execute(SQL["claim_candidates"], where).fetchall()
+        found += [(-priority, turn, run_at, job_id, job_type, owner) for turn, run_at, job_id, owner in rows]
+        next_due += tx.execute(SQL["next_due"], where).fetchone() or ()
+    return found
+
+
+def _priorities(tx: Transaction, job_type: str) -> list[int]:
+    """The priorities of queued jobs, highest first: one seek for each, however many jobs there are."""
+    found: list[int] = []
+    below = ABOVE_ALL_PRIORITIES
+    while row := tx.execute(SQL["next_priority"], {"type": job_type, "below": below}).fetchone():
+        below = row[0]
+        found.append(below)
+    return found
+
+
+def _start(
+    tx: Transaction, chosen: Mapping[str, str], now: datetime, median_s: Callable[[str], float | None]
+) -> list[Claim]:
+    """Begin an attempt of each chosen job: one statement for all jobs of a type."""
+    started: dict[str, Claim] = {}
+    for job_type in set(chosen.values()):
+        median = median_s(job_type)
+        where = {
+            "ids": json.dumps([job_id for job_id, of_type in chosen.items() if of_type == job_type]),
+            "now": to_ms(now),
+            "eta_s": None if median is None else round(median),
+        }
+        for row in tx.execute(SQL[Transition.CLAIM], where).fetchall():
+            job = to_job(row)
+            tx.moved(Transition.CLAIM, job, Kept.of(row[COLUMN_COUNT:-2]))
+            started[job.id] = Claim(job, *row[-2:])
+    return [started[job_id] for job_id in chosen]
