@@ -109,7 +109,12 @@ class _PaceOf:
             self._begin(position, now_s)
         elif position > self._last and now_s > self._last_s:
             self._move(position, now_s)
-        return None if self._rate is None else self._now(self._rate, max(0.0, now_s - self._last_s))
+        if self._rate is None:
+            return None
+        idle_s = max(0.0, now_s - self._last_s)
+        if self._rate <= 0 or idle_s * self._rate <= self._step:
+            return _Pace(self._rate, idle_s)
+        return self._overdue(self._rate, idle_s)
 
     def _begin(self, position: float, now_s: float) -> None:
         self._known = True
@@ -129,10 +134,8 @@ class _PaceOf:
         else:
             self._rate += _weight(passed_s, passed_s) * (self._step / passed_s - self._rate)
 
-    def _now(self, rate: float, idle_s: float) -> _Pace:
+    def _overdue(self, rate: float, idle_s: float) -> _Pace:
         """The pace, which slows gradually while a step is overdue."""
-        if rate <= 0 or idle_s * rate <= self._step:
-            return _Pace(rate, idle_s)
         usual_s = self._step / rate
         slower = rate + _weight(idle_s - usual_s, usual_s) * (self._step / idle_s - rate)
         return _Pace(slower, usual_s)

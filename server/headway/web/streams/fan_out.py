@@ -115,7 +115,10 @@ class Channel:
 
     def publish(self, job: Job, data: bytes, lines: Lines = ()) -> None:
         """Send what is new to every watcher; a terminal state ends them."""
-        self._hand_out(lambda cursor, version: news(job, data, lines, cursor, version))
+        if self._level:
+            self._share(news(job, data, lines, self.cursor, self.version))
+        if self._ahead:
+            self._hand_to_ahead(lambda cursor, version: news(job, data, lines, cursor, version))
         self.cursor = max(self.cursor, job.last_seq)
         self.version = max(self.version, job.version)
         if self._ahead:
@@ -143,13 +146,24 @@ class Channel:
             self._leave_behind(watcher)
 
     def _hand_out(self, make: _Make) -> None:
-        text = make(self.cursor, self.version) if self._level else b""
-        if text:
-            frame = Frame(text)
-            behind = [outlet for outlet in self._level if not outlet.offer(frame)]
-            for outlet in behind:
-                self._leave_behind(self._level[outlet])
-        for watcher in list(self._ahead.values()) if self._ahead else ():
+        if self._level:
+            self._share(make(self.cursor, self.version))
+        self._hand_to_ahead(make)
+
+    def _share(self, text: bytes) -> None:
+        """Send to all level watchers one frame."""
+        if not text:
+            return
+        frame = Frame(text)
+        behind: list[Watcher] = []
+        for outlet, watcher in self._level.items():
+            if not outlet.offer(frame):
+                behind.append(watcher)
+        for watcher in behind:
+            self._leave_behind(watcher)
+
+    def _hand_to_ahead(self, make: _Make) -> None:
+        for watcher in list(self._ahead.values()):
             text = make(watcher.cursor, watcher.version)
             if text and not watcher.outlet.offer(Frame(text)):
                 self._leave_behind(watcher)
