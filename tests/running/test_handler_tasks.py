@@ -15,6 +15,7 @@ from headway import Context
 from headway.domain.outcomes import Cancelled, Completed, Failed
 from headway.running.attempt import StopReason
 from headway.running.handler_tasks import containing
+from headway.running.subprocesses import Subprocesses
 
 from tests.support.attempts import an_attempt
 from tests.support.executing import ExecutorBench
@@ -313,6 +314,19 @@ async def test_a_program_that_is_not_there_is_an_error_for_the_handler(bench: Ex
 
     bench.handles(runs)
     assert "no-such-program" in (detail(await bench.run()) or "")
+
+
+@pytest.mark.parametrize("under_way", [False, True], ids=["ended before", "ends meanwhile"])
+async def test_no_program_is_started_for_an_attempt_that_has_ended(under_way: bool) -> None:
+    """A handler that swallowed its cancellation goes on, but its attempt is over."""
+    processes = Subprocesses()
+    start = asyncio.ensure_future(processes.start("sleep", "600"))
+    if under_way:
+        await asyncio.sleep(0)
+    await processes.end()
+    with pytest.raises(RuntimeError, match="the attempt has ended"):
+        await start
+    await processes.end()
 
 
 # In a server

@@ -76,6 +76,7 @@ class Performer:
         finally:
             if not task.done():
                 self._abandon(attempt, task)
+                await processes.end()
         return task.result() if task.done() and not task.cancelled() else Stopped()
 
     async def _call(self, attempt: Attempt, job_type: JobType, context: Context, processes: Subprocesses) -> End:

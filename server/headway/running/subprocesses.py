@@ -16,23 +16,33 @@ class Subprocesses:
     def __init__(self) -> None:
         self._watching: set[asyncio.Task[None]] = set()
         self._running: set[Process] = set()
+        self._ended = False
 
     async def start(self, program: str, *arguments: str, **options: Any) -> Process:
-        """Start a program. Raises `OSError`."""
+        """Start a program. Raises `OSError`, and `RuntimeError` if the attempt has ended: its handler was abandoned."""
+        self._check_not_ended()
         # A session, and so a group, of its own: uvloop does not know `process_group`.
         process = await asyncio.create_subprocess_exec(program, *arguments, start_new_session=True, **options)
+        if self._ended:
+            _kill_group(process)
         self._running.add(process)
         task = asyncio.create_task(self._watch(process), name=f"subprocess:{process.pid}")
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
+        self._check_not_ended()
         return process
 
     async def end(self) -> None:
-        """Kill what still runs, and wait for its end."""
+        """Kill what still runs, and wait for its end. Nothing can be started any more."""
+        self._ended = True
         for process in self._running:
             _kill_group(process)
         if self._watching:
             await asyncio.wait(self._watching)
+
+    def _check_not_ended(self) -> None:
+        if self._ended:
+            raise RuntimeError("the attempt has ended, no program can be started")
 
     async def _watch(self, process: Process) -> None:
         """Kill what the process has left in its group when it ends; a shell does so if this server is killed."""
