@@ -5,6 +5,7 @@ import json
 import math
 import socket
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import get_args
@@ -25,9 +26,9 @@ from headway.limits import (
 )
 from headway.ports.files import Directories
 from headway.running.calling import Raised, Returned, Stopped
+from headway.running.processes.async_channel import READ_AHEAD_BYTES, AsyncChannel
 from headway.running.processes.channel import (
     HEAD,
-    AsyncChannel,
     BlockingChannel,
     GarbledMessageError,
     decode,
@@ -49,6 +50,8 @@ from headway.running.processes.messages import (
     Used,
 )
 from headway.tracebacks import shortened
+
+from tests.support.process import eventually
 
 NOON = datetime(2026, 3, 1, 12, 0, 0, 125_000, tzinfo=UTC)
 START = Start(
@@ -191,7 +194,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
 
 
 async def test_both_ends_understand_each_other(ends: tuple[socket.socket, socket.socket]) -> None:
-    server = AsyncChannel(*await asyncio.open_connection(sock=ends[0]))
+    server = AsyncChannel(ends[0])
     child = BlockingChannel(ends[1].detach())
     server.send(START)
     assert await asyncio.to_thread(child.receive) == START
@@ -206,10 +209,49 @@ async def test_both_ends_understand_each_other(ends: tuple[socket.socket, socket
 
 
 async def test_a_message_that_breaks_off_is_the_end(ends: tuple[socket.socket, socket.socket]) -> None:
-    server = AsyncChannel(*await asyncio.open_connection(sock=ends[0]))
+    server = AsyncChannel(ends[0])
     ends[1].sendall(encode(Began()) + encode(Checkpoint("{}"))[:-1])
     ends[1].close()
     assert [await server.receive(), await server.receive()] == [Began(), None]
+    server.close()
+
+
+async def test_large_messages_pass_in_pieces_in_both_directions_before_the_end_of_the_channel(
+    ends: tuple[socket.socket, socket.socket],
+) -> None:
+    server = AsyncChannel(ends[0])
+    child = BlockingChannel(ends[1].detach())
+    start = replace(START, input_json='"%s"' % ("x" * 4_000_000))
+    server.send(start)
+    server.send(Cancel())
+    server.finish()
+    server.send(Cancel())  # after the end
+    received = await asyncio.to_thread(lambda: [child.receive() for _ in range(3)])
+    assert received == [start, Cancel(), None]
+    checkpoint = Checkpoint('"%s"' % ("y" * 900_000))
+    sending = asyncio.get_running_loop().run_in_executor(None, child.send, checkpoint, Began())
+    assert [await server.receive() for _ in range(2)] == [checkpoint, Began()]
+    await sending
+    with child:
+        pass
+    assert await server.receive() is None
+    server.close()
+
+
+async def test_a_child_that_sends_more_than_is_asked_for_waits(ends: tuple[socket.socket, socket.socket]) -> None:
+    server = AsyncChannel(ends[0])
+    child = BlockingChannel(ends[1].detach())
+    checkpoint = Checkpoint('"%s"' % ("y" * 900_000))
+    sending = asyncio.get_running_loop().run_in_executor(None, child.send, *[checkpoint] * 3)
+    await asyncio.to_thread(eventually, lambda: not server._reading)
+    assert READ_AHEAD_BYTES < len(server._received) < 900_000
+    assert not sending.done()
+    assert [await server.receive() for _ in range(3)] == [checkpoint] * 3
+    await sending
+    with child:
+        server.hear_no_more()
+    assert await server.receive() is None
+    server.close()
     server.close()
 
 
@@ -226,7 +268,7 @@ async def test_a_message_that_breaks_off_is_the_end(ends: tuple[socket.socket, s
 async def test_what_a_child_scribbles_on_the_socket_is_recognised(
     sent: bytes, ends: tuple[socket.socket, socket.socket]
 ) -> None:
-    server = AsyncChannel(*await asyncio.open_connection(sock=ends[0]))
+    server = AsyncChannel(ends[0])
     ends[1].sendall(sent)
     ends[1].close()
     with pytest.raises(GarbledMessageError):

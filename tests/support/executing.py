@@ -54,7 +54,7 @@ class LosesAll:
     """Starts children that are lost (`Partners`)."""
 
     async def start(self, source: str, job_type: str) -> Partner:  # noqa: ARG002 - a port
-        return await Partner.of(LostChild())
+        return Partner(LostChild())
 
     async def part(self, partner: Partner, job_type: str, *, keep: bool) -> None:  # noqa: ARG002 - a port
         await partner.close()

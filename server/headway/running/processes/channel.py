@@ -1,4 +1,4 @@
-"""The socket between the server and a child: messages as JSON, each behind its kind and length. Both ends are here.
+"""The socket between the server and a child: messages as JSON, each behind its kind and length; and the child's end.
 
 A checkpoint and a result are JSON already. They come as they are after a line feed, which the JSON before has none of:
 parsing 16 MiB of text out of a string would hold the event loop for a quarter of a second.
@@ -19,7 +19,7 @@ from dataclasses import astuple
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from ...authoring.reporting import log_line
 from ...authoring.uploads import Upload
@@ -44,9 +44,6 @@ from .messages import (
     Stays,
     Used,
 )
-
-if TYPE_CHECKING:
-    from asyncio import StreamReader, StreamWriter
 
 HEAD = struct.Struct("!BI")
 """A message's kind, as its place in `_KINDS`, and the length of its body. Stray text is none: no letter is a kind."""
@@ -109,9 +106,9 @@ class BlockingChannel:
         head = self._exactly(HEAD.size)
         if head is None:
             return None
-        kind, length = _kind_and_length(head)
+        kind, length = kind_and_length(head)
         body = self._exactly(length)
-        return None if body is None else _decode_as(kind, body)
+        return None if body is None else decode_as(kind, body)
 
     def readable(self, timeout_s: float) -> bool:
         """Wait at most `timeout_s` seconds for something to receive, or for the other end to close.
@@ -139,41 +136,6 @@ class BlockingChannel:
                 return None
             received += chunk
         return bytes(received)
-
-
-class AsyncChannel:
-    """The server's end, in its event loop."""
-
-    def __init__(self, reader: "StreamReader", writer: "StreamWriter") -> None:
-        self._reader = reader
-        self._writer = writer
-
-    def send(self, message: Message) -> None:
-        """Send without waiting; nothing happens if the child is gone. Raises `ValueError` for a message too large."""
-        if not self._writer.is_closing():
-            self._writer.write(encode(message))
-
-    async def receive(self) -> Message | None:
-        """The next message, `None` if the child has closed its end or is gone. Raises `GarbledMessageError`."""
-        try:
-            kind, length = _kind_and_length(await self._reader.readexactly(HEAD.size))
-            body = await self._reader.readexactly(length)
-        except (EOFError, ConnectionError):
-            return None
-        return _decode_as(kind, body)
-
-    def hear_no_more(self) -> None:
-        """What has been received is the last; the next message is `None`."""
-        self._reader.feed_eof()
-
-    def finish(self) -> None:
-        """Send nothing any more; the child sees the end of it, and may still send."""
-        if not self._writer.is_closing():
-            self._writer.write_eof()
-
-    def close(self) -> None:
-        """Close the socket; the child sees the end of it."""
-        self._writer.close()
 
 
 def encode(message: Message) -> bytes:
@@ -223,15 +185,19 @@ def _message(kind: str, *fields: Any) -> Message:
     return _DECODERS[kind](*fields)
 
 
-def _kind_and_length(head: bytes) -> tuple[type[Message], int]:
+def kind_and_length(head: bytes) -> tuple[type[Message], int]:
+    """What a message's head says. Raises `GarbledMessageError`."""
     number, length = HEAD.unpack(head)
     if number >= len(_KINDS) or length > MAX_BYTES[_KINDS[number]]:
         raise GarbledMessageError("a message's kind or length is out of range")
     return _KINDS[number], length
 
 
-def _decode_as(kind: type[Message], body: bytes) -> Message:
-    """Decode a body, unless it is of another kind than its head says, whose limit may be lower."""
+def decode_as(kind: type[Message], body: bytes) -> Message:
+    """Decode a body. Raises `GarbledMessageError`.
+
+    So too if it is of another kind than its head says, whose limit may be lower.
+    """
     if not body.startswith(b'["%s"' % kind.__name__.encode()):
         raise GarbledMessageError("a message of another kind than its head says")
     return decode(body)

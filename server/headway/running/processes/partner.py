@@ -5,32 +5,22 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-from .channel import AsyncChannel
+from .async_channel import AsyncChannel
 from .starting import Child
 
 
 class Partner:
     """A child and its channel. Call `close` at the end: nothing of it is left then."""
 
-    def __init__(self, child: Child, channel: AsyncChannel) -> None:
+    def __init__(self, child: Child) -> None:
+        """Open the channel to a child that has been started."""
         self.child = child
-        self.channel = channel
+        self.channel = AsyncChannel(child.channel)
         self.exiting = child.exiting
         self.cpu_s = 0.0
         """The CPU time that it has used for the attempts whose use is known."""
         self.stays = False
         """Whether it has ended its attempt well and waits for another one."""
-
-    @classmethod
-    async def of(cls, child: Child) -> "Partner":
-        """Open the channel to a child that has been started. If that fails, the child is closed."""
-        try:
-            reader, writer = await asyncio.open_connection(sock=child.channel)
-        except BaseException:
-            child.channel.close()
-            await child.close()
-            raise
-        return cls(child, AsyncChannel(reader, writer))
 
     async def close(self) -> None:
         """Kill the child if it still runs, and wait for its end."""

@@ -61,7 +61,7 @@ class Processes:
 
         Raises `LoadFailedError` and `OSError`.
         """
-        return self._kept.take(job_type) or await Partner.of(await self._start(source, job_type))
+        return self._kept.take(job_type) or Partner(await self._start(source, job_type))
 
     async def part(self, partner: Partner, job_type: str, *, keep: bool) -> None:
         """The attempt has ended: the child is kept if it `stays`, and `keep` says so; otherwise it ends."""
