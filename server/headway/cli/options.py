@@ -10,9 +10,12 @@ from pydantic import ValidationError
 
 from ..errors import SetupError
 from ..settings import DAY_S, PREFIX, Settings
+from ..text import clean_text
 
 LONGEST_S = 36_500 * DAY_S
 """A century. Python's clock begins in the year 1."""
+CELL_CHARS = 200
+"""What a cell of a printed table shows; every name that is accepted is shorter."""
 
 DataDir = Annotated[str | None, typer.Option(help="The server's data directory. (default: headway-data)")]
 
@@ -48,7 +51,11 @@ def fail(message: str) -> NoReturn:
 
 
 def print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows, the first of which are headings, in columns."""
+    """Print rows, the first of which are headings, in columns.
+
+    A damaged record can hold any text. A terminal would obey escape sequences in it, and stdout refuses surrogates.
+    """
+    rows = [tuple(clean_text(cell, CELL_CHARS) for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
         print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())  # noqa: T201
