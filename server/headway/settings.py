@@ -177,6 +177,10 @@ class Settings(EverydaySettings):
     process_start: Annotated[Literal["fork", "spawn"], AfterValidator(_startable)] = (
         "fork" if sys.platform == "linux" else "spawn"
     )
+    job_memory_mib: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    job_cpu_s: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    job_max_output_mib: Annotated[float | None, Field(gt=0, allow_inf_nan=False)] = None
+    job_max_pids: Annotated[int | None, Field(ge=1)] = None
     cancel_grace_s: Annotated[float, Field(gt=0)] = 5.0
     shutdown_grace_s: Annotated[float, Field(gt=0)] = 2.0
 

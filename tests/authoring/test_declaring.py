@@ -11,8 +11,9 @@ from typing import Annotated, Any
 import pytest
 from headway import BlockingContext, Context, JobFailed, Upload, job
 from headway.authoring import declaring
+from headway.authoring.attempt_limits import AttemptLimits
 from headway.authoring.declaring import declared
-from headway.authoring.job_types import JobType
+from headway.authoring.job_types import JobType, Registry
 from headway.errors import JobTypeError
 from pydantic import BaseModel, Field, RootModel, ValidationError
 from pydantic_core import to_json
@@ -122,6 +123,10 @@ def test_the_decorator_without_a_name_says_what_is_missing() -> None:
         ({"keep_process": True, "max_mib_per_process": 0}, "max_mib_per_process must be a number of MiB above 0"),
         ({"max_jobs_per_process": 5}, "need keep_process=True"),
         ({"max_mib_per_process": 5}, "need keep_process=True"),
+        ({"memory_mib": 0}, "memory_mib must be a number of MiB above 0"),
+        ({"cpu_s": math.nan}, "cpu_s must be a number of seconds above 0"),
+        ({"max_output_mib": math.inf}, "max_output_mib must be a number of MiB above 0"),
+        ({"max_pids": 0}, "max_pids must be a number of processes above 0"),
         ({"max_recoveries": -1}, "max_recoveries"),
         ({"webhook_url": "ftp://example.com/"}, "webhook_url must be an http"),
         ({"webhook_url": "https://"}, "webhook_url must be an http"),
@@ -142,6 +147,29 @@ def test_a_process_cannot_be_kept_for_an_async_def() -> None:
 
     with pytest.raises(JobTypeError, match="a-job: keep_process is for def handlers"):
         job("a-job", keep_process=True)(async_handler)
+
+
+@pytest.mark.parametrize("limit", ["memory_mib", "cpu_s", "max_pids"])
+def test_a_limit_of_processes_is_rejected_for_an_async_def(limit: str) -> None:
+    async def async_handler(ctx: Context) -> None: ...
+
+    limits: dict[str, Any] = {limit: 5}
+    with pytest.raises(JobTypeError, match="a-job: memory_mib, cpu_s and max_pids are for def handlers"):
+        job("a-job", **limits)(async_handler)
+    job("a-job", max_output_mib=5)(async_handler)
+
+
+def test_the_servers_limits_fill_in_what_a_type_leaves_open() -> None:
+    async def async_handler(ctx: Context) -> None: ...
+
+    job("a-job", memory_mib=5)(handler)
+    job("another-job", max_output_mib=7)(async_handler)
+    defaults = AttemptLimits(memory_mib=1, cpu_s=2, max_output_mib=3, max_pids=4)
+    registry = Registry([declared("a-job"), declared("another-job")]).with_defaults(defaults)
+    assert [each.limits for each in registry] == [
+        AttemptLimits(memory_mib=5, cpu_s=2, max_output_mib=3, max_pids=4),
+        AttemptLimits(max_output_mib=7),
+    ]
 
 
 def no_parameter() -> None: ...

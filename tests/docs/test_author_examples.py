@@ -32,6 +32,7 @@ RESULTS: dict[str, Any] = {
     "count-primes": 25,
     "sort-lines": "a\nb\n",
     "print-and-log": None,
+    "thumbnails": 0,
 }
 
 

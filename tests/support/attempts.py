@@ -17,6 +17,7 @@ from headway.domain.jobs import Claim, Job, NewLogLine, OutputFile, Status
 from headway.domain.outcomes import Cancelled, Completed, Failed, Outcome
 from headway.domain.progress import Progress
 from headway.errors import JobNotFoundError
+from headway.files.measuring import tree_bytes
 from headway.ports.files import AttemptFiles, Directories, Published
 from headway.ports.jobs import Claims, FreeSlots, LogBatch, Recovery, Tick
 from headway.running.attempt import Attempt
@@ -220,6 +221,11 @@ class FakeFiles(AttemptFiles):
     @override
     def has_output(self, job: Job) -> bool:
         return bool(self.output or self.notes or self.publishing_fails)
+
+    @override
+    def written_bytes(self, job: Job) -> int:
+        directories = self.directories(job)
+        return tree_bytes(directories.work) + tree_bytes(directories.output)
 
     @override
     def publish_output(self, job: Job) -> Published:

@@ -38,6 +38,7 @@ class LostChild:
     """A child that dies with its nursery as soon as it has been started."""
 
     def __init__(self) -> None:
+        self.pid = 0
         self.channel, childs_end = socket.socketpair()
         childs_end.close()
         self.exiting: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
+from ..authoring.attempt_limits import AttemptLimits
 from ..authoring.capturing import capturing
 from ..authoring.job_types import Registry
 from ..backends.bells import LocalHub
@@ -23,6 +24,7 @@ from ..operating.socket import CommandSocket
 from ..ports.backend import Backend
 from ..ports.jobs import JobStore
 from ..ports.keys import KeyStore
+from ..running.bounds.watching import warn_of_unwatched
 from ..running.engine import EmbeddedEngine
 from ..running.executor import Executor
 from ..running.failure_hook import FailureHook, OnFailure
@@ -79,7 +81,9 @@ async def opened(
     sender is there before the first event; commands are taken once everything answers. What takes the longer the more
     jobs have ended comes last, and nothing waits for it.
     """
+    registry = registry.with_defaults(_default_limits(settings))
     check_paths(registry)
+    warn_of_unwatched(registry)
     allowed = AllowList(settings.webhook_allow)
     _check_webhooks(registry, allowed)
     async with AsyncExitStack() as stack:
@@ -121,6 +125,15 @@ async def opened(
         orphans.start(loops)
         stack.push_async_callback(orphans.stop)
         yield Rooms(app, service, backend.store, backend.keys, hub, engine, executor, files, metrics, loops)
+
+
+def _default_limits(settings: Settings) -> AttemptLimits:
+    return AttemptLimits(
+        memory_mib=settings.job_memory_mib,
+        cpu_s=settings.job_cpu_s,
+        max_output_mib=settings.job_max_output_mib,
+        max_pids=settings.job_max_pids,
+    )
 
 
 def _check_webhooks(registry: Registry, allowed: AllowList) -> None:

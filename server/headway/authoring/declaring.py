@@ -17,6 +17,7 @@ from ..errors import JobTypeError
 from ..limits import REASON_CHARS, TYPE_DESCRIPTION_CHARS, TYPE_TITLE_CHARS
 from ..text import clean_text, spoken
 from ..tracebacks import claim, describe
+from .attempt_limits import AttemptLimits, check_limits
 from .dependencies import Factory, checked_factory, dependency_in
 from .job_types import JobType
 from .resources import check_apart, declared_resource, output_adapter
@@ -49,6 +50,10 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
     keep_process: bool = False,
     max_jobs_per_process: int | None = None,
     max_mib_per_process: float | None = None,
+    memory_mib: float | None = None,
+    cpu_s: float | None = None,
+    max_output_mib: float | None = None,
+    max_pids: int | None = None,
     path: str | None = None,
     get: Callable[..., Any] | None = None,
     list: Callable[..., Any] | None = None,
@@ -76,6 +81,9 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
     - With `keep_process`, the jobs of a `def` handler run one after the other in processes that stay, with what their
       dependencies have set up. A process is replaced after `max_jobs_per_process` jobs, after a job at whose end it
       has more than `max_mib_per_process` MiB of memory of its own, and after one that was stopped or left threads.
+    - An attempt fails if its processes use more than `memory_mib` MiB of memory or `cpu_s` seconds of CPU time, or are
+      more than `max_pids` (`def` handlers only); or if it has more than `max_output_mib` MiB of files. By default the
+      server's settings apply.
     - `path` makes the type a REST resource too: `POST path` submits, `GET path/{id}` is a finished job's result, with
       `/status` and `/download` below it, and `GET path` is the list. If the resource is more than the result,
       `get(ctx: ResourceContext, id: str)` returns one resource (`None` is a 404), and `list(ctx)` or
@@ -86,6 +94,7 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
 
     Raises `JobTypeError` if the declaration cannot work.
     """
+    limits = AttemptLimits(memory_mib=memory_mib, cpu_s=cpu_s, max_output_mib=max_output_mib, max_pids=max_pids)
 
     def declare(handler: Handler) -> Handler:
         _check_name(name)
@@ -93,6 +102,7 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
         _check_durations(name, timeout_s=timeout_s, stall_timeout_s=stall_timeout_s, retain_s=retain_s)
         _check_interrupts(name, on_interrupt, max_recoveries)
         _check_kept(name, handler, keep_process, max_jobs_per_process, max_mib_per_process)
+        check_limits(name, handler, limits)
         _check_no_retry(name, no_retry)
         if on_complete not in (None, "redirect"):
             raise JobTypeError(f"{name}: on_complete must be 'redirect' or None")
@@ -125,6 +135,7 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
             keep_process=keep_process,
             max_jobs_per_process=max_jobs_per_process,
             max_mib_per_process=max_mib_per_process,
+            limits=limits,
             resource=resource,
             on_complete=on_complete,
             webhook_url=webhook_url,

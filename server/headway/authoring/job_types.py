@@ -3,14 +3,15 @@
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import MappingProxyType, NoneType
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json, to_json
 
 from ..tracebacks import place_of
+from .attempt_limits import AttemptLimits
 from .dependencies import Factory, made_before_fork
 from .resources import Resource
 from .uploads import UPLOADED, UPLOADS, Upload
@@ -48,6 +49,8 @@ class JobType:
     keep_process: bool
     max_jobs_per_process: int | None
     max_mib_per_process: float | None
+    limits: AttemptLimits
+    """Of one attempt."""
     resource: Resource | None
     on_complete: Literal["redirect"] | None
     webhook_url: str | None
@@ -124,6 +127,10 @@ class Registry:
 
     def __init__(self, job_types: Iterable[JobType]) -> None:
         self._by_name = {job_type.name: job_type for job_type in job_types}
+
+    def with_defaults(self, limits: AttemptLimits) -> Self:
+        """The same types, with these limits of an attempt where a type declares none."""
+        return type(self)(replace(each, limits=each.limits.or_else(limits, is_async=each.is_async)) for each in self)
 
     def get(self, name: str) -> JobType | None:
         return self._by_name.get(name)

@@ -29,6 +29,7 @@ from ..domain.jobs import Job
 from ..errors import DirectoryOwnedError, InvalidOutputError, SetupError
 from ..ports.files import Directories, Published
 from ..syncing import sync_directory
+from .measuring import tree_bytes
 from .opening import DIRECTORY, missing, open_directory, open_plain
 from .outputs import open_published, publish_files
 from .removing import remove
@@ -157,6 +158,10 @@ class DataDirectory:
         os.fsync(self._jobs_directory)
 
     # Output
+
+    def written_bytes(self, job: Job) -> int:
+        directories = self.directories(job)
+        return tree_bytes(directories.work) + tree_bytes(directories.output)
 
     def publish_output(self, job: Job) -> Published:
         name = f"output-{job.attempt}"

@@ -89,6 +89,13 @@ class AttemptFiles(Protocol):
         """Whether attempt `job.attempt` has created its output directory. Quick."""
         ...
 
+    def written_bytes(self, job: Job) -> int:
+        """The bytes in the job's working directory and in the output directory of attempt `job.attempt`.
+
+        A handler may be writing there: what comes and goes meanwhile may or may not count. Does not raise.
+        """
+        ...
+
     def publish_output(self, job: Job) -> Published:
         """Make the attempt's output the job's files, durably.
 

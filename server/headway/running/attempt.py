@@ -7,7 +7,7 @@ from typing import Any
 
 from ..authoring.reporting import LogBuffer, Reported
 from ..domain.attempts import Usage
-from ..domain.jobs import Claim, Job, NewLogLine
+from ..domain.jobs import Claim, Job, JobError, NewLogLine
 from ..domain.progress import Meter, Progress
 from .slots import Slot
 
@@ -18,6 +18,7 @@ class StopReason(StrEnum):
     CANCEL = "cancel"
     TIMEOUT = "timeout"
     STALLED = "stalled"
+    LIMIT = "limit"
     SHUTDOWN = "shutdown"
 
 
@@ -39,6 +40,8 @@ class Attempt:
         self.usage: Usage | None = None
         """What its process used, once that has been measured."""
         self.stop_reason: StopReason | None = None
+        self.exceeded: JobError | None = None
+        """The limit that it has passed, if that is why it stops."""
         self.grace_s = 0.0
         self.settled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         """Done when the handler has ended, or has been asked to stop."""
@@ -51,6 +54,11 @@ class Attempt:
             self.settle()
         elif reason is StopReason.SHUTDOWN:
             self.grace_s = min(self.grace_s, grace_s)
+
+    def exceed(self, error: JobError, grace_s: float) -> None:
+        """Ask the handler to stop because it has used more than it may."""
+        self.exceeded = self.exceeded or error
+        self.stop(StopReason.LIMIT, grace_s)
 
     def settle(self, _handler: object = None) -> None:
         """There is nothing more to wait for. Takes a task as the callbacks of tasks do."""

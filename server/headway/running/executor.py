@@ -7,6 +7,7 @@ means for the job is decided in `_decide`, and nowhere else.
 import asyncio
 import random
 import time
+from functools import partial
 from typing import Any
 
 import structlog
@@ -22,6 +23,7 @@ from ..ports.files import AttemptFiles
 from ..ports.jobs import Attempts
 from ..tracebacks import describe
 from .attempt import Attempt, StopReason
+from .bounds.watching import too_much_written
 from .calling import End, Lost, Raised, Returned, Stopped
 from .failure_hook import FailureHook
 from .limits import RunLimits
@@ -121,6 +123,8 @@ class Executor:
                 return self._interrupted(attempt)
             case _ if reason is StopReason.TIMEOUT or reason is StopReason.STALLED:
                 return self._failed(attempt, _over_deadline(attempt))
+            case _ if reason is StopReason.LIMIT and attempt.exceeded is not None:
+                return self._failed(attempt, attempt.exceeded)
             case Lost():
                 return self._lost(attempt)
             case Stopped() if reason is StopReason.CANCEL:
@@ -131,6 +135,12 @@ class Executor:
                 return self._failed(attempt, error)
 
     async def _completed(self, attempt: Attempt, end: Returned) -> Outcome:
+        job_type = self._registry.get(attempt.job.type)
+        if job_type is not None and job_type.limits.max_output_mib is not None:  # the last look was a while ago
+            written = partial(self._files.written_bytes, attempt.job)
+            error = await asyncio.to_thread(too_much_written, job_type.limits, written)
+            if error is not None:
+                return self._failed(attempt, error)
         if not self._files.has_output(attempt.job):
             return self._within_quotas(attempt, Completed(end.result_json, result_url=end.result_url))
         try:

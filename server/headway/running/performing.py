@@ -1,6 +1,7 @@
 """Performing an attempt: its handler runs as a task in the server's loop or in a process of its own, and is stopped."""
 
 import asyncio
+from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
@@ -14,7 +15,8 @@ from ..domain.jobs import Job
 from ..errors import ClaimLostError, StoreUnavailableError
 from ..ports.files import AttemptFiles
 from ..ports.jobs import Attempts
-from .attempt import Attempt
+from .attempt import Attempt, StopReason
+from .bounds.watching import Watch
 from .calling import End, Lost, Stopped, call_async
 from .deadlines import until_stopped
 from .dependencies import Dependencies
@@ -68,7 +70,9 @@ class Performer:
         call = self._call(attempt, job_type, context, processes)
         task = asyncio.create_task(call, name=f"job:{job.type}:{job.id}")
         try:
-            await self._until_stopped(attempt, job_type, task)
+            watch = self._watch(attempt, job_type, self._limits.cancel_grace_s)
+            async with nullcontext() if watch is None else watch.over():
+                await self._until_stopped(attempt, job_type, task)
             if not task.done():
                 context.ask_to_stop()
                 task.cancel()
@@ -119,7 +123,8 @@ class Performer:
     async def _in_process(self, attempt: Attempt, job_type: JobType) -> End | Lost:
         attempt.last_sign_s += MAX_START_S
         start = self._start(attempt, job_type)
-        conversation = Conversation(start, attempt, partial(self._checkpoint_of_child, attempt), self._processes)
+        store_checkpoint, watch = partial(self._checkpoint_of_child, attempt), self._watch(attempt, job_type, 0.0)
+        conversation = Conversation(start, attempt, store_checkpoint, self._processes, watch)
         task = asyncio.create_task(conversation.run(), name=f"job:{attempt.job.type}:{attempt.job.id}")
         try:
             await self._until_stopped(attempt, job_type, task)
@@ -162,6 +167,13 @@ class Performer:
         grace_s = self._limits.cancel_grace_s
         await until_stopped(attempt, task, stall_timeout_s=job_type.stall_timeout_s, grace_s=grace_s)
 
+    def _watch(self, attempt: Attempt, job_type: JobType, grace_s: float) -> Watch | None:
+        """What watches the attempt, if it has limits. It has `grace_s` seconds to stop once it has passed one."""
+        if not job_type.limits.any:
+            return None
+        written_bytes = partial(self._files.written_bytes, attempt.job)
+        return Watch(job_type.limits, written_bytes, partial(attempt.exceed, grace_s=grace_s))
+
     async def _store_checkpoint(self, attempt: Attempt, checkpoint_json: str) -> None:
         attempt.began()
         await self._store.checkpoint(attempt.job.id, attempt.job.attempt, checkpoint_json)
@@ -174,7 +186,10 @@ class Performer:
 
 
 async def _stop(conversation: Conversation, task: asyncio.Task[End | Lost], attempt: Attempt) -> None:
-    """Ask, interrupt, kill: each once the last has had its time."""
+    """Ask, interrupt, kill: each once the last has had its time. What uses too much has none."""
+    if attempt.stop_reason is StopReason.LIMIT:
+        conversation.kill()
+        return
     polite_s = min(POLITE_CANCEL_S, attempt.grace_s / 4)
     conversation.cancel()
     await asyncio.wait({task}, timeout=polite_s)

@@ -240,7 +240,16 @@ def test_job_types_say_what_they_take_and_whether_they_run(server: ServerProcess
         *("name", "title", "description", "path", "inputSchema", "outputSchema", "uploads", "limits"),
         *("available", "unavailableReason"),
     }
-    assert walk["limits"] == {"maxAttempts": 1, "timeoutSeconds": None, "concurrency": 1, "retainSeconds": None}
+    assert walk["limits"] == {
+        "maxAttempts": 1,
+        "timeoutSeconds": None,
+        "concurrency": 1,
+        "retainSeconds": None,
+        "memoryMib": None,
+        "cpuSeconds": None,
+        "maxOutputMib": None,
+        "maxPids": None,
+    }
     assert walk["inputSchema"]["properties"].keys() == {"steps", "step_s"}
     assert (walk["outputSchema"], walk["available"], walk["unavailableReason"]) == ({"type": "integer"}, True, None)
     assert types["reads-upload"]["uploads"] == ["document", "cover"]

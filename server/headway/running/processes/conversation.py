@@ -11,6 +11,7 @@ import structlog
 
 from ...domain.attempts import Usage
 from ...domain.jobs import JobError, NewLogLine
+from ..bounds.watching import Watch
 from ..calling import End, Lost, Raised, Returned, Stopped
 from ..limits import CLEAN_UP_WITHIN_S
 from .channel import GarbledMessageError
@@ -60,12 +61,19 @@ class Conversation:
     """One attempt in a process of its own."""
 
     def __init__(
-        self, start: Start, listening: Listening, store_checkpoint: StoreCheckpoint, processes: Partners
+        self,
+        start: Start,
+        listening: Listening,
+        store_checkpoint: StoreCheckpoint,
+        processes: Partners,
+        watch: Watch | None = None,
     ) -> None:
+        """`watch`: what watches the child, if the attempt has limits."""
         self._start = start
         self._listening = listening
         self._store_checkpoint = store_checkpoint
         self._processes = processes
+        self._watch = watch
         self._starting: asyncio.Task[Any] | None = None
         """The task that waits for a child."""
         self._gave_up = False
@@ -85,7 +93,7 @@ class Conversation:
             if partner is None:
                 return Stopped()
             try:
-                end = await self._talk(partner)
+                end = await (self._talk(partner) if self._watch is None else self._watched(partner, self._watch))
             finally:
                 await self._processes.part(partner, self._start.type, keep=not (self._cancelled or self._killed))
             if not isinstance(end, Exit):
@@ -130,6 +138,10 @@ class Conversation:
             raise
         finally:
             self._starting = None
+
+    async def _watched(self, partner: Partner, watch: Watch) -> End | Exit:
+        async with watch.over(partner.child.pid, self.kill):
+            return await self._talk(partner)
 
     async def _talk(self, partner: Partner) -> End | Exit:
         """The end that the child sent, or how it died without one."""

@@ -53,6 +53,7 @@ class SpawnedChild:
     """A new interpreter and its group (`starting.Child`)."""
 
     def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
+        self.pid = process.pid
         self.channel = channel
         self.leash: asyncio.subprocess.Process | None = None
         self._process = process

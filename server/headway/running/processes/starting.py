@@ -29,6 +29,7 @@ class LoadFailedError(Exception):
 class Child(Protocol):
     """One child process, the leader of a group of its own. Call `close` at the end: nothing of it is left then."""
 
+    pid: int
     channel: socket.socket
     """The server's end of the channel. It is the caller's to close."""
     exiting: asyncio.Future[Exit]
