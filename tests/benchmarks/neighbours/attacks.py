@@ -15,6 +15,7 @@ import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
+from http import HTTPStatus
 
 from headway.limits import OUTPUT_FILES
 
@@ -25,6 +26,8 @@ TIMEOUT_S = 30.0
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b-o-u-n-d-a-r-y"}
 LISTED = "/jobs?limit=200"
+QUEUED_JOBS = 5_000
+TOP_UP_S = 1.0
 SLOW_BODIES = 1_100
 FILTERS = 1_000
 SLOW_STEP_S = 0.25
@@ -192,6 +195,21 @@ def _different_filters(target: Target) -> None:
                 streams.pop(descriptor).close()
 
 
+def _long_queue(target: Target) -> None:
+    """Keeps thousands of jobs of two to four seconds queued, as fast as the rate of submissions allows."""
+    headers = {**JSON, **bearer(target.key)}
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=TIMEOUT_S)
+    with contextlib.closing(connection):
+        for number in range(QUEUED_JOBS):
+            body = json.dumps({"steps": 2, "step_s": 1 + number % 100 / 100})
+            connection.request("POST", "/jobs/steps-async", body, headers)
+            response = connection.getresponse()
+            response.read()
+            if response.status == HTTPStatus.TOO_MANY_REQUESTS:
+                break
+    time.sleep(TOP_UP_S)
+
+
 def _job(job_type: str, **input: object) -> Round:
     """Runs a job of `odd_text_jobs` to its end."""
     body = json.dumps(input).encode()
@@ -210,6 +228,7 @@ ATTACKS: Mapping[str, Attack] = {
     "a list of ones": Attack(_post("/jobs/noop", _ones, JSON, with_key=True), 4),
     "a form of line feeds": Attack(_post("/jobs/reads-upload", _line_feeds, FORM, with_key=True), 4),
     "50000 output files": Attack(_many_files, 2),
+    "5000 queued jobs": Attack(_long_queue, 1),
     "lists": Attack(_get(LISTED), 32),
     "statistics": Attack(_get("/jobs/stats"), 32),
     "snapshots": Attack(_snapshot, 32),
