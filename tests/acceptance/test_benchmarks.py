@@ -19,6 +19,7 @@ from tests.benchmarks.starts import empty, memory, models, over_http, sleeping
 from tests.benchmarks.streams.sides import Pace
 from tests.benchmarks.streams.stream import run_many_jobs, run_one_job
 from tests.benchmarks.streams.watchers import Instructions, Watchers
+from tests.benchmarks.throughput import against_bare
 from tests.support.process import WAIT_TIMEOUT_S, eventually
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
@@ -94,6 +95,15 @@ def test_the_memory_of_processes_with_a_buffer_in_common_is_measured() -> None:
 def test_jobs_that_sleep_are_measured() -> None:
     (row,) = sleeping.run(Play(1), jobs=3).rows
     assert row["seconds"] >= 1
+
+
+def test_submissions_are_measured_beside_those_of_a_minimal_durable_server() -> None:
+    table = against_bare.run_submit(Play(1), seconds=0.1)
+    servers = [row["server"] for row in table.rows]
+    for number in against_bare.SUBMITTERS:
+        assert f"{against_bare.MINIMAL}, {number} connections" in servers
+        assert f"{against_bare.MINIMAL}/bare, {number} connections" in servers
+    assert all(row["per_second"] > 0 for row in table.rows)
 
 
 def test_a_target_is_met_missed_or_not_measured() -> None:

@@ -46,11 +46,11 @@ class Asked:
 
 
 @contextmanager
-def bare(reply: Reply) -> Iterator[Asked]:
-    """An aiohttp handler that only sends this response, on the server's core."""
+def peer(reply: Reply, module: str, *arguments: str) -> Iterator[Asked]:
+    """`bare` or `minimal`, which answers with this response, on the server's core."""
     with on_core(SERVER_CORE):
         process = subprocess.Popen(
-            [sys.executable, "-m", "tests.benchmarks.throughput.bare"],
+            [sys.executable, "-m", f"tests.benchmarks.throughput.{module}", *arguments],
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=ROOT, text=True,
         )  # fmt: skip
     assert process.stdin is not None

@@ -23,7 +23,7 @@ from .. import redis_server
 from ..processes import LOAD_CORE, SERVER_CORE, on_core
 from ..report import Play, Table, median_of, median_ratio
 from ..streams.sides import headway
-from .asking import CONNECTIONS, Asked, Request, bare, load
+from .asking import CONNECTIONS, Asked, Request, load, peer
 
 SECONDS = 3.0
 RUNNING = 64
@@ -73,8 +73,8 @@ def _headway_and_bare(seconds: float) -> Iterator[tuple[str, dict[str, Any]]]:
         tempfile.TemporaryDirectory(dir=ROOT) as folder,
         headway(folder, HEADWAY_MAX_TASKS=str(RUNNING)) as server,
     ):
-        with bare(server.request("POST", REQUEST.path, REQUEST.body, REQUEST.headers)) as peer:
-            yield "bare POST", load(peer, REQUEST, seconds=seconds)
+        with peer(server.request("POST", REQUEST.path, REQUEST.body, REQUEST.headers), "bare") as theirs:
+            yield "bare POST", load(theirs, REQUEST, seconds=seconds)
         before = _completed(server)
         started_s = time.perf_counter()
         measured = load(Asked(server.port, server.process.pid), REQUEST, seconds=seconds)
