@@ -144,6 +144,8 @@ class EverydaySettings(BaseSettings):
     max_tasks: Annotated[int, Field(ge=1)] = 200
     max_processes: Annotated[int, Field(ge=1)] = Field(default_factory=usable_cores)
     retain_s: Annotated[float, Field(ge=0)] = 7 * DAY_S
+    audit_retain_s: Annotated[float, Field(gt=0, le=100 * 366 * DAY_S)] = 30 * DAY_S
+    audit_downloads: bool = False
     insecure: bool = False
     allowed_hosts: Annotated[CommaSeparated, AfterValidator(_hosts)] = ()
     cors_origins: Annotated[CommaSeparated, AfterValidator(_origins)] = ()

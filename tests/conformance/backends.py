@@ -8,12 +8,14 @@ from pathlib import Path
 from typing import Protocol
 
 from headway.backends.bells import LocalHub
+from headway.backends.sqlite.auditing.audit_trail import SqliteAuditTrail
 from headway.backends.sqlite.key_store import SqliteKeyStore
 from headway.backends.sqlite.outbox import SqliteOutbox
 from headway.backends.sqlite.record import SqliteRecord
 from headway.backends.sqlite.store import SqliteStore
 from headway.domain.jobs import Job
 from headway.links import Links
+from headway.ports.audit import AuditTrail
 from headway.ports.events import EventHub
 from headway.ports.jobs import JobStore
 from headway.ports.keys import KeyStore
@@ -46,6 +48,11 @@ class Backend(Protocol):
     @property
     def keeper(self) -> RecordKeeper:
         """The operator's view of the open record."""
+        ...
+
+    @property
+    def audit(self) -> AuditTrail:
+        """The audit trail of the open record."""
         ...
 
     async def keys(self) -> KeyStore:
@@ -103,6 +110,10 @@ class SqliteBackend:
     @property
     def keeper(self) -> RecordKeeper:
         return self.record.keeper
+
+    @property
+    def audit(self) -> SqliteAuditTrail:
+        return self.record.audit
 
     async def keys(self) -> SqliteKeyStore:
         return self.record.keys

@@ -19,6 +19,7 @@ from headway.domain.progress import Progress
 from headway.files.data_directory import DataDirectory
 from headway.loops import Loops
 from headway.operating.retention import EXPIRE_BATCH, Retention
+from headway.ports.backend import Backend
 from headway.ports.events import Bell
 from headway.ports.jobs import FreeSlots, JobStore
 from headway.ports.outbox import Limits
@@ -59,7 +60,15 @@ class Rooms:
 async def opened(directory: Path) -> AsyncIterator[Rooms]:
     hub, files = LocalHub(), DataDirectory.open(str(directory))
     record = await SqliteRecord.open(files.database, hub, max_queued=1_000, body_of=BODY_OF)
-    retention = Retention(record.store, record.keys, record.outbox, hub, files)
+    backend = Backend(
+        store=record.store,
+        hub=hub,
+        keys=record.keys,
+        outbox=record.outbox,
+        keeper=record.keeper,
+        audit=record.audit,
+    )
+    retention = Retention(backend, files, 86_400)
     rooms = Rooms(record, hub, files, retention)
     try:
         yield rooms

@@ -108,6 +108,13 @@ async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
         hub = LocalHub()
         record = await open_record(stack, settings, files, hub, Metrics())
         limits = Limits(retain_s=3600, min_free_bytes=1, max_waits=10, max_waits_per_client=5)
-        backend = Backend(store=record.store, hub=hub, keys=record.keys, outbox=record.outbox, keeper=record.keeper)
+        backend = Backend(
+            store=record.store,
+            hub=hub,
+            keys=record.keys,
+            outbox=record.outbox,
+            keeper=record.keeper,
+            audit=record.audit,
+        )
         service = Service.over(backend, files, registry, JobIds(), limits=limits, allowed=AllowList(()), loops=Loops())
         yield Rooms(service, record.store, files, hub)

@@ -21,6 +21,7 @@ from pydantic import BaseModel
 
 from ..authoring.loading import JobTypeSource
 from ..domain.access import EVERY_OWNER, LOCAL_OWNER, Caller, is_name
+from ..domain.audit import PROGRAM
 from ..domain.jobs import Job
 from ..errors import InvalidError
 from ..logs import configure_logging
@@ -35,7 +36,7 @@ from .local_files import copy_into
 from .preparing import Prepared, forked_keeper, registry_of
 from .rooms import Rooms, opened
 
-EMBEDDING_PROGRAM = Caller(LOCAL_OWNER, EVERY_OWNER)
+EMBEDDING_PROGRAM = Caller(LOCAL_OWNER, EVERY_OWNER, actor=PROGRAM)
 """The program that has the server in its hands sees the jobs of all owners."""
 LONGEST_WAIT_S = 3600.0
 
@@ -151,7 +152,7 @@ class Headway:
         }
         submission = Submission(type, as_json_object(input or {}), validate(SubmitOptions, options, by_name=True))
         submitting = self._rooms.service.submitting
-        caller = Caller(owner, EVERY_OWNER)
+        caller = Caller(owner, EVERY_OWNER, actor=PROGRAM)
         if not files:
             return (await submitting.submit(caller, submission, idempotency_key)).job
         incoming = await asyncio.to_thread(submitting.new_incoming)

@@ -27,4 +27,9 @@ async def operate(settings: Settings, command: str, fields: dict[str, Any]) -> d
     async with AsyncExitStack() as stack:
         stack.callback(files.close)
         backend = await open_record(stack, settings, files, LocalHub(), Metrics())
-        return await Commands(backend.keeper, backend.keys, backend.outbox, files).run(command, fields)
+        return await Commands(backend, files).run(command, fields)
+
+
+def ask_owner(settings: Settings, command: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """Have the server that owns the directory carry out a command. Blocks. Raises `SetupError`, also without one."""
+    return ask(DataDirectory.existing(settings.data_dir, may_be_new=False), command, fields)

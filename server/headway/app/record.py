@@ -37,4 +37,6 @@ async def open_record(
         commits=metrics.commits,
     )
     stack.push_async_callback(record.close)
-    return Backend(store=record.store, hub=hub, keys=record.keys, outbox=record.outbox, keeper=record.keeper)
+    return Backend(
+        store=record.store, hub=hub, keys=record.keys, outbox=record.outbox, keeper=record.keeper, audit=record.audit
+    )

@@ -98,7 +98,7 @@ async def opened(
         backend = await open_record(stack, settings, files, hub, metrics, names_by_kind(registry))
         if settings.key_needed and not await backend.keys.any_valid():
             raise SetupError(NO_KEYS.format(where=settings.public_url or settings.host))
-        retention = Retention(backend.store, backend.keys, backend.outbox, hub, files)
+        retention = Retention(backend, files, settings.audit_retain_s)
         await retention.start(loops)
         stack.push_async_callback(retention.stop)
         sender = await _start_sender(backend, loops, metrics, stack, allowed)
@@ -108,7 +108,7 @@ async def opened(
         stack.push_async_callback(executor.close)
         await engine.start(loops)
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
-        commands = CommandSocket(files.root, Commands(backend.keeper, backend.keys, backend.outbox, files).run)
+        commands = CommandSocket(files.root, Commands(backend, files).run)
         await commands.open()
         stack.push_async_callback(commands.close)
         ids = JobIds()

@@ -32,12 +32,12 @@ def create(
 @commands.command("list")
 def show(data_dir: DataDir = None) -> None:
     """List all keys by name, oldest first."""
-    rows = [("NAME", "OWNER", "RIGHTS", "QUOTA", "CREATED", "REVOKED")]
+    rows = [("NAME", "ID", "OWNER", "RIGHTS", "QUOTA", "CREATED", "REVOKED")]
     for key in operate(data_dir, "keys list", {})["keys"]:
         rights = [word for word, has in (("admin", key["admin"]), ("read-only", key["readOnly"])) if has]
         limits = "-" if key["quota"] == "none" else key["quota"]
         dates = (key["createdAt"], key["revokedAt"] or "-")
-        rows.append((key["name"], key["owner"], ", ".join(rights) or "-", limits, *dates))
+        rows.append((key["name"], key["id"], key["owner"], ", ".join(rights) or "-", limits, *dates))
     print_table(rows)
 
 

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import backup, doctor, keys, purge, secrets, serve, usage
+from . import audit, backup, doctor, keys, purge, secrets, serve, usage
 
 DEFAULT_COMMAND = "serve"
 
@@ -38,6 +38,7 @@ def _group(
 
 app.command(epilog=serve.EPILOG)(serve.serve)
 app.command()(purge.purge)
+app.command()(audit.audit)
 app.command()(backup.backup)
 app.command()(doctor.doctor)
 app.command()(usage.usage)

@@ -17,3 +17,13 @@ def operate(data_dir: str | None, command: str, fields: dict[str, Any]) -> dict[
         return asyncio.run(carry_out(make_settings(data_dir=data_dir), command, fields))
     except HeadwayError as error:
         fail(str(error))
+
+
+def ask_server(data_dir: str | None, command: str, fields: dict[str, Any]) -> dict[str, Any]:
+    """The answer of the server that owns the directory, as `operate` gives it. Raises `SetupError` without one.
+
+    It blocks, so that Ctrl-C ends it at once.
+    """
+    from ..app.offline import ask_owner  # noqa: PLC0415 - `--help` is quick without it
+
+    return ask_owner(make_settings(data_dir=data_dir), command, fields)

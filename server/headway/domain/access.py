@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple
 
+from .audit import Actor
+
 LOCAL_OWNER = "local"
 """The owner of all jobs on a server without API keys: the one user of this machine."""
 
@@ -23,6 +25,8 @@ class Caller(NamedTuple):
     """The owner whose jobs this caller reads and changes, or `EVERY_OWNER`."""
     key_id: str | None = None
     """The API key that the request came with: its own quota counts what is submitted with it."""
+    actor: Actor | None = None
+    """Who the audit trail names for what this caller does; `None` leaves no entry."""
 
 
 LOCAL_CALLER = Caller(LOCAL_OWNER, LOCAL_OWNER)

@@ -11,6 +11,7 @@ from ..errors import is_error_status
 from ..limits import ERROR_DETAIL_CHARS, ERROR_TITLE_CHARS, ERROR_TYPE_CHARS
 from ..quotas import utf8_bytes
 from ..text import clean_text, spoken
+from .audit import Actor
 from .deliveries import Webhook, WebhookEvent
 from .progress import Progress
 
@@ -245,6 +246,8 @@ class NewJob(NamedTuple):
     retry_of: str | None = None
     webhook: Webhook | None = None
     key_id: str | None = None
+    by: Actor | None = None
+    """Who submitted it, for the audit trail; `None` leaves no entry."""
 
     @property
     def kept_bytes(self) -> int:
@@ -253,7 +256,15 @@ class NewJob(NamedTuple):
         return size + sum(upload.size_bytes for upload in self.uploads) if self.uploads else size
 
     @classmethod
-    def repeating(cls, job: Job, id: str, created_at: datetime, input_json: str, key_id: str | None = None) -> Self:
+    def repeating(
+        cls,
+        job: Job,
+        id: str,
+        created_at: datetime,
+        input_json: str,
+        key_id: str | None = None,
+        by: Actor | None = None,
+    ) -> Self:
         """A retry of `job`, asked for with the key `key_id`: a new job with the same owner, input and options."""
         return cls(
             id=id,
@@ -271,6 +282,7 @@ class NewJob(NamedTuple):
             retry_of=job.id,
             webhook=job.webhook,
             key_id=key_id,
+            by=by,
         )
 
 

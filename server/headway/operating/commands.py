@@ -14,13 +14,13 @@ from typing import Any
 from pydantic import BaseModel, Field, ValidationError
 
 from ..clock import utc_now
+from ..domain.audit import OPERATOR, Action, Entry
 from ..domain.jobs import Status
 from ..errors import SetupError
+from ..ports.backend import Backend
 from ..ports.files import FileStore
-from ..ports.keys import KeyStore
-from ..ports.outbox import Outbox
-from ..ports.record import RecordKeeper
 from ..syncing import sync_directory
+from .audit import ReadEntries, read_entries
 from .keys import CreateKey, RevokeKey, create_key, list_keys, revoke_key
 from .quotas import SetKeyQuota, SetOwnerQuota, set_key_quota, set_owner_quota, show_usage
 from .secrets import RotateSecret, ShowSecrets, rotate_secret, show_secrets
@@ -52,10 +52,12 @@ class Backup(BaseModel):
 class Commands:
     """The operator's commands on one data directory; they run beside jobs and polls."""
 
-    def __init__(self, record: RecordKeeper, keys: KeyStore, outbox: Outbox, files: FileStore) -> None:
-        self._record = record
-        self._keys = keys
-        self._outbox = outbox
+    def __init__(self, backend: Backend, files: FileStore) -> None:
+        self._record = backend.keeper
+        self._keys = backend.keys
+        self._outbox = backend.outbox
+        self._audit = backend.audit
+        self._hub = backend.hub
         self._files = files
 
     async def run(self, name: str, fields: Any) -> dict[str, Any]:
@@ -84,7 +86,8 @@ class Commands:
             "quota": (SetOwnerQuota, partial(set_owner_quota, self._keys)),
             "usage": (NoFields, partial(show_usage, self._record, self._keys)),
             "keys revoke": (RevokeKey, partial(revoke_key, self._keys)),
-            "secrets show": (ShowSecrets, partial(show_secrets, self._outbox)),
+            "secrets show": (ShowSecrets, partial(show_secrets, self._outbox, self._audit)),
+            "audit": (ReadEntries, partial(read_entries, self._audit, self._hub)),
             "secrets rotate": (RotateSecret, partial(rotate_secret, self._outbox)),
         }
 
@@ -94,7 +97,7 @@ class Commands:
         if command.dry_run:
             return {"jobs": await self._record.count_ended(before, command.statuses)}
         purged = 0
-        while batch := await self._record.delete_ended(before, command.statuses, PURGE_BATCH):
+        while batch := await self._record.delete_ended(before, command.statuses, PURGE_BATCH, OPERATOR):
             for job_id in batch:
                 await asyncio.to_thread(self._files.remove_job, job_id)
             purged += len(batch)
@@ -106,6 +109,7 @@ class Commands:
         unfinished = target.with_name(f"{target.name}.unfinished")
         await asyncio.to_thread(_check_target, target, unfinished)
         try:
+            await self._audit.append([Entry(utc_now(), OPERATOR, Action.BACK_UP)])
             await self._record.copy_to(unfinished)
             return {"bytes": await asyncio.to_thread(_put_in_place, unfinished, target)}
         finally:

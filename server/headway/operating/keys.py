@@ -7,6 +7,7 @@ from pydantic import BaseModel, field_validator
 
 from ..clock import utc_now
 from ..domain.access import KEY_PREFIX, ApiKey, digest, is_name, new_token
+from ..domain.audit import OPERATOR
 from ..ports.keys import KeyStore
 from ..ports.record import RecordKeeper
 from ..quotas import NO_QUOTA, Quota
@@ -51,7 +52,7 @@ async def create_key(keys: KeyStore, command: CreateKey) -> dict[str, Any]:
         admin=command.admin,
         created_at=utc_now(),
     )
-    await keys.add(key, digest(token), command.quota if any_limit(command.quota) else None)
+    await keys.add(key, digest(token), command.quota if any_limit(command.quota) else None, OPERATOR)
     return {"key": token, "owner": key.owner}
 
 
@@ -62,12 +63,13 @@ async def list_keys(keys: KeyStore, record: RecordKeeper, _command: BaseModel) -
 
 async def revoke_key(keys: KeyStore, command: RevokeKey) -> dict[str, Any]:
     """Raises `KeyNotFoundError`."""
-    await keys.revoke(command.name, utc_now())
+    await keys.revoke(command.name, utc_now(), OPERATOR)
     return {}
 
 
 def _shown(key: ApiKey, quota: Quota) -> dict[str, Any]:
     return {
+        "id": key.id,
         "name": key.name,
         "owner": key.owner,
         "readOnly": key.read_only,

@@ -1,15 +1,14 @@
 """Retention: deletes what has expired, and the files of deleted jobs."""
 
 import asyncio
+from datetime import timedelta
 from functools import partial
 
 from ..clock import utc_now
 from ..loops import Loop, Loops
-from ..ports.events import Bell, EventHub, Listener
+from ..ports.backend import Backend
+from ..ports.events import Bell, Listener
 from ..ports.files import Orphans
-from ..ports.jobs import Housekeeping
-from ..ports.keys import KeyStore
-from ..ports.outbox import Outbox
 
 EXPIRE_EVERY_S = 5.0
 NEXT_BATCH_S = 0.05
@@ -20,11 +19,13 @@ LISTEN_S = 5.0
 class Retention:
     """Deletes what has expired: records first, then their files."""
 
-    def __init__(self, store: Housekeeping, keys: KeyStore, outbox: Outbox, hub: EventHub, files: Orphans) -> None:
-        self._store = store
-        self._keys = keys
-        self._outbox = outbox
-        self._hub = hub
+    def __init__(self, backend: Backend, files: Orphans, audit_retain_s: float) -> None:
+        self._store = backend.store
+        self._keys = backend.keys
+        self._outbox = backend.outbox
+        self._audit = backend.audit
+        self._audit_retain = timedelta(seconds=audit_retain_s)
+        self._hub = backend.hub
         self._files = files
         self._running: list[Loop] = []
 
@@ -48,6 +49,7 @@ class Retention:
             await self._store.forget_keys(utc_now(), EXPIRE_BATCH),
             await self._outbox.expire(utc_now(), EXPIRE_BATCH),
             await self._keys.forget_sessions(utc_now(), EXPIRE_BATCH),
+            await self._audit.expire(utc_now() - self._audit_retain, EXPIRE_BATCH),
         )
         return NEXT_BATCH_S if expired == EXPIRE_BATCH else EXPIRE_EVERY_S
 

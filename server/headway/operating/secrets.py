@@ -8,7 +8,9 @@ from pydantic import AfterValidator, BaseModel, Field
 
 from ..clock import utc_now
 from ..domain.access import LOCAL_OWNER, is_name
+from ..domain.audit import OPERATOR, Action, Entry
 from ..domain.deliveries import SigningSecret
+from ..ports.audit import AuditTrail
 from ..ports.outbox import Outbox
 
 LONGEST_OVERLAP_S = timedelta(days=366).total_seconds()
@@ -32,14 +34,15 @@ class RotateSecret(ShowSecrets):
     overlap_s: float = Field(ge=0, le=LONGEST_OVERLAP_S)
 
 
-async def show_secrets(outbox: Outbox, command: ShowSecrets) -> dict[str, Any]:
+async def show_secrets(outbox: Outbox, audit: AuditTrail, command: ShowSecrets) -> dict[str, Any]:
     """All valid secrets, the current one first; one is created if there is none."""
+    await audit.append([Entry(utc_now(), OPERATOR, Action.SHOW_SECRETS, command.owner)])
     return _shown(await outbox.secrets(command.owner, utc_now()))
 
 
 async def rotate_secret(outbox: Outbox, command: RotateSecret) -> dict[str, Any]:
     """Create a new secret; returns all valid ones, the new one first."""
-    return _shown(await outbox.rotate_secret(command.owner, utc_now(), command.overlap_s))
+    return _shown(await outbox.rotate_secret(command.owner, utc_now(), command.overlap_s, OPERATOR))
 
 
 def _shown(secrets: Sequence[SigningSecret]) -> dict[str, Any]:

@@ -21,6 +21,8 @@ SOCKET_NAME = "headway.sock"
 TIMEOUT_S = 3600.0
 LONGEST_ADDRESS_BYTES = 100
 MAX_LINE_BYTES = 64 * 1024
+WATCHING = frozenset({"audit"})
+"""Commands that are sent again and again, and change nothing: they are not logged."""
 
 log = structlog.get_logger(__name__)
 
@@ -50,7 +52,8 @@ class CommandSocket:
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         try:
             command, fields = json.loads(await reader.readline())
-            log.info("an operator's command", command=command)
+            if command not in WATCHING:
+                log.info("an operator's command", command=command)
             answer = await self._run(command, fields)
         except HeadwayError as error:
             answer = {"error": str(error)}

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .audit import AuditTrail
 from .events import EventHub
 from .jobs import JobStore
 from .keys import KeyStore
@@ -18,3 +19,4 @@ class Backend:
     keys: KeyStore
     outbox: Outbox
     keeper: RecordKeeper
+    audit: AuditTrail

@@ -13,6 +13,7 @@ class Bell(StrEnum):
     CANCEL = "cancel"  # the job's running attempt should stop
     DELETED = "deleted"  # the job's record is gone, so its files can be deleted
     OUTBOX = "outbox"  # there is a new delivery for the job's webhook
+    AUDITED = "audited"  # there are new entries in the audit trail; the id is empty
     REVOKED = (
         "revoked"  # the API key with this id, or the session with this SHA-256, has ended, and its streams with it
     )

@@ -7,8 +7,9 @@ method may assume that its caller sees only its own process.
 in the same time. Methods without `caller` are the server's own.
 
 Writes are atomic, and durable when they return (power loss included, on a disk that syncs honestly); `tick` is the
-exception. A write raises `StoreUnavailableError` if nothing of it was recorded. Reads see every write that returned
-before them. After its commit, a write rings the bells of the jobs that it changed.
+exception. With `by`, a write that changes something adds an entry to the audit trail in the same step; a submission
+has it in `NewJob.by`. A write raises `StoreUnavailableError` if nothing of it was recorded. Reads see every write that
+returned before them. After its commit, a write rings the bells of the jobs that it changed.
 
 If an awaiting task is cancelled, an operation that was handed over is still carried out; only its result is lost.
 """
@@ -19,6 +20,7 @@ from datetime import datetime
 from typing import NamedTuple, Protocol, overload
 
 from ..domain.attempts import PastAttempt, Usage
+from ..domain.audit import Actor
 from ..domain.filters import JobFilter
 from ..domain.idempotency import FirstSubmission, IdempotencyKey
 from ..domain.jobs import Claim, Counts, Documents, Job, LogLine, NewJob, NewLogLine, OutputFile
@@ -229,7 +231,7 @@ class Reader(Protocol):
 class Control(Protocol):
     """What clients change about jobs that were accepted."""
 
-    async def cancel(self, caller: str, job_id: str, now: datetime) -> Job:
+    async def cancel(self, caller: str, job_id: str, now: datetime, by: Actor | None = None) -> Job:
         """Cancel a queued job, or request a running attempt to stop. Returns the job as it then is.
 
         A queued job is cancelled at once. A running one is marked, and the `cancel` bell rings. A cancelled job is
@@ -238,7 +240,7 @@ class Control(Protocol):
         """
         ...
 
-    async def delete(self, caller: str, job_id: str, now: datetime) -> Job:
+    async def delete(self, caller: str, job_id: str, now: datetime, by: Actor | None = None) -> Job:
         """Delete a job and its record. Returns the job as it then is, or as it last was.
 
         A queued job is cancelled and deleted at once, and so is one that has ended. A running one is cancelled, and
@@ -246,7 +248,7 @@ class Control(Protocol):
         """
         ...
 
-    async def delete_result(self, caller: str, job_id: str, now: datetime) -> Job:
+    async def delete_result(self, caller: str, job_id: str, now: datetime, by: Actor | None = None) -> Job:
         """Delete the result of a job that has ended and keep its record.
 
         Raises `JobNotFoundError`, and `JobStateError` if the job has not ended.

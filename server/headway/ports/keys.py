@@ -5,11 +5,14 @@ from datetime import datetime
 from typing import Protocol
 
 from ..domain.access import ApiKey
+from ..domain.audit import Actor
 from ..quotas import Quota
 
 
 class KeyStore(Protocol):
     """API keys, the sessions that were opened with them, and the server's own secret.
+
+    With `by`, a write adds an entry to the audit trail in the same step.
 
     Tokens are passed as their SHA-256. Writes are atomic and durable when they return, and raise
     `StoreUnavailableError` if nothing was recorded. What every request needs (`find`, `get`, `find_session`) is
@@ -17,7 +20,7 @@ class KeyStore(Protocol):
     included, and its sessions have ended.
     """
 
-    async def add(self, key: ApiKey, sha256: str, quota: Quota | None = None) -> None:
+    async def add(self, key: ApiKey, sha256: str, quota: Quota | None = None, by: Actor | None = None) -> None:
         """Record a key, and its own quota if it has one. Raises `KeyNameTakenError` if a valid key has its name."""
         ...
 
@@ -25,7 +28,7 @@ class KeyStore(Protocol):
         """All keys, revoked ones included, oldest first."""
         ...
 
-    async def revoke(self, name: str, now: datetime) -> None:
+    async def revoke(self, name: str, now: datetime, by: Actor | None = None) -> None:
         """Revoke a key for good. The `revoked` bell rings with its id. Raises `KeyNotFoundError`."""
         ...
 
@@ -49,7 +52,7 @@ class KeyStore(Protocol):
         """The valid key with this id."""
         ...
 
-    async def open_session(self, sha256: str, key: ApiKey, expires_at: datetime) -> None:
+    async def open_session(self, sha256: str, key: ApiKey, expires_at: datetime, by: Actor | None = None) -> None:
         """Open a session that stands for the key, if the key is still valid.
 
         The number of sessions of a key is limited: one more ends the oldest.
@@ -60,7 +63,7 @@ class KeyStore(Protocol):
         """The valid key that an open session stands for."""
         ...
 
-    async def end_session(self, sha256: str) -> None:
+    async def end_session(self, sha256: str, by: Actor | None = None) -> None:
         """End a session, if there is one; the hub's `revoked` bell rings with its sum, however a session ends."""
         ...
 

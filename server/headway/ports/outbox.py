@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
 
+from ..domain.audit import Actor
 from ..domain.deliveries import Delivery, Message, SigningSecret, Verdict
 
 
@@ -29,7 +30,8 @@ class Outbox(Protocol):
     """The deliveries to the receivers of webhooks.
 
     The `JobStore` records a delivery with its final body, in one step with the change that it announces; then the
-    `outbox` bell rings. A pending delivery outlives its job, and each is sent at least once. Writes are atomic and
+    `outbox` bell rings. A pending delivery outlives its job, and each is sent at least once. With `by`, a write adds an
+    entry to the audit trail in the same step. Writes are atomic and
     durable when they return, and raise `StoreUnavailableError` if nothing was recorded.
     """
 
@@ -55,7 +57,7 @@ class Outbox(Protocol):
         """At most `limit` of the job's deliveries, newest first."""
         ...
 
-    async def redeliver(self, job_id: str, delivery_id: str, now: datetime) -> Delivery | None:
+    async def redeliver(self, job_id: str, delivery_id: str, now: datetime, by: Actor | None = None) -> Delivery | None:
         """Make one of the job's deliveries due now, with all attempts left; `None` if there is no such delivery.
 
         It keeps its id and its body. A delivery that is under way is returned as it is.
@@ -80,6 +82,8 @@ class Outbox(Protocol):
         """
         ...
 
-    async def rotate_secret(self, owner: str, now: datetime, overlap_s: float) -> Sequence[SigningSecret]:
+    async def rotate_secret(
+        self, owner: str, now: datetime, overlap_s: float, by: Actor | None = None
+    ) -> Sequence[SigningSecret]:
         """Create a new secret; the older ones sign for `overlap_s` more seconds. Returns all, the new one first."""
         ...

@@ -6,6 +6,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from ..domain.audit import Actor
 from ..domain.jobs import Counts, Status
 from ..quotas import Account
 
@@ -33,8 +34,13 @@ class RecordKeeper(Protocol):
         """How many jobs in one of these states had ended by `before`."""
         ...
 
-    async def delete_ended(self, before: datetime, statuses: Sequence[Status], limit: int) -> Sequence[str]:
-        """Delete at most `limit` of them, oldest first, and release disk space. Returns their ids."""
+    async def delete_ended(
+        self, before: datetime, statuses: Sequence[Status], limit: int, by: Actor | None = None
+    ) -> Sequence[str]:
+        """Delete at most `limit` of them, oldest first, and release disk space. Returns their ids.
+
+        With `by`, each has an entry in the audit trail, added in the same step.
+        """
         ...
 
     async def levels(self, now: datetime) -> Levels:

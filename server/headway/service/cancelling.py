@@ -23,7 +23,7 @@ class Cancelling:
         """
         if not is_job_id(job_id):
             raise JobNotFoundError(job_id)
-        return await self._store.cancel(caller.sees, job_id, utc_now())
+        return await self._store.cancel(caller.sees, job_id, utc_now(), caller.actor)
 
     async def delete(self, caller: Caller, job_id: str) -> Job:
         """Record a deletion of the job with its log and files; the job as it last was. A running job is stopped first.
@@ -32,7 +32,7 @@ class Cancelling:
         """
         if not is_job_id(job_id):
             raise JobNotFoundError(job_id)
-        return await self._store.delete(caller.sees, job_id, utc_now())
+        return await self._store.delete(caller.sees, job_id, utc_now(), caller.actor)
 
     async def delete_ended(self, caller: Caller, job_id: str) -> None:
         """Delete a job that has ended. Raises `JobNotFoundError`, and `JobStateError` before its end."""

@@ -28,7 +28,7 @@ class Deliveries:
         job = await self._reading.job(caller, job_id)
         delivery = None
         if is_job_id(delivery_id):  # ids of deliveries have the same form
-            delivery = await self._outbox.redeliver(job.id, delivery_id, utc_now())
+            delivery = await self._outbox.redeliver(job.id, delivery_id, utc_now(), caller.actor)
         if delivery is None:
             raise DeliveryNotFoundError("The job has no such delivery.")
         return delivery

@@ -49,7 +49,7 @@ class Repeating:
         job_type = self._admission.job_type(job.type)
         self._admission.check_space(0, FREE_SPACE_MAX_AGE_S)
         documents = await self._reading.documents(job)
-        new = NewJob.repeating(job, *self._ids.new(utc_now()), documents.input_json, caller.key_id)
+        new = NewJob.repeating(job, *self._ids.new(utc_now()), documents.input_json, caller.key_id, caller.actor)
         return Prepared(
             new, job_type.max_queued, partial(self._files.link_inputs, job, new.id) if job.uploads else None
         )

@@ -66,7 +66,7 @@ class Results:
         job = await self._reading.job(caller, job_id)
         if not job.terminal:
             raise not_finished(job)
-        await self._store.delete_result(job.owner, job.id, utc_now())
+        await self._store.delete_result(job.owner, job.id, utc_now(), caller.actor)
         await asyncio.to_thread(self._files.discard_output, job)
 
 

@@ -104,6 +104,7 @@ class Submitting:
             uploads=tuple(submission.uploads.values()),
             webhook=webhook,
             key_id=caller.key_id,
+            by=caller.actor,
         )
 
     def _webhook(self, job_type: JobType, submission: Submission) -> Webhook | None:

@@ -20,6 +20,7 @@ from .connections.unauthenticated_bodies import UnauthenticatedBodies
 from .identity.clients import CLIENTS, Clients
 from .identity.gate import GATE, Gate
 from .identity.rates import RATES, Rates
+from .identity.refusals import REFUSALS, Refusals
 from .identity.revocation import Revocations
 from .identity.tickets import TICKETS, Tickets
 from .links import LINKS
@@ -69,6 +70,7 @@ def make_app(
         failed_sign_ins_per_minute=settings.failed_sign_ins_per_minute,
         shared=settings.exposed,
     )
+    app[REFUSALS] = Refusals(backend.audit)
     app[CONNECTIONS] = Connections(
         most=settings.max_connections,
         head_timeout_s=settings.head_timeout_s,
@@ -82,6 +84,7 @@ def make_app(
         store=backend.store,
         hub=backend.hub,
         keeper=backend.keeper,
+        audit=backend.audit,
         keys=backend.keys,
         registry=registry,
         settings=settings,
@@ -147,8 +150,10 @@ async def _checks(app: web.Application) -> AsyncIterator[None]:
         Revocations(parts.hub, app[CONNECTIONS]).start(parts.loops),
         parts.slow_readers.start(parts.loops),
         stalled_bodies.start(parts.loops),
+        app[REFUSALS].start(parts.loops),
     ]
     yield
+    app[REFUSALS].flush()
     for loop in running:
         await loop.stop()
 

@@ -13,6 +13,7 @@ from aiohttp_sse import EventSourceResponse
 from ..metrics import Answered, RequestMetrics
 from .connections.limits import Connection
 from .identity.gate import Gate
+from .identity.refusals import REFUSALS
 from .problems import Problem, answer_to
 from .request_ids import follow
 from .responses.ready import ReadyResponse, ready_problem
@@ -57,6 +58,7 @@ def middleware(gate: Gate, metrics: RequestMetrics, *, lines: bool) -> Middlewar
                 response = await handler(request)
         except Exception as error:  # noqa: BLE001 - every one has an answer
             response = await answer_to(request, error)
+            request.app[REFUSALS].note(request, error)
         if not request.content.is_eof() and isinstance(request.protocol, Connection):
             request.protocol.answered_early(response.status)
         route, status = request.match_info.route, response.status

@@ -8,6 +8,7 @@ from aiohttp import StreamReader, web
 from ..authoring.job_types import Registry
 from ..loops import Loops
 from ..metrics import Metrics
+from ..ports.audit import AuditTrail
 from ..ports.events import EventHub
 from ..ports.jobs import JobStore
 from ..ports.keys import KeyStore
@@ -35,6 +36,7 @@ class Parts:
     """For streams and polls, which read it at every bell."""
     hub: EventHub
     keeper: RecordKeeper
+    audit: AuditTrail
     keys: KeyStore
     registry: Registry
     settings: Settings

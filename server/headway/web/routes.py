@@ -28,6 +28,7 @@ from .endpoints import (
 from .endpoints.resources import resource_routes
 from .endpoints.sdks import azure, google
 from .identity.gate import GATE
+from .identity.refusals import REFUSALS
 from .openapi import openapi
 from .parts import PARTS
 from .problems import Problem
@@ -124,6 +125,7 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
     try:
         await request.app[GATE].admit(request)
     except Problem as problem:
+        request.app[REFUSALS].note(request, problem)
         return problem.response(request)
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0

@@ -295,7 +295,7 @@ def test_the_servers_own_paths_are_all_reserved() -> None:
     nothing: Any = None
     app = make_app(
         nothing,
-        backend=Backend(store=nothing, hub=nothing, keys=nothing, outbox=nothing, keeper=nothing),
+        backend=Backend(store=nothing, hub=nothing, keys=nothing, outbox=nothing, keeper=nothing, audit=nothing),
         registry=Registry([]),
         settings=Settings(),
         metrics=Metrics(),

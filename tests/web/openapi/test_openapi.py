@@ -56,7 +56,7 @@ def test_exactly_the_routes_are_described(document: Any) -> None:
     nothing: Any = None
     app = make_app(
         nothing,
-        backend=Backend(store=nothing, hub=nothing, keys=nothing, outbox=nothing, keeper=nothing),
+        backend=Backend(store=nothing, hub=nothing, keys=nothing, outbox=nothing, keeper=nothing, audit=nothing),
         registry=registry,
         settings=Settings(),
         metrics=Metrics(),

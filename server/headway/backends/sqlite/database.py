@@ -41,13 +41,15 @@ class Database:
         commits: CommitMetrics | None = None,
         counted: Callable[[Mapping[CountKey, Change]], None] | None = None,
         turns: Turns | None = None,
+        audited: Callable[[], None] | None = None,
     ) -> Self:
         """Open or create the file. `body_of` makes the bodies of webhooks, in the writer's thread.
 
-        `counted` is told after each commit what it has changed of the counts. `turns` is filled from the file.
-        Raises `SetupError`, or `sqlite3.Error` if the file cannot be read.
+        `counted` is told after each commit what it has changed of the counts; `audited` is called after each that added
+        entries to the audit trail. `turns` is filled from the file. Raises `SetupError`, or `sqlite3.Error` if the file
+        cannot be read.
         """
-        writer = Writer(open_writer(path), Announcer(body_of), commits, counted, turns)
+        writer = Writer(open_writer(path), Announcer(body_of), commits, counted, turns, audited)
         database = cls(path, writer, Readers())
         try:
             await database._readers.open(path, READER_COUNT)

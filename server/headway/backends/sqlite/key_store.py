@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Self
 
+from ...clock import utc_now
 from ...domain.access import ApiKey
+from ...domain.audit import Action, Actor, Entry
 from ...domain.instants import to_ms
 from ...errors import KeyNameTakenError, KeyNotFoundError
 from ...ports.events import Bell, EventHub
@@ -58,7 +60,7 @@ class SqliteKeyStore:
 
     # Keys
 
-    async def add(self, key: ApiKey, sha256: str, quota: Quota | None = None) -> None:
+    async def add(self, key: ApiKey, sha256: str, quota: Quota | None = None, by: Actor | None = None) -> None:
         where: dict[str, Any] = {
             "id": key.id,
             "sha256": sha256,
@@ -75,6 +77,8 @@ class SqliteKeyStore:
             except sqlite3.IntegrityError:
                 return False
             _write_quota(tx, "key", key.id, quota)
+            if by is not None:
+                tx.audit(Entry(key.created_at, by, Action.CREATE_KEY, key.owner, key.id))
             return True
 
         def committed(added: bool) -> bool:
@@ -89,13 +93,15 @@ class SqliteKeyStore:
     async def all(self) -> Sequence[ApiKey]:
         return [_to_key(*fields) for *fields, _ in await self._database.all(SQL["api_keys"], {})]
 
-    async def revoke(self, name: str, now: datetime) -> None:
+    async def revoke(self, name: str, now: datetime, by: Actor | None = None) -> None:
         def operation(tx: Transaction) -> str | None:
             rows = tx.execute(SQL["revoke_api_key"], {"name": name, "now": to_ms(now)}).fetchall()
             if not rows:
                 return None
             key_id: str = rows[0][0]
             tx.execute(SQL["delete_sessions_of_key"], {"key_id": key_id})
+            if by is not None:
+                tx.audit(Entry(now, by, Action.REVOKE_KEY, rows[0][1], key_id))
             return key_id
 
         def committed(key_id: str | None) -> bool:
@@ -142,7 +148,7 @@ class SqliteKeyStore:
 
     # Sessions
 
-    async def open_session(self, sha256: str, key: ApiKey, expires_at: datetime) -> None:
+    async def open_session(self, sha256: str, key: ApiKey, expires_at: datetime, by: Actor | None = None) -> None:
         where: dict[str, Any] = {"sha256": sha256, "key_id": key.id, "expires_at": to_ms(expires_at)}
 
         oldest = list(self._sessions_of.get(key.id, {}))[: 1 - MOST_SESSIONS_PER_KEY]
@@ -150,6 +156,8 @@ class SqliteKeyStore:
         def operation(tx: Transaction) -> None:
             tx.executemany(SQL["delete_session"], [{"sha256": each} for each in oldest])
             tx.execute(SQL["insert_session"], where)
+            if by is not None:
+                tx.audit(Entry(utc_now(), by, Action.SIGN_IN, key.owner))
 
         def committed(_: None) -> None:
             for each in oldest:
@@ -176,12 +184,16 @@ class SqliteKeyStore:
                 del self._sessions_of[key_id]
             self._hub.ring(Bell.REVOKED, sha256)
 
-    async def end_session(self, sha256: str) -> None:
+    async def end_session(self, sha256: str, by: Actor | None = None) -> None:
         def committed(_: object) -> None:
             self._forget(sha256)
 
-        where: dict[str, Any] = {"sha256": sha256}
-        await self._database.write(lambda tx: tx.execute(SQL["delete_session"], where), committed)
+        def operation(tx: Transaction) -> None:
+            ended = tx.execute(SQL["delete_session"], {"sha256": sha256}).rowcount
+            if ended and by is not None:
+                tx.audit(Entry(utc_now(), by, Action.SIGN_OUT, by.owner))
+
+        await self._database.write(operation, committed)
 
     async def forget_sessions(self, now: datetime, limit: int) -> int:
         def operation(tx: Transaction) -> list[str]:

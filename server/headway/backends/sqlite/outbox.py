@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from functools import partial
 
+from ...domain.audit import Action, Actor, Entry
 from ...domain.deliveries import Delivery, GivenUp, Message, SigningSecret, Verdict, new_secret
 from ...domain.instants import to_ms
 from ...ports.events import Bell, EventHub
@@ -11,6 +12,7 @@ from ...ports.outbox import Due, Limits
 from . import deliveries
 from .database import Database
 from .statements import SQL
+from .transaction import Transaction
 
 KEPT_AFTER_END = timedelta(days=7)
 GONE_FOR = timedelta(days=90)
@@ -44,8 +46,12 @@ class SqliteOutbox:
         rows = await self._database.all(SQL["deliveries_of_job"], {"job_id": job_id, "limit": limit})
         return [deliveries.to_delivery(row) for row in rows]
 
-    async def redeliver(self, job_id: str, delivery_id: str, now: datetime) -> Delivery | None:
-        operation = partial(deliveries.redeliver, job_id=job_id, delivery_id=delivery_id, now=now)
+    async def redeliver(self, job_id: str, delivery_id: str, now: datetime, by: Actor | None = None) -> Delivery | None:
+        def operation(tx: Transaction) -> Delivery | None:
+            delivery = deliveries.redeliver(tx, job_id, delivery_id, now)
+            if delivery is not None and by is not None:
+                tx.audit(Entry(now, by, Action.REDELIVER, delivery.owner, job_id))
+            return delivery
 
         def committed(delivery: Delivery | None) -> Delivery | None:
             if delivery is not None:
@@ -69,9 +75,16 @@ class SqliteOutbox:
         making = partial(deliveries.first_secret, owner=owner, secret=new_secret(), now=now)
         return await self._database.write(making, _unchanged)
 
-    async def rotate_secret(self, owner: str, now: datetime, overlap_s: float) -> Sequence[SigningSecret]:
+    async def rotate_secret(
+        self, owner: str, now: datetime, overlap_s: float, by: Actor | None = None
+    ) -> Sequence[SigningSecret]:
         until = now + timedelta(seconds=overlap_s)
-        rotating = partial(deliveries.rotate_secret, owner=owner, secret=new_secret(), until=until, now=now)
+
+        def rotating(tx: Transaction) -> list[SigningSecret]:
+            if by is not None:
+                tx.audit(Entry(now, by, Action.ROTATE_SECRET, owner))
+            return deliveries.rotate_secret(tx, owner, new_secret(), until, now)
+
         return await self._database.write(rotating, _unchanged)
 
 

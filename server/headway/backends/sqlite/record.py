@@ -4,16 +4,18 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from ...errors import SetupError, StoreUnavailableError
 from ...metrics import CommitMetrics
-from ...ports.events import EventHub
+from ...ports.events import Bell, EventHub
 from ...quotas import NO_QUOTA, Quota
 from ..memory.quotas import Quotas
 from ..memory.turns import Turns
 from .announcing import BodyOf
+from .auditing.audit_trail import SqliteAuditTrail
 from .database import Database
 from .key_store import SqliteKeyStore
 from .outbox import SqliteOutbox
@@ -30,6 +32,7 @@ class SqliteRecord:
     keys: SqliteKeyStore
     outbox: SqliteOutbox
     keeper: SqliteRecordKeeper
+    audit: SqliteAuditTrail
 
     @classmethod
     async def open(
@@ -52,8 +55,9 @@ class SqliteRecord:
         async with AsyncExitStack() as opening:
             try:
                 quotas = Quotas(quota)
+                audited, turns = partial(hub.ring, Bell.AUDITED, ""), Turns(sharing)
                 database = await Database.open(
-                    path, body_of=body_of, commits=commits, counted=quotas.count, turns=Turns(sharing)
+                    path, body_of=body_of, commits=commits, counted=quotas.count, turns=turns, audited=audited
                 )
                 opening.push_async_callback(database.close)
                 store = await SqliteStore.open(
@@ -69,7 +73,8 @@ class SqliteRecord:
                 message = f"{path} cannot be read ({error}): restore a backup or choose another --data-dir"
                 raise SetupError(message) from error
             opening.pop_all()
-        return cls(database, store, keys, SqliteOutbox(database, hub), SqliteRecordKeeper(database, store))
+        outbox, keeper = SqliteOutbox(database, hub), SqliteRecordKeeper(database, store)
+        return cls(database, store, keys, outbox, keeper, SqliteAuditTrail(database))
 
     async def close(self) -> None:
         """Bring everything to disk and close the file."""

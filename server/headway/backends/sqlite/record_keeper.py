@@ -5,21 +5,24 @@ import sqlite3
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from functools import partial
 from pathlib import Path
 
 import aiosqlite
 
+from ...clock import utc_now
+from ...domain.audit import Action, Actor
 from ...domain.instants import nearest_to_ms, to_ms
 from ...domain.jobs import STATUSES, Counts, Status
 from ...errors import StoreUnavailableError
 from ...ports.record import Levels
 from ...quotas import Account
+from ..memory.mirror import Changed
 from . import operations
 from .database import Database
 from .rows import Parameters
 from .statements import SQL
 from .store import SqliteStore
+from .transaction import Transaction
 
 MAX_FAULTS = 20
 
@@ -39,13 +42,22 @@ class SqliteRecordKeeper:
         row = await self._database.one(SQL["count_ended"], _ended(before, statuses))
         return int(row[0]) if row else 0
 
-    async def delete_ended(self, before: datetime, statuses: Sequence[Status], limit: int) -> Sequence[str]:
+    async def delete_ended(
+        self, before: datetime, statuses: Sequence[Status], limit: int, by: Actor | None = None
+    ) -> Sequence[str]:
         # Found by a reader: finding them may take long, and would hold up every other write.
         found = await self._database.all(SQL["ended_before"], _ended(before, statuses) | {"limit": limit})
         ids = [row[0] for row in found]
         if not ids:
             return []
-        return [job.id for job in await self._store.change(partial(operations.delete_ended, job_ids=ids))]
+
+        def operation(tx: Transaction) -> list[Changed]:
+            deleted = operations.delete_ended(tx, ids)
+            for changed in deleted:
+                tx.audit_job(by, utc_now(), Action.DELETE, changed.job)
+            return deleted
+
+        return [job.id for job in await self._store.change(operation)]
 
     async def levels(self, now: datetime) -> Levels:
         by_type: defaultdict[str, Counter[Status]] = defaultdict(Counter)
@@ -99,9 +111,12 @@ class SqliteRecordKeeper:
     async def find_faults(self) -> Sequence[str]:
         try:
             rows = await self._database.all(f"PRAGMA integrity_check({MAX_FAULTS})", {})
+            entries, first, last = (await self._database.all(SQL["audit_numbers"], {}))[0]
         except StoreUnavailableError as error:
             return [str(error)]
-        return [str(row[0]) for row in rows if row[0] != "ok"]
+        missing = 0 if first is None else last - first + 1 - entries
+        gaps = [f"entries of the audit trail are missing: {missing:,}"] if missing else []
+        return [str(row[0]) for row in rows if row[0] != "ok"] + gaps
 
 
 def _ended(before: datetime, statuses: Sequence[Status]) -> Parameters:

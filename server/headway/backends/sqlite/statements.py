@@ -7,17 +7,26 @@ from typing import Any
 
 from ...domain.access import EVERY_OWNER
 from ...domain.jobs import Transition
+from .auditing.entries import ENTRY_COLUMNS
 from .rows import COLUMNS, DELIVERY_COLUMNS, KEPT_COLUMNS
 
 _FOLDER = Path(__file__).parent / "queries"
 
-SQL: dict[str, str] = {
-    file.stem: file.read_text("utf-8")
-    .replace("{columns}", COLUMNS)
-    .replace("{kept}", KEPT_COLUMNS)
-    .replace("{delivery}", DELIVERY_COLUMNS)
-    for file in sorted(_FOLDER.glob("*.sql"))
+_LISTS = {
+    "{columns}": COLUMNS,
+    "{kept}": KEPT_COLUMNS,
+    "{delivery}": DELIVERY_COLUMNS,
+    "{entry}": ENTRY_COLUMNS,
 }
+
+
+def _with_columns(statement: str) -> str:
+    for name, columns in _LISTS.items():
+        statement = statement.replace(name, columns)
+    return statement
+
+
+SQL: dict[str, str] = {file.stem: _with_columns(file.read_text("utf-8")) for file in sorted(_FOLDER.glob("*.sql"))}
 
 ROWS_AT_ONCE = (64, 16, 4, 1)
 """How many rows one statement takes, in the order in which the sizes are tried."""
@@ -38,6 +47,7 @@ INSERT = _by_size("insert")
 ENTERED = _by_size("entered")
 TICK = _by_size("tick")
 INSERT_ATTEMPT = _by_size("insert_attempt")
+INSERT_AUDIT = _by_size("insert_audit")
 COMPLETE = _by_size(Transition.COMPLETE)
 
 

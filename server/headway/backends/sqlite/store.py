@@ -18,6 +18,7 @@ import structlog
 
 from ...clock import utc_now
 from ...domain.attempts import Usage
+from ...domain.audit import Action, Actor
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.instants import to_ms
 from ...domain.jobs import FILES_SHOWN, STATUSES, Job, NewJob, NewLogLine, Status
@@ -193,18 +194,24 @@ class SqliteStore(SqliteReader):
 
     # Control
 
-    async def cancel(self, caller: str, job_id: str, now: datetime) -> Job:
+    async def cancel(self, caller: str, job_id: str, now: datetime, by: Actor | None = None) -> Job:
         def operation(tx: Transaction) -> Changed | None:
-            return operations.cancel(tx, caller, job_id, self._snapshots.version(job_id), now)
+            changed = operations.cancel(tx, caller, job_id, self._snapshots.version(job_id), now)
+            if changed is not None and changed.before not in (Status.COMPLETED, Status.FAILED):
+                tx.audit_job(by, now, Action.CANCEL, changed.job)
+            return changed
 
         changed = await self._end_by_request(operation, job_id)
         if changed.before in (Status.COMPLETED, Status.FAILED):
             raise JobStateError(f"the job has already {changed.before}")
         return changed.job
 
-    async def delete(self, caller: str, job_id: str, now: datetime) -> Job:
+    async def delete(self, caller: str, job_id: str, now: datetime, by: Actor | None = None) -> Job:
         def operation(tx: Transaction) -> Changed | None:
-            return operations.delete(tx, caller, job_id, self._snapshots.version(job_id), now)
+            changed = operations.delete(tx, caller, job_id, self._snapshots.version(job_id), now)
+            if changed is not None:
+                tx.audit_job(by, now, Action.DELETE, changed.job)
+            return changed
 
         return (await self._end_by_request(operation, job_id)).job
 
@@ -223,9 +230,12 @@ class SqliteStore(SqliteReader):
             raise JobNotFoundError(job_id)
         return changed
 
-    async def delete_result(self, caller: str, job_id: str, now: datetime) -> Job:
+    async def delete_result(self, caller: str, job_id: str, now: datetime, by: Actor | None = None) -> Job:
         def operation(tx: Transaction) -> Job | None:
-            return operations.delete_result(tx, caller, job_id, self._snapshots.version(job_id), now)
+            job = operations.delete_result(tx, caller, job_id, self._snapshots.version(job_id), now)
+            if job is not None:
+                tx.audit_job(by, now, Action.DELETE_RESULT, job)
+            return job
 
         def committed(job: Job | None) -> Job | None:
             return None if job is None else self._mirror.update(job)

@@ -4,14 +4,16 @@ import sqlite3
 from collections.abc import Iterable
 from datetime import datetime
 
+from ...domain.audit import Action, Actor, Entry
 from ...domain.deliveries import WebhookEvent
 from ...domain.instants import to_ms
 from ...domain.jobs import EVENT_OF, TRANSITIONS, Job, NewJob, Status, Transition
 from ..memory.quotas import NO_KEY, Change, CountKey
 from ..memory.turns import Turns
 from .announcing import Announcer
-from .rows import Kept, Parameters
-from .statements import ENTERED, SQL, in_statements
+from .auditing.entries import entry_values, submitted_values
+from .rows import Kept, Parameters, Row
+from .statements import ENTERED, INSERT_AUDIT, SQL, in_statements
 
 PROBED_BYTES = 64 * 1024
 """The room that a submission may need."""
@@ -27,10 +29,11 @@ class Transaction:
     """Executes statements, and notes what is written once for all operations when it commits.
 
     That is the counts of jobs (a row for each owner, key, type and status that changed, where triggers wrote two for
-    each job), the states in their history (dozens of rows a statement) and the deliveries of webhooks.
+    each job), the states in their history and the entries of the audit trail (dozens of rows a statement), and the
+    deliveries of webhooks.
     """
 
-    __slots__ = ("_announced", "_announcer", "_connection", "_entered", "changes", "execute", "turns")
+    __slots__ = ("_announced", "_announcer", "_connection", "_entered", "audited", "changes", "execute", "turns")
 
     def __init__(self, connection: sqlite3.Connection, announcer: Announcer, turns: Turns | None = None) -> None:
         """`connection` is in a transaction."""
@@ -42,6 +45,8 @@ class Transaction:
         """What has changed of the counts."""
         self._entered: list[tuple[object, ...]] = []
         self._announced: list[tuple[WebhookEvent, Job]] = []
+        self.audited: list[Row] = []
+        """Rows of the audit trail, written when the transaction commits."""
 
     def executemany(self, sql: str, parameters: Iterable[Parameters]) -> None:
         """Execute a statement once for each of the parameters."""
@@ -50,6 +55,8 @@ class Transaction:
     def inserted(self, new: NewJob, kept_bytes: int) -> None:
         """A job was inserted, which keeps so much. Its history is empty: that it is queued is implied."""
         self._count((new.owner, new.key_id or NO_KEY, new.type, QUEUED), 1, kept_bytes)
+        if new.by is not None:
+            self.audited.append(submitted_values(new.by, new))
 
     def next_turn(self, job_type: str, priority: int, owner: str) -> int:
         """The turn of a job that falls due now."""
@@ -83,6 +90,15 @@ class Transaction:
         """Put an event into the outbox: its delivery is committed with this transaction."""
         self._announced.append((event, job))
 
+    def audit(self, entry: Entry) -> None:
+        """Add an entry to the audit trail: it is committed with this transaction."""
+        self.audited.append(entry_values(entry))
+
+    def audit_job(self, by: Actor | None, at: datetime, action: Action, job: Job) -> None:
+        """Add an entry about a job, unless nobody in particular did it."""
+        if by is not None:
+            self.audit(Entry(at, by, action, job.owner, job.id, job.type))
+
     def delete(self, job: Job) -> None:
         """Delete the job, its history and attempts, and the deliveries that have ended. Pending ones are still sent."""
         self._write_history()
@@ -112,6 +128,8 @@ class Transaction:
             self._connection.executemany(SQL["count"], counts)
         if self._announced:
             self._announcer.write(self.execute, self._announced)
+        for statement, values in in_statements(INSERT_AUDIT, self.audited):
+            self.execute(statement, values)
         self._connection.commit()
         self.turns.committed()
 

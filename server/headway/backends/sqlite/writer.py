@@ -82,14 +82,20 @@ class Writer:
         commits: CommitMetrics | None = None,
         counted: Callable[[Mapping[CountKey, Change]], None] | None = None,
         turns: Turns | None = None,
+        audited: Callable[[], None] | None = None,
     ) -> None:
-        """`counted` is told in the loop what a transaction has changed of the counts, before anybody else goes on."""
+        """`counted` is told in the loop what a transaction has changed of the counts, before anybody else goes on.
+
+        `audited` is called in the loop after each commit that added entries to the audit trail.
+        """
         self._connection = connection
         self._announcer = announcer
         self._commits = commits or CommitMetrics()
         self._counted = counted
         self._turns = turns or Turns()
         self._changes: list[Mapping[CountKey, Change]] = []
+        self._audited = audited
+        self._has_audited = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="headway-writer")
         self._waiting: list[_Pending] = []
         self._wake = asyncio.Event()
@@ -147,6 +153,10 @@ class Writer:
                 self._count()
                 for pending, result in zip(batch, results, strict=True):
                     _settle(pending, result)
+                if self._has_audited:
+                    self._has_audited = False
+                    if self._audited is not None:
+                        self._audited()
             if self._closing:
                 return
 
@@ -187,6 +197,7 @@ class Writer:
         try:
             results = _carry_out(tx, [pending.operation for pending in batch])
             tx.commit()
+            self._has_audited |= bool(tx.audited)
         except BaseException:
             tx.rollback()
             raise

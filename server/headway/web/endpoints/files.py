@@ -7,9 +7,11 @@ from aiohttp import web
 from pydantic import Field
 from pydantic_core import to_json
 
+from ...clock import utc_now
+from ...domain.audit import Action, Entry
 from ...domain.jobs import Job
 from ...representation import file_fields, path_segment
-from ..identity.gate import count_list
+from ..identity.gate import actor, count_list
 from ..links import LINKS
 from ..parts import parts
 from ..requests.filters import QueryModel
@@ -57,6 +59,9 @@ async def read_file(request: web.Request) -> web.StreamResponse:
 async def send_output(request: web.Request, job: Job, name: str, *, inline: bool) -> web.StreamResponse:
     """Send the job's output file of that name. Raises `OutputNotFoundError`."""
     file, opened = await parts(request).service.results.open_output(job, name)
+    if parts(request).settings.audit_downloads:
+        entry = Entry(utc_now(), actor(request), Action.DOWNLOAD, job.owner, job.id, job.type)
+        parts(request).audit.note([entry])
     headers = {
         "Content-Type": file.content_type,
         "Content-Disposition": _disposition(name, inline=inline),

@@ -10,8 +10,9 @@ from pydantic_core import to_json
 
 from ...clock import utc_now
 from ...domain.access import SESSION_PREFIX, digest, new_token
+from ...domain.audit import ActorKind
 from ...validation import validate
-from ..identity.gate import GATE, Identity, identity, outlive_session, session_token
+from ..identity.gate import GATE, Identity, actor, identity, outlive_session, session_token
 from ..identity.rates import RATES
 from ..parts import parts
 from ..problems import unauthorized
@@ -59,7 +60,8 @@ async def open_session(request: web.Request) -> web.Response:
         request.app[RATES].count_failed_sign_in(request)
         raise unauthorized("The API key is not known, or was revoked.")
     token = new_token(SESSION_PREFIX)
-    await keys.open_session(digest(token), key, utc_now() + LASTS)
+    by = actor(request)._replace(kind=ActorKind.SESSION, owner=key.owner, key_id=key.id)
+    await keys.open_session(digest(token), key, utc_now() + LASTS, by)
     answer = _answer(request, Identity(key.caller, key, key.read_only))
     answer.set_cookie(gate.cookie, token, max_age=int(LASTS.total_seconds()), **_cookie_options(request))
     return answer
@@ -72,7 +74,7 @@ async def end_session(request: web.Request) -> web.Response:
     token = session_token(request, gate.cookie)
     if token is not None:
         outlive_session(request)
-        await parts(request).keys.end_session(digest(token))
+        await parts(request).keys.end_session(digest(token), actor(request))
     answer = web.Response(status=204, headers=NOT_KEPT)
     answer.del_cookie(gate.cookie, **_cookie_options(request))
     return answer

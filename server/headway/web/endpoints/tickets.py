@@ -10,11 +10,13 @@ from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
 from ...clock import utc_now
+from ...domain.audit import Action, Entry
 from ...representation import instant
 from ...validation import validate
-from ..identity.gate import identity
+from ..identity.gate import actor, identity
 from ..identity.tickets import TICKET, TICKETS, Ticket
 from ..links import LINKS
+from ..parts import parts
 from ..requests.bodies import json_body
 from ..requests.path import find_job
 from ..requests.query import NoQuery, query
@@ -49,6 +51,8 @@ async def make_ticket(request: web.Request) -> web.Response:
     key = identity(request).key
     expires_at = utc_now() + timedelta(seconds=wanted.expires_in_seconds)
     ticket = await request.app[TICKETS].make(Ticket(job.id, None if key is None else key.id, expires_at))
+    entry = Entry(utc_now(), actor(request), Action.MAKE_TICKET, job.owner, job.id, job.type)
+    await parts(request).audit.append([entry])
     progress_url = f"{request.app[LINKS].job(job)}/progress?{urlencode({TICKET: ticket})}"
     fields = {"ticket": ticket, "expiresAt": instant(expires_at), "progressUrl": progress_url}
     headers = {"Cache-Control": "no-store"}

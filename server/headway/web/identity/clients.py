@@ -28,8 +28,10 @@ class Clients:
         proxy. Anything further left, or unreadable, may be forged by the client.
         """
         peer = request.remote or ""
+        if not self._trusted:
+            return _counted_as(peer)
         found = _address(peer)
-        if found is None or not self._trusted or not self._trusts(found):
+        if found is None or not self._trusts(found):
             return _counted_as(peer)
         hops = ",".join(request.headers.getall(FORWARDED_FOR, ())).rsplit(",", MAX_HOPS)
         for hop in reversed(hops[-MAX_HOPS:]):

@@ -13,10 +13,12 @@ from multidict import istr
 
 from ...clock import utc_now
 from ...domain.access import KEY_PREFIX, LOCAL_CALLER, LOCAL_OWNER, SESSION_PREFIX, ApiKey, Caller, digest, is_token
+from ...domain.audit import Actor, ActorKind
 from ...ports.keys import KeyStore
 from ...settings import Settings
 from ..connections.limits import Connection
 from ..problems import Problem, unauthorized
+from ..request_ids import request_id
 from .clients import CLIENTS
 from .hosts import Hosts
 from .origins import Origins
@@ -83,8 +85,19 @@ def identity(request: web.BaseRequest) -> Identity:
 
 
 def caller(request: web.BaseRequest) -> Caller:
-    """On whose behalf the request is made."""
-    return identity(request).caller
+    """On whose behalf the request is made. If it may change something, also whom the audit trail names for that."""
+    asking = identity(request)
+    return asking.caller if request.method in SAFE_METHODS else asking.caller._replace(actor=actor(request))
+
+
+def actor(request: web.BaseRequest) -> Actor:
+    """Who sent the request, for the audit trail. Anonymous before the gate has found out, or if it refused."""
+    asking = request.get(_IDENTITY, NOBODY)
+    address, id = request.app[CLIENTS].of(request) if isinstance(request, web.Request) else None, request_id(request)
+    if asking.key is None:
+        return Actor(ActorKind.LOCAL if asking is LOCAL else ActorKind.ANONYMOUS, None, None, address, id)
+    kind = ActorKind.SESSION if asking.session else ActorKind.KEY if asking.caller.owner else ActorKind.TICKET
+    return Actor(kind, asking.key.owner, asking.key.id, address, id)
 
 
 def count_submission(request: web.Request) -> None:
@@ -145,9 +158,9 @@ class Gate:
         if not self._warned and FORWARDED_FOR in request.headers:
             self._warn_of_proxy(request)
         asking = await self._identify(request)
+        request[_IDENTITY] = asking
         if request.method not in SAFE_METHODS:
             self._check_write(request, asking)
-        request[_IDENTITY] = asking
         if isinstance(request.protocol, Connection):
             request.protocol.key_id = None if asking.key is None else asking.key.id
             request.protocol.session = asking.session

@@ -1,0 +1,1 @@
+"""The audit trail in SQLite: its rows, and the port that reads and adds them."""

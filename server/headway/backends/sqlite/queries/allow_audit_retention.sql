@@ -1,0 +1,1 @@
+INSERT INTO audit_retention (only, before) VALUES (1, :before)

@@ -1,0 +1,1 @@
+SELECT seq FROM audit ORDER BY seq DESC LIMIT 1

@@ -1,0 +1,95 @@
+"""The audit trail: who did what, from where, when, and with what outcome.
+
+An entry never holds a key, a ticket, a secret, a URL, an input or free text: ids, names of job types and owners only.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+
+OK = "ok"
+"""The outcome of what was done. Anything else is the type of the problem for which it was refused."""
+
+
+class ActorKind(StrEnum):
+    """How somebody is known to the server."""
+
+    KEY = "key"
+    SESSION = "session"  # a person who signed in with a key
+    TICKET = "ticket"
+    LOCAL = "local"  # whoever uses this machine, while no key is needed
+    OPERATOR = "operator"  # with a command on the data directory
+    PROGRAM = "program"  # the one that the server is embedded in
+    ANONYMOUS = "anonymous"
+
+
+class Actor(NamedTuple):
+    """Who did something, and from where."""
+
+    kind: ActorKind
+    owner: str | None = None
+    """The owner of the key, session or ticket."""
+    key_id: str | None = None
+    """The id of the key, never the key itself. A session and a ticket have that of the key that they come from."""
+    address: str | None = None
+    """The client's address, as it is counted: an IPv6 address as its /64."""
+    request_id: str | None = None
+
+
+OPERATOR = Actor(ActorKind.OPERATOR)
+PROGRAM = Actor(ActorKind.PROGRAM)
+
+
+class Action(StrEnum):
+    """What was done, or attempted."""
+
+    SIGN_IN = "sign-in"
+    SIGN_OUT = "sign-out"
+    SUBMIT = "submit"
+    RETRY = "retry"
+    CANCEL = "cancel"
+    DELETE = "delete"
+    DELETE_RESULT = "delete-result"
+    MAKE_TICKET = "make-ticket"
+    REDELIVER = "redeliver"
+    DOWNLOAD = "download"
+    CREATE_KEY = "create-key"
+    REVOKE_KEY = "revoke-key"
+    SHOW_SECRETS = "show-secrets"
+    ROTATE_SECRET = "rotate-secret"  # noqa: S105 - the name of an action
+    BACK_UP = "back-up"
+
+
+class Entry(NamedTuple):
+    """What the trail says of one action."""
+
+    at: datetime
+    actor: Actor
+    action: Action
+    owner: str | None = None
+    """Whose job, key or secret it was."""
+    subject: str | None = None
+    """The id of the job, or of the key."""
+    job_type: str | None = None
+    outcome: str = OK
+    times: int = 1
+    """How often it happened, if several refusals share this entry."""
+
+
+class RecordedEntry(NamedTuple):
+    """An entry with its number. Numbers grow by one, so a missing entry leaves a gap."""
+
+    seq: int
+    entry: Entry
+
+
+@dataclass(frozen=True, slots=True)
+class EntryFilter:
+    """Which entries to read. What is `None` does not matter."""
+
+    owner: str | None = None
+    actor: str | None = None
+    """A kind of actor, the owner of a key, or the id of one."""
+    action: Action | None = None
+    since: datetime | None = None
