@@ -5,7 +5,10 @@ import re
 _TOKEN = re.compile(
     r"""
     (?P<any>\.\.\.|…)
-    | (?P<bound>\b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b|\b(?:hwk|hwt|whsec)_[\w.+/=-]+)
+    | (?P<bound>
+        \b[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}\b
+        | \b[0-9a-f]{16}\b
+        | \b(?:hwk|hwt|whsec)_[\w.+/=-]+)
     | (?P<instant>\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00))
     | (?P<day>\d{4}-\d\d-\d\d)
     | (?P<line>HTTP/1\.1\s\d{3}[ \w]*)
@@ -29,9 +32,12 @@ _BOUND = {
     "hwk_": "hwk_[A-Za-z0-9_-]{43}",
     "hwt_": r"hwt_[\w.-]+",
     "whsec_": "whsec_[A-Za-z0-9+/]{43}=",
-    "": "[0-9a-f-]{36}",
+    "": "[0-9a-f-]{%d}",
 }
-"""What each kind of name looks like, by how it begins. White space is gone, so where it ends must be known."""
+"""What each kind of name looks like, by how it begins; ids of jobs and keys, by their length.
+
+White space is gone, so where it ends must be known.
+"""
 
 
 class Names:
@@ -73,4 +79,5 @@ class Names:
                 return f"(?P={group})"
         groups[f"bound{len(groups)}"] = text
         shape = next(shape for prefix, shape in _BOUND.items() if text.startswith(prefix))
+        shape = shape.replace("%d", str(len(text)))
         return f"(?P<bound{len(groups) - 1}>{shape})"

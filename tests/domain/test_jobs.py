@@ -4,6 +4,7 @@ import uuid
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
+from headway.domain.audit import Actor, ActorKind
 from headway.domain.deliveries import Webhook
 from headway.domain.filters import JobFilter
 from headway.domain.ids import JobIds, first_id_at_ms, is_job_id
@@ -127,20 +128,24 @@ EVERYTHING = NewJob(
     uploads=(UploadedFile("archive", "a.zip", "application/zip", 12),),
     retry_of="zero",
     webhook=Webhook("https://receiver.example/"),
+    key_id="5f1c07be2a90d713",
+    by=Actor(ActorKind.KEY, "ada", "5f1c07be2a90d713"),
 )
+FOR_THE_RECORD = {"input_json", "by"}
+"""What a submission has and a job has not."""
 
 
 def test_a_queued_job_has_every_option_of_its_submission() -> None:
     assert not [name for name, default in NewJob._field_defaults.items() if getattr(EVERYTHING, name) == default]
     job = Job.queued(EVERYTHING)
-    assert {name: getattr(job, name) for name in NewJob._fields if name != "input_json"} == {
-        name: value for name, value in EVERYTHING._asdict().items() if name != "input_json"
+    assert {name: getattr(job, name) for name in set(NewJob._fields) - FOR_THE_RECORD} == {
+        name: value for name, value in EVERYTHING._asdict().items() if name not in FOR_THE_RECORD
     }
     assert (job.status, job.attempt, job.version, job.updated_at) == (Status.QUEUED, 0, 1, NOON)
 
 
 def test_a_retry_has_every_option_of_the_job_and_is_due_now() -> None:
-    retry = NewJob.repeating(Job.queued(EVERYTHING), "two", LATER, '{"rows":3}')
+    retry = NewJob.repeating(Job.queued(EVERYTHING), "two", LATER, '{"rows":3}', EVERYTHING.key_id, EVERYTHING.by)
     assert retry == EVERYTHING._replace(id="two", created_at=LATER, run_at=LATER, retry_of="one")
 
 
