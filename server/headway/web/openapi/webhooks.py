@@ -100,7 +100,10 @@ def _operation(event: WebhookEvent) -> Schema:
         "requestBody": {"required": True, "content": json_content(body)},
         "responses": {
             "2XX": {"description": "Received"},
-            "410": {"description": "No longer wanted: nothing is sent here until a submission names the URL again"},
+            "410": {
+                "description": "No longer wanted: pending deliveries fail, and jobs that were already submitted send "
+                "nothing more here until a delivery of a later job, or a redelivered one, is accepted"
+            },
             "default": {"description": "Not received: sent again later; 429 and 503 may set `Retry-After`"},
         },
     }
