@@ -182,7 +182,7 @@ def dial(port: int) -> socket.socket:
 
 def test_keys_are_listed_without_their_secret_and_stored_as_hashes(guarded: Guarded) -> None:
     listed = keys(guarded.data_dir, "list").stdout
-    assert re.search(r"^ann +ann +- +- +20\S+ +-$", listed, re.MULTILINE)
+    assert re.search(r"^ann +[0-9a-f]{16} +ann +- +- +20\S+ +-$", listed, re.MULTILINE)
     assert guarded.ann not in listed
     for file in guarded.data_dir.glob("headway.db*"):
         assert guarded.ann.encode() not in file.read_bytes(), file
