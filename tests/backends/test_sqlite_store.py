@@ -2,8 +2,6 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator
-from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -29,22 +27,12 @@ from tests.conformance.records import (
     claim_one,
     ended_job,
     finish,
-    forget_ids,
     insert_many,
     new_job,
     running_job,
     tick,
 )
 from tests.conformance.walk import Walk
-
-
-@pytest.fixture
-async def backend(tmp_path: Path) -> AsyncIterator[SqliteBackend]:
-    forget_ids()
-    made = SqliteBackend(tmp_path)
-    await made.open()
-    yield made
-    await made.close()
 
 
 @pytest.fixture

@@ -2,9 +2,7 @@
 
 import asyncio
 import sqlite3
-from collections.abc import AsyncIterator
 from contextlib import closing
-from pathlib import Path
 
 import pytest
 from headway.backends.memory import turns as memory
@@ -13,18 +11,9 @@ from headway.backends.sqlite.queue import joining
 from headway.backends.sqlite.statements import SQL
 
 from tests.conformance.backends import SqliteBackend
-from tests.conformance.records import at, claim_up_to, forget_ids, insert_many, new_job
+from tests.conformance.records import at, claim_up_to, insert_many, new_job
 
 WHERE = {"type": "report", "priority": 0, "now": 1, "limit": 5, "below": 9}
-
-
-@pytest.fixture
-async def backend(tmp_path: Path) -> AsyncIterator[SqliteBackend]:
-    forget_ids()
-    made = SqliteBackend(tmp_path)
-    await made.open()
-    yield made
-    await made.close()
 
 
 @pytest.mark.parametrize(

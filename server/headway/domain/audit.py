@@ -18,7 +18,7 @@ class ActorKind(StrEnum):
     KEY = "key"
     SESSION = "session"  # a person who signed in with a key
     TICKET = "ticket"
-    LOCAL = "local"  # whoever uses this machine, while no key is needed
+    LOCAL = "local"  # a user of this machine, while no key is needed
     OPERATOR = "operator"  # with a command on the data directory
     PROGRAM = "program"  # the one that the server is embedded in
     ANONYMOUS = "anonymous"

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Mapping
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
@@ -48,17 +49,7 @@ def test_the_trail_names_who_did_what_and_what_was_refused(serving: Serving, tmp
     (cookie,) = SimpleCookie(signed_in.headers["Set-Cookie"]).values()
     own_page = {"Cookie": f"{cookie.key}={cookie.value}", "Origin": EXPOSED["HEADWAY_PUBLIC_URL"]}
     assert server.request("DELETE", "/session", headers=own_page | REQUEST).status == 204
-    refused: list[tuple[str, str, Any, Any, int]] = [
-        ("POST", "/session", {"key": WRONG_KEY}, {}, 401),
-        ("GET", "/jobs", None, bearer(WRONG_KEY), 401),
-        ("POST", "/jobs/noop", {"planted": "input"}, {}, 401),
-        ("POST", "/jobs/noop", {"planted": "input"}, with_key, 422),
-        ("POST", "/jobs/noop", {}, bearer(reader), 403),
-        ("DELETE", f"/jobs/{UNKNOWN}", None, with_key, 404),
-        ("DELETE", f"/jobs/{UNKNOWN}?purge=true", None, with_key, 404),
-    ]
-    for method, path, body, headers, expected_status in refused:
-        assert server.request(method, path, body, dict(headers)).status == expected_status
+    _be_refused(server, with_key, bearer(reader))
     assert run_command("secrets", "show", "--owner", "ann", "--data-dir", str(tmp_path)).returncode == 0
     assert keys(tmp_path, "revoke", "reader").returncode == 0
 
@@ -97,6 +88,21 @@ def test_the_trail_names_who_did_what_and_what_was_refused(serving: Serving, tmp
     assert not any(secret in json.dumps(entries) for secret in planted)
     for shown in run_command("audit", "--data-dir", str(tmp_path)).stdout.splitlines():
         assert len(shown) <= 110, shown
+
+
+def _be_refused(server: ServerProcess, ann: Mapping[str, str], reader: Mapping[str, str]) -> None:
+    """Send what is not allowed, or not valid."""
+    refused: list[tuple[str, str, Any, Any, int]] = [
+        ("POST", "/session", {"key": WRONG_KEY}, {}, 401),
+        ("GET", "/jobs", None, bearer(WRONG_KEY), 401),
+        ("POST", "/jobs/noop", {"planted": "input"}, {}, 401),
+        ("POST", "/jobs/noop", {"planted": "input"}, ann, 422),
+        ("POST", "/jobs/noop", {}, reader, 403),
+        ("DELETE", f"/jobs/{UNKNOWN}", None, ann, 404),
+        ("DELETE", f"/jobs/{UNKNOWN}?purge=true", None, ann, 404),
+    ]
+    for method, path, body, headers, expected_status in refused:
+        assert server.request(method, path, body, dict(headers)).status == expected_status
 
 
 def _keys(data_dir: Path) -> list[dict[str, str]]:

@@ -26,7 +26,7 @@ class AsyncChannel:
         self._received = bytearray()
         self._unsent: deque[memoryview] = deque()
         self._more: asyncio.Future[None] | None = None
-        """Whoever waits for something to be received."""
+        """Resolved when something has been received."""
         self._reading = False
         self._over = False
         """Whether nothing more is received."""

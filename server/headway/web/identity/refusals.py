@@ -1,7 +1,7 @@
 """Refused attempts to change something, for the audit trail: the first of a kind each, the rest as a number.
 
 They change nothing in the record, so nobody waits for their entries, and a crash may lose those of the last minute.
-Whoever sends many neither fills the disk with them nor causes a commit for each.
+A client that sends many neither fills the disk with them nor causes a commit for each.
 """
 
 from collections import Counter

@@ -138,7 +138,7 @@ class Audiences:
         return found
 
     async def _find(self, job_id: str) -> Job | None:
-        """A job, whoever owns it, to know whom it concerns; its last state if it was deleted a moment ago."""
+        """A job of any owner, to find out which streams it concerns; its last state if it was deleted a moment ago."""
         job = self._store.held(EVERY_OWNER, job_id) or self._store.departed(EVERY_OWNER, job_id)
         if job is not None:
             return job
