@@ -12,6 +12,8 @@ from tests.support.serving import Serving
 
 GATED_JOBS = str(ROOT / "tests" / "job_types" / "gated_jobs.py")
 SPARES = 2
+TWO_SPARES = {"HEADWAY_MAX_PROCESSES": "2"}
+"""As many children wait as may run at once, and that is one where the machine lends its tests one core."""
 
 
 def nursery_of(server: ServerProcess) -> int:
@@ -36,7 +38,7 @@ def running(server: ServerProcess, job_type: str) -> tuple[str, int]:
 
 
 def test_a_job_whose_nursery_is_killed_runs_again_and_never_twice_at_once(serving: Serving, tmp_path: Path) -> None:
-    server = serving(tmp_path / "data", "--jobs", GATED_JOBS)
+    server = serving(tmp_path / "data", "--jobs", GATED_JOBS, env=TWO_SPARES)
     gate, trace = tmp_path / "gate", tmp_path / "trace"
     job_id = server.submit("gated-process", {"gate": str(gate), "trace": str(trace)})
     next(state for state in server.states(job_id) if state["message"])
@@ -72,7 +74,7 @@ def test_a_killed_nursery_does_not_count_against_the_jobs_attempts_but_it_does_n
 @pytest.mark.parametrize("job_type", [None, "polite-process", "stubborn-process", "with-grandchild"])
 @pytest.mark.parametrize("stopped", ["killed", "in order"])
 def test_when_the_server_ends_no_process_of_it_is_left(serving: Serving, job_type: str | None, stopped: str) -> None:
-    server = serving(env={"HEADWAY_CANCEL_GRACE_S": "0.2", "HEADWAY_SHUTDOWN_GRACE_S": "0.2"})
+    server = serving(env={"HEADWAY_CANCEL_GRACE_S": "0.2", "HEADWAY_SHUTDOWN_GRACE_S": "0.2", **TWO_SPARES})
     nursery_of(server)
     if job_type is not None:
         running(server, job_type)
@@ -91,7 +93,7 @@ def test_when_the_server_is_killed_while_it_starts_no_process_of_it_is_left(serv
 
 
 def test_the_processes_can_be_told_apart(serving: Serving) -> None:
-    server = serving()
+    server = serving(env=TWO_SPARES)
     nursery = nursery_of(server)
     _, job = running(server, "polite-process")
     (keeper,) = _children(server.process.pid)
