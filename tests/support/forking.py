@@ -34,7 +34,8 @@ class ForkedProcess:
             readable, stdout = os.pipe()
             pipes.append(stdout)
             self.stdout = os.fdopen(readable, "rb")
-        request = json.dumps({"argv": self.args, "env": dict(env), "cwd": str(Path.cwd())}).encode()
+        inherited = {"cwd": str(Path.cwd()), "cores": list(os.sched_getaffinity(0))}
+        request = json.dumps({"argv": self.args, "env": dict(env), **inherited}).encode()
         try:
             socket.send_fds(_template(), [request], [stdout, stderr, reporting])
         finally:

@@ -4,9 +4,9 @@ Three quarters of what starting a server costs are imports. The forked process i
 main program, with its own arguments, environment, output files and process group, takes real signals and ends as any
 interpreter does. `forking.py` is the other side.
 
-The argument is the descriptor of a socket. Each packet on it is one request: JSON with `argv`, `env` and `cwd`, and the
-descriptors for standard output, standard error and a pipe on which the process id and, at the end, the exit code are
-reported. When the socket is closed the template exits; the servers it forked do not.
+The argument is the descriptor of a socket. Each packet on it is one request: JSON with `argv`, `env`, `cwd` and
+`cores`, and the descriptors for standard output, standard error and a pipe on which the process id and, at the end, the
+exit code are reported. When the socket is closed the template exits; the servers it forked do not.
 """
 
 import gc
@@ -96,6 +96,7 @@ def become(request: dict[str, Any], stdout: int, stderr: int) -> None:
     os.dup2(stdout, 1)
     os.dup2(stderr, 2)
     os.closerange(FIRST_DESCRIPTOR, max(int(file.name) for file in Path("/proc/self/fd").iterdir()) + 1)
+    os.sched_setaffinity(0, request["cores"])
     os.chdir(request["cwd"])
     os.environ.clear()
     os.environ.update(request["env"])

@@ -1,11 +1,13 @@
 """A forked server is what one started from scratch is, as far as a test can see."""
 
+import os
 import signal
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.benchmarks.processes import on_core
 from tests.support.process import WAIT_TIMEOUT_S, ServerProcess, alive, run_command
 
 WHO = """
@@ -23,7 +25,7 @@ async def who(ctx: Context) -> dict[str, object]:
     return {
         "arguments": sys.argv[1:], "path": sys.path, "folder": os.getcwd(), "set": os.environ.get("HEADWAY_TICK_S"),
         "descriptors": [fd for fd in os.listdir("/proc/self/fd") if not is_socket(fd)],
-        "group": os.getpgid(0), "random": random.random(),
+        "group": os.getpgid(0), "random": random.random(), "cores": sorted(os.sched_getaffinity(0)),
     }
 """
 
@@ -48,6 +50,13 @@ def test_a_forked_server_finds_what_one_from_scratch_finds(tmp_path: Path) -> No
     assert len(forked["descriptors"]) <= len(scratch["descriptors"])
     assert forked["group"] == server.process.pid
     assert forked["random"] != asked(tmp_path, from_scratch=False)[1]["random"]
+
+
+def test_a_forked_server_runs_on_the_cores_of_the_test_that_starts_it(tmp_path: Path) -> None:
+    for core in os.sched_getaffinity(0):  # whichever of them the template was started on
+        with on_core(core):
+            assert asked(tmp_path, from_scratch=False)[1]["cores"] == [core]
+    assert asked(tmp_path, from_scratch=False)[1]["cores"] == sorted(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 0), (signal.SIGKILL, -9)])
