@@ -32,5 +32,5 @@ def test_reports_that_start_together_create_one_ledger(tmp_path: Path) -> None:
         assert len(set(januaries)) == 1
         made = [job_id for job_id in ids if any(line.startswith(MADE) for line in lines_of(server, job_id))]
         assert len(made) == 1
-        assert sorted(path.name for path in (data / "ledger-1").iterdir()) == [f"{month}.csv" for month in MONTHS]
-        assert sorted(path.name for path in data.iterdir()) == ["ledger-1", "ledger.lock"]
+        assert sorted(path.name for path in (data / "ledger-2").iterdir()) == [f"{month}.csv" for month in MONTHS]
+        assert sorted(path.name for path in data.iterdir()) == ["ledger-2", "ledger.lock"]

@@ -45,11 +45,11 @@ def asking(tmp_path: Path, caller: str = "ann") -> ResourceContext:
 
 async def test_a_todo_is_stored_under_its_jobs_id(making: Making, tmp_path: Path) -> None:
     ctx = making()
-    kept = await todo(ctx, NewTodo.model_validate_json('{"title": " Buy milk ", "dueDate": "2026-12-24"}'))
-    assert (kept.id, kept.title, str(kept.due_date)) == (ctx.job_id, "Buy milk", "2026-12-24")
+    kept = await todo(ctx, NewTodo.model_validate_json('{"title": " Buy milk ", "dueBy": "2026-12-24"}'))
+    assert (kept.id, kept.title, str(kept.due_by)) == (ctx.job_id, "Buy milk", "2026-12-24")
     assert ctx.result_url == f"/api/todos/{ctx.job_id}"
     assert read_todo(asking(tmp_path), ctx.job_id) == kept
-    assert json.loads(declared("todo").encode_output(kept)).keys() == {"id", "title", "dueDate", "createdAt"}
+    assert json.loads(declared("todo").encode_output(kept)).keys() == {"id", "title", "dueBy", "createdAt"}
 
 
 async def test_a_job_that_runs_twice_creates_one_todo(making: Making, tmp_path: Path) -> None:

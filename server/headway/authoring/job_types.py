@@ -96,6 +96,18 @@ class JobType:
         return _closed(schema) if self._closed else schema
 
     @property
+    def input_object(self) -> dict[str, Any]:
+        """The part of `input_schema` that describes the input itself: a recursive model's is only a reference to it."""
+        schema = self.input_schema
+        whole: dict[str, Any] = schema["$defs"][schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+        return whole
+
+    @property
+    def input_fields(self) -> frozenset[str]:
+        """The names of the input's fields, as clients write them."""
+        return frozenset(self.input_object.get("properties", ()))
+
+    @property
     def output_schema(self) -> dict[str, Any]:
         """JSON Schema of the result."""
         return self.output.json_schema(mode="serialization", by_alias=True)

@@ -15,7 +15,8 @@ from typing import Final
 from headway import BlockingContext
 
 ORDERS: Final = 500_000
-MONTHS: Final = tuple(f"{year}-{month:02}" for year in (2024, 2025, 2026) for month in range(1, 13))
+YEARS: Final = range(2020, 2027)
+MONTHS: Final = tuple(f"{year}-{month:02}" for year in YEARS for month in range(1, 13))
 COLUMNS: Final = ("order", "date", "region", "product", "units", "cents")
 
 _REGIONS: Final = {"North": 22, "South": 16, "East": 12, "West": 26, "Overseas": 9, "Online": 34}
@@ -32,9 +33,9 @@ def open_ledger(ctx: BlockingContext) -> Path:
     """Return the ledger's directory. The first job that needs it creates it; others wait.
 
     It gets its name once it is complete and on disk: after a crash there is no ledger, and the next job starts
-    over. The name carries a version: a ledger with different orders would be `ledger-2`.
+    over. The name carries a version: a ledger with different orders would be `ledger-3`.
     """
-    ledger = ctx.data_dir / "ledger-1"
+    ledger = ctx.data_dir / "ledger-2"
     if not ledger.exists():
         ctx.progress(step="waiting for the ledger")
         with _locked(ctx.data_dir / "ledger.lock"):
@@ -56,7 +57,7 @@ def _create(ctx: BlockingContext, ledger: Path) -> None:
     shutil.rmtree(unfinished, ignore_errors=True)  # left by a process that was killed
     unfinished.mkdir()
     chance = Random("Headway's ledger")  # noqa: S311 - reproducible, not secret
-    weights = [season * (1 + 0.1 * year) for year in range(3) for season in _SEASON]
+    weights = [season * (1 + 0.1 * year) for year in range(len(YEARS)) for season in _SEASON]
     ends = [round(ORDERS * share) for share in _shares(weights)]
     for month, first, end in zip(MONTHS, [0, *ends], ends, strict=False):
         ctx.raise_if_cancelled()
@@ -71,6 +72,7 @@ def _create(ctx: BlockingContext, ledger: Path) -> None:
     _sync(unfinished)
     unfinished.rename(ledger)
     _sync(ledger.parent)
+    shutil.rmtree(ledger.with_name("ledger-1"), ignore_errors=True)  # shorter: it began in 2024
     ctx.log(f"the ledger was created: {ORDERS:,} orders in {len(MONTHS)} months")
 
 

@@ -11,11 +11,11 @@ from pydantic.alias_generators import to_camel
 
 from headway import BlockingContext, JobFailed, job
 
-from .sales_ledger import MONTHS, open_ledger
+from .sales_ledger import MONTHS, YEARS, open_ledger
 from .sales_page import write_page
 
-FIRST: Final = dt.date(2024, 1, 1)
-LAST: Final = dt.date(2026, 12, 31)
+FIRST: Final = dt.date(YEARS[0], 1, 1)
+LAST: Final = dt.date(YEARS[-1], 12, 31)
 
 Cells = dict[tuple[str, str, str], list[int]]
 """Orders, units and cents by month, region and product."""
@@ -24,7 +24,7 @@ Cells = dict[tuple[str, str, str], list[int]]
 class Parameters(BaseModel):
     """The year of a yearly report."""
 
-    year: str = Field(pattern=r"^[12][0-9]{3}$", title="Year", description="2024, 2025 or 2026")
+    year: str = Field(pattern=r"^[12][0-9]{3}$", title="Year", description=f"{YEARS[0]} to {YEARS[-1]}")
 
 
 class SalesReport(BaseModel):
@@ -81,6 +81,7 @@ def sales_report(ctx: BlockingContext, input: SalesReport) -> Summary:
     ctx.progress(step="writing the report", message=f"{summary.orders:,} orders, €{summary.revenue:,.2f}")
     _write_csv(cells, ctx.output_dir / "sales.csv")
     write_page(summary.model_dump(), ctx.output_dir / "sales.html")
+    ctx.result_url = f"/api/reports/{ctx.job_id}"
     return summary
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import AliasChoices, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from headway import Context, ResourceContext, job
@@ -19,11 +19,11 @@ class NewTodo(BaseModel):
     """A todo to create."""
 
     model_config = ConfigDict(
-        alias_generator=to_camel, json_schema_extra={"examples": [{"title": "Buy milk", "dueDate": "2026-12-24"}]}
+        alias_generator=to_camel, json_schema_extra={"examples": [{"title": "Buy milk", "dueBy": "2026-12-24"}]}
     )
 
     title: str = Field(min_length=1, max_length=200, pattern=r"\S", title="Title")
-    due_date: dt.date | None = Field(default=None, title="Due")
+    due_by: dt.date | None = Field(default=None, title="Due")
 
 
 class Todo(BaseModel):
@@ -33,7 +33,7 @@ class Todo(BaseModel):
 
     id: str
     title: str
-    due_date: dt.date | None
+    due_by: dt.date | None = Field(validation_alias=AliasChoices("dueBy", "dueDate"))  # the name that it had
     created_at: dt.datetime
 
 
@@ -62,7 +62,7 @@ def list_todos(ctx: ResourceContext, query: TodoQuery) -> list[Todo]:
 async def todo(ctx: Context, input: NewTodo) -> Todo:
     """Stores a todo; the completed job redirects to it."""
     now = dt.datetime.now(dt.UTC).replace(microsecond=0)
-    new = Todo(id=ctx.job_id, title=input.title.strip(), due_date=input.due_date, created_at=now)
+    new = Todo(id=ctx.job_id, title=input.title.strip(), due_by=input.due_by, created_at=now)
     stored = await asyncio.to_thread(_store, ctx.data_dir, ctx.owner, new)
     ctx.result_url = f"/api/todos/{stored.id}"
     return stored

@@ -22,7 +22,7 @@ from headway.web.routes import BUILT_IN, check_paths
 from jsonschema import Draft202012Validator
 from pydantic import TypeAdapter
 
-from tests.support.process import ServerProcess
+from tests.support.process import ServerProcess, multipart
 from tests.support.raw import assert_problem
 from tests.support.representation import assert_representation
 from tests.support.serving import TEST_JOBS, Serving
@@ -56,6 +56,61 @@ def test_a_key_and_a_wish_to_wait_count_at_the_path_too(server: ServerProcess) -
     assert (again.json["jobId"], again.headers["Idempotency-Replayed"]) == (first.json["jobId"], "true")
     other = server.request("POST", "/test/letters", {"text": "another"}, {"Idempotency-Key": '"a letter"'})
     assert other.status == 422
+
+
+def test_options_may_stand_beside_the_fields_of_the_body(server: ServerProcess) -> None:
+    letter, later = {"text": "hello"}, "2099-01-01T00:00:00.000Z"
+    hook = {"webhookUrl": "https://8.8.8.8/hook", "webhookEvents": ["job.failed"]}
+    beside = {"label": "mine", "priority": 7, "runAt": later, **hook}
+    key = {"Idempotency-Key": '"beside"'}
+    reply = server.request("POST", "/test/letters", {**letter, **beside}, key)
+    assert (reply.status, reply.json["label"], reply.json["runAt"]) == (202, "mine", later), reply.body
+    assert server.request("GET", reply.json["statusUrl"]).json["input"] == letter
+    in_query = (
+        f"/test/letters?label=mine&priority=7&runAt={later}&webhookUrl=https://8.8.8.8/hook&webhookEvents=job.failed"
+    )
+    again = server.request("POST", in_query, letter, key)
+    assert again.json["jobId"] == reply.json["jobId"], "it is the same request"
+    body, content_type = multipart({}, {**letter, "runAt": later})
+    form = server.request("POST", "/test/letters?label=form", body, {"Content-Type": content_type})
+    assert (form.status, form.json["label"], form.json["runAt"]) == (202, "form", later), form.body
+
+
+@pytest.mark.parametrize(
+    ("query", "beside", "pointer"),
+    [
+        ("", {"priority": "7"}, "/priority"),  # JSON has numbers
+        ("", {"webhookEvents": "job.failed"}, "/webhookEvents"),  # and arrays
+        ("", {"webhookUrl": "http://127.0.0.1/"}, "/webhookUrl"),
+        ("", {"run_at": "2099-01-01T00:00:00Z"}, "/run_at"),
+        ("?label=one", {"label": "other"}, "/label"),
+    ],
+)
+def test_an_option_in_the_body_is_checked_as_elsewhere(
+    server: ServerProcess, query: str, beside: dict[str, Any], pointer: str
+) -> None:
+    reply = server.request("POST", f"/test/letters{query}", {"text": "hello", **beside})
+    assert_problem(reply, 422, "validation-failed", pointer)
+
+
+def test_a_field_that_is_named_like_an_option_is_a_field(serving: Serving, tmp_path: Path) -> None:
+    jobs = tmp_path / "parcel_jobs.py"
+    jobs.write_text(
+        "from headway import Context, job\nfrom pydantic import BaseModel\n"
+        "class Parcel(BaseModel):\n    label: str\n"
+        "@job('parcel', path='/parcels')\nasync def parcel(ctx: Context, input: Parcel) -> str:\n"
+        "    return input.label\n"
+    )
+    server = serving(":memory:", "--jobs", str(jobs))
+    reply = server.request("POST", "/parcels", {"label": "fragile", "priority": 1}, {"Prefer": "wait=30"})
+    assert (reply.json["result"], reply.json["label"]) == ("fragile", None)
+    content = server.request("GET", "/openapi.json").json["paths"]["/parcels"]["post"]["requestBody"]["content"]
+    properties = content["application/json"]["schema"]["properties"]
+    assert properties["label"] == {"title": "Label", "type": "string"}
+    assert {"priority", "runAt", "webhookUrl"} < properties.keys()
+    assert_problem(
+        server.request("POST", "/jobs/parcel", {"label": "x", "priority": 1}), 422, "validation-failed", "/priority"
+    )
 
 
 def test_a_finished_job_is_its_result(server: ServerProcess) -> None:

@@ -18,7 +18,7 @@ from .files import FileQuery, send_output
 from .jobs import read_job
 from .lists import page_of_jobs
 from .results import read_result
-from .submissions import create_job_of_type
+from .submissions import create_resource
 
 Route = tuple[str, str, Handler]
 
@@ -55,8 +55,8 @@ class JobEndpoints:
         self._name = job_type.name
 
     async def create(self, request: web.Request) -> web.StreamResponse:
-        """`POST {path}`: the body is the input."""
-        return await create_job_of_type(request, self._name)
+        """`POST {path}`: the body is the input, and may have options beside its fields."""
+        return await create_resource(request, self._name)
 
     async def list(self, request: web.Request) -> web.Response:
         """`GET {path}`: the type's jobs, as `GET /jobs` shows them."""

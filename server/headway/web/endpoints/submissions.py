@@ -34,9 +34,15 @@ async def create_typed_job(request: web.Request) -> web.StreamResponse:
 
 
 async def create_job_of_type(request: web.Request, name: str) -> web.StreamResponse:
-    """A submission whose body is the input, whatever its path."""
+    """The same for a type that has a route of its own: the body is the input."""
     count_submission(request)
     return await accepted_response(request, await submit(request, name))
+
+
+async def create_resource(request: web.Request, name: str) -> web.StreamResponse:
+    """`POST {path}` of a type that has a path."""
+    count_submission(request)
+    return await accepted_response(request, await submit(request, name, own_path=True))
 
 
 async def accepted_response(request: web.Request, accepted: Accepted) -> web.StreamResponse:

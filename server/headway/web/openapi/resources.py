@@ -59,7 +59,7 @@ def _of_type(job_type: JobType, resource: Resource) -> Iterator[tuple[tuple[str,
         yield from _of_jobs(path, name, *contents)
     else:
         yield from _of_author(path, name, resource.readers, *contents)
-    yield ("POST", path), replace(typed(job_type), id=f"create-{name}", summary="Submit a job")
+    yield ("POST", path), replace(typed(job_type, options_beside=True), id=f"create-{name}", summary="Submit a job")
     yield ("GET", f"{path}/{{id}}/status"), replace(READ, id=f"status-{name}")
     download = replace(
         FILE,

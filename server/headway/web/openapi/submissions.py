@@ -7,7 +7,7 @@ from typing import Any
 from ...authoring.job_types import JobType
 from ...authoring.uploads import INPUT_PART
 from ...service.options import SubmitOptions
-from ..requests.envelope import Envelope
+from ..requests.envelope import BodyOptions, Envelope
 from ..requests.query import NoQuery
 from .jobs import ACCEPTED, FINISHED, KEY_PROBLEMS, SUBMISSION_HEADERS
 from .operation import REF, Operation, Operations, Schema, closed_object, json_content, ref
@@ -100,10 +100,10 @@ def _named() -> Operation:
     )
 
 
-def typed(job_type: JobType) -> Operation:
-    """The type's own schema, as JSON or as a form with its files."""
+def typed(job_type: JobType, *, options_beside: bool = False) -> Operation:
+    """The type's own schema, as JSON or as a form with its files. `options_beside`: options may stand in it too."""
     schema = _whole(job_type)
-    properties = dict(schema.get("properties", {}))
+    properties = (_options() if options_beside else {}) | schema.get("properties", {})
     parts = {name: _file(properties.pop(name)) for name in job_type.uploads}
     required = set(schema.get("required", ()))
     rest = {**schema, "properties": properties, "required": sorted(required - parts.keys())}
@@ -125,6 +125,11 @@ def typed(job_type: JobType) -> Operation:
     )
 
 
+def _options() -> Schema:
+    properties: Schema = BodyOptions.model_json_schema(ref_template=REF)["properties"]
+    return properties
+
+
 def _example(schema: Schema) -> Any:
     """The example that the type's author gives; otherwise an empty object if nothing is required."""
     given = schema.get("examples")
@@ -143,8 +148,7 @@ def _form(schema: Schema) -> dict[str, Schema]:
 
 def _whole(job_type: JobType) -> Schema:
     """The input's schema; that of a recursive model is only a reference to itself."""
-    schema = job_type.input_schema
-    whole = schema["$defs"][schema["$ref"].rsplit("/", 1)[1]] if "$ref" in schema else schema
+    whole = job_type.input_object
     moved: Schema = hoisted({key: value for key, value in whole.items() if key != "$defs"}, job_type.name)
     return moved
 

@@ -11,7 +11,7 @@ from typing import Any
 from aiohttp import web
 
 from ...authoring.uploads import INPUT_PART
-from ...errors import StoppingError
+from ...errors import InvalidError, StoppingError
 from ...ports.jobs import Hold
 from ...service.accepting import Accepted
 from ...service.admission import FREE_SPACE_MAX_AGE_S, STOPPING_RETRY_S
@@ -22,18 +22,23 @@ from ..identity.gate import caller
 from ..parts import PARTS, parts
 from ..problems import Problem
 from .bodies import json_body, media_type
-from .envelope import Envelope
+from .envelope import Envelope, with_options_beside
 from .idempotency import given_key
 from .multipart import Body, read_multipart, storing
 from .query import NoQuery, query
 
 EVENTS_PART = "webhookEvents"
+NO_TYPE = (
+    'The job type is missing: POST the input to /jobs/{type}, or send {"type": "…", "input": {…}} to /jobs. '
+    "GET /job-types lists the types."
+)
 
 
-async def submit(request: web.Request, type_name: str | None) -> Accepted:
+async def submit(request: web.Request, type_name: str | None, *, own_path: bool = False) -> Accepted:
     """Read the submission and accept it. Without `type_name` the body is an envelope, which names the type.
 
-    Raises `Problem`, and what `Submitting.submit` raises.
+    `own_path`: it came to the type's own path, where options may stand beside the input's fields. Raises `Problem`, and
+    what `Submitting.submit` raises.
     """
     key = given_key(request)
     is_form = media_type(request) == "multipart/form-data"
@@ -44,13 +49,18 @@ async def submit(request: web.Request, type_name: str | None) -> Accepted:
     options = query(request, NoQuery) if type_name is None else query(request, SubmitOptions)
     if first is None:
         _check_admission(request, type_name)
+    own = parts(request).registry.get(type_name) if own_path and type_name is not None else None
     if not is_form:
         submission = _read(type_name, options, Body(await json_body(request)), None, is_form=False)
+        if own is not None:
+            submission = with_options_beside(submission, own)
         return await submitting.submit(caller(request), submission, key, first)
     pointer = "/input" if type_name is None else ""
     new, hashing = first is None, key is not None
     async with _received_form(request, pointer, storing_files=new, hashing=hashing) as (body, incoming, held):
         submission = replace(_read(type_name, options, body, incoming, is_form=True), held=held)
+        if own is not None:
+            submission = with_options_beside(submission, own)
         return await submitting.submit(caller(request), submission, key, first)
 
 
@@ -84,7 +94,10 @@ def _enveloped(body: Body, incoming: Path | None, *, is_form: bool) -> Submissio
     fields = _object(body.fields)
     if is_form and EVENTS_PART in fields:
         fields = fields | {EVENTS_PART: separated(fields[EVENTS_PART])}
-    envelope = validate(Envelope, fields, strict=False if is_form else None)  # every value of a form is text
+    try:
+        envelope = validate(Envelope, fields, strict=False if is_form else None)  # every value of a form is text
+    except InvalidError as error:
+        raise error if "type" in fields else InvalidError(error.errors, NO_TYPE) from None
     return Submission(envelope.type, envelope.input, envelope, body.uploads, incoming, body.sums, pointer="/input")
 
 
