@@ -19,8 +19,13 @@ def before_call(_context: Any, case: Any, kwargs: dict[str, Any]) -> None:
         kwargs["timeout"] = A_MOMENT_S
     if "wait" in (case.query or {}):
         case.query["wait"] = min(case.query["wait"], A_MOMENT_S) if _is_number(case.query["wait"]) else "x"
-    for options in (case.query, case.body):
+    in_form = case.body.get("input") if isinstance(case.body, dict) else None
+    for options in (case.query, case.body, in_form):
         _redirect_webhooks(options)
+    for beside in (case.body, in_form):  # no schema can express that an option is given in one place only
+        if isinstance(beside, dict) and case.query and not case.operation.path.startswith("/jobs"):
+            for name in beside.keys() & case.query.keys():
+                del case.query[name]
     if case.meta is not None and case.meta.generation.mode is GenerationMode.POSITIVE:
         headers = case.headers or {}
         if "Idempotency-Key" in headers:  # a key that was used for another request would be rejected
