@@ -37,7 +37,7 @@ def finished(http: httpx.Client, job_url: str) -> Any:
 def watched(http: httpx.Client, progress_url: str) -> list[Any]:
     """The states that the job's stream sends, until the server ends it."""
     with connect_sse(http, "GET", progress_url) as stream:
-        return [event.json() for event in stream.iter_sse() if event.event == "message" and event.data]
+        return [event.json() for event in stream.iter_sse() if event.event == "message"]
 
 
 def test_weather_and_lottery_are_computed_watched_purged_and_expire(http: httpx.Client) -> None:

@@ -104,6 +104,10 @@ def form(*parts: bytes) -> bytes:
     return b"".join(b"%s\r\n%s\r\n" % (delimiter, part) for part in parts) + delimiter + b"--\r\n"
 
 
+LINES = (b":", b"retry:")
+"""How a line begins that stands before an event."""
+
+
 class RawStream:
     """A stream that the test reads byte by byte, when it wants to."""
 
@@ -141,19 +145,23 @@ class RawStream:
         self._chunked = reply.headers.get("Transfer-Encoding") == "chunked"
 
     def frame(self) -> bytes | None:
-        """The next frame with its empty line, or `None` at the end of the stream."""
-        while b"\n\n" not in self._text:
+        """The next event with its empty line, or the line before an event; `None` at the end of the stream.
+
+        No empty line ends a block without data: there are clients that hand such a block to their user as an event.
+        """
+        while (end := b"\n" if self._text.startswith(LINES) else b"\n\n") not in self._text:
             if not self._more():
                 assert not self._text, f"half a frame at the end: {bytes(self._text)!r}"
                 return None
-        frame, _, rest = bytes(self._text).partition(b"\n\n")
+        frame, _, rest = bytes(self._text).partition(end)
         self._text = bytearray(rest)
-        return frame + b"\n\n"
+        assert end == b"\n" or b"data: " in frame, f"a block without data: {frame!r}"
+        return frame + end
 
     def frames(self) -> Iterator[bytes]:
-        """The remaining frames, without comments and the first frame."""
+        """The remaining events."""
         while (frame := self.frame()) is not None:
-            if not frame.startswith((b":", b"retry:")):
+            if not frame.startswith(LINES):
                 yield frame
 
     def _more(self) -> bool:

@@ -5,12 +5,13 @@ from pydantic_core import to_json
 from ...domain.jobs import LogLine
 from ...representation import log_line_fields
 
-KEEP_ALIVE = b": keep-alive\n\n"
+KEEP_ALIVE = b": keep-alive\n"
+"""A comment, which stands before the next event: some clients hand their user a block without data as an event."""
 
 
 def preamble(retry_ms: int) -> bytes:
-    """The first bytes of a stream: when to reconnect, and a comment."""
-    return b"retry: %d\n: connected\n\n" % retry_ms
+    """The first bytes of a stream: when to reconnect, and a comment. The first event ends their block."""
+    return b"retry: %d\n: connected\n" % retry_ms
 
 
 def log_event(line: LogLine) -> bytes:
