@@ -30,6 +30,7 @@ from .parts import PARTS, Parts
 from .problems import ClientFaults
 from .request_ids import REQUEST_ID, request_id
 from .requests.submissions import refuse_unread
+from .responses.accepted import AcceptedResponses
 from .responses.ready import harden
 from .routes import add_routes
 from .streams.audiences import Audiences
@@ -91,6 +92,7 @@ def make_app(
         metrics=metrics,
         loops=loops,
         encoder=encoder,
+        accepted=AcceptedResponses(registry, links),
         streams=OpenStreams(_stream_limits(settings)),
         fan_out=FanOut(backend.store, backend.hub, encoder),
         slow_readers=SlowReaders(settings.stream_stall_timeout_s),

@@ -19,6 +19,7 @@ from ..settings import Settings
 from .connections.lost_clients import LostClients
 from .connections.slow_readers import SlowReaders
 from .connections.unauthenticated_bodies import UnauthenticatedBodies
+from .responses.accepted import AcceptedResponses
 from .responses.ready import ReadyAnswers
 from .streams.audiences import Audiences
 from .streams.fan_out import FanOut
@@ -50,6 +51,7 @@ class Parts:
     slow_readers: SlowReaders
     unauthenticated_bodies: UnauthenticatedBodies
     lost_clients: LostClients = field(default_factory=LostClients)
+    accepted: AcceptedResponses
     ready: ReadyAnswers = field(default_factory=ReadyAnswers)
     arriving: set[StreamReader] = field(default_factory=set)
     """The bodies of submissions that are still being received."""

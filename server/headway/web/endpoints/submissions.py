@@ -15,8 +15,8 @@ from ..parts import parts
 from ..problems import RATE_LIMITS
 from ..requests.preferences import PREFER, applied_wait, preferred_wait_s
 from ..requests.submissions import submit
+from ..responses.accepted import fits_template
 from ..responses.headers import etag
-from ..responses.json import PRIVATE
 from ..responses.ready import can_be_ready, ready_json
 from ..waiting import wait_for_job
 from .jobs import MAX_WAIT_S, make_ready
@@ -48,17 +48,15 @@ async def create_resource(request: web.Request, name: str) -> web.StreamResponse
 async def accepted_response(request: web.Request, accepted: Accepted) -> web.StreamResponse:
     """202: accepted, durable, and where to look (RFC 9110, 15.3.3).
 
-    For a type with `on_complete="redirect"`, a client that follows `Location` ends at the result. A client that prefers
-    to wait gets 200 and the finished job, if it ends in time.
+    A client that prefers to wait gets 200 and the finished job, if it ends in time.
     """
     job = accepted.job
-    links, service = request.app[LINKS], parts(request).service
-    headers = {
-        "Location": links.job(job, redirect=_leads_on(request, job)),
-        "Operation-Location": links.operation(job),
-        **PRIVATE,
-        **request.get(RATE_LIMITS, {}),
-    }
+    more = request.get(RATE_LIMITS, {})
+    ready = can_be_ready(request)
+    if ready and not accepted.replayed and PREFER not in request.headers and fits_template(job):
+        position = await parts(request).service.reading.queue_position(job, job.created_at)
+        return parts(request).accepted.fill(job, position, more)
+    headers = parts(request).accepted.headers(job) | more
     if accepted.replayed:
         headers["Idempotency-Replayed"] = "true"
     now = utc_now() if accepted.replayed else job.created_at
@@ -67,17 +65,12 @@ async def accepted_response(request: web.Request, accepted: Accepted) -> web.Str
         if job.terminal:
             with suppress(JobNotFoundError):  # deleted since then; that it was accepted is still true
                 return await _finished_response(request, job, headers | applied_wait(wait_s))
-    position = await service.reading.queue_position(job, now)
+    position = await parts(request).service.reading.queue_position(job, now)
     headers["Retry-After"] = str(poll_after_s(job))
     body = parts(request).encoder.job(job, position)
-    if can_be_ready(request):
+    if ready:
         return ready_json(202, body, headers)
     return web.Response(body=body, status=202, headers=headers, content_type="application/json")
-
-
-def _leads_on(request: web.Request, job: Job) -> bool:
-    job_type = parts(request).registry.get(job.type)
-    return job_type is not None and job_type.on_complete == "redirect"
 
 
 async def _after_waiting(request: web.Request, job: Job, wait_s: float) -> Job:

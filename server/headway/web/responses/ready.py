@@ -59,7 +59,7 @@ class ReadyAnswer(NamedTuple):
             queue_position=queue_position,
             etag=headers["ETag"],
             status=status,
-            head=_head_of_json(status, body, headers),
+            head=head_of_json(status, body, headers),
             body=body,
             head_304=_head(304, headers),
         )
@@ -79,22 +79,23 @@ def ready_problem(response: web.Response) -> "ReadyResponse":
     """An error's response as HTTP/1.1, whatever version the request has; the last one of its connection."""
     body = response.body if isinstance(response.body, bytes) else b""
     headers = {**response.headers, "Content-Type": response.content_type, "Connection": "close"}
-    ready = ReadyResponse(response.status, _head_of_json(response.status, body, headers), body)
+    ready = ReadyResponse(response.status, head_of_json(response.status, body, headers), body)
     ready.force_close()
     return ready
 
 
 def ready_json(status: int, body: bytes, headers: Mapping[str, str]) -> "ReadyResponse":
     """A response for one request. The values of `headers` must not come from a client."""
-    return ReadyResponse(status, _head_of_json(status, body, headers), body)
+    return ReadyResponse(status, head_of_json(status, body, headers), body)
 
 
-def _head_of_json(status: int, body: bytes, headers: Mapping[str, str]) -> bytes:
+def head_of_json(status: int, body: bytes, headers: Mapping[str, str]) -> bytes:
+    """The head of a response with this body, up to the date. No value may come from a client."""
     return _head(status, {"Content-Type": "application/json", **headers, "Content-Length": str(len(body))})
 
 
 def _head(status: int, headers: Mapping[str, str]) -> bytes:
-    """A status line and headers (RFC 9112, 4 and 5), up to the date. No value may come from a client."""
+    """A status line and headers (RFC 9112, 4 and 5), up to the date."""
     lines = [f"{name}: {value}\r\n" for name, value in headers.items()]
     return f"{_status_line(status)}{''.join(lines)}{_ALWAYS}Date: ".encode("ascii")
 
