@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.process import ROOT, ServerProcess, alive, eventually
+from tests.support.process import ROOT, ServerProcess, alive
 
 HUNGRY_JOBS = str(ROOT / "tests" / "job_types" / "hungry_jobs.py")
 
@@ -22,16 +22,16 @@ def error_of(server: ServerProcess, job_type: str, trace: Path) -> Any:
     job_id = server.submit(job_type, {"trace": str(trace)})
     job = server.wait_for(job_id)
     assert job["status"] == "failed"
-    nothing_is_left_of(trace)
+    assert not left_of(trace)
     last = server.request("GET", f"/jobs/{job_id}/attempts").json["attempts"][-1]
     assert (last["outcome"], last["error"]) == ("failed", job["error"])
     assert server.wait_for(server.submit("writes-little"))["status"] == "completed"
     return job["error"]
 
 
-def nothing_is_left_of(trace: Path) -> None:
-    """All have been killed. Processes of jobs get idle CPU time only, so they may take a while to be gone."""
-    eventually(lambda: not [pid for pid in noted(trace) if alive(pid)])
+def left_of(trace: Path) -> Sequence[int]:
+    """The processes that are left of a job."""
+    return [pid for pid in noted(trace) if alive(pid)]
 
 
 def noted(trace: Path) -> Sequence[int]:
@@ -67,7 +67,7 @@ def test_five_hundred_processes_end_with_their_attempt_where_they_are_not_too_ma
     trace = tmp_path / "trace"
     job = server.wait_for(server.submit("forks-without-a-limit", {"trace": str(trace)}))
     assert (job["status"], job["result"]) == ("completed", 500)
-    nothing_is_left_of(trace)
+    assert not left_of(trace)
 
 
 @pytest.mark.parametrize("job_type", ["writes", "writes-as-a-task"])

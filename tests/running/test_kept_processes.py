@@ -416,8 +416,8 @@ async def test_a_process_that_dies_while_it_waits_is_replaced(bench: Kept, logge
 async def test_processes_that_die_with_their_nursery_while_they_wait_are_replaced(bench: Kept) -> None:
     pid, parent = await bench.returns("whose-child")
     os.kill(parent, signal.SIGKILL)
-    assert (await bench.returns("whose-child"))[0] != pid
     await bench.until(lambda: not alive(pid))
+    assert (await bench.returns("whose-child"))[0] != pid
 
 
 # The end

@@ -4,7 +4,7 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from headway.running.processes.partner import Partner, Partners
 from headway.running.processes.processes import Processes
 from structlog.testing import capture_logs
 
-from tests.support.process import WAIT_TIMEOUT_S, alive, descendants, eventually
+from tests.support.process import WAIT_TIMEOUT_S, alive, descendants, eventually, held_up
 
 JOBS = '''
 import os, subprocess, sys, time
@@ -59,6 +59,13 @@ def keeps_a_daemon(ctx: BlockingContext) -> None:
     ctx.log(f"pid {daemon()}")
     time.sleep(600)
 
+@job("keeps-a-child")
+def keeps_a_child(ctx: BlockingContext) -> None:
+    if (pid := os.fork()) == 0:
+        time.sleep(600)
+    ctx.log(f"pid {pid}")
+    time.sleep(600)
+
 @job("leaves-its-channel")
 def leaves_its_channel(ctx: BlockingContext) -> int:
     if (pid := os.fork()) == 0:
@@ -78,6 +85,7 @@ class Lines:
 
     def __init__(self) -> None:
         self.first: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self.pids_left: set[int] = set()
 
     def began(self) -> None: ...
 
@@ -90,6 +98,9 @@ class Lines:
     def dropped(self, lines: int) -> None: ...
 
     def used(self, usage: Any) -> None: ...
+
+    def left(self, pids: Collection[int]) -> None:
+        self.pids_left.update(pids)
 
     async def number(self) -> int:
         async with asyncio.timeout(WAIT_TIMEOUT_S):
@@ -294,6 +305,36 @@ async def test_a_daemon_of_a_running_handler_outlives_the_ends_of_others(nursery
 
 async def test_a_process_that_holds_the_channel_open_does_not_hold_up_the_end(nursery: Nursery) -> None:
     assert not alive(await nursery.number("leaves-its-channel"))
+
+
+async def test_an_end_waits_for_what_was_left_and_those_of_others_do_not(nursery: Nursery) -> None:
+    lines = Lines()
+    running = nursery.attempt("keeps-a-child", lines)
+    left = await lines.number()
+    with held_up(left):
+        os.kill(_parent_of(left), signal.SIGKILL)
+        await gone(left)
+        assert await nursery.attempt("says") == Returned('"as it was loaded"')
+        assert not alive(await nursery.number("leaves-a-daemon"))
+        assert not running.done()
+    assert isinstance(await running, Raised)
+    assert not lines.pids_left
+
+
+async def test_an_end_does_not_wait_for_ever_for_what_the_kernel_holds_up(tmp_path: Path) -> None:
+    module = tmp_path / "jobs_that_are_held_up.py"
+    module.write_text(f"from headway.running.processes.nursery import ends\nends.DIE_WITHIN_S = 0.1\n{JOBS}", "utf-8")
+    processes = Processes([str(module)], spares=1)
+    await processes.open()
+    nursery, lines = Nursery(tmp_path, module, processes), Lines()
+    running = nursery.attempt("keeps-a-child", lines)
+    left = await lines.number()
+    with held_up(left):
+        os.kill(_parent_of(left), signal.SIGKILL)
+        assert isinstance(await running, Raised)
+        assert lines.pids_left == {left}
+        assert await nursery.attempt("says") == Returned('"as it was loaded"')
+    await processes.close()
 
 
 async def test_many_attempts_leave_no_descriptor_and_no_process(nursery: Nursery) -> None:

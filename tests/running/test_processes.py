@@ -10,12 +10,13 @@ import pytest
 from headway.authoring.uploads import Upload
 from headway.domain.jobs import JobError
 from headway.running.calling import Raised, Returned, Stopped
-from headway.running.processes import conversation
+from headway.running.processes import conversation, spawning
+from headway.running.processes.forked import children
 from headway.running.processes.messages import CheckpointOutcome
 from headway.running.processes.processes import Processes
 
 from tests.support.children import Bench, Listener, ended
-from tests.support.process import alive, eventually
+from tests.support.process import alive, eventually, held_up
 
 JOBS = '''
 import logging, os, signal, stat, sys, threading, time
@@ -133,6 +134,21 @@ async def test_a_child_reports_and_returns(bench: Bench) -> None:
 async def test_what_a_handler_prints_and_logs_are_lines_of_its_job(bench: Bench) -> None:
     assert await bench.run("prints") == Returned("null")
     assert bench.listener.lines == ["printed", "logged", "in a thread", "without an end"]
+
+
+async def test_an_attempt_ends_although_the_kernel_holds_up_its_killed_process(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (children, spawning):
+        monkeypatch.setattr(module, "DIE_WITHIN_S", 0.05)
+    attempt = bench.conversation("sleeps")
+    running = asyncio.create_task(attempt.run())
+    pid = await bench.listener.pid()
+    with held_up(pid):
+        attempt.kill()
+        assert await ended(running) == died("It ended by signal 9.")
+    assert bench.listener.pids_left == {pid}
+    await asyncio.to_thread(eventually, lambda: not Path(f"/proc/{pid}").exists())
 
 
 async def test_a_child_is_handed_its_uploads(bench: Bench) -> None:

@@ -1,7 +1,7 @@
 """Attempts in child processes, for tests of how they end: started without an engine, with somebody who listens."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Collection
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -25,6 +25,7 @@ class Listener:
         self.values: list[tuple[Any, ...]] = []
         self.lines: list[str] = []
         self.usage: Usage | None = None
+        self.pids_left: set[int] = set()
         self.heard = asyncio.Event()
 
     def began(self) -> None:
@@ -41,6 +42,9 @@ class Listener:
 
     def used(self, usage: Usage) -> None:
         self.usage = usage
+
+    def left(self, pids: Collection[int]) -> None:
+        self.pids_left.update(pids)
 
     async def pid(self) -> int:
         """The child's, from the log line that it writes first."""

@@ -252,6 +252,26 @@ def alive(pid: int) -> bool:
     return state != "Z"
 
 
+TRACER = """
+import ctypes, sys
+assert ctypes.CDLL(None).ptrace(0x4206, int(sys.argv[1]), None, None) == 0  # PTRACE_SEIZE
+print(flush=True)
+sys.stdin.read()
+"""
+
+
+@contextlib.contextmanager
+def held_up(pid: int) -> Iterator[None]:
+    """Within the block, nobody can reap a process: its parent can only after the one that traces it (ptrace(2))."""
+    command = [sys.executable, "-ISc", TRACER, str(pid)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as tracer:
+        assert tracer.stdin is not None
+        assert tracer.stdout is not None
+        assert tracer.stdout.readline(), "it cannot be traced"
+        yield
+        tracer.stdin.close()
+
+
 def descendants(pid: int) -> Sequence[int]:
     """The children of a process, and theirs."""
     try:

@@ -2,14 +2,19 @@
 
 import asyncio
 import time
+from collections.abc import Collection
 from enum import StrEnum
 from typing import Any
+
+import structlog
 
 from ..authoring.reporting import LogBuffer, Reported
 from ..domain.attempts import Usage
 from ..domain.jobs import Claim, Job, JobError, NewLogLine
 from ..domain.progress import Meter, Progress
 from .slots import Slot
+
+log = structlog.get_logger(__name__)
 
 
 class StopReason(StrEnum):
@@ -117,3 +122,9 @@ class Attempt:
 
     def used(self, usage: Usage) -> None:
         self.usage = usage
+
+    def left(self, pids: Collection[int]) -> None:
+        """Processes of the attempt have been killed, and are still there."""
+        log.error("the system holds up processes that have been killed", pids=sorted(pids))
+        named = ", ".join(map(str, sorted(pids)))
+        self.logs.note("error", f"processes of this attempt have been killed, but the system holds them up: {named}")

@@ -4,6 +4,9 @@ from dataclasses import dataclass
 
 CLEAN_UP_WITHIN_S = 5.0
 """How long a dependency may take to clean up in the server, or all of an attempt's in its process."""
+DIE_WITHIN_S = 60.0
+"""How long killed processes may take to be gone. On a busy machine they wait for a core; only the kernel can hold one
+up for ever, in a dead NFS mount say. Then the end is recorded all the same, and the job's log says so."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

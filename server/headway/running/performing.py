@@ -65,7 +65,7 @@ class Performer:
     # In the loop
 
     async def _in_loop(self, attempt: Attempt, job_type: JobType) -> End:
-        job, processes = attempt.job, Subprocesses()
+        job, processes = attempt.job, Subprocesses(attempt.left)
         context = self._context(attempt, processes)
         call = self._call(attempt, job_type, context, processes)
         task = asyncio.create_task(call, name=f"job:{job.type}:{job.id}")

@@ -4,16 +4,21 @@ import asyncio
 import os
 import signal
 from asyncio.subprocess import Process
+from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
+from .limits import DIE_WITHIN_S
 from .processes import leash
+from .processes.groups import end_group
 
 
 class Subprocesses:
     """The processes of one attempt. Each leads a group of its own."""
 
-    def __init__(self) -> None:
+    def __init__(self, left: Callable[[Collection[int]], None] = lambda _: None) -> None:
+        """`left` is called with processes that have been killed and are still there: the kernel holds them up."""
+        self._left = left
         self._watching: set[asyncio.Task[None]] = set()
         self._running: set[Process] = set()
         self._ended = False
@@ -37,8 +42,10 @@ class Subprocesses:
         self._ended = True
         for process in self._running:
             _kill_group(process)
-        if self._watching:
-            await asyncio.wait(self._watching)
+        if self._watching:  # what a process leaves in its group may take as long as the process itself
+            await asyncio.wait(self._watching, timeout=2 * DIE_WITHIN_S)
+        if self._running:
+            self._left([process.pid for process in self._running])
 
     def _check_not_ended(self) -> None:
         if self._ended:
@@ -51,8 +58,10 @@ class Subprocesses:
             await process.wait()
         finally:
             self._running.discard(process)
-            _kill_group(process)
+            left = await end_group(process.pid)
             await leash.release(held)
+        if left:
+            self._left(left)
 
 
 def _kill_group(process: Process) -> None:

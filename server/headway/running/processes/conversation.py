@@ -4,7 +4,7 @@ A child never outlives the server: it ends when its socket closes, and what it w
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Protocol
 
 import structlog
@@ -47,6 +47,8 @@ class Listening(Protocol):
 
     def used(self, usage: Usage) -> None: ...
 
+    def left(self, pids: Collection[int]) -> None: ...
+
 
 StoreCheckpoint = Callable[[str], Awaitable[CheckpointOutcome]]
 """Stores JSON text durably."""
@@ -84,7 +86,10 @@ class Conversation:
         self._killed = False
 
     async def run(self) -> End | Lost:
-        """Run the attempt to its end, whatever that is. Nothing that it started is left afterwards."""
+        """Run the attempt to its end, whatever that is. Nothing that it started is left afterwards.
+
+        Except for what the kernel holds up although it has been killed: that is reported.
+        """
         for left in reversed(range(STARTS)):
             try:
                 partner = self._partner = await self._start_child()
@@ -155,7 +160,7 @@ class Conversation:
         except GarbledMessageError as error:
             log.warning("a child broke the channel and was killed", reason=str(error))
             partner.child.kill()
-            self._measure(partner, await asyncio.shield(partner.exiting))
+            self._account_for(partner, await asyncio.shield(partner.exiting))
             return _process_died("It wrote to the server's socket.")
 
     async def _until_ended(self, partner: Partner) -> End | Exit:
@@ -168,7 +173,7 @@ class Conversation:
         if not partner.exiting.done():
             partner.child.kill()
         exit = await asyncio.shield(partner.exiting)
-        self._measure(partner, exit)
+        self._account_for(partner, exit)
         return exit if end is None else end
 
     async def _relay(self, partner: Partner) -> End | None:
@@ -209,10 +214,12 @@ class Conversation:
             self.kill()
         return end
 
-    def _measure(self, partner: Partner, exit: Exit) -> None:
-        """Report what the attempt has used: what its process has, except for earlier attempts."""
+    def _account_for(self, partner: Partner, exit: Exit) -> None:
+        """Report what the attempt has used, which is what its process has except for earlier attempts, and has left."""
         if exit.usage is not None:
             self._listening.used(exit.usage._replace(cpu_s=max(0.0, exit.usage.cpu_s - partner.cpu_s)))
+        if exit.left:
+            self._listening.left(exit.left)
 
     def _report(self, report: Report) -> None:
         if report.progress is not None:

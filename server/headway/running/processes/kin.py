@@ -89,15 +89,6 @@ def reaped() -> Iterator[Reaped]:
             yield Reaped(pid, os.waitstatus_to_exitcode(status), usage)
 
 
-def kill_children(but: Collection[int] = ()) -> bool:
-    """Kill every child except those in `but`. Whether there was any: what they started falls to this process next."""
-    left = children().difference(but)
-    for pid in left:
-        with suppress(ProcessLookupError):
-            os.kill(pid, signal.SIGKILL)
-    return bool(left)
-
-
 def sweep(but: Collection[int] = ()) -> None:
     """Kill every child except those in `but`, and what falls to this process meanwhile, until none is left."""
     while left := children().difference(but):

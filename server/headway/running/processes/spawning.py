@@ -8,6 +8,8 @@ import socket
 import sys
 from contextlib import suppress
 
+from ..limits import DIE_WITHIN_S
+from .groups import end_group
 from .leash import attach, release
 from .starting import Exit
 
@@ -57,7 +59,9 @@ class SpawnedChild:
         self.channel = channel
         self.leash: asyncio.subprocess.Process | None = None
         self._process = process
-        self.exiting: asyncio.Future[Exit] = asyncio.ensure_future(self._wait())
+        self.exiting: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
+        self._waiting = asyncio.create_task(self._wait())
+        self._giving_up: asyncio.TimerHandle | None = None
 
     def terminate(self) -> None:
         """Send SIGTERM to the child alone."""
@@ -73,12 +77,21 @@ class SpawnedChild:
             if self._process.returncode is None:  # it has not made its group yet
                 with suppress(ProcessLookupError):
                     self._process.kill()
+        if self._giving_up is None and not self.exiting.done():
+            held_up = Exit(-signal.SIGKILL, left=(self.pid,))
+            # Once the child has ended, what it has left in its group may take as long again.
+            self._giving_up = self.exiting.get_loop().call_later(2 * DIE_WITHIN_S, self._end, held_up)
 
-    async def _wait(self) -> Exit:
+    async def _wait(self) -> None:
         """What is left of its group is killed when it has ended."""
         code = await self._process.wait()
-        self.kill()
-        return Exit(code)
+        self._end(Exit(code, left=await end_group(self.pid)))
+
+    def _end(self, exit: Exit) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
+        if not self.exiting.done():
+            self.exiting.set_result(exit)
 
     async def close(self) -> None:
         """Kill the child if it still runs, and reap it."""

@@ -16,6 +16,8 @@ class Exit:
     code: int | None
     usage: Usage | None = None
     """What it used in its whole life, where its parent can say it."""
+    left: tuple[int, ...] = ()
+    """Processes of it that have been killed and are still there: the kernel holds them up."""
 
 
 class LoadFailedError(Exception):
@@ -33,7 +35,7 @@ class Child(Protocol):
     channel: socket.socket
     """The server's end of the channel. It is the caller's to close."""
     exiting: asyncio.Future[Exit]
-    """How the child ended, once nothing that it started is left. Shared: not to be cancelled."""
+    """How the child ended, once nothing that it started is left, or can be killed. Shared: not to be cancelled."""
 
     def terminate(self) -> None:
         """Send SIGTERM to the child alone."""

@@ -6,6 +6,7 @@ import signal
 import socket
 from contextlib import suppress
 
+from ...limits import DIE_WITHIN_S
 from ..starting import Exit
 from .packets import Packets
 
@@ -18,6 +19,7 @@ class ForkedChild:
         self.channel = channel
         self.exiting: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._nursery = nursery
+        self._giving_up: asyncio.TimerHandle | None = None
 
     def terminate(self) -> None:
         """Send SIGTERM to the child alone.
@@ -29,6 +31,10 @@ class ForkedChild:
     def kill(self) -> None:
         """Kill the child and everything in its group."""
         self._nursery.send(f"kill {self.pid}")
+        if self._giving_up is None and not self.exiting.done():
+            held_up = Exit(-signal.SIGKILL, left=(self.pid,))
+            # Once the child has ended, the nursery may take as long again for what it has left.
+            self._giving_up = self.exiting.get_loop().call_later(2 * DIE_WITHIN_S, self.ended, held_up)
 
     async def close(self) -> None:
         if not self.exiting.done():
@@ -36,6 +42,8 @@ class ForkedChild:
             await asyncio.wait({self.exiting})
 
     def ended(self, exit: Exit) -> None:
+        if self._giving_up is not None:
+            self._giving_up.cancel()
         if not self.exiting.done():
             self.exiting.set_result(exit)
 

@@ -117,8 +117,9 @@ class Nursery:
                 self._children.refused(OSError(f"no process could be started: {' '.join(reason)}"))
                 return
             case ["ended", pid, how]:
-                code, peak_memory_bytes, cpu_s = how.split()
-                self._children.ended(int(pid), Exit(int(code), Usage(int(peak_memory_bytes), float(cpu_s))))
+                code, peak_memory_bytes, cpu_s, *left = how.split()
+                usage = Usage(int(peak_memory_bytes), float(cpu_s))
+                self._children.ended(int(pid), Exit(int(code), usage, tuple(map(int, left))))
         self._attend()
 
     def _gone(self) -> None:

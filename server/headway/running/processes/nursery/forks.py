@@ -4,7 +4,8 @@ It runs no handler and no thread. It reaps its children, kills what they leave b
 process that is not their parent could only learn that they did. When its server is gone, it kills them all and ends.
 
 Packets from the server: `fork`, `term PID`, `kill PID`. To the server: `forked PID` with the descriptor of the child's
-channel, `refused REASON` if the system has no room for another process, `ended PID CODE PEAK_MEMORY_BYTES CPU_S`.
+channel, `refused REASON` if the system has no room for another process, `ended PID CODE PEAK_MEMORY_BYTES CPU_S`,
+followed by the ids of the processes that it has left and that the kernel holds up.
 """
 
 import gc
@@ -12,19 +13,19 @@ import os
 import signal
 import socket
 import sys
-import time
 from collections.abc import Collection
 from contextlib import suppress
 from typing import NoReturn
 
 from ..child import main as child
 from ..child.dependencies import NOTHING, Made
-from ..kin import Reaped, adopt_orphans, be_called, die_with_parent, kill_children, reaped, sweep
+from ..kin import adopt_orphans, be_called, die_with_parent, sweep
+from .ends import Ends
 from .waking import Wakeful
 
 MAX_PACKET_BYTES = 4096
-LEFTOVERS_S = 2.0
-"""How long the end of an attempt waits for killed leftovers: the kernel may hold one up, in a dead NFS mount say."""
+MAX_NAMED = 20
+"""How many processes a packet names."""
 
 
 def run(control: socket.socket) -> NoReturn:
@@ -46,16 +47,15 @@ class Nursery:
         """`made`: the dependencies that children share. `own`: the processes of those, which are to live on."""
         self._control = control
         self._made = made
-        self._own = own
+        self._own = frozenset(own)
         self._children: set[int] = set()
-        self._ended: list[Reaped] = []
-        self._report_by_s = 0.0
+        self._ends = Ends()
 
     def serve(self) -> None:
         """Until the server is gone. Raises `OSError` then."""
         with Wakeful(self._control) as wakeful:
             while True:
-                readable = wakeful.wait(LEFTOVERS_S if self._ended else None)
+                readable = wakeful.wait(self._ends.timeout_s())
                 self._report_ends()
                 if readable:
                     packet = self._control.recv(MAX_PACKET_BYTES)
@@ -92,23 +92,12 @@ class Nursery:
             childs_end.close()
 
     def _report_ends(self) -> None:
-        """Report the children that have ended, once nothing that they started is left.
-
-        What an ended child leaves behind falls to the nursery. A running child is the parent of its own orphans.
-        """
-        for child_ended in reaped():
-            if child_ended.pid in self._children:
-                self._children.discard(child_ended.pid)
-                self._ended.append(child_ended)
-                self._report_by_s = time.monotonic() + LEFTOVERS_S
-        if not self._ended:
-            return
-        left = kill_children(but=self._children.union(self._own))
-        if left and time.monotonic() < self._report_by_s:
-            return
-        ended, self._ended = self._ended, []
-        for pid, code, usage in ended:
-            self._control.send(f"ended {pid} {code} {usage.peak_memory_bytes} {usage.cpu_s}".encode())
+        """Report the children that have ended, once nothing that they started is left."""
+        for ended in self._ends.collect(self._children, self._own):
+            pid, code, usage = ended.how
+            left = sorted(ended.left)[:MAX_NAMED]
+            words = ("ended", pid, code, usage.peak_memory_bytes, usage.cpu_s, *left)
+            self._control.send(" ".join(map(str, words)).encode())
 
 
 def _be_a_child(parent: int, channel: socket.socket, made: Made, wakeful: Wakeful, *others: socket.socket) -> NoReturn:

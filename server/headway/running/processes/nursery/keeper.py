@@ -18,8 +18,9 @@ from typing import NoReturn
 
 from ....authoring.loading import load_module
 from ..child.rehearsal import OFTEN, rehearse
-from ..kin import adopt_orphans, be_called, kill_children, reaped, sweep
+from ..kin import adopt_orphans, be_called, sweep
 from . import GENERAL, forks, loading
+from .ends import Ends
 from .fitness import descriptors, settle, unfit_reason
 from .waking import Wakeful
 
@@ -100,13 +101,14 @@ class _Nurseries:
     def __init__(self, control: socket.socket) -> None:
         self._control = control
         self._names: dict[int, str] = {}
-        self._ended: list[tuple[str, int]] = []
+        self._living: set[int] = set()
+        self._ends = Ends()
 
     def keep(self) -> NoReturn:
         """Fork one whenever the server asks for it. Raises `OSError` when the server is gone."""
         with Wakeful(self._control) as wakeful:
             while True:
-                readable = wakeful.wait()
+                readable = wakeful.wait(self._ends.timeout_s())
                 self._report_ends()
                 if readable:
                     packet, passed, _, _ = socket.recv_fds(self._control, forks.MAX_PACKET_BYTES, 1)
@@ -120,8 +122,8 @@ class _Nurseries:
                 with socket.socket(fileno=passed[0]) as nurserys_end:
                     self._fork(name, nurserys_end, wakeful)
             case ["kill", name]:
-                for pid, other in self._names.items():
-                    if other == name:
+                for pid in self._living:
+                    if self._names[pid] == name:
                         os.kill(pid, signal.SIGKILL)
 
     def _fork(self, name: str, nurserys_end: socket.socket, wakeful: Wakeful) -> None:
@@ -141,18 +143,16 @@ class _Nurseries:
             finally:
                 os._exit(1)
         self._names[pid] = name
+        self._living.add(pid)
 
     def _report_ends(self) -> None:
         """Report the nurseries that have ended, once nothing that they left is alive: it falls to the keeper.
 
         What is below another nursery does not, as long as that one lives.
         """
-        for pid, code, _ in reaped():
-            if pid in self._names:
-                self._ended.append((self._names.pop(pid), code))
-        if not self._ended or kill_children(but=self._names):
-            return
-        ended, self._ended = self._ended, []
-        for name, code in ended:
+        for ended in self._ends.collect(self._living):
+            _, code, _ = ended.how
             how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
-            self._control.send(f"ended {name} {how}".encode())
+            named = ", ".join(map(str, sorted(ended.left)[: forks.MAX_NAMED]))
+            but = f", and the system holds up processes that have been killed: {named}" if named else ""
+            self._control.send(f"ended {self._names.pop(ended.how.pid)} {how}{but}".encode())

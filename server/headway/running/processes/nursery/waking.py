@@ -29,7 +29,7 @@ class Wakeful:
     def wait(self, timeout_s: float | None = None) -> bool:
         """Whether the control socket can be read; otherwise a child may have ended, or the time is over."""
         control = self._control.fileno()
-        ready, _, _ = select.select([control, self._woken], [], [], timeout_s)
+        ready, _, _ = select.select([control, self._woken], [], [], None if timeout_s is None else max(0.0, timeout_s))
         if self._woken in ready:
             os.read(self._woken, 4096)
         return control in ready

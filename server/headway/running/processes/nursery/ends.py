@@ -1,0 +1,80 @@
+"""The ends of children: each is held back until nothing that the child has left is there any more. Linux only."""
+
+import os
+import signal
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from ...limits import DIE_WITHIN_S
+from ..kin import Reaped, children, reaped
+
+
+@dataclass(eq=False, slots=True)
+class Ended:
+    """A child that has ended."""
+
+    how: Reaped
+    report_by_s: float
+    """By the monotonic clock. Whatever is left then, the kernel holds up."""
+    left: set[int] = field(default_factory=set)
+    """What it has left and is still there, killed."""
+
+
+class Ends:
+    """Reaps children, kills what they leave behind, and says when that is gone.
+
+    What an ended child leaves behind falls to this process; a child that runs is the parent of its own orphans. What
+    falls here belongs to the children that were just reaped, or to those whose leftovers were: one child's many
+    leftovers do not hold up the end of another.
+    """
+
+    def __init__(self) -> None:
+        self._held_back: list[Ended] = []
+        self._killed: set[int] = set()
+
+    def timeout_s(self) -> float | None:
+        """How long to wait for a child to end before `collect` is due all the same. `None`: for ever."""
+        return self._held_back[0].report_by_s - time.monotonic() if self._held_back else None
+
+    def collect(self, living: set[int], own: frozenset[int] = frozenset()) -> list[Ended]:
+        """The ends that are no longer held back. Removes children from `living` as soon as they are reaped.
+
+        `own`: other children of this process, which are to live on. To be called whenever a child has ended.
+        """
+        concerned = self._reap(living)
+        if not self._held_back and not self._killed:
+            return []
+        self._kill_others(living, own, concerned)
+        now_s = time.monotonic()
+        over = [ended for ended in self._held_back if not ended.left or ended.report_by_s <= now_s]
+        self._held_back = [ended for ended in self._held_back if ended not in over]
+        return over
+
+    def _reap(self, living: set[int]) -> list[Ended]:
+        """Those that the children which now fall to this process may belong to."""
+        concerned: list[Ended] = []
+        for how in reaped():
+            if how.pid in living:
+                living.discard(how.pid)
+                ended = Ended(how, time.monotonic() + DIE_WITHIN_S)
+                self._held_back.append(ended)
+                concerned.append(ended)
+            else:
+                parents = [ended for ended in self._held_back if how.pid in ended.left]
+                for ended in parents:
+                    ended.left.discard(how.pid)
+                concerned += parents
+        return concerned
+
+    def _kill_others(self, living: set[int], own: frozenset[int], concerned: list[Ended]) -> None:
+        others = children() - living - own
+        while more := self._reap(living):  # then their children may have fallen to this process since, or already
+            concerned += more
+            others = children() - living - own
+        for pid in others - self._killed:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+            for ended in concerned:
+                ended.left.add(pid)
+        self._killed = others
