@@ -1,50 +1,16 @@
 """A record with damaged rows, made by hand: what can be read of them is served, and everything else as ever."""
 
-import json
-import sqlite3
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
-from datetime import UTC, datetime
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
-from headway.domain.ids import JobIds
-
+from tests.support.damage import BLOB, DAMAGE, NO_INSTANT, NOT_UTF_8, SURROGATE, copied, copies, put, record
 from tests.support.keys import bearer, keys, make_key
-from tests.support.process import ServerProcess, eventually, run_command
+from tests.support.process import ServerProcess, eventually
 from tests.support.receiver import Receiver
 from tests.support.serving import Serving
 
-BLOB = b"\xff\xfe\x00blob"
-NOT_UTF_8 = b"a\xffb"
-"""To be stored as text."""
-SURROGATE = '{"type": "t", "title": "a\\ud800", "detail": null, "status": 500}'
-FILE = '[{"name": "a\\ud800.txt", "size_bytes": 1, "content_type": "text/plain"}]'
-NO_INSTANT = 2**62
-
-DAMAGE: list[tuple[str, Any]] = [
-    *((column, BLOB) for column in ("label", "type", "status", "done", "total", "unit", "message", "step", "retry_of")),
-    *((column, BLOB) for column in ("error", "files", "uploads", "webhook", "result_url", "input", "result")),
-    *((column, BLOB) for column in ("created_at", "attempt", "version", "last_seq", "percent", "result_bytes")),
-    *((column, "no number") for column in ("done", "total", "updated_at")),
-    *((column, "no JSON {") for column in ("error", "files", "uploads", "webhook", "input", "result")),
-    *((column, "[1, null]") for column in ("error", "files", "uploads", "webhook")),
-    *((column, "5") for column in ("error", "files", "uploads", "webhook")),
-    *((column, "[" * 100_000) for column in ("error", "files", "input", "result")),
-    *((column, at) for column in ("created_at", "run_at", "updated_at") for at in (NO_INSTANT, -NO_INSTANT)),
-    *((column, NO_INSTANT) for column in ("started_at", "completed_at", "expires_at")),
-    ("error", json.dumps({"type": 1, "title": ["x"], "detail": "x" * 1_000_000, "status": "many", "more": 1})),
-    ("files", FILE),
-    ("files", '[{"name": 5}]'),
-    ("webhook", '{"url": "https://example.org", "events": ["job.exploded"]}'),
-    ("error", SURROGATE),
-    ("status", "exploded"),
-    ("label", NOT_UTF_8),
-    ("message", NOT_UTF_8),
-]
-"""A column, and what is in it."""
 DAMAGED_LINES = [
     *((0, "info", "not UTF-8"), (0, "info", BLOB), (0, BLOB, "a line"), (0, "loud", "a line")),
     *((NO_INSTANT, "info", "a line"), ("noon", "info", "a line")),
@@ -55,47 +21,6 @@ DAMAGED_DELIVERIES: list[tuple[str, Any]] = [
     *((column, BLOB) for column in ("body", "attempts", "tries", "last_error", "last_status")),
     *((column, NO_INSTANT) for column in ("created_at", "last_attempt_at")),
 ]
-IDS = JobIds()
-
-
-@contextmanager
-def record(data_dir: Path) -> Iterator[sqlite3.Connection]:
-    """The file, without its checks: an editor that knows nothing of Headway. Changes are committed at the end."""
-    with closing(sqlite3.connect(data_dir / "headway.db")) as connection:
-        connection.execute("PRAGMA writable_schema = ON")
-        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, 'STRICT, ', '') WHERE type = 'table'")
-        connection.execute("UPDATE sqlite_schema SET sql = replace(sql, 'STRICT', '') WHERE type = 'table'")
-        connection.commit()
-    with closing(sqlite3.connect(data_dir / "headway.db")) as connection:
-        connection.execute("PRAGMA ignore_check_constraints = ON")
-        with connection:
-            yield connection
-
-
-def put(connection: sqlite3.Connection, place: str, value: object, row_id: str) -> None:
-    """Put a value into `table.column`, of the row that has this id."""
-    table, column = place.split(".")
-    put_as = "CAST(? AS TEXT)" if value is NOT_UTF_8 else "?"
-    connection.execute(f"UPDATE {table} SET {column} = {put_as} WHERE id = ?", (value, row_id))  # noqa: S608 - constants
-
-
-def copied(connection: sqlite3.Connection, table: str, row_id: str) -> str:
-    """The id of a new row that is otherwise like this one."""
-    others = ", ".join(row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] != "id")
-    made = IDS.new(datetime.now(UTC))[0]
-    statement = f"INSERT INTO {table} (id, {others}) SELECT ?, {others} FROM {table} WHERE id = ?"  # noqa: S608
-    connection.execute(statement, (made, row_id))
-    return made
-
-
-def copies(connection: sqlite3.Connection, job_id: str, number: int) -> list[str]:
-    """Jobs like this one, with its log."""
-    made = [copied(connection, "jobs", job_id) for _ in range(number)]
-    for copy in made:
-        connection.execute(
-            "INSERT INTO history SELECT ?, seq, at, kind, level, message FROM history WHERE job_id = ?", (copy, job_id)
-        )
-    return made
 
 
 def damaged_in_every_way(data_dir: Path, job_id: str) -> list[str]:
@@ -175,26 +100,6 @@ def test_damaged_jobs_expire_and_are_purged_like_others(serving: Serving, tmp_pa
         assert server.request("DELETE", f"/jobs/{job_id}?purge=true").status == 204, way
     assert [job["jobId"] for job in listed(server)] == [whole]
     assert "Traceback" not in server.log()
-
-
-def test_damaged_jobs_that_ran_or_waited_hold_up_no_recovery_and_no_claim(serving: Serving, tmp_path: Path) -> None:
-    server = serving(tmp_path)
-    running = server.submit("steps-async", {"steps": 1_000, "step_s": 1})
-    server.wait_for(running, "running")
-    queued = server.submit("says", {"text": "hello"}, "?runAt=2099-01-01T00:00:00Z")
-    server.kill()
-    ways = [way for way in DAMAGE if way[0] not in ("status", "run_at")]
-    with record(tmp_path) as connection:
-        ran, waited = copies(connection, running, len(ways)), copies(connection, queued, len(ways))
-        connection.execute("UPDATE jobs SET run_at = 1 WHERE status = 'queued'")
-        for job_id, (column, value) in zip([*ran, *waited], [*ways, *ways], strict=True):
-            put(connection, f"jobs.{column}", value, job_id)
-    server = serving(tmp_path)
-    server.wait_for(running, "running")
-    assert server.wait_for(queued)["status"] == "completed"
-    assert server.wait_for(a_completed_job(server))["status"] == "completed"
-    assert server.request("DELETE", f"/jobs/{running}").status == 204
-    assert run_command("doctor", "--data-dir", str(tmp_path)).stderr.count("Traceback") == 0
 
 
 def delivered(server: ServerProcess, job_id: str) -> list[Any]:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 from headway.backends.bells import LocalHub
-from headway.backends.sqlite import connection as opening
-from headway.backends.sqlite.connection import APPLICATION_ID, open_writer
+from headway.backends.sqlite.opening import connection as opening
+from headway.backends.sqlite.opening.connection import APPLICATION_ID, open_writer
 from headway.backends.sqlite.record import SqliteRecord
 from headway.errors import SetupError
 

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import headway.backends.sqlite
 import pytest
-from headway.backends.sqlite import connection as opening
-from headway.backends.sqlite.connection import open_writer
+from headway.backends.sqlite.opening import connection as opening
+from headway.backends.sqlite.opening.connection import open_writer
 from headway.domain.instants import from_ms, to_ms
 from headway.domain.jobs import OutputFile, UploadedFile
 from headway.domain.outcomes import Completed, Interrupted, Retry

@@ -8,9 +8,9 @@ from dataclasses import asdict
 from pathlib import Path
 
 import pytest
-from headway.backends.sqlite import connection as opening
 from headway.backends.sqlite import operations
-from headway.backends.sqlite.connection import open_writer
+from headway.backends.sqlite.opening import connection as opening
+from headway.backends.sqlite.opening.connection import open_writer
 from headway.domain.ids import JobIds
 from headway.domain.jobs import OutputFile
 from headway.domain.outcomes import Completed

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from headway.backends.sqlite.announcing import Announcer
-from headway.backends.sqlite.connection import open_writer
+from headway.backends.sqlite.opening.connection import open_writer
 from headway.backends.sqlite.queue.joining import insert
 from headway.backends.sqlite.rows import Kept
 from headway.backends.sqlite.statements import SQL

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from headway.backends.sqlite import writer as writer_module
 from headway.backends.sqlite.announcing import Announcer
-from headway.backends.sqlite.connection import open_writer
+from headway.backends.sqlite.opening.connection import open_writer
 from headway.backends.sqlite.transaction import Transaction
 from headway.backends.sqlite.writer import MAX_BATCH, Batched, Rows, Writer
 from headway.errors import StoreUnavailableError

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 from itertools import islice
 from pathlib import Path
 
-from headway.backends.sqlite.connection import open_writer
+from headway.backends.sqlite.opening.connection import open_writer
 from headway.domain.ids import JobIds
 from headway.domain.instants import to_ms
 

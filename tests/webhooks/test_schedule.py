@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 from headway.backends.bells import LocalHub
-from headway.backends.sqlite.connection import open_writer
 from headway.backends.sqlite.database import Database
+from headway.backends.sqlite.opening.connection import open_writer
 from headway.backends.sqlite.outbox import SqliteOutbox
 from headway.backends.sqlite.record import SqliteRecord
 from headway.backends.sqlite.statements import SQL

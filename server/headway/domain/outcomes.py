@@ -126,9 +126,13 @@ def after_shutdown(*, may_restart: bool) -> Failed | Interrupted:
 def after_crash(job: Job, max_recoveries: int) -> Cancelled | Failed | Interrupted:
     """A job that was running when its server crashed: queued again, unless it was to be cancelled, or has crashed as
     often as it may.
+
+    One that has an error already was damaged: what says whether it may run again is lost.
     """
     if job.cancel_requested:
         return Cancelled()
+    if job.error is not None:
+        return Failed(job.error, crashed=True)
     if job.recoveries >= max_recoveries:
         return Failed(INTERRUPTED, crashed=True)
     return Interrupted(crashed=True)

@@ -15,7 +15,8 @@ from ..memory.quotas import Change, CountKey
 from ..memory.turns import Turns
 from ..mending import report
 from .announcing import Announcer, BodyOf
-from .connection import READER_PRAGMAS, ReadText, open_writer, uri
+from .opening.connection import READER_PRAGMAS, ReadText, open_writer, uri
+from .opening.repairing import repair
 from .rows import Parameters, Row
 from .statements import SQL
 from .writer import Writer
@@ -52,6 +53,7 @@ class Database:
         writer = Writer(open_writer(path), Announcer(body_of), commits, counted, turns, audited)
         database = cls(path, writer, Readers())
         try:
+            await database.write(repair, lambda _: None)
             await database._readers.open(path, READER_COUNT)
             if turns is not None:
                 not_due = await database.one(SQL["first_not_due"], {})

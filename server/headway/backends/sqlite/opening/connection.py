@@ -1,11 +1,11 @@
-"""Opening the file: pragmas, identity, migrations. Sources: sqlite.org/pragma.html and sqlite.org/wal.html."""
+"""The connection that writes: pragmas, identity, migrations (sqlite.org/pragma.html, sqlite.org/wal.html)."""
 
 import re
 import sqlite3
 from contextlib import closing
 from pathlib import Path
 
-from ...errors import SetupError
+from ....errors import SetupError
 
 APPLICATION_ID = 0x48445759  # "HDWY"
 BUSY_TIMEOUT_MS = 2_000
@@ -38,7 +38,7 @@ class ReadText:
 
 
 MOST_DAMAGED = 100
-_SCHEMA = Path(__file__).parent / "schema"
+_SCHEMA = Path(__file__).parents[1] / "schema"
 
 
 def open_writer(path: Path) -> sqlite3.Connection:
