@@ -58,8 +58,9 @@ class QueuePositions:
         if (place := positions.of.get(job.id)) is not None:
             return place
         # A job queued since then is behind all the others. At least 1: `job` may have been claimed meanwhile.
-        pool = self._by_pool(self._census.queued_types_of(job.owner))[self._pool_of.get(job.type)]
-        last = max(1, sum(pool.values()))
+        pool_of, queued = self._pool_of.get, self._census.queued_types_of(job.owner)
+        pool = pool_of(job.type)
+        last = max(1, sum([jobs for job_type, jobs in queued.items() if pool_of(job_type) == pool]))
         return last if last <= MAX_POSITION else None
 
     def _positions_of(self, owner: str) -> _Positions:

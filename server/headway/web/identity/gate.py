@@ -86,8 +86,10 @@ def identity(request: web.BaseRequest) -> Identity:
 
 def caller(request: web.BaseRequest) -> Caller:
     """On whose behalf the request is made. If it may change something, also whom the audit trail names for that."""
-    asking = identity(request)
-    return asking.caller if request.method in SAFE_METHODS else asking.caller._replace(actor=actor(request))
+    asking = identity(request).caller
+    if request.method in SAFE_METHODS:
+        return asking
+    return Caller(asking.owner, asking.sees, asking.key_id, actor(request))
 
 
 def actor(request: web.BaseRequest) -> Actor:

@@ -12,6 +12,8 @@ from ..problems import Problem
 MAX_DEPTH = 32
 MAX_INTEGER = 2**63 - 1
 MAX_EXACT_FLOAT = 2**53
+_SHORT = 19
+"""An integer with fewer characters is below 10^18."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,7 +29,14 @@ def parse_json(body: bytes, prefix: str = "", *, max_depth: int = MAX_DEPTH) -> 
     `prefix` is where the value stands in the JSON pointers of errors.
     """
     try:
-        value = _DECODER.decode(body.decode("utf-8"))
+        text = body.decode("utf-8")
+        try:
+            value = _COMMON.decode(text)
+        except _UncommonError:
+            value = _DECODER.decode(text)  # to find out where it is
+        else:
+            if "\\u" not in text and text.count("{") + text.count("[") <= max_depth:
+                return value  # it has no surrogate, and cannot be too deep
     except UnicodeDecodeError:
         raise Problem("malformed-request", "The body is not UTF-8.") from None
     except RecursionError:
@@ -39,13 +48,41 @@ def parse_json(body: bytes, prefix: str = "", *, max_depth: int = MAX_DEPTH) -> 
     return value
 
 
+class _UncommonError(Exception):
+    """A part of a JSON text may be one that cannot be represented."""
+
+
+def _common_object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    made = dict(pairs)
+    if len(made) != len(pairs):
+        raise _UncommonError
+    return made
+
+
+def _common_integer(text: str) -> int:
+    if len(text) >= _SHORT:
+        raise _UncommonError
+    return int(text)
+
+
+def _common_number(text: str) -> int | float:
+    value = _number(text)
+    if not isfinite(value):
+        raise _UncommonError
+    return value
+
+
+def _uncommon(_text: str) -> None:
+    raise _UncommonError
+
+
 def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any] | _Odd:
     made = dict(pairs)
     return made if len(made) == len(pairs) else _Odd("has the same name twice")
 
 
 def _integer(text: str) -> int | _Odd:
-    if len(text) < 19:  # noqa: PLR2004 - below 10^18
+    if len(text) < _SHORT:
         return int(text)
     # The length first: converting a million digits takes seconds (CVE-2020-10735).
     if len(text) > 20 or not -MAX_INTEGER - 1 <= int(text) <= MAX_INTEGER:  # noqa: PLR2004 - a sign and 19 digits
@@ -59,6 +96,13 @@ def _number(text: str) -> int | float:
     return int(value) if value.is_integer() and abs(value) <= MAX_EXACT_FLOAT else value
 
 
+_COMMON = json.JSONDecoder(
+    object_pairs_hook=_common_object,
+    parse_int=_common_integer,
+    parse_float=_common_number,
+    parse_constant=_uncommon,
+)
+"""Decodes nearly all texts, and checks their values at once."""
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_number, parse_constant=_Odd)
 
 

@@ -18,7 +18,7 @@ from ...service.admission import FREE_SPACE_MAX_AGE_S, STOPPING_RETRY_S
 from ...service.options import SubmitOptions, separated
 from ...service.submission import Submission
 from ...validation import validate
-from ..identity.gate import caller
+from ..identity.gate import caller, identity
 from ..parts import PARTS, parts
 from ..problems import Problem
 from .bodies import json_body, media_type
@@ -73,7 +73,7 @@ def _check_admission(request: web.Request, type_name: str | None) -> None:
         admission.check_space(size_bytes, FREE_SPACE_MAX_AGE_S)
     else:
         in_files = max(0, size_bytes - parts(request).settings.max_body_bytes)  # all else is no larger than that
-        admission.check(caller(request), type_name, size_bytes, in_files)
+        admission.check(identity(request).caller, type_name, size_bytes, in_files)
 
 
 def _read(
