@@ -1,8 +1,11 @@
 """Children forked from the nursery: what is killed at any moment, what is left behind, what must not be forked."""
 
 import asyncio
+import json
 import os
 import signal
+import socket
+import subprocess
 import sys
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import suppress
@@ -19,6 +22,7 @@ from headway.running.processes.forked.forking import Forking
 from headway.running.processes.forked.keeper import UnfitModuleError
 from headway.running.processes.messages import CheckpointOutcome, Start
 from headway.running.processes.nursery import forks
+from headway.running.processes.nursery.keeper import BOOT
 from headway.running.processes.partner import Partner, Partners
 from headway.running.processes.processes import Processes
 from structlog.testing import capture_logs
@@ -426,3 +430,13 @@ def test_a_child_draws_other_numbers_than_its_siblings(monkeypatch: pytest.Monke
     monkeypatch.setitem(sys.modules, "numpy.random", SimpleNamespace(seed=lambda: seeded.append(True)))
     forks._reseed()
     assert seeded == [True]
+
+
+def test_a_keeper_whose_server_is_gone_before_it_is_ready_ends_in_silence() -> None:
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    with theirs:
+        ours.close()
+        descriptor = theirs.fileno()
+        command = [sys.executable, "-c", BOOT, json.dumps(sys.path), str(descriptor), "[]"]
+        ended = subprocess.run(command, pass_fds=[descriptor], capture_output=True, timeout=WAIT_TIMEOUT_S, check=False)
+    assert (ended.returncode, ended.stderr) == (0, b"")

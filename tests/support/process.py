@@ -10,7 +10,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Self
@@ -60,10 +60,18 @@ class ServerProcess:
 
     def start(self) -> Self:
         """Start it and wait until it answers."""
+        self.launch()
+        return self.await_start()
+
+    def launch(self) -> None:
+        """Start it, without waiting for anything."""
         if self._from_scratch or self._command[:2] != [sys.executable, str(RUN)]:
             self.process = subprocess.Popen(self._command, stdout=subprocess.PIPE, stderr=self._stderr, env=self._env)
         else:
             self.process = ForkedProcess(self._command[1:], self._env, None, self._stderr.fileno())
+
+    def await_start(self) -> Self:
+        """Wait until it answers, once it has been launched."""
         assert self.process.stdout is not None
         line = self.process.stdout.readline().decode()
         prefix = "Listening on http://127.0.0.1:"
@@ -87,7 +95,7 @@ class ServerProcess:
 
     def restart(self) -> None:
         """Start again after `kill` or `stop`, on another port."""
-        self._close_stdout()
+        self.close_stdout()
         self.start()
 
     def __enter__(self) -> Self:
@@ -100,11 +108,12 @@ class ServerProcess:
                 self.process.wait(WAIT_TIMEOUT_S)
             self.process.kill()
             self.process.wait()
-        self._close_stdout()
+        self.close_stdout()
         with self._stderr:
             check_log(self.log())
 
-    def _close_stdout(self) -> None:
+    def close_stdout(self) -> None:
+        """Close its output: before another start, and at the end."""
         if self.process.stdout is not None:
             self.process.stdout.close()
 
@@ -219,14 +228,14 @@ def multipart(files: dict[str, bytes], input: Any = None) -> tuple[bytes, str]:
     return b"".join([*parts, f"--{boundary}--\r\n".encode()]), f"multipart/form-data; boundary={boundary}"
 
 
-def eventually(condition: Any, message: str = "the condition never held") -> Any:
+def eventually(condition: Any, message: str | Callable[[], str] = "the condition never held") -> Any:
     """Poll until `condition()` is true and return its value: for what has no event to wait for, such as a log line."""
     end = time.monotonic() + WAIT_TIMEOUT_S
     while time.monotonic() < end:
         if value := condition():
             return value
         time.sleep(0.01)
-    raise AssertionError(message)
+    raise AssertionError(message if isinstance(message, str) else message())
 
 
 def calm_s() -> float:

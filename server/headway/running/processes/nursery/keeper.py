@@ -87,8 +87,8 @@ def _keep(control: socket.socket) -> NoReturn:
         rehearse(listens=False)
     settle()
     adopt_orphans()
-    control.send(b"ready")
     try:
+        control.send(b"ready")
         _Nurseries(control).keep()
     except OSError:  # the server is gone
         sweep()
