@@ -180,10 +180,11 @@ def error_fields(error: JobError) -> dict[str, Any]:
 class _Encoded:
     """A version of a job's representation. The next tick changes three parts of it: the others need not be encoded."""
 
-    __slots__ = ("_others", "encoded", "job", "queue_position")
+    __slots__ = ("_others", "encoded", "queue_position", "unticked", "version")
 
     def __init__(self, job: Job, queue_position: int | None, encoded: bytes) -> None:
-        self.job = job
+        self.version = job.version
+        self.unticked = job.apart_from_ticks()
         self.queue_position = queue_position
         self.encoded = encoded
         self._others: tuple[bytes, bytes, bytes] | None = None
@@ -192,9 +193,10 @@ class _Encoded:
     def tick(self, job: Job) -> bytes:
         """Encode the same job, some ticks later: it takes a third of the time."""
         start, middle, end = self._others or self._find_others()
-        self.job = job
-        progress, at = to_json(progress_fields(job.progress))[1:-1], _encoded_instant(job.updated_at)
-        self.encoded = b'%b%b%b"updatedAt":"%b"%b"version":%d}' % (start, progress, middle, at, end, job.version)
+        self.version = job.version
+        progress = to_json(progress_fields(job.progress))[1:-1]
+        version = b"%d}" % job.version
+        self.encoded = b"".join((start, progress, middle, _encoded_instant(job.updated_at), end, version))
         return self.encoded
 
     def _find_others(self) -> tuple[bytes, bytes, bytes]:
@@ -202,8 +204,8 @@ class _Encoded:
         find = self.encoded.index
         self._others = (
             self.encoded[: find(b'"progress":')],
-            self.encoded[find(b',"queuePosition":') : find(b'"updatedAt":')],
-            self.encoded[find(b',"completedAt":') : find(b'"version":')],
+            self.encoded[find(b',"queuePosition":') : find(b'"updatedAt":')] + b'"updatedAt":"',
+            self.encoded[find(b'","completedAt":') : find(b'"version":')] + b'"version":',
         )
         return self._others
 
@@ -220,9 +222,9 @@ class Encoder:
         """The representation as JSON text, without line breaks."""
         kept = self._kept.get(job.id)
         if kept is not None and kept.queue_position == queue_position:
-            if kept.job.version == job.version:
+            if kept.version == job.version:
                 return kept.encoded
-            if job.differs_by_ticks(kept.job):
+            if kept.unticked == job.apart_from_ticks():
                 return kept.tick(job)
         kept = _Encoded(job, queue_position, to_json(job_fields(job, queue_position, self.links)))
         self._kept[job.id] = kept  # replaces an older version

@@ -39,6 +39,8 @@ def a_job(job_type: str = "a-job", **fields: Any) -> Job:
         "created_at": at,
         "run_at": at,
         "updated_at": at,
+        "progress": Progress(),
+        "version": 1,
         "started_at": at,
         "retain_s": 60.0,
         "status": Status.RUNNING,

@@ -141,15 +141,17 @@ class Job(NamedTuple):
     `failures` counts attempts that failed, `recoveries` crashes of the server, `interruptions` both crashes and orderly
     stops. `last_seq` is the newest sequence number of the job's history and `state_seq` that of its newest state
     change. `version` grows with every published change. A job is a tuple, not a frozen dataclass, because one is made
-    at every change, in a third of the time.
+    at every change, in a third of the time. What a tick changes comes first, so that the rest is one slice.
     """
 
+    updated_at: datetime
+    progress: Progress
+    version: int
     id: str
     owner: str
     type: str
     created_at: datetime
     run_at: datetime
-    updated_at: datetime
     retain_s: float
     status: Status = Status.QUEUED
     label: str | None = None
@@ -164,7 +166,6 @@ class Job(NamedTuple):
     interruptions: int = 0
     cancel_requested: bool = False
     purge_requested: bool = False
-    progress: Progress = Progress()
     error: JobError | None = None
     files: tuple[OutputFile, ...] = ()
     """The first of its output files, by name: `FILES_SHOWN` at most. The store has the others."""
@@ -177,7 +178,6 @@ class Job(NamedTuple):
     uploads: tuple[UploadedFile, ...] = ()
     last_seq: int = 1
     state_seq: int = 1
-    version: int = 1
     webhook: Webhook | None = None
     key_id: str | None = None
     """The API key that it was submitted with, for as long as it is active. The record keeps it until the job's end."""
@@ -186,6 +186,9 @@ class Job(NamedTuple):
     def queued(cls, new: "NewJob") -> Self:
         """The job that a submission creates. Fields that are not named here begin with their defaults."""
         return cls(
+            updated_at=new.created_at,
+            progress=Progress(),
+            version=1,
             id=new.id,
             owner=new.owner,
             type=new.type,
@@ -193,7 +196,6 @@ class Job(NamedTuple):
             priority=new.priority,
             created_at=new.created_at,
             run_at=new.run_at,
-            updated_at=new.created_at,
             max_attempts=new.max_attempts,
             retry_of=new.retry_of,
             timeout_s=new.timeout_s,
@@ -213,19 +215,12 @@ class Job(NamedTuple):
         return self.webhook is not None and event in self.webhook.events
 
     def ticked(self, progress: Progress, at: datetime) -> Self:
-        """The same job with newer progress, as the next version. In a sixth of the time that `_replace` takes."""
-        values = [*self]
-        values[_PROGRESS], values[_UPDATED_AT], values[_VERSION] = progress, at, self.version + 1
-        return tuple.__new__(type(self), values)
+        """The same job with newer progress, as the next version. In a tenth of the time that `_replace` takes."""
+        return tuple.__new__(type(self), (at, progress, self.version + 1, *self[3:]))
 
-    def differs_by_ticks(self, earlier: Self) -> bool:
-        """Whether only ticks, if anything, lie between this job and an earlier version of it."""
-        values = [*earlier]
-        values[_PROGRESS], values[_UPDATED_AT], values[_VERSION] = self.progress, self.updated_at, self.version
-        return values == [*self]
-
-
-_PROGRESS, _UPDATED_AT, _VERSION = map(Job._fields.index, ("progress", "updated_at", "version"))
+    def apart_from_ticks(self) -> tuple[object, ...]:
+        """What no tick changes. If it is equal in two versions of a job, there are only ticks between them."""
+        return self[3:]
 
 
 class NewJob(NamedTuple):

@@ -62,16 +62,21 @@ class Meter:
         self._raise_percent(done, total, percent)
         rate, eta = self._pace(done, total, now_s)
         unit, message, step = text_of(unit, WORD_CHARS), text_of(message, MESSAGE_CHARS), text_of(step, WORD_CHARS)
-        return Progress(self._percent, done, total, unit, message, step, rate, eta)
+        # In half the time that `Progress(…)` takes: there is one for each report.
+        return tuple.__new__(Progress, (self._percent, done, total, unit, message, step, rate, eta))
 
     def _raise_percent(self, done: float | None, total: float | None, percent: float | None) -> None:
         if percent is None and done is not None and total is not None:
             percent = 100 * done / total if total else 0.0
         if percent is None:
             return
+        if percent >= MAX_PERCENT_RUNNING:
+            self._percent = MAX_PERCENT_RUNNING
+            return
         # 100 * 0.29 is just below 29 as a binary fraction, and would become 28.9.
-        floored = math.floor(min(max(percent, 0.0), MAX_PERCENT_RUNNING) * 10 + 1e-9) / 10
-        self._percent = max(floored, self._percent or 0.0)
+        floored = math.floor(percent * 10 + 1e-9) / 10 if percent > 0 else 0.0
+        if self._percent is None or floored > self._percent:
+            self._percent = floored
 
     def _pace(self, done: float | None, total: float | None, now_s: float) -> tuple[float | None, int | None]:
         position, end = (done, total) if done is not None else (self._percent, 100.0)
@@ -80,19 +85,10 @@ class Meter:
         pace = self._pace_of.at(position, now_s)
         if pace is None or now_s - self._pace_of.since_s < RATE_AFTER_S:
             return None, _seconds(self._median_s) if self._percent is None else None
-        left_s = None if end is None else pace.left_s(end - position)
-        return (_round_rate(pace.rate) if done is not None else None), _seconds(left_s)
-
-
-class _Pace(NamedTuple):
-    """Units a second, and the seconds since the last step, but no more than a step usually takes."""
-
-    rate: float
-    waited_s: float
-
-    def left_s(self, units: float) -> float | None:
-        """The time left. It falls between two steps as well, so that the next step causes no jump."""
-        return None if self.rate <= 0 else max(0.0, units / self.rate - self.waited_s)
+        rate, waited_s = pace
+        # It falls between two steps as well, so that the next step causes no jump.
+        left_s = None if end is None or rate <= 0 else max(0.0, (end - position) / rate - waited_s)
+        return (_round_rate(rate) if done is not None else None), _seconds(left_s)
 
 
 class _PaceOf:
@@ -102,18 +98,20 @@ class _PaceOf:
         self._begin(0.0, started_s)
         self._known = False
 
-    def at(self, position: float, now_s: float) -> _Pace | None:
-        """The pace now; `None` until the position has moved."""
+    def at(self, position: float, now_s: float) -> tuple[float, float] | None:
+        """Units a second, and the seconds since the last step, but no more than a step usually takes; `None` until the
+        position has moved.
+        """
         if not self._known or position < self._last:
             # The first position too: an attempt that resumes at row 120,000 has not just read those rows.
             self._begin(position, now_s)
         elif position > self._last and now_s > self._last_s:
-            self._move(position, now_s)
+            return self._move(position, now_s), 0.0
         if self._rate is None:
             return None
         idle_s = max(0.0, now_s - self._last_s)
         if self._rate <= 0 or idle_s * self._rate <= self._step:
-            return _Pace(self._rate, idle_s)
+            return self._rate, idle_s
         return self._overdue(self._rate, idle_s)
 
     def _begin(self, position: float, now_s: float) -> None:
@@ -124,21 +122,23 @@ class _PaceOf:
         self._step = 0.0
         self._steps = 0
 
-    def _move(self, position: float, now_s: float) -> None:
-        self._step, passed_s = position - self._last, now_s - self._last_s
-        self._last, self._last_s = position, now_s
+    def _move(self, position: float, now_s: float) -> float:
+        step, passed_s, watched_s = position - self._last, now_s - self._last_s, now_s - self.since_s
+        self._step, self._last, self._last_s = step, position, now_s
         self._steps += 1
-        if self._rate is None or self._steps <= RATE_STEPS or now_s - self.since_s < RATE_TIME_CONSTANT_S:
+        rate = self._rate
+        if rate is None or self._steps <= RATE_STEPS or watched_s < RATE_TIME_CONSTANT_S:
             # At first the plain average is steadier than a filter that is still forgetting its start.
-            self._rate = (position - self._first) / (now_s - self.since_s)
+            rate = (position - self._first) / watched_s
         else:
-            self._rate += _weight(passed_s, passed_s) * (self._step / passed_s - self._rate)
+            rate += _weight(passed_s, passed_s) * (step / passed_s - rate)
+        self._rate = rate
+        return rate
 
-    def _overdue(self, rate: float, idle_s: float) -> _Pace:
+    def _overdue(self, rate: float, idle_s: float) -> tuple[float, float]:
         """The pace, which slows gradually while a step is overdue."""
         usual_s = self._step / rate
-        slower = rate + _weight(idle_s - usual_s, usual_s) * (self._step / idle_s - rate)
-        return _Pace(slower, usual_s)
+        return rate + _weight(idle_s - usual_s, usual_s) * (self._step / idle_s - rate), usual_s
 
 
 def _weight(passed_s: float, step_s: float) -> float:
@@ -148,6 +148,8 @@ def _weight(passed_s: float, step_s: float) -> float:
 
 def finite(value: Any) -> int | float | None:
     """A finite number that JSON and SQLite can hold, otherwise `None`. `True` is not a number here."""
+    if value is None:
+        return None
     kind = type(value)
     if kind is not int and kind is not float and (kind is bool or not isinstance(value, (int, float))):
         return None
@@ -167,7 +169,8 @@ def text_of(value: Any, most: int) -> str | None:
 
 
 def _round_rate(rate: float) -> float:
-    return round(rate, 1) if rate < 100 else float(round(rate))  # noqa: PLR2004 - three significant digits are enough
+    """To three significant digits, which are enough; `round(rate, 1)` makes a decimal text of it and reads that."""
+    return round(rate * 10) / 10 if rate < 100 else float(round(rate))  # noqa: PLR2004
 
 
 def _seconds(value: float | None) -> int | None:

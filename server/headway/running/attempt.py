@@ -1,6 +1,7 @@
 """One running attempt, as the engine and the executor share it: what it reports, and how to stop it."""
 
 import asyncio
+import math
 import time
 from collections.abc import Collection
 from enum import StrEnum
@@ -39,7 +40,12 @@ class Attempt:
         self.meter = Meter(time.monotonic(), median_s=median_s)
         self.published = self.meter.initial()
         self.published_s = time.monotonic()
-        self._due_s = 0.0
+        self.due_s = -math.inf
+        """When progress may be published next, by the monotonic clock.
+
+        A token bucket of two: after a quiet time two reports are let through at once. With one, a single delay would
+        push all later reports of a handler that reports at exactly the permitted rate behind their time for good.
+        """
         self.last_sign_s = time.monotonic()
         """When the handler last showed that it is alive: by beginning, or with a report, log line or checkpoint."""
         self.usage: Usage | None = None
@@ -77,22 +83,15 @@ class Attempt:
             self.last_sign_s = time.monotonic()
         return lines
 
-    def due_s(self, every_s: float) -> float:
-        """When progress may be published next, by the monotonic clock, if that is to happen every `every_s` seconds.
-
-        A token bucket of two: after a quiet time two reports are let through at once. With one, a single delay would
-        push all later reports of a handler that reports at exactly the permitted rate behind their time for good.
-        """
-        return self._due_s - every_s
-
     def read_progress(self, every_s: float = 0.0, now_s: float | None = None) -> Progress | None:
-        """New progress to publish; `None` if there is none, or if it is too early. With 0 it never is: at the end.
+        """New progress to publish, which is to happen every `every_s` seconds; `None` if there is none, or if it is too
+        early. With 0 it never is: at the end.
 
         `now_s`: a reading of the monotonic clock, if there is one for many attempts.
         """
         if now_s is None:
             now_s = time.monotonic()
-        if every_s and now_s < self._due_s - every_s:
+        if every_s and now_s < self.due_s:
             return None
         values = self.reported.take()
         if values is None:
@@ -102,7 +101,7 @@ class Attempt:
         if progress == self.published and now_s - self.published_s < 1:
             return None
         self.published, self.published_s = progress, now_s
-        self._due_s = max(self._due_s, now_s) + every_s
+        self.due_s = max(self.due_s + every_s, now_s)
         return progress
 
     # What a child reports (`processes.conversation.Listening`)

@@ -80,11 +80,10 @@ class Publisher:
             due.append(heapq.heappop(self._waiting)[2])
         while self._rung and len(due) < BATCH:
             attempt = self._rung.popleft()
-            due_s = attempt.due_s(self._tick_s)
-            if due_s <= now_s:
+            if attempt.due_s <= now_s:
                 due.append(attempt)
             else:
-                heapq.heappush(self._waiting, (due_s, next(self._count), attempt))
+                heapq.heappush(self._waiting, (attempt.due_s, next(self._count), attempt))
         return due
 
     async def publish_logs(self) -> float:

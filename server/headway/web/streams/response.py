@@ -24,7 +24,7 @@ class Frame:
 
     def __init__(self, text: bytes) -> None:
         self.text = text
-        self.chunk = b"%x\r\n%b\r\n" % (len(text), text)
+        self.chunk = b"".join((b"%x\r\n" % len(text), text, b"\r\n"))
         self.made_s = time.monotonic()
 
 
