@@ -19,7 +19,8 @@ from tests.benchmarks.starts import empty, memory, models, over_http, sleeping
 from tests.benchmarks.streams.sides import Pace
 from tests.benchmarks.streams.stream import run_many_jobs, run_one_job
 from tests.benchmarks.streams.watchers import Instructions, Watchers
-from tests.benchmarks.throughput import against_bare
+from tests.benchmarks.throughput import against_bare, carried
+from tests.benchmarks.throughput.asking import MINIMAL
 from tests.support.process import WAIT_TIMEOUT_S, eventually
 
 HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n"
@@ -101,9 +102,15 @@ def test_submissions_are_measured_beside_those_of_a_minimal_durable_server() -> 
     table = against_bare.run_submit(Play(1), seconds=0.1)
     servers = [row["server"] for row in table.rows]
     for number in against_bare.SUBMITTERS:
-        assert f"{against_bare.MINIMAL}, {number} connections" in servers
-        assert f"{against_bare.MINIMAL}/bare, {number} connections" in servers
+        assert f"{MINIMAL}, {number} connections" in servers
+        assert f"{MINIMAL}/bare, {number} connections" in servers
     assert all(row["per_second"] > 0 for row in table.rows)
+
+
+def test_jobs_are_measured_beside_those_of_a_minimal_durable_server() -> None:
+    found = dict(carried.headway_and_peers(seconds=0.1))
+    assert list(found) == ["bare POST", MINIMAL, "headway"]
+    assert all(measured["per_second"] > 0 and measured["cpu_us_each"] > 0 for measured in found.values())
 
 
 def test_a_target_is_met_missed_or_not_measured() -> None:

@@ -11,13 +11,12 @@ from tests.support.process import ROOT
 
 from ..report import Play, Table, median_of, median_ratio
 from ..streams.sides import headway
-from .asking import CONNECTIONS, SECONDS, Asked, Request, has_wrk, load, peer, wrk
+from .asking import CONNECTIONS, MINIMAL, SECONDS, Asked, Request, has_wrk, load, peer, wrk
 
 FIGURES = ("per_second", "p50_ms", "p99_ms", "cpu_us_each")
 
 Found = dict[str, list[dict[str, Any]]]
 
-MINIMAL = "a minimal durable server"
 SUBMIT_SIDES = ("headway", MINIMAL, "bare")
 
 SUBMITTERS = {CONNECTIONS: 0.45, 128: 0.5}

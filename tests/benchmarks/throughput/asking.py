@@ -16,6 +16,8 @@ from ..processes import LOAD_CORE, SERVER_CORE, cpu_s, on_core
 
 CONNECTIONS = 64
 SECONDS = 3
+MINIMAL = "a minimal durable server"
+"""The name of the peer `minimal` in tables."""
 OF_ITS_OWN = {"content-length", "date"}
 """Headers that a server generates itself; the bare peer copies all others."""
 

@@ -1,9 +1,12 @@
-"""The least that a durable server in this stack does for a submission, to tell Headway's own cost from the stack's.
+"""The least that a durable server in this stack does for a job, to tell Headway's own cost from the stack's.
 
 `python -m tests.benchmarks.throughput.minimal DATABASE` takes the same response as `bare` on standard input and prints
 its port. A POST is validated by one pydantic model and inserted as one row. Whatever waits when the last commit returns
 goes into the next transaction, in a thread, with WAL and `synchronous=FULL` as in Headway. Then the response is sent,
 with the row's id in place of the sample's. There is no authentication, no limit, no idempotency and no state in memory.
+
+With `run` after the database, each job then runs: a task that does nothing and records its end in the row, in a commit
+that it shares with others. There is no claim, no progress, no history, no retry, and nobody can watch.
 """
 
 import asyncio
@@ -19,8 +22,11 @@ from aiohttp import web
 from pydantic import BaseModel, ConfigDict
 
 Row = tuple[bytes, str, float]
+End = tuple[float, bytes]
 
-SCHEMA = "CREATE TABLE jobs (id BLOB PRIMARY KEY, input TEXT NOT NULL, created_at REAL NOT NULL) WITHOUT ROWID"
+SCHEMA = """
+CREATE TABLE jobs (id BLOB PRIMARY KEY, input TEXT NOT NULL, created_at REAL NOT NULL, ended_at REAL) WITHOUT ROWID
+"""
 
 
 class Input(BaseModel):
@@ -28,11 +34,11 @@ class Input(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    seconds: float
+    seconds: float = 0.0
 
 
-class Inserts:
-    """Inserts rows in as few commits as the load allows."""
+class Record:
+    """Inserts and updates rows in as few commits as the load allows."""
 
     def __init__(self, path: str) -> None:
         self._connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
@@ -40,13 +46,21 @@ class Inserts:
         self._connection.execute("PRAGMA synchronous=FULL")
         self._connection.execute(SCHEMA)
         self._thread = ThreadPoolExecutor(1)
-        self._waiting: list[tuple[Row, asyncio.Future[None]]] = []
+        self._inserts: list[tuple[Row, asyncio.Future[None]]] = []
+        self._ends: list[tuple[End, asyncio.Future[None]]] = []
         self._wake = asyncio.Event()
 
     async def insert(self, row: Row) -> None:
         """Durable on return."""
         future = asyncio.get_running_loop().create_future()
-        self._waiting.append((row, future))
+        self._inserts.append((row, future))
+        self._wake.set()
+        await future
+
+    async def end(self, row_id: bytes) -> None:
+        """Record the end of a job: durable on return."""
+        future = asyncio.get_running_loop().create_future()
+        self._ends.append(((time.time(), row_id), future))
         self._wake.set()
         await future
 
@@ -56,16 +70,40 @@ class Inserts:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            batch, self._waiting = self._waiting, []
-            await loop.run_in_executor(self._thread, self._commit, [row for row, _ in batch])
-            for _, future in batch:
+            inserts, self._inserts = self._inserts, []
+            ends, self._ends = self._ends, []
+            rows, ended = [row for row, _ in inserts], [end for end, _ in ends]
+            await loop.run_in_executor(self._thread, self._commit, rows, ended)
+            for _, future in (*inserts, *ends):
                 if not future.done():
                     future.set_result(None)
 
-    def _commit(self, rows: list[Row]) -> None:
+    def _commit(self, rows: list[Row], ends: list[End]) -> None:
         self._connection.execute("BEGIN IMMEDIATE")
-        self._connection.executemany("INSERT INTO jobs VALUES (?, ?, ?)", rows)
+        self._connection.executemany("INSERT INTO jobs (id, input, created_at) VALUES (?, ?, ?)", rows)
+        self._connection.executemany("UPDATE jobs SET ended_at = ? WHERE id = ?", ends)
         self._connection.execute("COMMIT")
+
+
+class Jobs:
+    """Runs jobs that do nothing."""
+
+    def __init__(self, record: Record) -> None:
+        self._record = record
+        self._running: set[asyncio.Task[None]] = set()
+
+    def start(self, row_id: bytes) -> None:
+        task = asyncio.create_task(self._run(row_id))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+
+    async def _run(self, row_id: bytes) -> None:
+        await noop()
+        await self._record.end(row_id)
+
+
+async def noop() -> None:
+    """The handler."""
 
 
 def time_ordered_id() -> uuid.UUID:
@@ -73,15 +111,18 @@ def time_ordered_id() -> uuid.UUID:
     return uuid.UUID(int=time.time_ns() << 64 | uuid.uuid4().int & (1 << 64) - 1)
 
 
-async def serve(answer: dict[str, Any], path: str) -> None:
+async def serve(answer: dict[str, Any], path: str, *, running: bool) -> None:
     status, body = answer["status"], answer["body"]
     sample = json.loads(body)["jobId"]
-    inserts = Inserts(path)
+    record = Record(path)
+    jobs = Jobs(record)
 
     async def post(request: web.Request) -> web.Response:
         valid = Input.model_validate_json(await request.read())
         row_id = time_ordered_id()
-        await inserts.insert((row_id.bytes, valid.model_dump_json(), time.time()))
+        await record.insert((row_id.bytes, valid.model_dump_json(), time.time()))
+        if running:
+            jobs.start(row_id.bytes)
         headers = {name: value.replace(sample, str(row_id)) for name, value in answer["headers"].items()}
         return web.Response(body=body.replace(sample, str(row_id)).encode(), status=status, headers=headers)
 
@@ -91,7 +132,7 @@ async def serve(answer: dict[str, Any], path: str) -> None:
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0, backlog=1024).start()
     print(runner.addresses[0][1], flush=True)
-    await inserts.run()
+    await record.run()
 
 
 def main() -> None:
@@ -99,7 +140,7 @@ def main() -> None:
     import uvloop  # noqa: PLC0415 - the same loop as the server's
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(serve(answer, sys.argv[1]))
+        runner.run(serve(answer, sys.argv[1], running="run" in sys.argv[2:]))
 
 
 if __name__ == "__main__":
