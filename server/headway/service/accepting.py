@@ -45,9 +45,8 @@ class Accepting:
         self._files = files
         self._reading = reading
 
-    async def accept(self, prepare: Callable[[], Awaitable[Prepared]]) -> Accepted:
-        """Prepare and record a job. Raises what `prepare` and `Submissions.insert` raise."""
-        prepared = await prepare()
+    async def accept(self, prepared: Prepared) -> Accepted:
+        """Record a job. Raises what `Submissions.insert` raises."""
         return Accepted(await self._with_files(prepared, self._store.insert(prepared.new, prepared.max_queued)))
 
     async def accept_once(
@@ -58,7 +57,7 @@ class Accepting:
         prepare: Callable[[], Awaitable[Prepared]],
         first: FirstSubmission | None = None,
     ) -> Accepted:
-        """The same with an idempotency key: the first job, if there is one.
+        """The same with an idempotency key: the first job, if there is one; otherwise the one that `prepare` makes.
 
         `first`: what `first_with` returned when the request began. It counts even if the key has expired meanwhile.
 

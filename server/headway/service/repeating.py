@@ -34,12 +34,9 @@ class Repeating:
         With an idempotency `key`, the first repetition that was asked for with it, whatever has become of the job that
         it repeats. Raises `JobNotFoundError`, `JobStateError`, and what `Submitting.submit` raises.
         """
-
-        async def prepare() -> Prepared:
-            return await self._prepare(caller, job_id)
-
         if key is None:
-            return await self._accepting.accept(prepare)
+            return await self._accepting.accept(await self._prepare(caller, job_id))
+        prepare = partial(self._prepare, caller, job_id)
         return await self._accepting.accept_once(caller, key, fingerprint_of({"retryOf": job_id}), prepare)
 
     async def _prepare(self, caller: Caller, job_id: str) -> Prepared:

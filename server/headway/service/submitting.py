@@ -56,12 +56,12 @@ class Submitting:
         Raises `InvalidError`, what `Admission.check` raises, `StoreUnavailableError`, and with a key `KeyReusedError`
         and `JobGoneError`.
         """
+        if key is None:
+            return await self._accepting.accept(self._prepare(caller, submission))
 
         async def prepare() -> Prepared:
             return self._prepare(caller, submission)
 
-        if key is None:
-            return await self._accepting.accept(prepare)
         return await self._accepting.accept_once(caller, key, submission.fingerprint(), prepare, first)
 
     async def first_with(self, caller: Caller, key: str) -> FirstSubmission | None:

@@ -36,7 +36,7 @@ QUIET_TURNS = 3
 """After this many turns of the loop without a new operation, a batch is complete."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Rows(Generic[T]):
     """An operation on one row that can be carried out for many rows at once, at half the cost for each.
 
@@ -50,7 +50,7 @@ class Rows(Generic[T]):
         self.write(tx, [self.row])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Batched(Generic[T, R]):
     """An operation that is carried out together with those beside it that have the same `perform`.
 

@@ -7,8 +7,16 @@ release, read what became of these names, then change `pyproject.toml`.
 from collections.abc import Mapping
 
 PRIVATE_NAMES: Mapping[str, tuple[str, ...]] = {
-    # A connection counts its requests, knows whether it is idle and since when, and how long it lingers.
-    "RequestHandler": ("_lingering_time", "_messages", "_next_keepalive_close_time", "_request_count", "_waiter"),
+    # A connection counts its requests, knows whether it is idle and since when, how long it lingers, and whether
+    # reading is paused.
+    "RequestHandler": (
+        "_lingering_time",
+        "_messages",
+        "_next_keepalive_close_time",
+        "_reading_paused",
+        "_request_count",
+        "_waiter",
+    ),
     # The server is made again, with the same arguments and connections of our own class.
     "AppRunner": ("_make_server",),
     "Server": ("_kwargs", "_loop"),

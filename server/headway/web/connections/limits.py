@@ -74,8 +74,7 @@ def _routable(make_request: Callable[..., web.BaseRequest]) -> Callable[..., web
     """
 
     def make(message: RawRequestMessage, *arguments: Any) -> web.BaseRequest:
-        path = message.url.raw_path
-        if path.count("/") > MAX_SEGMENTS:
+        if message.path.count("/") > MAX_SEGMENTS and (path := message.url.raw_path).count("/") > MAX_SEGMENTS:
             path = "/".join(path.split("/", MAX_SEGMENTS)[:MAX_SEGMENTS])
             message = message._replace(path=path, url=URL(path, encoded=True))
         return make_request(message, *arguments)
@@ -136,6 +135,11 @@ class Connection(web.RequestHandler):
             self._head_bytes += len(data)
             if self._head_bytes > MAX_HEAD_BYTES:
                 self._connections.head_is_too_large(self)
+
+    def resume_reading(self, resume_parser: bool = True) -> None:
+        """Called by aiohttp for every body that was read. Nothing is left unparsed unless reading was paused."""
+        if self._reading_paused:
+            super().resume_reading(resume_parser)
 
     @property
     def idle(self) -> bool:

@@ -42,10 +42,11 @@ async def submit(request: web.Request, type_name: str | None, *, own_path: bool 
     """
     key = given_key(request)
     is_form = media_type(request) == "multipart/form-data"
-    submitting = parts(request).service.submitting
+    service = parts(request).service
+    submitting = service.submitting
     first = None if key is None else await submitting.first_with(caller(request), key)
     if first is None and type_name is not None:
-        parts(request).service.admission.job_type(type_name)
+        service.admission.job_type(type_name)
     options = query(request, NoQuery) if type_name is None else query(request, SubmitOptions)
     if first is None:
         _check_admission(request, type_name)
@@ -66,13 +67,13 @@ async def submit(request: web.Request, type_name: str | None, *, own_path: bool 
 
 def _check_admission(request: web.Request, type_name: str | None) -> None:
     """Refuse what cannot be accepted before its body is read. The type of an envelope is not known yet."""
-    admission = parts(request).service.admission
-    size_bytes = request.content_length or 0
+    of = parts(request)
+    admission, size_bytes = of.service.admission, request.content_length or 0
     if type_name is None:
         admission.check_running()
         admission.check_space(size_bytes, FREE_SPACE_MAX_AGE_S)
     else:
-        in_files = max(0, size_bytes - parts(request).settings.max_body_bytes)  # all else is no larger than that
+        in_files = max(0, size_bytes - of.settings.max_body_bytes)  # all else is no larger than that
         admission.check(identity(request).caller, type_name, size_bytes, in_files)
 
 
