@@ -6,7 +6,7 @@ import { bytes, count } from "./format.js";
 import { pause } from "./stream.js";
 
 /** @typedef {{ used: number, limit: number | null }} Measure */
-/** @typedef {{ jobs: Measure, bytes: Measure }} Account */
+/** @typedef {{ jobs: Measure, bytes: Measure, running: Measure }} Account */
 
 /** At most one request in this time, however many jobs change. */
 const EVERY_MS = 1_000;
@@ -53,13 +53,16 @@ export class UsageLine {
   #draw({ owner, key }) {
     const jobs = tighter(owner.jobs, key?.jobs);
     const size = tighter(owner.bytes, key?.bytes);
-    this.#limited = jobs.limit !== null || size.limit !== null;
+    const running = tighter(owner.running, key?.running);
+    this.#limited = [jobs, size, running].some(({ limit }) => limit !== null);
     const parts = [
       size.limit === null ? "" : `${bytes(size.used)} of ${bytes(size.limit)}`,
       jobs.limit === null ? "" : `${count(jobs.used)} of ${count(jobs.limit)} jobs`,
-    ];
-    const text = parts.filter(Boolean).join(" · ");
-    setTextOrHide(this.place, text && `Using ${text}`);
+    ].filter(Boolean);
+    const shown = parts.length === 0 ? [] : [`Using ${parts.join(" · ")}`];
+    // To run as many as may run is what a limit is for: the line does not stand out.
+    if (running.limit !== null) shown.push(`${count(running.used)} running of at most ${count(running.limit)} at once`);
+    setTextOrHide(this.place, shown.join(" · "));
     setAttribute(this.place, "data-full", [jobs, size].some(isNearlyFull) ? "" : null);
   }
 }

@@ -10,8 +10,7 @@ Holder = Literal["owner", "key"]
 
 _NUMBER = re.compile(r"(\d{1,15})(?:(?P<unit>[KMGT])(?P<binary>i?)B)?")
 _POWERS = {"K": 1, "M": 2, "G": 3, "T": 4}
-_LIMITED = ("jobs", "bytes", "queued")
-_FORM = "must be like jobs=1000,bytes=5GB,queued=100, with any of the three; or none"
+_FORM = "must be like jobs=1000,bytes=5GB,queued=100,running=4, with any of the four; or none"
 
 
 class Quota(NamedTuple):
@@ -23,6 +22,7 @@ class Quota(NamedTuple):
     """What these jobs keep: inputs, uploads, results, output files, log lines, and checkpoints until they end."""
     queued: int | None = None
     running: int | None = None
+    """Jobs that run at once. Others stay queued until one of these ends; nothing is refused."""
 
     @classmethod
     def parse(cls, text: str) -> Self:
@@ -31,7 +31,7 @@ class Quota(NamedTuple):
         for part in [] if text.strip() in ("", "none") else text.split(","):
             name, _, value = map(str.strip, part.partition("="))
             number = _NUMBER.fullmatch(value)
-            if name not in _LIMITED or name in limits or number is None or (number["unit"] and name != "bytes"):
+            if name not in cls._fields or name in limits or number is None or (number["unit"] and name != "bytes"):
                 raise ValueError(_FORM)
             step = 1024 if number["binary"] else 1000
             limits[name] = int(number[1]) * step ** _POWERS.get(number["unit"], 0)

@@ -1,4 +1,4 @@
-"""A real server with a quota, killed in the middle of its work: what it counts is right at each next start."""
+"""Real servers with quotas, killed in the middle of their work: what they count is right at each next start."""
 
 from pathlib import Path
 
@@ -35,3 +35,27 @@ def test_the_counts_are_right_after_each_kill(tmp_path: Path) -> None:
         assert {name: empty[name]["used"] for name in ("jobs", "bytes", "queued", "running")} == {
             "jobs": 0, "bytes": 0, "queued": 0, "running": 0
         }  # fmt: skip
+
+
+def test_as_many_jobs_run_at_once_as_may_after_a_kill_too(tmp_path: Path) -> None:
+    with ServerProcess(tmp_path, "--jobs", str(TEST_JOBS), env={"HEADWAY_QUOTA": "running=2"}) as server:
+
+        def running() -> list[str]:
+            return [job["jobId"] for job in reversed(server.request("GET", "/jobs?status=running").json["jobs"])]
+
+        jobs = [server.submit("steps-async", {"steps": 10_000, "step_s": 0.05}) for _ in range(6)]
+        eventually(lambda: running() == jobs[:2])
+        server.kill()
+        server.restart()
+        eventually(lambda: running() == jobs[:2])
+        server.request("DELETE", f"/jobs/{jobs[0]}")
+        eventually(lambda: running() == jobs[1:3])
+        assert [server.job(job_id)["queuePosition"] for job_id in jobs[3:]] == [1, 2, 3]
+        used = server.request("GET", "/usage").json["owner"]
+        assert (used["running"], used["queued"]["used"]) == ({"used": 2, "limit": 2}, 3)
+        examined = run_command("doctor", "--data-dir", str(tmp_path))
+        assert examined.returncode == 0, examined.stdout
+        assert run_command("quota", "local", "running=3", "--data-dir", str(tmp_path)).returncode == 0
+        eventually(lambda: running() == jobs[1:4])
+        assert run_command("quota", "local", "none", "--data-dir", str(tmp_path)).returncode == 0
+        eventually(lambda: running() == jobs[1:])

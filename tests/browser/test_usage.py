@@ -11,7 +11,7 @@ from tests.browser.tab import PageServer, Tab, scrolls_sideways
 
 @pytest.fixture
 def limited() -> Iterator[PageServer]:
-    with PageServer(":memory:", "--jobs", str(JOBS), env={"HEADWAY_QUOTA": "jobs=2,bytes=5MB"}) as server:
+    with PageServer(":memory:", "--jobs", str(JOBS), env={"HEADWAY_QUOTA": "jobs=2,bytes=5MB,running=1"}) as server:
         yield server
 
 
@@ -23,11 +23,11 @@ def test_the_line_follows_what_is_kept_and_a_refusal_says_what_is_full(
     tab.page.set_viewport_size({"width": 360, "height": 740})
     page = tab.open()
     line = page.locator("#usage")
-    expect(line).to_have_text("Using 0 B of 5 MB · 0 of 2 jobs")
+    expect(line).to_have_text("Using 0 B of 5 MB · 0 of 2 jobs · 0 running of at most 1 at once")
     tab.choose("Go on steadily")
     for jobs in (1, 2):
         page.get_by_role("button", name="Start job").click()
-        expect(line).to_contain_text(f"{jobs} of 2 jobs")
+        expect(line).to_contain_text(f"{jobs} of 2 jobs · 1 running of at most 1 at once")
     expect(line).to_have_attribute("data-full", "")
     page.get_by_role("button", name="Start job").click()
     expect(page.get_by_text("The owner's quota of 2 jobs is used up: 2 are kept.")).to_be_visible()

@@ -47,7 +47,7 @@ def set_quota(
     limits: Annotated[str, typer.Argument(help="Such as jobs=1000,bytes=5GB,queued=100; or none.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Limit what is submitted with a key, from the next submission on. The owner's quota counts this, too."""
+    """Limit what is submitted with a key, from now on. The owner's quota counts this, too. Jobs that run go on."""
     operate(data_dir, "keys quota", {"name": name, "quota": limits})
     print(f"The quota of the key {name!r} is {limits}")  # noqa: T201
 

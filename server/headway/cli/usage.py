@@ -31,9 +31,9 @@ def _row(account: dict[str, Any]) -> tuple[str, ...]:
 
 def quota(
     owner: Annotated[str, typer.Argument(help="The owner.")],
-    limits: Annotated[str, typer.Argument(help="Such as jobs=1000,bytes=5GB,queued=100; or none, or default.")],
+    limits: Annotated[str, typer.Argument(help="Such as jobs=1000,bytes=5GB,queued=100,running=4; none; default.")],
     data_dir: DataDir = None,
 ) -> None:
-    """Give an owner a quota in place of HEADWAY_QUOTA. It replaces all of that, from the next submission on."""
+    """Give an owner a quota in place of HEADWAY_QUOTA, all of which it replaces from now on. Jobs that run go on."""
     operate(data_dir, "quota", {"owner": owner, "quota": None if limits == DEFAULT else limits})
     print(f"The quota of {owner!r} is {limits}")  # noqa: T201

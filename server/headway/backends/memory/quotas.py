@@ -84,7 +84,7 @@ class Quotas:
 
     def __init__(self, default: Quota = NO_QUOTA) -> None:
         """`default`: the quota of every owner who has none of their own."""
-        self._default = default
+        self.default = default
         self._owners: dict[str, _Holding] = {}
         self._keys: dict[str, _Holding] = {}
         self._with_own = 0
@@ -122,11 +122,11 @@ class Quotas:
 
     def hold(self, owner: str, key_id: str | None) -> Hold:
         """A hold that is still empty, for what belongs to `owner` and was submitted with the key, if with any."""
-        if not self._with_own and self._default is NO_QUOTA:
+        if not self._with_own and self.default is NO_QUOTA:
             return UNLIMITED
         owned = _of(self._owners, owner)
         holdings: list[tuple[Holder, _Holding, Quota]] = []
-        if (quota := self._default if owned.quota is None else owned.quota) != NO_QUOTA:
+        if (quota := self.default if owned.quota is None else owned.quota) != NO_QUOTA:
             holdings.append(("owner", owned, quota))
         if key_id is not None and (of_key := self._keys.get(key_id)) is not None and of_key.quota is not None:
             holdings.append(("key", of_key, of_key.quota))
@@ -138,8 +138,8 @@ class Quotas:
         """The owner's quota, and how much of it is used."""
         holding = self._owners.get(owner)
         if holding is None:
-            return Account(self._default, Used())
-        return Account(self._default if holding.quota is None else holding.quota, holding.used)
+            return Account(self.default, Used())
+        return Account(self.default if holding.quota is None else holding.quota, holding.used)
 
     def of_key(self, key_id: str) -> Account:
         """The key's own quota, and how much of it is used."""

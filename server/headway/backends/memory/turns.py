@@ -79,16 +79,18 @@ class Turns:
         return turn
 
     def left(self, job_type: str, priority: int, owner: str, turn: int | None, *, claimed: bool) -> None:
-        """A job waits no longer. One in front (0) and one that was not due (`None`) had no turn."""
+        """A job waits no longer. One in front (0), one that was not due (`None`) and a parked one (-1) had no turn."""
         line = self._line(job_type, priority)
         known = line.owners.get(owner)
-        if not turn or known is None or not known.waiting:
+        if not turn or turn < 0 or known is None or not known.waiting:
             return
         self._set_key(line.outdated, job_type, value=True)
         self._set(line, "waiting", line.waiting - 1)
         if claimed:
             self._set(line, "claimed", max(line.claimed, turn))
             known = known._replace(claimed=max(known.claimed, turn))
+        elif turn == known.last:  # a turn that was not used goes to the owner's next job
+            known = known._replace(last=turn - 1)
         known = known._replace(waiting=known.waiting - 1)
         if not known.waiting:  # the turns of cancelled jobs were not used
             known = known._replace(last=known.claimed)

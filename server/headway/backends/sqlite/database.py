@@ -12,6 +12,7 @@ import aiosqlite
 from ...errors import StoreUnavailableError
 from ...metrics import CommitMetrics
 from ..memory.quotas import Change, CountKey
+from ..memory.running_limits import RunningLimits
 from ..memory.turns import Turns
 from ..mending import report
 from .announcing import Announcer, BodyOf
@@ -43,14 +44,16 @@ class Database:
         counted: Callable[[Mapping[CountKey, Change]], None] | None = None,
         turns: Turns | None = None,
         audited: Callable[[], None] | None = None,
+        limits: RunningLimits | None = None,
+        opened: Callable[[], None] | None = None,
     ) -> Self:
         """Open or create the file. `body_of` makes the bodies of webhooks, in the writer's thread.
 
         `counted` is told after each commit what it has changed of the counts; `audited` is called after each that added
-        entries to the audit trail. `turns` is filled from the file. Raises `SetupError`, or `sqlite3.Error` if the file
-        cannot be read.
+        entries to the audit trail, and `opened` after each that opened parked jobs. `turns` is filled from the file.
+        Raises `SetupError`, or `sqlite3.Error` if the file cannot be read.
         """
-        writer = Writer(open_writer(path), Announcer(body_of), commits, counted, turns, audited)
+        writer = Writer(open_writer(path), Announcer(body_of), commits, counted, turns, audited, limits, opened)
         database = cls(path, writer, Readers())
         try:
             await database.write(repair, lambda _: None)

@@ -5,6 +5,7 @@ import sqlite3
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from functools import partial
 from typing import Any, Self
 
 from ...clock import utc_now
@@ -17,6 +18,7 @@ from ...quotas import Holder, Quota
 from ..memory.quotas import Quotas
 from ..mending import Mending
 from .database import Database
+from .queue import parking
 from .statements import SQL
 from .transaction import Transaction
 
@@ -42,8 +44,13 @@ class SqliteKeyStore:
     async def open(cls, database: Database, hub: EventHub, quotas: Quotas) -> Self:
         """Read all valid keys and sessions, and all quotas. Raises `StoreUnavailableError`."""
         keys = cls(database, hub, quotas)
-        for holder, name, *limits in await database.all(SQL["quotas"], {}):
-            keys._set_quota(holder, name, Quota(*limits))
+        found = {(holder, name): Quota(*limits) for holder, name, *limits in await database.all(SQL["quotas"], {})}
+        for (holder, name), quota in found.items():
+            keys._set_quota(holder, name, quota)
+        running = [(holder, quota.running) for holder, quota in found.items()]
+        await database.write(partial(parking.load, limits=running), lambda _: None)
+        while await database.write(parking.tidy_all, bool):
+            pass
         for *fields, sha256 in await keys._database.all(SQL["api_keys"], {}):
             key = _to_key(*fields)
             if key.revoked_at is None:
@@ -130,6 +137,8 @@ class SqliteKeyStore:
         await self._database.write(
             lambda tx: _write_quota(tx, holder, name, quota), lambda _: self._set_quota(holder, name, quota)
         )
+        while await self._database.write(partial(parking.tidy, kind=holder, name=name), bool):
+            pass
 
     def _set_quota(self, holder: str, name: str, quota: Quota | None) -> None:
         if holder == "key":
@@ -221,6 +230,7 @@ def _write_quota(tx: Transaction, holder: Holder, name: str, quota: Quota | None
         tx.execute(SQL["delete_quota"], where)
     else:
         tx.execute(SQL["set_quota"], where | quota._asdict())
+    parking.set_limit(tx, holder, name, None if quota is None else quota.running, own=quota is not None)
 
 
 def _secret(tx: Transaction) -> bytes:

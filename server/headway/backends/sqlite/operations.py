@@ -30,7 +30,9 @@ from ...domain.progress import Progress
 from ...ports.jobs import LogBatch
 from ...quotas import utf8_bytes
 from ..memory.mirror import Changed
+from ..memory.running_limits import Group
 from .queue.joining import insert
+from .queue.parking import come_back
 from .rows import (
     COLUMN_COUNT,
     ID,
@@ -157,11 +159,17 @@ def _move(tx: Transaction, transition: Transition, where: Parameters) -> Changed
         return None
     job = to_job(row)
     if transition is Transition.CANCEL_QUEUED:
-        tx.turns.left(job.type, job.priority, job.owner, row[-1], claimed=False)
-        row = row[:-1]
-    elif job.status is Status.QUEUED:
+        *row, turn = row
+        kept = Kept.of(row[COLUMN_COUNT:])
+        tx.left_queue(job, kept.key_id, turn)
+        return Changed(tx.moved(transition, job, kept), job)
+    kept = Kept.of(row[COLUMN_COUNT:])
+    before = tx.moved(transition, job, kept)
+    if job.status is Status.QUEUED:
         tx.turns.falls_due(to_ms(job.run_at))
-    return Changed(tx.moved(transition, job, Kept.of(row[COLUMN_COUNT:])), job)
+        if where["run_at"] is None and tx.limits.in_force:
+            come_back(tx, job.id, Group(job.owner, kept.key_id, job.type), job.priority)
+    return Changed(before, job)
 
 
 def _ending(outcome: Outcome) -> Parameters:

@@ -14,7 +14,7 @@ from ...domain.instants import to_ms
 from ...domain.jobs import Counts, Documents, Job, LogLine, OutputFile
 from ...errors import JobNotFoundError
 from ...ports.jobs import FilePage, Page
-from ...quotas import Account
+from ...quotas import Account, Quota
 from ..memory.mirror import Mirror
 from ..memory.positions import QueuePositions
 from ..memory.quotas import Quotas
@@ -159,6 +159,11 @@ class SqliteReader:
 
     def account_of_key(self, key_id: str) -> Account:
         return self._quotas.of_key(key_id)
+
+    @property
+    def default_quota(self) -> Quota:
+        """The quota of owners who have none of their own."""
+        return self._quotas.default
 
     def holders(self) -> Sequence[str]:
         return self._quotas.owners()

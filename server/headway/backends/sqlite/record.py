@@ -13,6 +13,7 @@ from ...metrics import CommitMetrics
 from ...ports.events import Bell, EventHub
 from ...quotas import NO_QUOTA, Quota
 from ..memory.quotas import Quotas
+from ..memory.running_limits import RunningLimits
 from ..memory.turns import Turns
 from .announcing import BodyOf
 from .auditing.audit_trail import SqliteAuditTrail
@@ -55,9 +56,15 @@ class SqliteRecord:
         async with AsyncExitStack() as opening:
             try:
                 quotas = Quotas(quota)
-                audited, turns = partial(hub.ring, Bell.AUDITED, ""), Turns(sharing)
                 database = await Database.open(
-                    path, body_of=body_of, commits=commits, counted=quotas.count, turns=turns, audited=audited
+                    path,
+                    body_of=body_of,
+                    commits=commits,
+                    counted=quotas.count,
+                    turns=Turns(sharing),
+                    audited=partial(hub.ring, Bell.AUDITED, ""),
+                    limits=RunningLimits(quota.running),
+                    opened=partial(hub.ring, Bell.QUEUED, ""),
                 )
                 opening.push_async_callback(database.close)
                 store = await SqliteStore.open(

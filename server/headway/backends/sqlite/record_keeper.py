@@ -85,16 +85,26 @@ class SqliteRecordKeeper:
         try:
             counts = await self._database.all(SQL["miscounts"], {"limit": MAX_FAULTS})
             jobs = await self._database.all(SQL["miscounted_jobs"], {"limit": MAX_FAULTS})
+            held_up = await self._database.all(
+                SQL["held_up"], {"limit": MAX_FAULTS, "running": self._store.default_quota.running}
+            )
         except StoreUnavailableError as error:
             return [str(error)]
-        return [
-            f"the counts say that {owner} has {jobs:,} {status} {job_type} jobs with {size_bytes:,} bytes; "
-            f"there are {found_jobs:,} with {found_bytes:,}"
-            for owner, job_type, status, jobs, size_bytes, found_jobs, found_bytes in counts
-        ] + [
-            f"job {job_id} is said to keep {size_bytes:,} bytes; it keeps {found:,}"
-            for job_id, size_bytes, found in jobs
-        ]
+        return (
+            [
+                f"the counts say that {owner} has {jobs:,} {status} {job_type} jobs with {size_bytes:,} bytes; "
+                f"there are {found_jobs:,} with {found_bytes:,}"
+                for owner, job_type, status, jobs, size_bytes, found_jobs, found_bytes in counts
+            ]
+            + [
+                f"job {job_id} is said to keep {size_bytes:,} bytes; it keeps {found:,}"
+                for job_id, size_bytes, found in jobs
+            ]
+            + [
+                f"{waiting:,} {job_type} jobs of {owner} wait for a quota that has room: restart the server"
+                for owner, job_type, waiting in held_up
+            ]
+        )
 
     async def copy_to(self, target: Path) -> None:
         # VACUUM INTO reads in a transaction of its own (sqlite.org/lang_vacuum.html), so it sees one moment and

@@ -9,6 +9,7 @@ from ...domain.deliveries import WebhookEvent
 from ...domain.instants import to_ms
 from ...domain.jobs import EVENT_OF, TRANSITIONS, Job, NewJob, Status, Transition
 from ..memory.quotas import NO_KEY, Change, CountKey
+from ..memory.running_limits import Group, RunningLimits
 from ..memory.turns import Turns
 from .announcing import Announcer
 from .auditing.entries import entry_values, submitted_values
@@ -33,14 +34,31 @@ class Transaction:
     deliveries of webhooks.
     """
 
-    __slots__ = ("_announced", "_announcer", "_connection", "_entered", "audited", "changes", "execute", "turns")
+    __slots__ = (
+        "_announced",
+        "_announcer",
+        "_connection",
+        "_entered",
+        "audited",
+        "changes",
+        "execute",
+        "limits",
+        "turns",
+    )
 
-    def __init__(self, connection: sqlite3.Connection, announcer: Announcer, turns: Turns | None = None) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        announcer: Announcer,
+        turns: Turns | None = None,
+        limits: RunningLimits | None = None,
+    ) -> None:
         """`connection` is in a transaction."""
         self.execute = connection.execute
         self._connection = connection
         self._announcer = announcer
         self.turns = turns or Turns()
+        self.limits = limits or RunningLimits()
         self.changes: dict[CountKey, Change] = {}
         """What has changed of the counts."""
         self._entered: list[tuple[object, ...]] = []
@@ -72,6 +90,8 @@ class Transaction:
         `more_bytes`: what the job keeps since.
         """
         before, was, became = _COUNTED[transition]
+        if before is Status.RUNNING and self.limits.in_force:
+            self.limits.ended(job.owner, kept.key_id)
         active_bytes = kept.bytes + kept.checkpoint_bytes
         after_bytes = kept.bytes if job.terminal else active_bytes
         self._count((job.owner, kept.key_id, job.type, was), -1, more_bytes - active_bytes)
@@ -81,6 +101,12 @@ class Transaction:
         if job.webhook is not None and (event := EVENT_OF.get(job.status)) is not None and job.announces(event):
             self.announce(event, job)
         return before
+
+    def left_queue(self, job: Job, key_id: str, turn: int | None) -> None:
+        """A queued job was cancelled: its turn goes to another. One that was not due yet had none."""
+        self.turns.left(job.type, job.priority, job.owner, turn, claimed=False)
+        if turn is not None and self.limits.in_force:
+            self.limits.left(Group(job.owner, key_id, job.type), job.priority, parked=turn < 0)
 
     def grew(self, owner: str, job_type: str, status: Status, key_id: str, more_bytes: int) -> None:
         """A job keeps more bytes than before, or fewer, in the same state."""
@@ -132,10 +158,12 @@ class Transaction:
             self.execute(statement, values)
         self._connection.commit()
         self.turns.committed()
+        self.limits.committed()
 
     def rollback(self) -> None:
         """Undo everything. It does nothing if SQLite has rolled back by itself, as on some errors."""
         self.turns.rolled_back()
+        self.limits.rolled_back()
         self._connection.rollback()
 
     def _count(self, key: CountKey, more_jobs: int, more_bytes: int) -> None:

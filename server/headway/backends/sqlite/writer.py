@@ -19,8 +19,10 @@ import structlog
 from ...errors import StoreUnavailableError
 from ...metrics import CommitMetrics
 from ..memory.quotas import Change, CountKey
+from ..memory.running_limits import RunningLimits
 from ..memory.turns import Turns
 from .announcing import Announcer
+from .queue.parking import settle
 from .transaction import Transaction
 
 log = structlog.get_logger(__name__)
@@ -83,16 +85,21 @@ class Writer:
         counted: Callable[[Mapping[CountKey, Change]], None] | None = None,
         turns: Turns | None = None,
         audited: Callable[[], None] | None = None,
+        limits: RunningLimits | None = None,
+        opened: Callable[[], None] | None = None,
     ) -> None:
         """`counted` is told in the loop what a transaction has changed of the counts, before anybody else goes on.
 
-        `audited` is called in the loop after each commit that added entries to the audit trail.
+        `audited` is called in the loop after each commit that added entries to the audit trail, `opened` after each
+        that opened jobs which had been parked.
         """
         self._connection = connection
         self._announcer = announcer
         self._commits = commits or CommitMetrics()
         self._counted = counted
         self._turns = turns or Turns()
+        self._limits = limits or RunningLimits()
+        self._opened = opened
         self._changes: list[Mapping[CountKey, Change]] = []
         self._audited = audited
         self._has_audited = False
@@ -157,6 +164,10 @@ class Writer:
                     self._has_audited = False
                     if self._audited is not None:
                         self._audited()
+                if self._limits.opened:
+                    self._limits.opened = False
+                    if self._opened is not None:
+                        self._opened()
             if self._closing:
                 return
 
@@ -193,9 +204,11 @@ class Writer:
 
     def _transact(self, batch: list[_Pending]) -> list[Any]:
         """Carry out the batch in the transaction that has begun. On an error it is rolled back."""
-        tx = Transaction(self._connection, self._announcer, self._turns)
+        tx = Transaction(self._connection, self._announcer, self._turns, self._limits)
         try:
             results = _carry_out(tx, [pending.operation for pending in batch])
+            if tx.limits.unsettled:
+                settle(tx)
             tx.commit()
             self._has_audited |= bool(tx.audited)
         except BaseException:

@@ -34,7 +34,7 @@ class AccountView(BaseModel):
     jobs: MeasureView = Field(description="the jobs that are kept, whatever their state")
     bytes: MeasureView = Field(description="of their inputs, uploads, results, output files, logs and checkpoints")
     queued: MeasureView
-    running: MeasureView
+    running: MeasureView = Field(description="beyond the limit, jobs stay queued until one of these ends")
 
 
 class UsageView(BaseModel):

@@ -61,7 +61,7 @@ def _levels(levels: Levels, now: datetime) -> Iterator[Metric]:
     jobs = GaugeMetricFamily("headway_jobs", "Jobs in the record.", labels=("type", "status"))
     age = GaugeMetricFamily(
         "headway_queue_age_seconds",
-        "How long the oldest waiting job has been ready to run.",
+        "How long the oldest waiting job has been ready to run. Those that wait for a quota are not.",
         labels=("type",),
     )
     for job_type, counts in sorted(levels.counts.by_type.items()):

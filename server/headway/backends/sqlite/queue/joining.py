@@ -5,9 +5,12 @@ from operator import attrgetter
 
 from ....domain.instants import to_ms
 from ....domain.jobs import NewJob
+from ...memory.quotas import NO_KEY
+from ...memory.running_limits import Group
 from ..rows import new_job_values
 from ..statements import INSERT, SQL, in_statements
 from ..transaction import Transaction
+from .parking import turn_of
 
 FALL_DUE_AT_ONCE = 1_000
 """How many jobs get their turn in one step, in which others wait for the writer."""
@@ -29,7 +32,7 @@ def insert(tx: Transaction, jobs: Sequence[NewJob]) -> None:
 def _turn_of(tx: Transaction, new: NewJob) -> int | None:
     """The job's turn; `None` if it falls due later."""
     if new.run_at is new.created_at or to_ms(new.run_at) <= to_ms(new.created_at):
-        return tx.next_turn(new.type, new.priority, new.owner)
+        return turn_of(tx, Group(new.owner, new.key_id or NO_KEY, new.type), new.priority)
     tx.turns.falls_due(to_ms(new.run_at))
     return None
 
@@ -42,7 +45,10 @@ def fall_due(tx: Transaction, now_ms: int) -> None:
     due = tx.execute(SQL["newly_due"], where).fetchall()
     tx.executemany(
         SQL["give_turn"],
-        [{"id": job_id, "turn": tx.next_turn(job_type, priority, owner)} for job_id, owner, job_type, priority in due],
+        [
+            {"id": job_id, "turn": turn_of(tx, Group(owner, key_id, job_type), priority)}
+            for job_id, owner, key_id, job_type, priority in due
+        ],
     )
     row = tx.execute(SQL["first_not_due"]).fetchone()
     tx.turns.due_until(None if row is None else row[0])

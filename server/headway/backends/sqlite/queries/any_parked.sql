@@ -1,0 +1,1 @@
+SELECT 1 FROM jobs INDEXED BY jobs_parked WHERE status = 'queued' AND turn < 0 LIMIT 1

@@ -1,0 +1,1 @@
+SELECT owner, coalesce(key_id, '') FROM jobs WHERE status = 'running'
