@@ -54,7 +54,7 @@ def _work(chance: random.Random, job_type: str) -> Work:
         result_bytes=chance.choice((10, 1000, 1000, LARGE_BYTES)),
         files=chance.choice((0, 0, 0, 1, 3)),
         file_bytes=chance.choice((0, 100, LARGE_BYTES)),
-        daemon=chance.random() < 0.1,
+        daemon=job_type != SPAWNED and chance.random() < 0.1,  # a new interpreter's daemon is not found
         end=chance.choice(ends),
     )
 

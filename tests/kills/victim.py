@@ -16,6 +16,7 @@ from tests.support.process import ServerProcess, eventually
 STOP_WITHIN_S = 0.4
 START_WITHIN_S = 0.8
 READ_BYTES = 50_000_000
+TRACEBACK_LINES = 30
 HANDLERS_OWN = "the handler raised"
 
 
@@ -73,11 +74,12 @@ class Victim(ServerProcess):
         end = text.rfind(b"\n") + 1
         self._read_bytes += end
         found = []
-        for line in text[:end].decode("utf-8", "replace").splitlines():
+        lines = text[:end].decode("utf-8", "replace").splitlines()
+        for number, line in enumerate(lines):
             entry = _entry(line)
             if entry is None:
                 if line.startswith("Traceback"):
-                    found.append(line)
+                    found.append("\n".join(lines[number : number + TRACEBACK_LINES]))
             elif "exception" in entry and entry.get("event") != HANDLERS_OWN:
                 found.append(line)
         return found
