@@ -173,11 +173,11 @@ def test_a_later_attempts_output_replaces_an_earlier_ones(files: DataDirectory, 
 
 def test_discarding_deletes_only_what_it_names(files: DataDirectory, job: Job) -> None:
     own = files.job(job.id)
-    for name in ("work", "output-2", "files", "inputs"):
+    for name in ("work", "output-1", "output-2", "files", "inputs"):
         (own / name).mkdir(parents=True)
     files.lock_file(job.id).touch()
     files.discard_output(job)
-    assert {path.name for path in own.iterdir()} == {"work", "inputs"}
+    assert {path.name for path in own.iterdir()} == {"work", "output-1", "inputs"}
     assert files.lock_file(job.id).exists()
     files.discard_work(job)
     assert {path.name for path in own.iterdir()} == {"inputs"}

@@ -38,8 +38,8 @@ KEY_QUOTAS = {"ada-2": "jobs=60,queued=10"}
 LARGE_QUOTA = "jobs=100000,queued=40,bytes=2GB"
 """Of the owner whose jobs fill the record; the others reach their quotas."""
 LONGEST_ROUND_S = 1.5
-SAMPLED = 25
-CALM_EVERY = 10
+SAMPLED = 12
+CALM_EVERY = 20
 MOST_SHOWN = 20
 LEFT = """
 SELECT id, status FROM jobs WHERE status IN ('queued', 'running')

@@ -8,13 +8,14 @@ from shutil import rmtree as remove_tree
 
 import pytest
 from headway.domain.ids import JobIds
-from headway.domain.jobs import NewJob
+from headway.domain.jobs import NewJob, OutputFile
+from headway.domain.outcomes import Completed
 from headway.files.data_directory import DataDirectory
 from headway.loops import Loops
 from headway.operating.orphans import SWEEP_BATCH, OrphanSweep
 
 from tests.conformance.backends import SqliteBackend
-from tests.conformance.records import new_job
+from tests.conformance.records import BROKEN, DONE, ended_job, forget_ids, new_job, running_job
 
 
 class Turns:
@@ -83,6 +84,26 @@ async def test_directories_without_a_record_are_deleted(backend: SqliteBackend, 
     await turns.end()
     assert [files.job(orphan.id).exists() for orphan in orphans] == [False] * 3
     assert files.job(kept.id).exists()
+    await sweep.stop()
+
+
+async def test_a_job_that_has_ended_keeps_its_uploads_and_the_output_that_its_record_names(
+    backend: SqliteBackend, files: Counted
+) -> None:
+    """A crash can come after an attempt has written files and before its end is recorded; or right after that."""
+    store, turns = backend.store, Turns()
+    forget_ids()
+    output = Completed("1", files=(OutputFile("a.txt", 1, "text/plain"),))
+    ended = [await ended_job(store, outcome) for outcome in (output, DONE, BROKEN)]
+    running = await running_job(store)
+    for job in (*ended, running):
+        for name in ("inputs", "work", "output-1", "files"):
+            (files.job(job.id) / name).mkdir(parents=True)
+    sweep = OrphanSweep(store, files, JobIds())
+    sweep.start(Loops(turns.sleep))
+    await turns.end()
+    left = [{path.name for path in files.job(job.id).iterdir()} for job in (*ended, running)]
+    assert left == [{"inputs", "files"}, {"inputs"}, {"inputs"}, {"inputs", "work", "output-1", "files"}]
     await sweep.stop()
 
 

@@ -7,7 +7,7 @@ from headway.clock import utc_now
 from headway.domain.access import EVERY_OWNER, LOCAL_CALLER, Caller
 from headway.domain.filters import JobFilter
 from headway.domain.jobs import OutputFile, Status
-from headway.domain.outcomes import Cancelled, Completed
+from headway.domain.outcomes import Cancelled, Completed, Interrupted
 from headway.errors import (
     DeliveryNotFoundError,
     InvalidError,
@@ -156,3 +156,12 @@ async def test_waiting_sees_what_the_caller_sees(rooms: Rooms) -> None:
         await rooms.service.waiting.until(ALICE, job.id, 0)
     assert (await rooms.service.waiting.until(LOCAL_CALLER, job.id, 0)).id == job.id
     assert job.created_at <= utc_now()
+
+
+async def test_a_queued_job_that_is_cancelled_leaves_nothing_of_its_earlier_attempts(rooms: Rooms) -> None:
+    job = await rooms.end(await rooms.submit(), Interrupted())
+    assert (job.status, job.attempt) == (Status.QUEUED, 1)
+    for name in ("work", "output-1", "files"):
+        (rooms.files.job(job.id) / name).mkdir(parents=True)
+    await rooms.service.cancelling.cancel(LOCAL_CALLER, job.id)
+    assert not rooms.files.has_any(job.id)

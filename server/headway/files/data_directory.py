@@ -17,7 +17,7 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import AbstractContextManager, ExitStack, suppress
 from pathlib import Path
 from typing import BinaryIO, Self
@@ -35,6 +35,7 @@ from .outputs import open_published, publish_files
 from .removing import remove
 
 MEMORY = ":memory:"
+INPUTS, FILES = "inputs", "files"
 PRIVATE = 0o700
 """The permissions of directories that are created here. Those of existing ones are left to their operator."""
 
@@ -198,9 +199,18 @@ class DataDirectory:
         self._discard(job.id, f"output-{job.attempt}", "files")
 
     def discard_work(self, job: Job) -> None:
-        self._discard(job.id, "work")
+        self._discard_all_but(job.id, {INPUTS, FILES})
+
+    def tidy(self, job_id: str, *, has_output: bool) -> None:
+        self._discard_all_but(job_id, {INPUTS, FILES} if has_output else {INPUTS})
+
+    def _discard_all_but(self, job_id: str, kept: Collection[str]) -> None:
+        with suppress(OSError), self._own(job_id) as own:
+            for name in set(os.listdir(own)).difference(kept):  # noqa: PTH208 - Path knows no open directories
+                with suppress(OSError):  # it goes with the job
+                    remove(name, own)
         with suppress(OSError):  # uploads or output are left
-            os.rmdir(job.id, dir_fd=self._jobs_directory)
+            os.rmdir(job_id, dir_fd=self._jobs_directory)
 
     def _discard(self, job_id: str, *names: str) -> None:
         with suppress(OSError), self._own(job_id) as own:

@@ -1,6 +1,9 @@
-"""Directories of jobs that have no record, which a crash between the two leaves behind, are deleted after the start."""
+"""What crashes leave in the data directory is deleted after the start: jobs' directories without a record, and in those
+of jobs that have ended, what only an attempt needs.
+"""
 
 import asyncio
+from collections.abc import Mapping
 from itertools import islice
 
 from ..clock import utc_now
@@ -42,4 +45,10 @@ class OrphanSweep:
         old = [job_id for job_id in batch if job_id < self._end]
         for orphan in set(old) - await self._store.existing(old):
             await asyncio.to_thread(self._files.remove_job, orphan)
+        ended = await self._store.ended(old)
+        await asyncio.to_thread(self._tidy, ended)
         return NEXT_BATCH_S
+
+    def _tidy(self, ended: Mapping[str, bool]) -> None:
+        for job_id, has_output in ended.items():
+            self._files.tidy(job_id, has_output=has_output)

@@ -110,7 +110,10 @@ class AttemptFiles(Protocol):
         ...
 
     def discard_work(self, job: Job) -> None:
-        """Delete what only an active job needs, and its directory if nothing else is in it. The job has ended."""
+        """Delete what only an active job needs, the output of earlier attempts included. The job has ended.
+
+        If nothing is left in its directory, that is deleted, too.
+        """
         ...
 
 
@@ -130,7 +133,7 @@ class Outputs(Protocol):
 
 
 class Orphans(Protocol):
-    """Files without a record: a crash came between the two."""
+    """Files that the record does not know, or no longer needs: a crash came between the two."""
 
     def clear_incoming(self) -> None:
         """At start: delete the uploads of submissions that were never accepted."""
@@ -142,6 +145,10 @@ class Orphans(Protocol):
 
     def job_ids(self) -> Iterator[str]:
         """The ids of all jobs that have a directory, one by one: there may be a million. Do not list them at once."""
+        ...
+
+    def tidy(self, job_id: str, *, has_output: bool) -> None:
+        """Delete what a crash has left of an ended job: everything but uploads and, if it has output, its files."""
         ...
 
     def has_any(self, job_id: str) -> bool:

@@ -342,6 +342,10 @@ class Housekeeping(Protocol):
         """Those of the ids that are jobs. Directories of the others are orphaned."""
         ...
 
+    async def ended(self, job_ids: Sequence[str]) -> Mapping[str, bool]:
+        """Those of the ids that are jobs which have ended, and whether they have output files."""
+        ...
+
 
 class Probe(Protocol):
     """Whether the record can be written."""

@@ -1,10 +1,13 @@
 """Cancelling and deleting jobs: recorded durably first, carried out afterwards."""
 
+import asyncio
+
 from ..clock import utc_now
 from ..domain.access import Caller
 from ..domain.ids import is_job_id
 from ..domain.jobs import Job
 from ..errors import JobNotFoundError, JobStateError
+from ..ports.files import AttemptFiles
 from ..ports.jobs import Control
 from .reading import Reading
 
@@ -12,9 +15,10 @@ from .reading import Reading
 class Cancelling:
     """Two use cases: `cancel` ends a job and keeps its record, `delete` removes the record too."""
 
-    def __init__(self, store: Control, reading: Reading) -> None:
+    def __init__(self, store: Control, reading: Reading, files: AttemptFiles) -> None:
         self._store = store
         self._reading = reading
+        self._files = files
 
     async def cancel(self, caller: Caller, job_id: str) -> Job:
         """Record a cancel; the job as it then is. A running one is still running: it stops in a moment.
@@ -23,7 +27,14 @@ class Cancelling:
         """
         if not is_job_id(job_id):
             raise JobNotFoundError(job_id)
-        return await self._store.cancel(caller.sees, job_id, utc_now(), caller.actor)
+        job = await self._store.cancel(caller.sees, job_id, utc_now(), caller.actor)
+        if job.terminal and job.attempt and self._files.has_any(job_id):  # an attempt that is over has left them
+            await asyncio.to_thread(self._discard_files, job)
+        return job
+
+    def _discard_files(self, job: Job) -> None:
+        self._files.discard_output(job)
+        self._files.discard_work(job)
 
     async def delete(self, caller: Caller, job_id: str) -> Job:
         """Record a deletion of the job with its log and files; the job as it last was. A running job is stopped first.

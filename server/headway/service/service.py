@@ -74,7 +74,7 @@ class Service:
             repeating=Repeating(admission, accepting, reading, files, ids),
             reading=reading,
             waiting=Waiting(store, backend.hub, most=limits.max_waits, most_per_client=limits.max_waits_per_client),
-            cancelling=Cancelling(store, reading),
+            cancelling=Cancelling(store, reading, files),
             results=Results(store, reading, files),
             resources={
                 job_type.name: Resources(job_type.resource.readers, files.type_data(job_type.name))

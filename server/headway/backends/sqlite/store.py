@@ -371,6 +371,10 @@ class SqliteStore(SqliteReader):
         rows = await self._database.all(SQL["existing"], {"ids": json.dumps(list(job_ids))})
         return frozenset(row[0] for row in rows)
 
+    async def ended(self, job_ids: Sequence[str]) -> Mapping[str, bool]:
+        rows = await self._database.all(SQL["ended"], {"ids": json.dumps(list(job_ids))})
+        return {job_id: bool(has_output) for job_id, has_output in rows}
+
     async def check_writable(self) -> None:
         await self._database.write(partial(probe, now=utc_now()), lambda _: None)
 
