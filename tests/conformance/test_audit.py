@@ -10,7 +10,7 @@ from headway.errors import JobNotFoundError, JobStateError
 from headway.ports.events import Bell
 
 from tests.conformance.backends import Backend, SqliteBackend
-from tests.conformance.records import OWNER, STRANGER, UNKNOWN_ID, at, ended_job, new_job
+from tests.conformance.records import OWNER, STRANGER, UNKNOWN_ID, at, ended_job, new_job, running_job
 
 ANN = Actor(ActorKind.KEY, "ann", "id of ann", "192.0.2.7", "request 1")
 ALL = EntryFilter()
@@ -60,6 +60,23 @@ async def test_what_is_refused_has_no_entry_of_a_change(backend: Backend) -> Non
         with pytest.raises(JobNotFoundError):
             await store.delete(caller, job_id, at(5), ANN)
     assert await trail(backend) == []
+
+
+async def test_what_is_repeated_has_one_entry(backend: Backend) -> None:
+    store = backend.store
+    queued, running = await store.insert(new_job()), await running_job(store, type="other")
+    for attempt in range(3):
+        await store.cancel(OWNER, queued.id, at(attempt), ANN)
+        await store.cancel(OWNER, running.id, at(attempt), ANN)
+    for attempt in range(3, 5):
+        await store.delete(OWNER, running.id, at(attempt), ANN)
+    await store.delete(OWNER, queued.id, at(5), ANN)
+    assert [(entry.at, entry.action, entry.subject) for entry in await trail(backend)] == [
+        (at(0), Action.CANCEL, queued.id),
+        (at(0), Action.CANCEL, running.id),
+        (at(3), Action.DELETE, running.id),
+        (at(5), Action.DELETE, queued.id),
+    ]
 
 
 async def test_entries_are_found_by_owner_actor_action_and_time(backend: Backend) -> None:

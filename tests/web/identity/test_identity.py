@@ -407,7 +407,7 @@ def test_a_ticket_reads_one_job(guarded: Guarded) -> None:
         event.data for event in guarded.server.events(f"/jobs/{job_id}/progress?ticket={ticket}") if not event.name
     ]
     assert states[-1]["status"] == "completed"
-    for path in ("", "/result", "/logs", "/attempts", "/files/report.html"):
+    for path in ("", "/result", "/logs", "/attempts", "/files", "/files/report.html"):
         assert guarded.ask("GET", f"/jobs/{job_id}{path}?ticket={ticket}").status == 200, path
     assert guarded.ask("GET", f"/jobs/{job_id}?wait=1&ticket={ticket}").status == 200
     assert guarded.ask("GET", f"/jobs/{job_id}?surprise=1&ticket={ticket}").status == 422

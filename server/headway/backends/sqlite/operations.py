@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 from ...domain.access import EVERY_OWNER
 from ...domain.attempts import Usage, ended_attempt
+from ...domain.audit import Action, Actor
 from ...domain.deliveries import WebhookEvent
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.instants import to_ms
@@ -186,33 +187,49 @@ def _ending(outcome: Outcome) -> Parameters:
 
 
 def cancel(
-    tx: Transaction, caller: str, job_id: str, version: int, now: datetime, *, purge: bool = False
+    tx: Transaction,
+    caller: str,
+    job_id: str,
+    version: int,
+    now: datetime,
+    by: Actor | None = None,
+    *,
+    purge: bool = False,
 ) -> Changed | None:
     """Cancel a queued job, or mark a running one. A job that has ended is returned as it is.
 
-    `None`: there is no such job. `purge`: a running job is deleted when its attempt ends.
+    `None`: there is no such job. `purge`: a running job is deleted when its attempt ends. A repetition changes nothing,
+    so it has no entry in the audit trail: a client that repeats its request would fill it.
     """
+    action = Action.DELETE if purge else Action.CANCEL
     where = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version, "purge": int(purge)}
     found = tx.execute(getting(caller), where).fetchone()
     if found is None:
         return None
     cancelled = _move(tx, Transition.CANCEL_QUEUED, where)
     if cancelled is not None:
+        tx.audit_job(by, now, action, cancelled.job)
         return cancelled
+    job = to_job(found)
     row = tx.execute(SQL["request_cancel"], where).fetchone()
     if row is not None:
+        if not job.cancel_requested or (purge and not job.purge_requested):
+            tx.audit_job(by, now, action, job)
         return Changed(Status.RUNNING, to_job(row))
-    job = to_job(found)
     if job.expires_at is not None and job.expires_at <= now:
         return None  # expired: no longer there for any client, though the sweep has yet to delete it
     return Changed(job.status, job)
 
 
-def delete(tx: Transaction, caller: str, job_id: str, version: int, now: datetime) -> Changed | None:
+def delete(
+    tx: Transaction, caller: str, job_id: str, version: int, now: datetime, by: Actor | None = None
+) -> Changed | None:
     """Cancel a job and delete it: at once, unless it is running. `None`: there is no such job."""
-    changed = cancel(tx, caller, job_id, version, now, purge=True)
+    changed = cancel(tx, caller, job_id, version, now, by, purge=True)
     if changed is None or not changed.job.terminal:
         return changed
+    if changed.before is changed.job.status:  # it had ended, so the cancel changed nothing
+        tx.audit_job(by, now, Action.DELETE, changed.job)
     tx.delete(changed.job)
     return replace(changed, deleted=True)
 

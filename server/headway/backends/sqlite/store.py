@@ -196,10 +196,7 @@ class SqliteStore(SqliteReader):
 
     async def cancel(self, caller: str, job_id: str, now: datetime, by: Actor | None = None) -> Job:
         def operation(tx: Transaction) -> Changed | None:
-            changed = operations.cancel(tx, caller, job_id, self._snapshots.version(job_id), now)
-            if changed is not None and changed.before not in (Status.COMPLETED, Status.FAILED):
-                tx.audit_job(by, now, Action.CANCEL, changed.job)
-            return changed
+            return operations.cancel(tx, caller, job_id, self._snapshots.version(job_id), now, by)
 
         changed = await self._end_by_request(operation, job_id)
         if changed.before in (Status.COMPLETED, Status.FAILED):
@@ -208,10 +205,7 @@ class SqliteStore(SqliteReader):
 
     async def delete(self, caller: str, job_id: str, now: datetime, by: Actor | None = None) -> Job:
         def operation(tx: Transaction) -> Changed | None:
-            changed = operations.delete(tx, caller, job_id, self._snapshots.version(job_id), now)
-            if changed is not None:
-                tx.audit_job(by, now, Action.DELETE, changed.job)
-            return changed
+            return operations.delete(tx, caller, job_id, self._snapshots.version(job_id), now, by)
 
         return (await self._end_by_request(operation, job_id)).job
 

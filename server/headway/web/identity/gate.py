@@ -35,6 +35,7 @@ TICKET_PATHS = frozenset(
         "/jobs/{id}/result",
         "/jobs/{id}/logs",
         "/jobs/{id}/attempts",
+        "/jobs/{id}/files",
         "/jobs/{id}/files/{name}",
     }
 )
