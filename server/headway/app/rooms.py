@@ -1,5 +1,6 @@
 """The parts of a running server, opened in order and closed in reverse."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -25,6 +26,7 @@ from ..ports.backend import Backend
 from ..ports.jobs import JobStore
 from ..ports.keys import KeyStore
 from ..running.bounds.watching import warn_of_unwatched
+from ..running.cgroups.containment import Containment
 from ..running.engine import EmbeddedEngine
 from ..running.executor import Executor
 from ..running.failure_hook import FailureHook, OnFailure
@@ -162,7 +164,12 @@ async def _open_processes(
     forked = [job_type for job_type in registry if settings.process_start == "fork" and not job_type.is_async]
     sources, spares = [job_type.source for job_type in forked], min(settings.max_processes, MAX_SPARES)
     preloads = [preload for job_type in forked if (preload := Preload.of(job_type, spares)) is not None]
-    processes = Processes(sources, spares, keeper, preloads)
+    containment = (
+        await asyncio.to_thread(Containment.open) if any(not job_type.is_async for job_type in registry) else None
+    )
+    if containment is not None:
+        stack.push_async_callback(asyncio.to_thread, containment.close)
+    processes = Processes(sources, spares, keeper, preloads, None if containment is None else containment.path)
     await processes.open()
     stack.push_async_callback(processes.close)
     return processes

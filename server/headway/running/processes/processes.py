@@ -1,6 +1,7 @@
 """How a server's child processes start: forked from a nursery where that is possible, otherwise as new interpreters."""
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 from .forked.forking import Forking
 from .forked.keeper import UnfitModuleError
@@ -21,16 +22,17 @@ class Processes:
         spares: int = 0,
         prepared: KeeperProcess | None = None,
         preloads: Iterable[Preload] = (),
+        cgroups: Path | None = None,
     ) -> None:
         """`sources`: the modules of the `def` job types, by name or path; without any, nothing is forked.
 
         `spares`: how many children wait ready. `prepared`: what `fork_keeper` has returned. `preloads`: what types load
-        before their processes are forked.
+        before their processes are forked. `cgroups`: the directory of a cgroup below which each child has one.
         """
-        self._spawning = Spawning()
+        self._spawning = Spawning(cgroups)
         self._kept = KeptPartners()
         modules = list(dict.fromkeys(sources))
-        self._forking = Forking(modules, spares, prepared, preloads, self._loaded) if modules else None
+        self._forking = Forking(modules, spares, prepared, preloads, self._loaded, cgroups) if modules else None
         self._when_loaded: list[Callable[[], None]] = []
 
     async def open(self) -> None:

@@ -7,7 +7,9 @@ import signal
 import socket
 import sys
 from contextlib import suppress
+from pathlib import Path
 
+from ..cgroups.cgroup import Cgroup, cgroup_of
 from ..limits import DIE_WITHIN_S
 from .groups import end_group
 from .leash import attach, release
@@ -15,12 +17,16 @@ from .starting import Exit
 
 BOOT = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
-    "from headway.running.processes.child.main import main; main(int(sys.argv[2]))"
+    "from headway.running.processes.child.main import main; main(int(sys.argv[2]), cgroups=sys.argv[3])"
 )
 
 
 class Spawning:
     """Starts a new interpreter for each attempt. It reads the job's module again."""
+
+    def __init__(self, cgroups: Path | None = None) -> None:
+        """`cgroups`: where children have cgroups, if they have."""
+        self._cgroups = cgroups
 
     async def start(self, source: str, job_type: str) -> "SpawnedChild":  # noqa: ARG002 - its attempt names them too
         """Start a child. Raises `OSError`."""
@@ -32,6 +38,7 @@ class Spawning:
                 BOOT,
                 json.dumps(sys.path),
                 str(theirs.fileno()),
+                str(self._cgroups or ""),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=2,  # what a handler prints belongs in the log, not on the server's stdout
                 pass_fds=(theirs.fileno(),),
@@ -41,7 +48,8 @@ class Spawning:
             raise
         finally:
             theirs.close()
-        child = SpawnedChild(process, ours)
+        cgroup = None if self._cgroups is None else cgroup_of(process.pid, self._cgroups)
+        child = SpawnedChild(process, ours, cgroup)
         try:
             child.leash = await attach(process.pid)
         except BaseException:
@@ -54,11 +62,14 @@ class Spawning:
 class SpawnedChild:
     """A new interpreter and its group (`starting.Child`)."""
 
-    def __init__(self, process: asyncio.subprocess.Process, channel: socket.socket) -> None:
+    def __init__(
+        self, process: asyncio.subprocess.Process, channel: socket.socket, cgroup: Cgroup | None = None
+    ) -> None:
         self.pid = process.pid
         self.channel = channel
         self.leash: asyncio.subprocess.Process | None = None
         self._process = process
+        self._cgroup = cgroup
         self.exiting: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._waiting = asyncio.create_task(self._wait())
         self._giving_up: asyncio.TimerHandle | None = None
@@ -70,7 +81,9 @@ class SpawnedChild:
                 self._process.send_signal(signal.SIGTERM)
 
     def kill(self) -> None:
-        """Kill the child and everything in its group."""
+        """Kill the child and everything in its groups."""
+        if self._cgroup is not None:
+            self._cgroup.kill()
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -83,9 +96,12 @@ class SpawnedChild:
             self._giving_up = self.exiting.get_loop().call_later(2 * DIE_WITHIN_S, self._end, held_up)
 
     async def _wait(self) -> None:
-        """What is left of its group is killed when it has ended."""
+        """What is left of its groups is killed when it has ended."""
         code = await self._process.wait()
-        self._end(Exit(code, left=await end_group(self.pid)))
+        left = await end_group(self.pid)
+        if self._cgroup is not None:
+            left += await asyncio.to_thread(self._cgroup.end)
+        self._end(Exit(code, left=left))
 
     def _end(self, exit: Exit) -> None:
         if self._giving_up is not None:

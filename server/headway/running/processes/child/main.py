@@ -14,6 +14,7 @@ from ....authoring.capturing import capture_process
 from ....authoring.declaring import declared
 from ....authoring.loading import load_module
 from ...calling import End, Needs, Stopped, call_blocking, end_of
+from ...cgroups.cgroup import cgroup_of
 from ..channel import BlockingChannel
 from ..messages import HandlerEnded, Start, Stays, Used
 from .dependencies import NOTHING, Dependencies, Made
@@ -29,12 +30,16 @@ if TYPE_CHECKING:
 NICENESS = 10
 
 
-def main(descriptor: int, *, loaded: bool = False, made: Made = NOTHING) -> NoReturn:
+def main(descriptor: int, *, loaded: bool = False, made: Made = NOTHING, cgroups: str = "") -> NoReturn:
     """The child's whole life. Ends with `os._exit`: threads that the handler left behind do not hold it up.
 
     `loaded`: it was forked from a process that has imported the job modules, whose files may have changed since.
-    `made`: the dependencies that it shares with its siblings.
+    `made`: the dependencies that it shares with its siblings. `cgroups`: where it makes a cgroup for itself, unless it
+    has been born into one.
     """
+    if cgroups:
+        with suppress(OSError):  # then it is contained like where there are no cgroups
+            cgroup_of(os.getpid(), Path(cgroups)).enter()
     # A group, so that it can be killed as one and Ctrl-C in the terminal does not reach it. Not a session: Linux
     # weighs sessions against each other (autogroups), and then its idle class would make no difference to the server.
     os.setpgid(0, 0)

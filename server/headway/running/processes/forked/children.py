@@ -5,7 +5,9 @@ import os
 import signal
 import socket
 from contextlib import suppress
+from pathlib import Path
 
+from ...cgroups.cgroup import cgroup_of
 from ...limits import DIE_WITHIN_S
 from ..starting import Exit
 from .packets import Packets
@@ -51,8 +53,9 @@ class ForkedChild:
 class Children:
     """Hands ready children out. Knows nothing of how their nursery lives."""
 
-    def __init__(self, spares: int) -> None:
-        """`spares`: how many children wait ready."""
+    def __init__(self, spares: int, cgroups: Path | None = None) -> None:
+        """`spares`: how many children wait ready. `cgroups`: where they have cgroups, if they have."""
+        self._cgroups = cgroups
         self._spares = spares
         self._asked = 0
         self._ready: dict[int, ForkedChild] = {}
@@ -131,6 +134,8 @@ class Children:
         for child in self._lost:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
+            if self._cgroups is not None:
+                cgroup_of(child.pid, self._cgroups).kill()
 
     def resolve_lost(self) -> None:
         """Nothing is left of those that a dead nursery has taken along."""

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Callable, Iterable
 from contextlib import suppress
+from pathlib import Path
 
 from ..nursery import GENERAL
 from .children import ForkedChild
@@ -22,13 +23,15 @@ class Forking:
         prepared: KeeperProcess | None = None,
         preloads: Iterable[Preload] = (),
         loaded: Callable[[], None] = lambda: None,
+        cgroups: Path | None = None,
     ) -> None:
         """`sources`: the modules to load, by name or path. `spares`: how many children wait ready.
 
         `prepared`: a keeper that has been forked from this process. `preloads`: what types have a nursery of their own.
-        `loaded` is called when attempts of one of these no longer have to wait for it.
+        `loaded` is called when attempts of one of these no longer have to wait for it. `cgroups`: where children have
+        cgroups, if they have.
         """
-        self._keeper = Keeper(sources, prepared)
+        self._keeper = Keeper(sources, prepared, cgroups)
         self._general = Nursery(GENERAL, spares, self._keeper)
         self._own = {preload.job_type: PreloadingNursery(preload, self._keeper, loaded) for preload in preloads}
 

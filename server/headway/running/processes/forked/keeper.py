@@ -4,6 +4,7 @@ import asyncio
 import json
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 from typing import Protocol
 
 import structlog
@@ -44,8 +45,14 @@ class KeepersNursery(Protocol):
 class Keeper:
     """Keeps one process that has the modules loaded, while there is anything to fork from it."""
 
-    def __init__(self, sources: Iterable[str], prepared: KeeperProcess | None = None) -> None:
-        """`sources`: the modules to load, by name or path. `prepared`: a keeper forked from this process."""
+    def __init__(
+        self, sources: Iterable[str], prepared: KeeperProcess | None = None, cgroups: Path | None = None
+    ) -> None:
+        """`sources`: the modules to load, by name or path. `prepared`: a keeper forked from this process.
+
+        `cgroups`: where children have cgroups, if they have.
+        """
+        self.cgroups = cgroups
         self.sources = list(sources)
         self._process = prepared
         self._control: Packets | None = None
@@ -85,7 +92,7 @@ class Keeper:
         ours.setblocking(False)
         with theirs:
             try:
-                self._control.send_descriptor(f"nursery {name}", theirs.fileno())
+                self._control.send_descriptor(f"nursery {name} {self.cgroups or ''}", theirs.fileno())
             except OSError:
                 ours.close()
                 raise

@@ -24,7 +24,7 @@ class Nursery:
         """`spares`: how many children wait ready."""
         self.name = name
         self._keeper = keeper
-        self._children = Children(spares)
+        self._children = Children(spares, keeper.cgroups)
         self._packets: Packets | None = None
         self._since_s = 0.0
         self._backoff_s = FIRST_BACKOFF_S

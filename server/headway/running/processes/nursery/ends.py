@@ -5,9 +5,14 @@ import signal
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field
+from pathlib import Path
 
+from ...cgroups.cgroup import Cgroup, cgroup_of
 from ...limits import DIE_WITHIN_S
 from ..kin import Reaped, children, reaped
+
+LOOK_AGAIN_S = 0.01
+"""A cgroup may seem populated for a moment after its last process has been reaped, and nothing wakes this one then."""
 
 
 @dataclass(eq=False, slots=True)
@@ -19,6 +24,12 @@ class Ended:
     """By the monotonic clock. Whatever is left then, the kernel holds up."""
     left: set[int] = field(default_factory=set)
     """What it has left and is still there, killed."""
+    cgroup: Cgroup | None = None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing of it is there any more."""
+        return not self.left and not (self.cgroup is not None and self.cgroup.populated)
 
 
 class Ends:
@@ -29,13 +40,19 @@ class Ends:
     leftovers do not hold up the end of another.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, cgroups: Path | None = None) -> None:
+        """`cgroups`: where children have cgroups, if they have."""
+        self._cgroups = cgroups
         self._held_back: list[Ended] = []
         self._killed: set[int] = set()
 
     def timeout_s(self) -> float | None:
         """How long to wait for a child to end before `collect` is due all the same. `None`: for ever."""
-        return self._held_back[0].report_by_s - time.monotonic() if self._held_back else None
+        if not self._held_back:
+            return None
+        if any(not ended.left for ended in self._held_back):
+            return LOOK_AGAIN_S
+        return self._held_back[0].report_by_s - time.monotonic()
 
     def collect(self, living: set[int], own: frozenset[int] = frozenset()) -> list[Ended]:
         """The ends that are no longer held back. Removes children from `living` as soon as they are reaped.
@@ -47,8 +64,11 @@ class Ends:
             return []
         self._kill_others(living, own, concerned)
         now_s = time.monotonic()
-        over = [ended for ended in self._held_back if not ended.left or ended.report_by_s <= now_s]
+        over = [ended for ended in self._held_back if ended.is_over or ended.report_by_s <= now_s]
         self._held_back = [ended for ended in self._held_back if ended not in over]
+        for ended in over:
+            if ended.cgroup is not None:
+                ended.cgroup.remove()
         return over
 
     def _reap(self, living: set[int]) -> list[Ended]:
@@ -57,7 +77,10 @@ class Ends:
         for how in reaped():
             if how.pid in living:
                 living.discard(how.pid)
-                ended = Ended(how, time.monotonic() + DIE_WITHIN_S)
+                cgroup = None if self._cgroups is None else cgroup_of(how.pid, self._cgroups)
+                if cgroup is not None:
+                    cgroup.kill()
+                ended = Ended(how, time.monotonic() + DIE_WITHIN_S, cgroup=cgroup)
                 self._held_back.append(ended)
                 concerned.append(ended)
             else:

@@ -15,8 +15,10 @@ import socket
 import sys
 from collections.abc import Collection
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
+from ...cgroups.cgroup import cgroup_of
 from ..child import main as child
 from ..child.dependencies import NOTHING, Made
 from ..kin import adopt_orphans, be_called, die_with_parent, sweep
@@ -28,11 +30,11 @@ MAX_NAMED = 20
 """How many processes a packet names."""
 
 
-def run(control: socket.socket) -> NoReturn:
+def run(control: socket.socket, cgroups: Path | None) -> NoReturn:
     """The nursery's whole life, in a process that the keeper has forked for it."""
     be_called("headway-nursery")
     adopt_orphans()
-    nursery = Nursery(control)
+    nursery = Nursery(control, cgroups)
     try:
         nursery.serve()
     except OSError:  # the server is gone
@@ -43,13 +45,19 @@ def run(control: socket.socket) -> NoReturn:
 class Nursery:
     """Forks children on request, and reports their ends."""
 
-    def __init__(self, control: socket.socket, made: Made = NOTHING, own: Collection[int] = ()) -> None:
-        """`made`: the dependencies that children share. `own`: the processes of those, which are to live on."""
+    def __init__(
+        self, control: socket.socket, cgroups: Path | None, made: Made = NOTHING, own: Collection[int] = ()
+    ) -> None:
+        """`cgroups`: where each child gets a cgroup, if it is to have one.
+
+        `made`: the dependencies that children share. `own`: the processes of those, which are to live on.
+        """
         self._control = control
         self._made = made
         self._own = frozenset(own)
         self._children: set[int] = set()
-        self._ends = Ends()
+        self._cgroups = cgroups
+        self._ends = Ends(cgroups)
 
     def serve(self) -> None:
         """Until the server is gone. Raises `OSError` then."""
@@ -71,6 +79,8 @@ class Nursery:
                 os.kill(int(pid), signal.SIGTERM)
             case ["kill", pid] if int(pid) in self._children:
                 os.killpg(int(pid), signal.SIGKILL)
+                if self._cgroups is not None:
+                    cgroup_of(int(pid), self._cgroups).kill()
 
     def _fork(self, wakeful: Wakeful) -> None:
         servers_end, childs_end = socket.socketpair()
@@ -82,7 +92,7 @@ class Nursery:
             return
         else:
             if pid == 0:
-                _be_a_child(parent, childs_end, self._made, wakeful, self._control, servers_end)
+                _be_a_child(parent, childs_end, self._cgroups, self._made, wakeful, self._control, servers_end)
             self._children.add(pid)
             with suppress(OSError):  # the child does it too: whichever is first
                 os.setpgid(pid, pid)
@@ -100,7 +110,14 @@ class Nursery:
             self._control.send(" ".join(map(str, words)).encode())
 
 
-def _be_a_child(parent: int, channel: socket.socket, made: Made, wakeful: Wakeful, *others: socket.socket) -> NoReturn:
+def _be_a_child(
+    parent: int,
+    channel: socket.socket,
+    cgroups: Path | None,
+    made: Made,
+    wakeful: Wakeful,
+    *others: socket.socket,
+) -> NoReturn:
     """Turn the forked process into one that waits for its attempt and runs it."""
     try:
         wakeful.__exit__()
@@ -108,6 +125,9 @@ def _be_a_child(parent: int, channel: socket.socket, made: Made, wakeful: Wakefu
             other.close()
         die_with_parent(parent)
         be_called("headway-job")
+        if cgroups is not None:
+            with suppress(OSError):  # then it is contained like where there are no cgroups
+                cgroup_of(os.getpid(), cgroups).enter()
         adopt_orphans()
         signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until there is a handler that it can interrupt
         gc.enable()

@@ -4,7 +4,8 @@ So what runs is what was loaded when the server started, whatever becomes of the
 leaves behind and kills it. When its server is gone, it kills everything below it and ends. Like the nursery it runs no
 handler, thread or event loop.
 
-Packets from the server: `nursery NAME` with the descriptor of the nursery's control socket; `kill NAME`. To the server:
+Packets from the server: `nursery NAME CGROUPS` with the descriptor of the nursery's control socket, where
+CGROUPS is the directory in which its children make cgroups, or empty; `kill NAME`. To the server:
 `ready`; `loading` and a module; `unfit` and a JSON array of a module and the reason why it cannot be loaded here;
 `ended NAME HOW` when no process of a nursery is left.
 """
@@ -14,6 +15,7 @@ import os
 import signal
 import socket
 from collections.abc import Iterable
+from pathlib import Path
 from typing import NoReturn
 
 from ....authoring.loading import load_module
@@ -117,16 +119,16 @@ class _Nurseries:
                     self._obey(packet.decode(), passed, wakeful)
 
     def _obey(self, packet: str, passed: list[int], wakeful: Wakeful) -> None:
-        match packet.split():
-            case ["nursery", name]:
+        match packet.split(" ", 2):
+            case ["nursery", name, cgroups]:
                 with socket.socket(fileno=passed[0]) as nurserys_end:
-                    self._fork(name, nurserys_end, wakeful)
+                    self._fork(name, Path(cgroups) if cgroups else None, nurserys_end, wakeful)
             case ["kill", name]:
                 for pid in self._living:
                     if self._names[pid] == name:
                         os.kill(pid, signal.SIGKILL)
 
-    def _fork(self, name: str, nurserys_end: socket.socket, wakeful: Wakeful) -> None:
+    def _fork(self, name: str, cgroups: Path | None, nurserys_end: socket.socket, wakeful: Wakeful) -> None:
         keeper = os.getpid()
         try:
             pid = os.fork()
@@ -138,8 +140,8 @@ class _Nurseries:
                 wakeful.__exit__()
                 self._control.close()
                 if name == GENERAL:
-                    forks.run(nurserys_end)
-                loading.run(nurserys_end, name, keeper)
+                    forks.run(nurserys_end, cgroups)
+                loading.run(nurserys_end, name, keeper, cgroups)
             finally:
                 os._exit(1)
         self._names[pid] = name

@@ -14,6 +14,7 @@ import signal
 import socket
 from collections.abc import Iterable
 from contextlib import suppress
+from pathlib import Path
 from typing import NoReturn
 
 from ....authoring.declaring import declared
@@ -29,7 +30,7 @@ from . import forks
 from .fitness import descriptors, settle, unfit_reason
 
 
-def run(control: socket.socket, job_type: str, keeper: int) -> NoReturn:
+def run(control: socket.socket, job_type: str, keeper: int, cgroups: Path | None) -> NoReturn:
     """The nursery's whole life, in a process that the keeper, whose process id is `keeper`, has forked for it."""
     die_with_parent(keeper)  # while it loads: it could not notice that everybody is gone
     be_called(f"headway:{job_type}")
@@ -43,7 +44,7 @@ def run(control: socket.socket, job_type: str, keeper: int) -> NoReturn:
             own = children()
             live_on()
             control.send(f"ready {os.getpid()}".encode())
-            forks.Nursery(control, dependencies.made, own).serve()
+            forks.Nursery(control, cgroups, dependencies.made, own).serve()
         else:
             own = children()
     sweep(but=own)
