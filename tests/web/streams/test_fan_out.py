@@ -88,7 +88,7 @@ class SlowOutlet(Outlet):
     """As if the machine were busy."""
 
     def offer(self, frame: Frame) -> bool:
-        time.sleep(0.0005)
+        time.sleep(0.00005)
         return super().offer(frame)
 
 

@@ -20,9 +20,10 @@ from .response import Frame
 
 LISTEN_S = 60.0
 LOG_PAGE = 500
-FRAMES_AT_ONCE = 400
-"""Frames that are sent before others have their turn: some milliseconds' work. It is counted, and not timed: with a
-batch of progress cut in two whenever the process was held up, the publisher's next batch overtook the second half.
+FRAMES_AT_ONCE = 1_000
+"""Frames that are sent before others have their turn: ten milliseconds' work, and as many as a batch of progress has at
+most. It is counted, and not timed: of a batch that was cut in two whenever the process was held up, the publisher's
+next batch overtook the second half.
 """
 NEVER = 2**63
 
