@@ -122,6 +122,23 @@ def test_a_line_of_several_lines_is_indented_and_holds_no_control_characters() -
     assert text == "one\n  two\\x1b[31m"
 
 
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"event": "attempt ended", "job_id": "0199", "run_s": 0.001, "attempt": 1, "outcome": "completed"},
+        {"event": "an event that is longer than its column of thirty", "reason": "it's full", "b": None, "a": "x=y"},
+        {"event": "", "level": "critical", "tab": "a\tb", "empty": "", "quoted": '"', "list": ["a", 1]},
+        {"event": 7, "level": "warning"},
+        {"event": "of a library", "logger": "aiohttp.server", "level": "error"},
+        {"event": "with a stack", "stack": "Stack:\n  here"},
+    ],
+)
+def test_a_line_without_colors_is_what_structlog_would_write(fields: dict[str, Any]) -> None:
+    line = {"timestamp": "2026-01-31T12:00:00.000001Z", "level": "info", **fields}
+    structlogs = structlog.dev.ConsoleRenderer(colors=False)(None, "info", dict(line))
+    assert ForPeople(Console(file=io.StringIO()))(None, "info", dict(line)) == structlogs
+
+
 @contextmanager
 def logging_to(stream: io.StringIO, log_format: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()

@@ -18,8 +18,13 @@ OF_RECORDS = ("attempt", "job_id")
 INDENT = "  "
 """Before every line that belongs to the one above, so that no exception's text can pass for a line of the log."""
 
+HEAD = frozenset({"timestamp", "level", "event"})
+MORE_THAN_PLAIN = frozenset({"logger", "logger_name", "stack", "exc_info"})
+"""Fields that structlog shows in ways of their own."""
+
 _DIM, _BOLD, _ERROR = Style(dim=True), Style(bold=True), Style(bold=True, color="red")
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_QUOTED = re.compile(r"""[ \t=\r\n"']""")
 _RAISED = re.compile(r"(?P<margin>[ |]*)(?P<type>[\w.<>]+)(?P<text>.*)")
 
 
@@ -74,9 +79,9 @@ class ForPeople:
     def __init__(self, console: Console) -> None:
         """`console` decides about colors and links: those that its terminal has and its user wants (`NO_COLOR`)."""
         self._console = console
+        self._colors = console.color_system is not None and not console.no_color
         self._render = structlog.dev.ConsoleRenderer(
-            colors=console.color_system is not None and not console.no_color,
-            exception_formatter=structlog.dev.plain_traceback,
+            colors=self._colors, exception_formatter=structlog.dev.plain_traceback
         )
 
     def __call__(self, logger: structlog.typing.WrappedLogger, method: str, fields: structlog.typing.EventDict) -> str:
@@ -87,7 +92,8 @@ class ForPeople:
             below = "".join(f"\n{INDENT}{line}" for line in more)
         if isinstance(traceback, str):
             below += f"\n{self._rendered(_harmless(traceback))}"
-        return f"{self._render(logger, method, fields)}{below}"
+        plain = not self._colors and fields.keys() >= HEAD and MORE_THAN_PLAIN.isdisjoint(fields)
+        return f"{_plain(fields) if plain else self._render(logger, method, fields)}{below}"
 
     def _rendered(self, traceback: str) -> str:
         text = Text("\n").join(self._lines(traceback))
@@ -122,6 +128,17 @@ class ForPeople:
         yield head
         for line in frame.below:
             yield Text(f"{INDENT}{line}", style)
+
+
+def _plain(fields: structlog.typing.EventDict) -> str:
+    """What structlog's `ConsoleRenderer` makes of a line without colors, in half the time: each job has a line."""
+    at, level, event = (fields.pop(name) for name in ("timestamp", "level", "event"))
+    values = [f"{name}={_value(fields[name])}" for name in sorted(fields)]
+    return " ".join([str(at), f"[{level:<9}]", f"{event!s:<30}", *values]).rstrip(" ")
+
+
+def _value(value: object) -> str:
+    return value if isinstance(value, str) and not _QUOTED.search(value) else repr(value)
 
 
 def _exception(line: str) -> Text:

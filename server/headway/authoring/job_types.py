@@ -119,6 +119,8 @@ class JobType:
         """
         validated = self.output.validate_python(value)
         encoded = self.output.dump_json(validated, by_alias=True)
+        if validated is None:  # nearly as often as not
+            return encoded.decode()
         if b"null" in encoded or b"NaN" in encoded or b"Infinity" in encoded:  # what pydantic writes for them
             check_finite(self.output.dump_python(validated))
         return encoded.decode()
