@@ -98,6 +98,28 @@ async def test_what_jobs_keep_is_counted_when_there_were_no_quotas_before(
     assert await backend.keeper.find_miscounts() == []
 
 
+async def test_damaged_sizes_break_neither_the_migration_nor_the_count_of_others(
+    backend: SqliteBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = backend.store
+    for owner in ("ada", "bob", "eve"):
+        job = await running_job(store, owner=owner, uploads=(UploadedFile("document", "a.txt", "text/plain", 100),))
+        await finish(store, job, Completed("1", (OutputFile("a", 10, "text/plain"),)), 1)
+    eve = store.account("eve").used
+    await backend.close()
+    _go_back_before(_first_with("CREATE TABLE quotas"), backend.path, tmp_path, monkeypatch)
+    sizes = '[{"size_bytes": 9223372036854775807}, {"size_bytes": 9223372036854775807}, {"size_bytes": 1e300}, 5]'
+    with closing(sqlite3.connect(backend.path)) as file, file:
+        file.execute("UPDATE jobs SET uploads = ?, result_bytes = 9223372036854775807 WHERE owner = 'ada'", (sizes,))
+        file.execute("UPDATE jobs SET files = ? WHERE owner = 'bob'", (sizes.replace("9", "-9"),))
+    store = await backend.open()
+    assert store.account("eve").used == eve
+    assert store.account("ada").used.bytes == 2 + 2**40 + 2**40 + 10
+    assert store.account("bob").used.bytes == 2 + 100 + 1 + 2**40
+    (found,) = await backend.keeper.find_miscounts()
+    assert found.endswith(f"it keeps {2 + 2**40 + 1 + 10:,}"), "ada's result has one byte"
+
+
 async def test_jobs_that_were_queued_before_owners_took_turns_get_theirs(
     backend: SqliteBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

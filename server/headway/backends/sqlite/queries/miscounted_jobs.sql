@@ -6,17 +6,17 @@ SELECT id, bytes, found FROM (
                 (SELECT sum(length(CAST(message AS BLOB))) FROM history WHERE job_id = jobs.id AND kind = 'log'), 0
             )
             + (
-                SELECT coalesce(sum(CAST(json_extract(value, '$.size_bytes') AS INTEGER)), 0)
+                SELECT CAST(min(max(total(json_extract(value, '$.size_bytes')), 0), 1099511627776) AS INTEGER)
                 FROM json_each(iif(json_valid(uploads), uploads, '[]')) WHERE type = 'object'
             )
             + iif(
                 files_total IS NULL,
                 (
-                    SELECT coalesce(sum(CAST(json_extract(value, '$.size_bytes') AS INTEGER)), 0)
+                    SELECT CAST(min(max(total(json_extract(value, '$.size_bytes')), 0), 1099511627776) AS INTEGER)
                     FROM json_each(iif(json_valid(jobs.files), jobs.files, '[]')) WHERE type = 'object'
                 ),
                 (
-                    SELECT coalesce(sum(CAST(json_extract(file.value, '$[1]') AS INTEGER)), 0)
+                    SELECT CAST(min(max(total(json_extract(file.value, '$[1]')), 0), 1099511627776) AS INTEGER)
                     FROM output_files, json_each(iif(json_valid(output_files.files), output_files.files, '[]')) AS file
                     WHERE output_files.job_id = jobs.id AND file.type = 'array'
                 )

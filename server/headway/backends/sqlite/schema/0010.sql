@@ -6,22 +6,22 @@ ALTER TABLE jobs ADD COLUMN key_id TEXT;             -- NULL without a key
 ALTER TABLE jobs ADD COLUMN bytes INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN checkpoint_bytes INTEGER NOT NULL DEFAULT 0;
 
--- A damaged value counts nothing.
+-- A damaged value counts nothing, and none more than a tebibyte: the sums have to stay below 2^63.
 UPDATE jobs SET
-    bytes = length(CAST(input AS BLOB)) + coalesce(result_bytes, 0)
+    bytes = length(CAST(input AS BLOB)) + min(max(coalesce(result_bytes, 0), 0), 1099511627776)
         + coalesce(
             (SELECT sum(length(CAST(message AS BLOB))) FROM history WHERE job_id = jobs.id AND kind = 'log'), 0
         )
         + CASE WHEN json_valid(uploads) THEN (
-            SELECT coalesce(sum(CAST(json_extract(value, '$.size_bytes') AS INTEGER)), 0)
+            SELECT CAST(min(max(total(json_extract(value, '$.size_bytes')), 0), 1099511627776) AS INTEGER)
             FROM json_each(jobs.uploads) WHERE type = 'object'
         ) ELSE 0 END
         + CASE WHEN files_total IS NULL AND json_valid(files) THEN (
-            SELECT coalesce(sum(CAST(json_extract(value, '$.size_bytes') AS INTEGER)), 0)
+            SELECT CAST(min(max(total(json_extract(value, '$.size_bytes')), 0), 1099511627776) AS INTEGER)
             FROM json_each(jobs.files) WHERE type = 'object'
         ) ELSE 0 END
         + CASE WHEN files_total IS NOT NULL THEN (
-            SELECT coalesce(sum(CAST(json_extract(file.value, '$[1]') AS INTEGER)), 0)
+            SELECT CAST(min(max(total(json_extract(file.value, '$[1]')), 0), 1099511627776) AS INTEGER)
             FROM output_files, json_each(iif(json_valid(output_files.files), output_files.files, '[]')) AS file
             WHERE output_files.job_id = jobs.id AND file.type = 'array'
         ) ELSE 0 END,
