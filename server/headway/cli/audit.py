@@ -103,6 +103,7 @@ def _what(entry: dict[str, Any]) -> str:
     words = [entry["action"], entry["jobType"], entry["subject"]]
     if entry["subject"] is None and entry["owner"] not in (None, entry["actorOwner"]):
         words.append(f"of {entry['owner']}")
+    words.append(entry["detail"])
     if entry["outcome"] != OK:
         words.append(f"-> {entry['outcome']}")
     if entry["times"] > 1:

@@ -21,6 +21,7 @@ class ActorKind(StrEnum):
     LOCAL = "local"  # a user of this machine, while no key is needed
     OPERATOR = "operator"  # with a command on the data directory
     PROGRAM = "program"  # the one that the server is embedded in
+    SERVER = "server"  # by itself
     ANONYMOUS = "anonymous"
 
 
@@ -39,6 +40,7 @@ class Actor(NamedTuple):
 
 OPERATOR = Actor(ActorKind.OPERATOR)
 PROGRAM = Actor(ActorKind.PROGRAM)
+SERVER = Actor(ActorKind.SERVER)
 
 
 class Action(StrEnum):
@@ -51,11 +53,13 @@ class Action(StrEnum):
     CANCEL = "cancel"
     DELETE = "delete"
     DELETE_RESULT = "delete-result"
+    EXPIRE = "expire"  # deleted by retention
     MAKE_TICKET = "make-ticket"
     REDELIVER = "redeliver"
     DOWNLOAD = "download"
     CREATE_KEY = "create-key"
     REVOKE_KEY = "revoke-key"
+    SET_QUOTA = "set-quota"
     SHOW_SECRETS = "show-secrets"
     ROTATE_SECRET = "rotate-secret"  # noqa: S105 - the name of an action
     BACK_UP = "back-up"
@@ -70,11 +74,13 @@ class Entry(NamedTuple):
     owner: str | None = None
     """Whose job, key or secret it was."""
     subject: str | None = None
-    """The id of the job, or of the key."""
+    """The id of the job, or of the key. Of what was refused, the id that was asked for."""
     job_type: str | None = None
     outcome: str = OK
     times: int = 1
     """How often it happened, if several refusals share this entry."""
+    detail: str | None = None
+    """What a quota was and is: `jobs=5 -> jobs=9`; of a new key, what it is."""
 
 
 class RecordedEntry(NamedTuple):

@@ -65,4 +65,5 @@ def entry_fields(recorded: RecordedEntry) -> dict[str, Any]:
         "jobType": entry.job_type,
         "outcome": entry.outcome,
         "times": entry.times,
+        "detail": entry.detail,
     }

@@ -5,6 +5,7 @@ from typing import Annotated, Any
 from pydantic import BaseModel, BeforeValidator, field_validator
 
 from ..domain.access import is_name
+from ..domain.audit import OPERATOR
 from ..ports.keys import KeyStore
 from ..ports.record import RecordKeeper
 from ..quotas import Account, Quota
@@ -40,13 +41,13 @@ class SetOwnerQuota(BaseModel):
 
 async def set_key_quota(keys: KeyStore, command: SetKeyQuota) -> dict[str, Any]:
     """Raises `KeyNotFoundError`."""
-    await keys.set_quota(command.name, command.quota)
+    await keys.set_quota(command.name, command.quota, OPERATOR)
     return {}
 
 
 async def set_owner_quota(keys: KeyStore, command: SetOwnerQuota) -> dict[str, Any]:
     """Give an owner, who need not exist yet, a quota."""
-    await keys.set_owner_quota(command.owner, command.quota)
+    await keys.set_owner_quota(command.owner, command.quota, OPERATOR)
     return {}
 
 

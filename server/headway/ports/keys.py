@@ -32,11 +32,11 @@ class KeyStore(Protocol):
         """Revoke a key for good. The `revoked` bell rings with its id. Raises `KeyNotFoundError`."""
         ...
 
-    async def set_quota(self, name: str, quota: Quota | None) -> None:
-        """Give a valid key a quota of its own, or none. From the next submission on. Raises `KeyNotFoundError`."""
+    async def set_quota(self, name: str, quota: Quota | None, by: Actor | None = None) -> None:
+        """Give a valid key a quota of its own, or none, from now on. Raises `KeyNotFoundError`."""
         ...
 
-    async def set_owner_quota(self, owner: str, quota: Quota | None) -> None:
+    async def set_owner_quota(self, owner: str, quota: Quota | None, by: Actor | None = None) -> None:
         """Give an owner a quota of their own in place of the server's default; `None`: the default again."""
         ...
 

@@ -2,17 +2,19 @@
 
 import json
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import closing
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from tests.support.keys import bearer, keys, make_key
-from tests.support.process import RUN, ServerProcess, run_command
+from tests.support.process import RUN, ServerProcess, eventually, run_command
 from tests.support.serving import LATER, TEST_JOBS, UNKNOWN, Serving
 
 WRONG_KEY = "hwk_" + "w" * 43
@@ -74,8 +76,8 @@ def test_the_trail_names_who_did_what_and_what_was_refused(serving: Serving, tmp
         (*nobody, "submit", None, "unauthorized"),
         (*key, "submit", None, "validation-failed"),
         (*key, "submit", None, "forbidden"),
-        (*key, "cancel", None, "not-found"),
-        (*key, "delete", None, "not-found"),
+        (*key, "cancel", UNKNOWN, "not-found"),
+        (*key, "delete", UNKNOWN, "not-found"),
         (*operator, "show-secrets", None, "ok"),
         (*operator, "revoke-key", key_ids["reader"], "ok"),
     ]
@@ -86,8 +88,56 @@ def test_the_trail_names_who_did_what_and_what_was_refused(serving: Serving, tmp
     assert {entry["actor"] for entry in audit(tmp_path, "--actor", "operator", "--since", "1h")} == {"operator"}
     planted = ("planted", ann, reader, WRONG_KEY, cookie.value)
     assert not any(secret in json.dumps(entries) for secret in planted)
+    assert not [secret for secret in planted if secret in trail_on_disk(tmp_path)]
     for shown in run_command("audit", "--data-dir", str(tmp_path)).stdout.splitlines():
         assert len(shown) <= 110, shown
+
+
+def test_quotas_redeliveries_and_what_retention_deletes_are_in_the_trail(serving: Serving, tmp_path: Path) -> None:
+    ann = make_key(tmp_path, "ann", "--quota", "jobs=5")
+    (key_id,) = [key["id"] for key in _keys(tmp_path)]
+    assert run_command("quota", "ann", "running=2,jobs=7", "--data-dir", str(tmp_path)).returncode == 0
+    with_key = {**bearer(ann)}
+    server = serving(tmp_path, "--jobs", str(TEST_JOBS), env=EXPOSED)
+    assert run_command("quota", "ann", "default", "--data-dir", str(tmp_path)).returncode == 0
+    assert keys(tmp_path, "quota", "ann", "none").returncode == 0
+    query = f"{LATER}&webhookUrl=https%3A%2F%2Fexample.invalid%2Fplanted"
+    job_id = server.request("POST", f"/jobs/noop{query}", {}, with_key).json["jobId"]
+    assert server.request("DELETE", f"/jobs/{job_id}", headers=with_key).status == 204
+    deliveries = f"/jobs/{job_id}/deliveries"
+    (delivery,) = server.request("GET", deliveries, headers=with_key).json["deliveries"]
+    redeliver = f"{deliveries}/{delivery['deliveryId']}/redeliver"
+    eventually(lambda: server.request("POST", redeliver, headers=with_key).status == 202)
+    ticket = server.request("POST", f"/jobs/{job_id}/tickets", {}, with_key).json["ticket"]
+    gone = server.request("POST", "/jobs/noop?retainSeconds=0", {"planted": 1}, with_key)
+    assert gone.status == 422
+    gone_id = server.request("POST", "/jobs/says?retainSeconds=0", {"text": "planted"}, with_key).json["jobId"]
+    eventually(lambda: audit(tmp_path, "--action", "expire"))
+    secret = run_command("secrets", "show", "--owner", "ann", "--data-dir", str(tmp_path)).stdout.split()[-1]
+
+    done = [entry for entry in audit(tmp_path) if entry["outcome"] == "ok"]
+    quotas = [entry for entry in done if entry["action"] in ("create-key", "set-quota")]
+    assert {entry["actor"] for entry in quotas} == {"operator"}
+    assert [(entry["owner"], entry["subject"], entry["detail"]) for entry in quotas] == [
+        ("ann", key_id, "jobs=5"),
+        ("ann", None, "default -> jobs=7,running=2"),
+        ("ann", None, "jobs=7,running=2 -> default"),
+        ("ann", key_id, "jobs=5 -> none"),
+    ]
+    shown = run_command("audit", "--action", "set-quota", "--data-dir", str(tmp_path)).stdout
+    assert "set-quota of ann default -> jobs=7,running=2\n" in shown
+    assert ("key", "ann", "redeliver", job_id, "ok") in map(told, done)
+    assert ("server", None, "expire", gone_id, "ok") in map(told, done)
+    planted = ("planted", ann, ticket, secret)
+    assert not [each for each in planted if each in trail_on_disk(tmp_path)]
+
+
+def trail_on_disk(data_dir: Path) -> str:
+    """Every value of the table, whether or not a command shows it."""
+    with closing(sqlite3.connect(f"file:{data_dir / 'headway.db'}?mode=ro", uri=True)) as connection:
+        rows = connection.execute("SELECT * FROM audit").fetchall()
+    assert rows
+    return repr(rows)
 
 
 def _be_refused(server: ServerProcess, ann: Mapping[str, str], reader: Mapping[str, str]) -> None:

@@ -85,7 +85,8 @@ class SqliteKeyStore:
                 return False
             _write_quota(tx, "key", key.id, quota)
             if by is not None:
-                tx.audit(Entry(key.created_at, by, Action.CREATE_KEY, key.owner, key.id))
+                entry = Entry(key.created_at, by, Action.CREATE_KEY, key.owner, key.id)
+                tx.audit(entry if quota is None else entry._replace(detail=str(quota)))
             return True
 
         def committed(added: bool) -> bool:
@@ -124,19 +125,26 @@ class SqliteKeyStore:
         if not await self._database.write(operation, committed):
             raise KeyNotFoundError(f"there is no valid key {name!r}: `keys list` shows all keys")
 
-    async def set_quota(self, name: str, quota: Quota | None) -> None:
+    async def set_quota(self, name: str, quota: Quota | None, by: Actor | None = None) -> None:
         key = next((key for key in self._valid.values() if key.name == name), None)
         if key is None:
             raise KeyNotFoundError(f"there is no valid key {name!r}: `keys list` shows all keys")
-        await self._record_quota("key", key.id, quota)
+        entry = None if by is None else Entry(utc_now(), by, Action.SET_QUOTA, key.owner, key.id)
+        await self._record_quota("key", key.id, quota, entry)
 
-    async def set_owner_quota(self, owner: str, quota: Quota | None) -> None:
-        await self._record_quota("owner", owner, quota)
+    async def set_owner_quota(self, owner: str, quota: Quota | None, by: Actor | None = None) -> None:
+        entry = None if by is None else Entry(utc_now(), by, Action.SET_QUOTA, owner)
+        await self._record_quota("owner", owner, quota, entry)
 
-    async def _record_quota(self, holder: Holder, name: str, quota: Quota | None) -> None:
-        await self._database.write(
-            lambda tx: _write_quota(tx, holder, name, quota), lambda _: self._set_quota(holder, name, quota)
-        )
+    async def _record_quota(self, holder: Holder, name: str, quota: Quota | None, entry: Entry | None) -> None:
+        """Set a quota; `entry` is completed with what it was and is."""
+
+        def operation(tx: Transaction) -> None:
+            before = _write_quota(tx, holder, name, quota)
+            if entry is not None:
+                tx.audit(entry._replace(detail=f"{_shown(holder, before)} -> {_shown(holder, quota)}"))
+
+        await self._database.write(operation, lambda _: self._set_quota(holder, name, quota))
         while await self._database.write(partial(parking.tidy, kind=holder, name=name), bool):
             pass
 
@@ -224,13 +232,21 @@ class SqliteKeyStore:
         return self._secret
 
 
-def _write_quota(tx: Transaction, holder: Holder, name: str, quota: Quota | None) -> None:
+def _write_quota(tx: Transaction, holder: Holder, name: str, quota: Quota | None) -> Quota | None:
+    """Returns the quota until now."""
     where: dict[str, Any] = {"holder": holder, "name": name}
+    before = tx.execute(SQL["quota"], where).fetchone()
     if quota is None:
         tx.execute(SQL["delete_quota"], where)
     else:
         tx.execute(SQL["set_quota"], where | quota._asdict())
     parking.set_limit(tx, holder, name, None if quota is None else quota.running, own=quota is not None)
+    return None if before is None else Quota(*before)
+
+
+def _shown(holder: Holder, quota: Quota | None) -> str:
+    """A quota in an operator's words."""
+    return ("default" if holder == "owner" else "none") if quota is None else str(quota)
 
 
 def _secret(tx: Transaction) -> bytes:

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from ...domain.access import EVERY_OWNER
 from ...domain.attempts import Usage, ended_attempt
-from ...domain.audit import Action, Actor
+from ...domain.audit import SERVER, Action, Actor
 from ...domain.deliveries import WebhookEvent
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.instants import to_ms
@@ -326,6 +326,7 @@ def expire(tx: Transaction, now: datetime, limit: int) -> list[Changed]:
             break
     for job in expired:
         tx.delete(job)
+        tx.audit_job(SERVER, now, Action.EXPIRE, job)
     return [Changed(job.status, job, deleted=True) for job in expired]
 
 

@@ -12,6 +12,7 @@ from aiohttp import hdrs, web
 
 from ...clock import utc_now
 from ...domain.audit import Action, Actor, Entry
+from ...domain.ids import is_job_id
 from ...errors import HeadwayError
 from ...loops import Loop, Loops
 from ...ports.audit import AuditTrail
@@ -71,7 +72,8 @@ class Refusals:
             kind = (Actor(by.kind), action, outcome)
         kinds[kind] += 1
         if kinds[kind] <= EACH_FIRST:
-            self._trail.note([Entry(utc_now(), by if kind[0].address else kind[0], action, outcome=outcome)])
+            who = by if kind[0].address else kind[0]
+            self._trail.note([Entry(utc_now(), who, action, subject=_asked_for(request), outcome=outcome)])
 
     def flush(self) -> None:
         """Note how many have come since the first ones of each kind, and begin a new window."""
@@ -89,6 +91,12 @@ class Refusals:
 
 
 REFUSALS = web.AppKey("refusals", Refusals)
+
+
+def _asked_for(request: web.Request) -> str | None:
+    """The id of the job that the request is about, whether or not there is one; `None` if it is no id."""
+    asked_for = request.match_info.get("id", "")
+    return asked_for if is_job_id(asked_for) else None
 
 
 def _attempted(request: web.Request, outcome: str) -> Action | None:

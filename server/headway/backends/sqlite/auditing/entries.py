@@ -10,7 +10,7 @@ from ...mending import Mending
 Row = tuple[Any, ...]
 
 ENTRY_COLUMNS = (
-    "seq, at, actor, actor_owner, key_id, address, request_id, action, owner, subject, job_type, outcome, times"
+    "seq, at, actor, actor_owner, key_id, address, request_id, action, owner, subject, job_type, outcome, times, detail"
 )
 
 
@@ -25,18 +25,17 @@ def submitted_values(by: Actor, new: NewJob) -> Row:
     kind, owner, key_id, address, request_id = by
     action = "submit" if new.retry_of is None else "retry"
     at_ms = to_ms(new.created_at)
-    return (at_ms, kind.value, owner, key_id, address, request_id, action, new.owner, new.id, new.type, OK, 1)
+    return (at_ms, kind.value, owner, key_id, address, request_id, action, new.owner, new.id, new.type, OK, 1, None)
 
 
 def to_entry(row: Row) -> RecordedEntry:
     """The entry in a row of `ENTRY_COLUMNS`. Of a damaged row, what can be read."""
-    seq, at, kind, *known, action, owner, subject, job_type, outcome, times = row
+    seq, at, kind, *known, action, owner, subject, job_type, outcome, times, detail = row
     try:
         if bytes not in map(type, row):
             actor = Actor(ActorKind(kind), *known)
-            return RecordedEntry(
-                seq, Entry(from_ms(at), actor, Action(action), owner, subject, job_type, outcome, times)
-            )
+            entry = Entry(from_ms(at), actor, Action(action), owner, subject, job_type, outcome, times, detail)
+            return RecordedEntry(seq, entry)
     except (ValueError, TypeError, OverflowError):
         pass
     mend = Mending("audit", seq)
@@ -51,6 +50,7 @@ def to_entry(row: Row) -> RecordedEntry:
         job_type=mend.optional_text("job_type", job_type),
         outcome=mend.text("outcome", outcome),
         times=mend.whole("times", times, 1),
+        detail=mend.optional_text("detail", detail),
     )
     mend.report()
     return RecordedEntry(seq, entry)

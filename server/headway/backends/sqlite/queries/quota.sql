@@ -1,0 +1,1 @@
+SELECT jobs, bytes, queued, running FROM quotas WHERE holder = :holder AND name = :name

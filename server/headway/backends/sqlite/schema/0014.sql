@@ -1,0 +1,3 @@
+-- What a quota was and is.
+
+ALTER TABLE audit ADD COLUMN detail TEXT;            -- nearly always NULL
