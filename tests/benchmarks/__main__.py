@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from . import busy, context, foreign, growth, page, startup, watched
+from . import busy, context, foreign, growth, limits, page, startup, watched
 from .comparing import checkout, comparison, plays
 from .neighbours import neighbours
 from .report import Play, Table, summary
@@ -37,6 +37,7 @@ BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
     "growth": [growth.run],
     "startup": [startup.run],
     "foreign": [foreign.run],
+    "limits": [limits.run],
     "neighbours": [neighbours.run],
     "page": [page.run_bars, page.run_cancel],
 }

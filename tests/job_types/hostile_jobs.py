@@ -162,11 +162,6 @@ def hostile_process(ctx: BlockingContext, input: Hostile) -> int:
     return be_hostile(ctx, input)
 
 
-@job("hostile-process-timed", max_attempts=1, timeout_s=1.0)
-def hostile_process_timed(ctx: BlockingContext, input: Hostile) -> int:
-    return be_hostile(ctx, input)
-
-
 async def be_hostile_in_the_loop(ctx: Context, input: Hostile) -> int:
     import asyncio  # noqa: PLC0415 - the processes of the others do not need it
 
@@ -195,11 +190,6 @@ async def _program(ctx: Context, script: str, lines: int) -> None:
 
 @job("hostile-async", max_attempts=1)
 async def hostile_async(ctx: Context, input: Hostile) -> int:
-    return await be_hostile_in_the_loop(ctx, input)
-
-
-@job("hostile-async-timed", max_attempts=1, timeout_s=1.0)
-async def hostile_async_timed(ctx: Context, input: Hostile) -> int:
     return await be_hostile_in_the_loop(ctx, input)
 
 

@@ -19,7 +19,7 @@ from headway.running.subprocesses import Subprocesses
 
 from tests.support.attempts import an_attempt
 from tests.support.executing import ExecutorBench
-from tests.support.process import alive, eventually
+from tests.support.process import WAIT_TIMEOUT_S, alive, eventually
 from tests.support.serving import Serving
 
 POOL = """
@@ -324,9 +324,12 @@ async def test_no_program_is_started_for_an_attempt_that_has_ended(under_way: bo
     if under_way:
         await asyncio.sleep(0)
     await processes.end()
-    with pytest.raises(RuntimeError, match="the attempt has ended"):
-        await start
-    await processes.end()
+    try:
+        async with asyncio.timeout(WAIT_TIMEOUT_S):
+            with pytest.raises(RuntimeError, match="the attempt has ended"):
+                await start
+    finally:
+        await processes.end()
 
 
 # In a server

@@ -46,6 +46,7 @@ def test_the_different_filters_of_an_owner_are_limited(serving: Serving) -> None
     with contextlib.ExitStack() as stack:
         for number in range(most):
             assert stack.enter_context(RawStream(server, f"/jobs/progress?type=type-{number}")).status == 200
+        assert send_stream_status(server, "/jobs/progress") == 429
         assert_refused(server, "/jobs/progress")
         assert f"{most} different filters" in send(server, "GET", "/jobs/progress").json["detail"]
         assert send_stream_status(server, "/jobs/progress?type=type-7") == 200, "one of these filters"
