@@ -5,7 +5,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,7 +21,8 @@ from jsonschema import Draft202012Validator, FormatChecker
 
 from tests.docs.pages import ALL_BLOCKS, Block
 from tests.docs.terminal import free_port
-from tests.support.process import ROOT, WAIT_TIMEOUT_S, ServerProcess, eventually, parse_events, run_command
+from tests.support.nginx import need_nginx, running
+from tests.support.process import ROOT, WAIT_TIMEOUT_S, ServerProcess, parse_events, run_command
 
 
 def of(language: str) -> list[Block]:
@@ -80,8 +80,9 @@ def test_a_floor_plan_names_every_folder_and_module(block: Block) -> None:
 
 @pytest.mark.parametrize("block", of("nginx"), ids=str)
 def test_nginx_takes_its_configuration_and_streams_pass_through_it(block: Block, tmp_path: Path) -> None:
-    if shutil.which("nginx") is None or shutil.which("openssl") is None:
-        pytest.skip("there is no nginx, or no openssl to make it a certificate")
+    need_nginx()
+    if shutil.which("openssl") is None:
+        pytest.skip("there is no openssl to make nginx a certificate")
     data, port = tmp_path / "data", free_port()
     key = run_command("keys", "create", "client", "--data-dir", str(data)).stdout.strip()
     published = {"HEADWAY_PUBLIC_URL": "https://jobs.example.com", "HEADWAY_TRUSTED_PROXIES": "127.0.0.1"}
@@ -108,28 +109,8 @@ def nginx(server: str, folder: Path, port: int, backend: int) -> Iterator[None]:
     subprocess.run([*made, "-keyout", str(key), "-out", str(certificate)], check=True, capture_output=True)
     server = re.sub(r"/etc/ssl/\S+\.key", str(key), re.sub(r"/etc/ssl/\S+\.pem", str(certificate), server))
     server = server.replace("listen 443 ssl", f"listen 127.0.0.1:{port} ssl").replace(":8080", f":{backend}")
-    temporary = " ".join(
-        f"{what}_temp_path {folder}/{what};" for what in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
-    )
-    user = "user root;" if os.geteuid() == 0 else ""  # or its worker could not read the test's folder
-    config = folder / "nginx.conf"
-    config.write_text(
-        f"{user} daemon off; pid {folder}/nginx.pid; error_log stderr; events {{}}"
-        f" http {{ access_log off; {temporary}\n{server} }}"
-    )
-    checked = subprocess.run(["nginx", "-t", "-c", str(config)], capture_output=True, text=True, check=False)
-    assert checked.returncode == 0, checked.stderr
-    with subprocess.Popen(["nginx", "-c", str(config)], stderr=subprocess.DEVNULL) as process:
-        try:
-            eventually(lambda: accepts(port))
-            yield
-        finally:
-            process.terminate()
-
-
-def accepts(port: int) -> bool:
-    with socket.socket() as probe:
-        return probe.connect_ex(("127.0.0.1", port)) == 0
+    with running(server, folder, port):
+        yield
 
 
 @pytest.mark.parametrize("block", of("ini"), ids=str)

@@ -115,7 +115,7 @@ def test_connections_in_use_are_not_closed(impatient: ServerProcess) -> None:
         assert answered(kept)
         empty_lines.sendall(b"\r\n\r\n")
         uploading.sendall(head + upload[:50_000])
-        polling.sendall(f"GET /jobs/{job_id}?wait=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        polling.sendall(f"GET /jobs/{job_id}?wait=50 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         for _ in range(3):  # as many times as long as a head may take
             with connected(impatient) as connection:
                 connection.sendall(HALF)
@@ -165,7 +165,7 @@ def test_a_new_connection_is_refused_when_all_are_busy(serving: Serving) -> None
         for _ in range(2):  # streams are never all of the connections
             stack.enter_context(RawStream(server, f"/jobs/{job_id}/progress"))
         polling = stack.enter_context(connected(server))
-        polling.sendall(f"GET /jobs/{job_id}?wait=60 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+        polling.sendall(f"GET /jobs/{job_id}?wait=50 HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
         with connected(server) as refused:
             reply = parse(read_to_end(refused))
         assert (reply.status, reply.json["type"]) == (503, "/problems/too-many-connections")
@@ -215,7 +215,7 @@ def held(server: ServerProcess, client: socket.socket) -> bool:
 def test_more_long_polls_than_the_limit_are_refused_until_one_ends(serving: Serving, limit: str) -> None:
     server = serving(":memory:", env={limit: "2"})
     job_id, running = server.submit("noop", query=LATER), server.submit("steps-async", {"steps": 100_000})
-    path = f"/jobs/{job_id}?wait=60"
+    path = f"/jobs/{job_id}?wait=50"
     with connected(server) as first, connected(server) as second:
         for connection in (first, second):
             connection.sendall(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
@@ -224,7 +224,7 @@ def test_more_long_polls_than_the_limit_are_refused_until_one_ends(serving: Serv
         assert_problem(reply, 429, "too-many-waits")
         assert 1 <= int(reply.headers["Retry-After"]) <= 60
         # Whoever need not wait, and whoever only prefers to, is answered.
-        assert send(server, "GET", f"/jobs/{job_id}?wait=60", [("If-None-Match", '"0"')]).status == 202
+        assert send(server, "GET", f"/jobs/{job_id}?wait=50", [("If-None-Match", '"0"')]).status == 202
         preferring = send(server, "GET", f"/jobs/{job_id}", [("Prefer", "wait=60")])
         assert (preferring.status, "Preference-Applied" in preferring.headers) == (202, False)
         submitted = send(server, "POST", f"/jobs/noop{LATER}", [("Prefer", "wait=60")])

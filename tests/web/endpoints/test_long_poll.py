@@ -20,7 +20,7 @@ from tests.support.raw import assert_problem, request_bytes, send
 from tests.support.representation import assert_representation
 from tests.support.serving import LATER, TEST_JOBS, UNKNOWN, Serving
 
-# WAIT_TIMEOUT_S ends a request that is never answered: an answer to `wait=60` came because something had changed.
+# WAIT_TIMEOUT_S ends a request that is never answered: an answer to `wait=50` came because something had changed.
 
 
 class LongPoll:
@@ -44,7 +44,7 @@ def etag(server: ServerProcess, job_id: str) -> str:
 
 def test_it_answers_when_the_job_ends_and_not_before(server: ServerProcess) -> None:
     job_id = server.submit("steps-async", {"steps": 10_000, "step_s": 0.01})
-    poll = LongPoll(server, f"/jobs/{job_id}?wait=60")
+    poll = LongPoll(server, f"/jobs/{job_id}?wait=50")
     states = server.states(job_id)
     versions = {next(states)["version"] for _ in range(5)}
     assert len(versions) == 5  # news all the time, and none of it is the end
@@ -60,7 +60,7 @@ def test_with_a_condition_it_answers_when_the_version_differs(server: ServerProc
     seen: tuple[int, str] = (0, "")
     held = '"0"'
     for _ in range(5):
-        reply = LongPoll(server, f"/jobs/{job_id}?wait=60", {"If-None-Match": held}).answer()
+        reply = LongPoll(server, f"/jobs/{job_id}?wait=50", {"If-None-Match": held}).answer()
         assert reply.status == 202
         version, updated_at = reply.json["version"], reply.json["updatedAt"]
         assert version > seen[0]
@@ -73,7 +73,7 @@ def test_with_a_condition_it_answers_when_the_version_differs(server: ServerProc
 def test_with_a_condition_it_waits_while_the_version_is_the_same(server: ServerProcess) -> None:
     job_id = server.submit("noop", query=LATER)
     held = etag(server, job_id)
-    poll = LongPoll(server, f"/jobs/{job_id}?wait=60", {"If-None-Match": held})
+    poll = LongPoll(server, f"/jobs/{job_id}?wait=50", {"If-None-Match": held})
     server.request("DELETE", f"/jobs/{job_id}")
     reply = poll.answer()
     assert (reply.status, reply.json["status"]) == (200, "cancelled")
@@ -98,11 +98,11 @@ def test_without_news_it_answers_like_a_poll_when_its_time_is_up(
 def test_a_job_that_has_ended_is_answered_at_once(server: ServerProcess) -> None:
     job_id = server.submit("noop")
     server.wait_for(job_id)
-    assert server.request("GET", f"/jobs/{job_id}?wait=60").status == 200
+    assert server.request("GET", f"/jobs/{job_id}?wait=50").status == 200
     held = {"If-None-Match": etag(server, job_id)}
-    assert server.request("GET", f"/jobs/{job_id}?wait=60", headers=held).status == 304
-    assert server.request("HEAD", f"/jobs/{job_id}?wait=60").status == 200
-    assert_problem(server.request("GET", f"/jobs/{UNKNOWN}?wait=60"), 404, "not-found")
+    assert server.request("GET", f"/jobs/{job_id}?wait=50", headers=held).status == 304
+    assert server.request("HEAD", f"/jobs/{job_id}?wait=50").status == 200
+    assert_problem(server.request("GET", f"/jobs/{UNKNOWN}?wait=50"), 404, "not-found")
 
 
 def test_a_preference_means_the_same_and_is_reported_as_applied(server: ServerProcess) -> None:
@@ -115,7 +115,7 @@ def test_a_preference_means_the_same_and_is_reported_as_applied(server: ServerPr
     reply = poll.answer()
     assert (reply.status, reply.headers["Preference-Applied"]) == (200, "wait=30")
     reply = capped.answer()
-    assert (reply.status, reply.headers["Preference-Applied"]) == (200, "wait=60")
+    assert (reply.status, reply.headers["Preference-Applied"]) == (200, "wait=50")
     held = {"Prefer": "wait=30", "If-None-Match": reply.headers["ETag"]}
     reply = server.request("GET", f"/jobs/{job_id}", headers=held)
     assert (reply.status, reply.headers["Preference-Applied"]) == (304, "wait=30")
@@ -131,14 +131,30 @@ def test_the_parameter_is_a_demand_and_wins_over_the_preference(server: ServerPr
 def test_with_redirect_it_leads_on_to_the_result_when_the_job_ends(server: ServerProcess) -> None:
     job_id = server.submit("noop", query=LATER)
     polls = [
-        LongPoll(server, f"/jobs/{job_id}?wait=60&redirect=true"),
+        LongPoll(server, f"/jobs/{job_id}?wait=50&redirect=true"),
         LongPoll(server, f"/jobs/{job_id}?redirect=true", {"Prefer": "wait=60"}),
     ]
     server.request("DELETE", f"/jobs/{job_id}")
     for poll in polls:
         reply = poll.answer()
         assert (reply.status, reply.headers["Location"]) == (303, f"/jobs/{job_id}/result")
-    assert reply.headers["Preference-Applied"] == "wait=60"
+    assert reply.headers["Preference-Applied"] == "wait=50"
+
+
+def test_a_result_can_be_waited_for(server: ServerProcess) -> None:
+    job_id = server.submit("noop", query=LATER)
+    polls = [
+        LongPoll(server, f"/jobs/{job_id}/result?wait=50"),
+        LongPoll(server, f"/jobs/{job_id}/result", {"Prefer": "wait=60"}),
+    ]
+    assert_problem(server.request("GET", f"/jobs/{job_id}/result?wait=0.01"), 409, "not-finished")
+    assert_problem(server.request("GET", f"/jobs/{job_id}/result?wait=51"), 422, "validation-failed", "/wait")
+    server.request("DELETE", f"/jobs/{job_id}")
+    for poll in polls:
+        assert_problem(poll.answer(), 410, "gone")
+    job_id = server.submit("steps-async", {"steps": 2, "step_s": 0.2})
+    reply = server.request("GET", f"/jobs/{job_id}/result", headers={"Prefer": "wait=60"})
+    assert (reply.status, reply.headers["Preference-Applied"]) == (200, "wait=50")
 
 
 def test_a_preference_that_is_not_understood_is_ignored(server: ServerProcess) -> None:
@@ -148,7 +164,7 @@ def test_a_preference_that_is_not_understood_is_ignored(server: ServerProcess) -
     assert "Preference-Applied" not in reply.headers
 
 
-@pytest.mark.parametrize("value", ["60.1", "3600", "-1", "soon", "", "nan", "inf", "1e999"])
+@pytest.mark.parametrize("value", ["50.1", "60", "3600", "-1", "soon", "", "nan", "inf", "1e999"])
 def test_a_wait_out_of_range_is_refused(server: ServerProcess, value: str) -> None:
     job_id = server.submit("noop", query=LATER)
     assert_problem(server.request("GET", f"/jobs/{job_id}?wait={value}"), 422, "validation-failed", "/wait")
@@ -157,7 +173,7 @@ def test_a_wait_out_of_range_is_refused(server: ServerProcess, value: str) -> No
 def test_a_job_that_is_purged_meanwhile_is_not_found(server: ServerProcess) -> None:
     job_id = server.submit("noop", query=LATER)
     polls = [
-        LongPoll(server, f"/jobs/{job_id}?wait=60"),
+        LongPoll(server, f"/jobs/{job_id}?wait=50"),
         LongPoll(server, f"/jobs/{job_id}", {"Prefer": "wait=60", "If-None-Match": etag(server, job_id)}),
     ]
     assert server.request("DELETE", f"/jobs/{job_id}?purge=true").status == 204
@@ -169,8 +185,8 @@ def test_it_ends_with_the_server_and_returns_the_current_state(serving: Serving)
     server = serving()
     job_id = server.submit("noop", query=LATER)
     held = etag(server, job_id)
-    polls = [LongPoll(server, f"/jobs/{job_id}?wait=60") for _ in range(3)]
-    conditional = LongPoll(server, f"/jobs/{job_id}?wait=60", {"If-None-Match": held})
+    polls = [LongPoll(server, f"/jobs/{job_id}?wait=50") for _ in range(3)]
+    conditional = LongPoll(server, f"/jobs/{job_id}?wait=50", {"If-None-Match": held})
     server.process.send_signal(signal.SIGTERM)
     signalled_s = calm_s()
     replies = [poll.answer() for poll in polls]
@@ -212,7 +228,7 @@ async def test_clients_that_go_away_leave_nothing_behind() -> None:
             return len(listeners), len(asyncio.all_tasks())
 
         before = held()
-        writers = [await hold(port, f"{path}?wait=60") for _ in range(100)]
+        writers = [await hold(port, f"{path}?wait=50") for _ in range(100)]
         while held()[0] < 100:  # noqa: ASYNC110 - there is no event to wait for
             await asyncio.sleep(0.01)
         for number, writer in enumerate(writers):

@@ -72,7 +72,7 @@ def test_with_a_key_a_repeat_waits_for_the_first_job(server: ServerProcess) -> N
     for _ in range(2):
         reply = server.request("POST", "/jobs/steps-async", {"steps": 10, "step_s": 0.05}, key | wish("wait=60"))
         assert reply.headers["Idempotency-Replayed"] == "true"
-        assert assert_finished(reply, "completed", "wait=60")["jobId"] == submitted.json["jobId"]
+        assert assert_finished(reply, "completed", "wait=50")["jobId"] == submitted.json["jobId"]
 
 
 def test_a_job_that_is_purged_meanwhile_was_accepted(server: ServerProcess) -> None:

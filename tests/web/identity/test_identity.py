@@ -149,7 +149,7 @@ def test_requests_in_progress_with_a_revoked_key_are_cut(guarded: Guarded) -> No
         for connection in (polling, idle):
             connection.sendall(f"GET /healthz {head}\r\n".encode())
             assert connection.recv(1024).startswith(b"HTTP/1.1 200 ")
-        polling.sendall(f"GET /jobs/{job_id}?wait=60 {head}\r\n".encode())
+        polling.sendall(f"GET /jobs/{job_id}?wait=50 {head}\r\n".encode())
         submitting.sendall(f"POST /jobs/noop {head}{body}\r\n".encode())
         assert submitting.recv(1024) == b"HTTP/1.1 100 Continue\r\n\r\n"
         assert keys(guarded.data_dir, "revoke", "quitter").returncode == 0

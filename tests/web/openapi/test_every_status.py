@@ -267,12 +267,12 @@ async def follow_streams(asking: Asking) -> None:
         await ask(one, 429, id=waiting)
         await ask("GET /jobs/progress", 429)
     async with asyncio.TaskGroup() as tasks:
-        polling = tasks.create_task(asking.status_of(f"/jobs/{waiting}?wait=60"))
+        polling = tasks.create_task(asking.status_of(f"/jobs/{waiting}?wait=50"))
         await asking.until(asking.requests_that_wait, 1)
-        for polled in ("/jobs/{id}", "/fuzz/letters/{id}/status"):
-            await ask(f"GET {polled}", 429, id=waiting, query={"wait": "60"})
+        for polled in ("/jobs/{id}", "/jobs/{id}/result", "/fuzz/letters/{id}", "/fuzz/letters/{id}/status"):
+            await ask(f"GET {polled}", 429, id=waiting, query={"wait": "50"})
         other = await asking.submit("do-nothing", {}, **LATER)
-        await ask("GET /fuzz/nothings/{id}/status", 429, id=other, query={"wait": "60"})
+        await ask("GET /fuzz/nothings/{id}/status", 429, id=other, query={"wait": "50"})
         await ask("DELETE /jobs/{id}", 204, id=waiting)
         assert await polling == 200
 

@@ -1,6 +1,6 @@
 """`GET /jobs/{id}`: polls and long polls; cancelling and deleting."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from types import MappingProxyType
 from typing import Annotated
@@ -51,11 +51,20 @@ async def delete_job(request: web.Request) -> web.Response:
     return json_response(parts(request).encoder.job(job, None), status=202, headers=headers)
 
 
-MAX_WAIT_S = 60
+MAX_WAIT_S = 50
+"""Less than the 60 s after which proxies give up on a silent response (nginx: `proxy_read_timeout`)."""
 NO_HEADERS: Mapping[str, str] = MappingProxyType({})
 
 
-class JobQuery(NoQuery):
+class WaitQuery(NoQuery):
+    """How long to wait."""
+
+    wait: Annotated[float, Field(ge=0, le=MAX_WAIT_S, allow_inf_nan=False)] | None = Field(
+        None, description="Seconds to wait for the end of the job."
+    )
+
+
+class JobQuery(WaitQuery):
     """How long to wait, and whether to redirect to the result of a job that has ended."""
 
     redirect: bool = Field(False, description="Once the job has ended: 303 to its result, where a failure is an error.")
@@ -74,25 +83,36 @@ async def read_job(request: web.Request) -> web.StreamResponse:
 
 async def _read_job_as_wished(request: web.Request) -> web.StreamResponse:
     wanted = query(request, JobQuery)
-    job = await find_job(request)
-    wait_s, applied = _granted(request, wanted)
-    if wait_s:
-        try:
-            job = await wait_for_job(request, job.id, wait_s, lambda job: _is_news(request, job))
-        except TooManyWaitsError:
-            if wanted.wait is not None:
-                raise
-            applied = {}  # a preference may be ignored
+    job, applied = await job_after_waiting(request, wanted.wait, lambda job: _is_news(request, job))
     if wanted.redirect and job.terminal:
         location = request.app[LINKS].result(job)
         return web.Response(status=303, headers={"Location": location, **PRIVATE, **applied})
     return await _answer(request, job, applied)
 
 
-def _granted(request: web.Request, wanted: JobQuery) -> tuple[float, dict[str, str]]:
+async def job_after_waiting(
+    request: web.Request, wait_s: float | None, enough: Callable[[Job], bool]
+) -> tuple[Job, dict[str, str]]:
+    """The job of the path, and the headers that report how long its client was willing to wait.
+
+    It is returned as soon as it is `enough`, or after the seconds of the query or else of the header `Prefer`.
+    """
+    job = await find_job(request)
+    granted_s, applied = _granted(request, wait_s)
+    if granted_s:
+        try:
+            return await wait_for_job(request, job.id, granted_s, enough), applied
+        except TooManyWaitsError:
+            if wait_s is not None:
+                raise
+            return job, {}  # a preference may be ignored
+    return job, applied
+
+
+def _granted(request: web.Request, wait_s: float | None) -> tuple[float, dict[str, str]]:
     """How many seconds to wait, and the headers that report it: a parameter wins over a preference."""
-    if wanted.wait is not None:
-        return wanted.wait, {}
+    if wait_s is not None:
+        return wait_s, {}
     preferred_s = preferred_wait_s(request, MAX_WAIT_S)
     return (0, {}) if preferred_s is None else (preferred_s, applied_wait(preferred_s))
 

@@ -2,11 +2,12 @@
 
 from aiohttp import web
 
+from ...service.waiting import has_ended
 from ..identity.gate import caller
 from ..parts import parts
-from ..requests.path import find_job
 from ..requests.query import NoQuery, query
 from ..responses.json import PRIVATE, json_response
+from .jobs import WaitQuery, job_after_waiting
 
 
 async def delete_result(request: web.Request) -> web.Response:
@@ -18,6 +19,7 @@ async def delete_result(request: web.Request) -> web.Response:
 
 async def read_result(request: web.Request) -> web.Response:
     """`GET /jobs/{id}/result`: where a failed job is an HTTP error."""
-    query(request, NoQuery)
-    value = await parts(request).service.results.value(await find_job(request))
-    return json_response(value, headers=PRIVATE)
+    wanted = query(request, WaitQuery)
+    job, applied = await job_after_waiting(request, wanted.wait, has_ended)
+    value = await parts(request).service.results.value(job)
+    return json_response(value, headers={**PRIVATE, **applied})

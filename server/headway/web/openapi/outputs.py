@@ -2,6 +2,7 @@
 
 from ...representation import FileView
 from ..endpoints.files import FileQuery, FilesQuery
+from ..endpoints.jobs import WaitQuery
 from ..requests.query import NoQuery
 from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, or_null, ref
 
@@ -19,9 +20,14 @@ OPERATIONS: Operations = {
         tag="outputs",
         summary="Read a job's result",
         description="For a failed job this is an HTTP error: 422, with the job's error in `jobError`.",
-        query=NoQuery,
-        answers={200: Answer(description="What the handler returned", content=json_content({}))},
-        problems=("not-found", "not-finished", "gone", "job-failed", "store-unavailable"),
+        query=WaitQuery,
+        headers=("Prefer",),
+        answers={
+            200: Answer(
+                description="What the handler returned", content=json_content({}), sometimes=("Preference-Applied",)
+            )
+        },
+        problems=("not-found", "not-finished", "gone", "job-failed", "too-many-waits", "store-unavailable"),
         problem_headers={409: ("Retry-After",)},
     ),
     ("DELETE", "/jobs/{id}/result"): Operation(
