@@ -5,7 +5,7 @@ import { Announcer } from "./announce.js";
 import { DetailView } from "./detail.js";
 import { byId, h, setHidden, setText, setTextOrHide } from "./dom.js";
 import { JobForm } from "./form.js";
-import { isTerminal } from "./format.js";
+import { isTerminal, jobName, steady } from "./format.js";
 import { JobList } from "./list.js";
 import { keepLive } from "./live.js";
 import { askSession, hasAccess, onSession, session } from "./session.js";
@@ -21,7 +21,7 @@ import { Who } from "./who.js";
 /** @type {Map<string, JobType>} */
 const types = new Map();
 const titleOf = (/** @type {string} */ name) => types.get(name)?.title ?? name;
-const nameOf = (/** @type {Job} */ job) => job.label || titleOf(job.type);
+const nameOf = (/** @type {Job} */ job) => jobName(job, titleOf(job.type));
 
 /** The jobs that the page holds. Exported for the console and for tests. */
 export const store = new JobStore();
@@ -218,7 +218,7 @@ function retitle() {
   const job = id ? store.get(id) : null;
   const active = store.active().length;
   const progress = job && !isTerminal(job) && job.progress !== null ? `${Math.floor(job.progress)}% ` : "";
-  const shown = job ? `${progress}${nameOf(job)} · Headway` : active ? `(${active}) Headway` : "Headway";
+  const shown = job ? `${progress}${steady(nameOf(job))} · Headway` : active ? `(${active}) Headway` : "Headway";
   const title = session() && !hasAccess() ? "Sign in · Headway" : shown;
   if (document.title !== title) document.title = title;
 }

@@ -6,7 +6,7 @@ import { ProgressBar } from "./bar.js";
 import { DeliveriesView } from "./deliveries.js";
 import { byId, h, setAttribute, setHidden, setText, setTextOrHide, throttled } from "./dom.js";
 import {
-  activityLine, dateAndTime, duration, isTerminal, percent, progressLine, silenceLine,
+  activityLine, dateAndTime, duration, isTerminal, jobName, percent, progressLine, silenceLine, visibleJson,
 } from "./format.js";
 import { FilesView } from "./files.js";
 import { JobAccess } from "./job-access.js";
@@ -160,7 +160,7 @@ export class DetailView {
     const job = this.store.get(this.#id);
     if (!job) return;
     const nowMs = serverNow();
-    const name = job.label || this.titleOf(job.type);
+    const name = jobName(job, this.titleOf(job.type));
     this.#showBody(true);
     setText(this.heading, name);
     this.badge.update(job);
@@ -217,10 +217,10 @@ export class DetailView {
     const full = this.#full;
     if (!full || full === this.#drawn.full) return;
     this.#drawn.full = full;
-    setText(byId("detail-input"), JSON.stringify(full.input, null, 2) ?? "");
+    setText(byId("detail-input"), visibleJson(full.input));
     setHidden(byId("detail-input-part"), full.input === undefined || full.input === null);
     const held = full.result !== undefined && full.result !== null;
-    setTextOrHide(byId("detail-result"), held ? JSON.stringify(full.result, null, 2) : "");
+    setTextOrHide(byId("detail-result"), held ? visibleJson(full.result) : "");
     setHidden(byId("detail-result-part"), !job.resultUrl);
     const resource = resourceUrl(job);
     setHidden(byId("detail-resource"), resource === null);

@@ -1,4 +1,7 @@
-// The few DOM operations that all views share. Text is only ever inserted as text nodes, never as markup.
+// The few DOM operations that all views share. Text is only ever inserted as text nodes, never as markup, and no text
+// changes the direction of what stands beside it.
+
+import { steady } from "./format.js";
 
 /**
  * Creates an element. Attributes that are null or false are omitted; children are nodes or text.
@@ -12,7 +15,9 @@
 export function h(tag, attributes = {}, ...children) {
   const element = document.createElement(tag);
   for (const [name, value] of Object.entries(attributes)) setAttribute(element, name, value);
-  for (const child of children) if (child !== null && child !== undefined) element.append(child);
+  for (const child of children) {
+    if (child !== null && child !== undefined) element.append(typeof child === "string" ? steady(child) : child);
+  }
   return element;
 }
 
@@ -39,7 +44,8 @@ export function setAttribute(element, name, value) {
  * @param {string} text
  */
 export function setText(node, text) {
-  if (node.textContent !== text) node.textContent = text;
+  const shown = steady(text);
+  if (node.textContent !== shown) node.textContent = shown;
 }
 
 /**

@@ -298,18 +298,14 @@ function objectField({ schema, title, place, optional, empty }, root) {
 
 /** @param {Field[]} fields @returns {Record<string, unknown>} */
 export function readAll(fields) {
-  /** @type {Record<string, unknown>} */
-  const values = {};
-  for (const field of fields) {
-    const value = field.read();
-    if (value !== undefined) values[nameOf(field)] = value;
-  }
-  return values;
+  // Not by assignment, which would set a prototype if a field is called `__proto__`.
+  return Object.fromEntries(
+    fields.map((field) => [nameOf(field), field.read()]).filter(([, value]) => value !== undefined));
 }
 
 /** @param {Field[]} fields @param {Record<string, unknown>} values */
 export function fillAll(fields, values) {
-  for (const field of fields) if (nameOf(field) in values) field.fill(values[nameOf(field)]);
+  for (const field of fields) if (Object.hasOwn(values, nameOf(field))) field.fill(values[nameOf(field)]);
 }
 
 /** @param {Field} field */

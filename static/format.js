@@ -2,6 +2,14 @@
 
 /** @typedef {import("./watch-job.js").Job} Job */
 
+/** Characters that reverse all text after them, up to the end of the line (Unicode, UAX #9, 2.1 and 2.2). */
+const OVERRIDES = /[\u202a-\u202e]/g;
+const ISOLATES = /[\u2066-\u2069]/g;
+const END_OF_ISOLATE = "\u2069";
+const VISIBLE = /[^\s\p{Cc}\p{Cf}\p{Default_Ignorable_Code_Point}]/u;
+/** Characters without a glyph, apart from those that join letters and emoji. */
+const INVISIBLE = /[\u007f-\u009f\u00ad\u200b\u200e\u200f\u2028-\u202e\u2060-\u206f\ufeff\ufff9-\ufffb]/g;
+
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 const oneDecimal = new Intl.NumberFormat("en", { maximumFractionDigits: 1 });
 // Dates are in the reader's locale; words and numbers are English, like the rest of the page.
@@ -25,6 +33,25 @@ const STATUSES = {
 /** @param {Job} job */
 export const isTerminal = (job) =>
   job.status === "completed" || job.status === "failed" || job.status === "cancelled";
+
+/**
+ * Text that can stand beside other text. Overrides become visible, as U+FFFD, and isolates end with the text; an
+ * isolated name in another script stays as it is.
+ *
+ * @param {string} text
+ */
+export function steady(text) {
+  let open = 0;
+  for (const [isolate] of text.matchAll(ISOLATES)) open = isolate === END_OF_ISOLATE ? Math.max(0, open - 1) : open + 1;
+  return text.replace(OVERRIDES, "\ufffd") + END_OF_ISOLATE.repeat(open);
+}
+
+/** @param {Job} job @param {string} typeTitle  what a job is called: its label, if there is anything to see of it */
+export const jobName = (job, typeTitle) => (job.label && VISIBLE.test(job.label) ? job.label : typeTitle);
+
+/** @param {unknown} value  as JSON text, in which invisible characters are escapes */
+export const visibleJson = (value) =>
+  (JSON.stringify(value, null, 2) ?? "").replace(INVISIBLE, (found) => `\\u${found.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 /**
  * What the badge shows. "Stopping" is not a status of the API but a requested cancellation.
@@ -107,7 +134,7 @@ export function amount({ done, total, unit, status }) {
 function quantity(value, unit) {
   if (unit === "bytes") return bytes(value);
   if (unit === "seconds") return duration(value);
-  return unit ? `${count(value)} ${unit}` : count(value);
+  return unit ? `${count(value)} ${steady(unit)}` : count(value);
 }
 
 /** @param {Job} job @param {number} nowMs the line under the bar */
@@ -159,10 +186,10 @@ function endLine(job) {
 
 /** @param {Job} job step and message, whichever there are */
 export function activityLine(job) {
-  if (job.status === "failed" && job.error) return [job.error.title, job.error.detail].filter(Boolean).join(": ");
+  if (job.status === "failed" && job.error) return [steady(job.error.title), job.error.detail].filter(Boolean).join(": ");
   // The last step of a completed job is no longer what it is doing.
   if (job.status === "completed") return job.message ?? "";
-  if (job.step && job.message && job.step !== job.message) return `${job.step}: ${job.message}`;
+  if (job.step && job.message && job.step !== job.message) return `${steady(job.step)}: ${job.message}`;
   return job.message ?? job.step ?? "";
 }
 

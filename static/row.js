@@ -4,7 +4,7 @@ import { JobActions } from "./actions.js";
 import { fileUrl, resourceUrl } from "./api.js";
 import { ProgressBar } from "./bar.js";
 import { h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
-import { activityLine, ago, bytes, count, percent, progressLine, silenceLine, statusOf } from "./format.js";
+import { activityLine, ago, bytes, count, jobName, percent, progressLine, silenceLine, statusOf } from "./format.js";
 
 /** @typedef {import("./watch-job.js").Job} Job */
 
@@ -44,9 +44,9 @@ export class JobRow {
    * @param {number} nowMs
    */
   update(job, typeTitle, nowMs) {
-    const name = job.label || typeTitle;
+    const name = jobName(job, typeTitle);
     setText(this.link, name);
-    setText(this.about, [job.label ? typeTitle : "", ago(job.createdAt, nowMs)].filter(Boolean).join(" · "));
+    setText(this.about, [name === typeTitle ? "" : typeTitle, ago(job.createdAt, nowMs)].filter(Boolean).join(" · "));
     this.badge.update(job);
     this.bar.update(job, name);
     setText(this.percent, percent(job));

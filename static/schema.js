@@ -108,13 +108,9 @@ export function sampleOf(given, root, required = true, depth = 0) {
 
 /** @param {Schema} schema @param {Schema} root @param {number} depth */
 function sampleOfProperties(schema, root, depth) {
-  /** @type {Record<string, unknown>} */
-  const sample = {};
-  for (const [name, property] of Object.entries(schema.properties ?? {})) {
-    const value = sampleOf(property, root, schema.required?.includes(name) ?? false, depth + 1);
-    if (value !== undefined) sample[name] = value;
-  }
-  return sample;
+  const sampled = Object.entries(schema.properties ?? {}).map(([name, property]) =>
+    [name, sampleOf(property, root, schema.required?.includes(name) ?? false, depth + 1)]);
+  return Object.fromEntries(sampled.filter(([, value]) => value !== undefined));
 }
 
 /** @param {string} kind @param {Schema} schema */
