@@ -139,6 +139,12 @@ def test_a_line_without_colors_is_what_structlog_would_write(fields: dict[str, A
     assert ForPeople(Console(file=io.StringIO()))(None, "info", dict(line)) == structlogs
 
 
+def test_the_fields_of_a_line_hold_no_control_characters_and_do_not_change_its_direction() -> None:
+    odd = {"event": "said", "filename": "a\x1b[31m\u202eb\u2028c"}
+    text = ForPeople(Console(file=io.StringIO()))(None, "info", odd)
+    assert "a\\x1b[31m\\u202eb\\u2028c" in text
+
+
 @contextmanager
 def logging_to(stream: io.StringIO, log_format: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()

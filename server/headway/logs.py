@@ -23,7 +23,9 @@ MORE_THAN_PLAIN = frozenset({"logger", "logger_name", "stack", "exc_info"})
 """Fields that structlog shows in ways of their own."""
 
 _DIM, _BOLD, _ERROR = Style(dim=True), Style(bold=True), Style(bold=True, color="red")
-_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"}
+_CONTROLS = {code: f"\\x{code:02x}" for code in (*range(0x20), *range(0x7F, 0xA0)) if chr(code) not in "\n\t"} | {
+    code: f"\\u{code:04x}" for code in (*range(0x2028, 0x202F), *range(0x2066, 0x206A))
+}
 _QUOTED = re.compile(r"""[ \t=\r\n"']""")
 _RAISED = re.compile(r"(?P<margin>[ |]*)(?P<type>[\w.<>]+)(?P<text>.*)")
 
@@ -86,9 +88,12 @@ class ForPeople:
 
     def __call__(self, logger: structlog.typing.WrappedLogger, method: str, fields: structlog.typing.EventDict) -> str:
         traceback, below = fields.pop("exception", None), ""
+        for name, value in fields.items():
+            if isinstance(value, str) and not value.isprintable():
+                fields[name] = _harmless(value)
         event = fields.get("event")
-        if isinstance(event, str) and not event.isprintable():
-            fields["event"], *more = _harmless(event).split("\n")
+        if isinstance(event, str) and "\n" in event:
+            fields["event"], *more = event.split("\n")
             below = "".join(f"\n{INDENT}{line}" for line in more)
         if isinstance(traceback, str):
             below += f"\n{self._rendered(_harmless(traceback))}"
@@ -150,5 +155,8 @@ def _exception(line: str) -> Text:
 
 
 def _harmless(text: str) -> str:
-    """The text with control characters written out: what is in it may come from anywhere, and terminals obey them."""
+    """The text with control characters, and those that change its direction, written out.
+
+    What is in it may come from anywhere, and terminals obey them.
+    """
     return text.translate(_CONTROLS)

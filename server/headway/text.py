@@ -19,6 +19,9 @@ _ESCAPES = re.compile(
 _NEWLINE = re.compile(r"\r\n?")
 _ODD = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]")
 """Control characters, and lone surrogates, which UTF-8 cannot hold."""
+DIRECTIONS = r"\u202a-\u202e\u2066-\u2069"
+"""What changes the direction of text (Unicode, UAX #9, 2), for a class of a regular expression."""
+_DIRECTION = re.compile(f"[{DIRECTIONS}]")
 _SPACE = re.compile(r"[\t-\r\u2028\u2029]+")
 
 
@@ -34,6 +37,14 @@ def clean_text(text: str, most: int, *, lines: bool = False, already_cut: int = 
         note = f"… (cut from {len(text) + already_cut:,} characters)"
         return _clean(text[: most - len(note)], lines=lines) + note
     return _clean(text, lines=lines)
+
+
+def terminal_text(text: str, most: int) -> str:
+    """`text` as one line for a terminal: as `clean_text` makes it, and with changes of direction written out.
+
+    A terminal that knows them would show the characters of a line in another order (CVE-2021-42574, "Trojan Source").
+    """
+    return _DIRECTION.sub(lambda found: f"\\u{ord(found[0]):04x}", clean_text(text, most))
 
 
 def spoken(value: object) -> str:

@@ -12,8 +12,9 @@ import typer
 from ..clock import utc_now
 from ..domain.audit import OK, Action
 from ..errors import SetupError
+from ..text import terminal_text
 from .operator import ask_server, operate
-from .options import DataDir, fail, seconds
+from .options import LINE_CHARS, DataDir, fail, seconds
 
 WAIT_S = 20
 RESTARTING_S = 1.0
@@ -38,7 +39,8 @@ def audit(
     lines = Lines()
     try:
         for entry in _entries(data_dir, wanted, None if since else limit, follow=follow):
-            print(json.dumps(entry) if as_json else lines.of(entry), flush=True)  # noqa: T201
+            for line in [json.dumps(entry)] if as_json else lines.of(entry):
+                print(line, flush=True)  # noqa: T201
     except KeyboardInterrupt:
         raise SystemExit(0) from None
 
@@ -86,11 +88,13 @@ class Lines:
     def __init__(self) -> None:
         self._day = ""
 
-    def of(self, entry: dict[str, Any]) -> str:
+    def of(self, entry: dict[str, Any]) -> Iterator[str]:
         day, clock = entry["at"][:10], entry["at"][11:19]
-        heading = "" if day == self._day else f"{day} (UTC)\n"
-        self._day = day
-        return f"{heading}{clock}  {_who(entry):<16}  {entry['address'] or '-':<15}  {_what(entry)}".rstrip()
+        if day != self._day:
+            self._day = day
+            yield f"{day} (UTC)"
+        line = f"{clock}  {_who(entry):<16}  {entry['address'] or '-':<15}  {_what(entry)}".rstrip()
+        yield terminal_text(line, LINE_CHARS)
 
 
 def _who(entry: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .operator import operate
-from .options import DataDir
+from .options import DataDir, show
 
 
 def backup(
@@ -15,4 +15,4 @@ def backup(
 ) -> None:
     """Write a consistent copy of the record to FILE, without the jobs' files. Works while a server runs, too."""
     size = operate(data_dir, "backup", {"path": str(file.resolve())})["bytes"]
-    print(f"{size:,} bytes written to {file}")  # noqa: T201
+    show(f"{size:,} bytes written to {file}")

@@ -1,7 +1,7 @@
 """`headway doctor`"""
 
 from .operator import operate
-from .options import DataDir
+from .options import DataDir, show
 
 
 def doctor(data_dir: DataDir = None) -> None:
@@ -9,8 +9,8 @@ def doctor(data_dir: DataDir = None) -> None:
     found = operate(data_dir, "doctor", {})
     faults = found.pop("faults")
     for name, value in found.items():
-        print(f"{name:>15}  {value:,}" if isinstance(value, int) else f"{name:>15}  {value}")  # noqa: T201
-    print(f"{'integrity':>15}  {'damaged' if faults else 'ok'}")  # noqa: T201
+        show(f"{name:>15}  {value:,}" if isinstance(value, int) else f"{name:>15}  {value}")
+    show(f"{'integrity':>15}  {'damaged' if faults else 'ok'}")
     for fault in faults:
-        print(f"{'':>15}  {fault}")  # noqa: T201
+        show(f"{'':>15}  {fault}")
     raise SystemExit(1 if faults else 0)

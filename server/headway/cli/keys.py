@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from .operator import operate
-from .options import DataDir, print_table
+from .options import DataDir, show, show_table
 
 commands = typer.Typer(help="API keys: who may use the server, and whose jobs they see.", no_args_is_help=True)
 
@@ -25,12 +25,12 @@ def create(
     """Create an API key and print it once. Works before the server's first start, and while it runs, too."""
     fields = {"name": name, "owner": owner, "read_only": read_only, "admin": admin, "quota": quota}
     made = operate(data_dir, "keys create", fields)
-    print(f"The key {name!r} for the jobs of {made['owner']!r}. It is not shown again:", file=sys.stderr)  # noqa: T201
-    print(made["key"])  # noqa: T201
+    show(f"The key {name!r} for the jobs of {made['owner']!r}. It is not shown again:", sys.stderr)
+    show(made["key"])
 
 
 @commands.command("list")
-def show(data_dir: DataDir = None) -> None:
+def list_keys(data_dir: DataDir = None) -> None:
     """List all keys by name, oldest first."""
     rows = [("NAME", "ID", "OWNER", "RIGHTS", "QUOTA", "CREATED", "REVOKED")]
     for key in operate(data_dir, "keys list", {})["keys"]:
@@ -38,7 +38,7 @@ def show(data_dir: DataDir = None) -> None:
         limits = "-" if key["quota"] == "none" else key["quota"]
         dates = (key["createdAt"], key["revokedAt"] or "-")
         rows.append((key["name"], key["id"], key["owner"], ", ".join(rights) or "-", limits, *dates))
-    print_table(rows)
+    show_table(rows)
 
 
 @commands.command("quota")
@@ -49,7 +49,7 @@ def set_quota(
 ) -> None:
     """Limit what is submitted with a key, from now on. The owner's quota counts this, too. Jobs that run go on."""
     operate(data_dir, "keys quota", {"name": name, "quota": limits})
-    print(f"The quota of the key {name!r} is {limits}")  # noqa: T201
+    show(f"The quota of the key {name!r} is {limits}")
 
 
 @commands.command()
@@ -59,4 +59,4 @@ def revoke(
 ) -> None:
     """Revoke a key for good. Sessions, streams and tickets that were opened with it end at once."""
     operate(data_dir, "keys revoke", {"name": name})
-    print(f"The key {name!r} was revoked")  # noqa: T201
+    show(f"The key {name!r} was revoked")

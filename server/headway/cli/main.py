@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from . import audit, backup, doctor, keys, purge, secrets, serve, usage
+from .options import fail
 
 DEFAULT_COMMAND = "serve"
 
@@ -50,6 +51,9 @@ app.add_typer(secrets.commands, name="secrets")
 def main() -> None:
     """Run the command that the arguments name; without one, `serve`."""
     arguments = sys.argv[1:]
+    for argument in arguments:
+        if any("\ud800" <= character <= "\udfff" for character in argument):  # bytes that are no UTF-8 (PEP 383)
+            fail(f"{argument}: an argument must be UTF-8")
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments = [DEFAULT_COMMAND, *arguments]
     app(arguments, prog_name=Path(sys.argv[0]).name)

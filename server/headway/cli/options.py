@@ -3,17 +3,18 @@
 import re
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any, NoReturn, TextIO
 
 import typer
 from pydantic import ValidationError
 
 from ..errors import SetupError
 from ..settings import DAY_S, PREFIX, Settings
-from ..text import clean_text
+from ..text import terminal_text
 
 LONGEST_S = 36_500 * DAY_S
 """A century. Python's clock begins in the year 1."""
+LINE_CHARS = 4_000
 CELL_CHARS = 200
 """What a cell of a printed table shows; every name that is accepted is shorter."""
 
@@ -46,16 +47,22 @@ def seconds(text: str, option: str) -> float:
 
 def fail(message: str) -> NoReturn:
     """End the process with a line for the operator."""
-    print(f"headway: {message}", file=sys.stderr)  # noqa: T201
+    show(f"headway: {message}", sys.stderr)
     raise SystemExit(2)
 
 
-def print_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows, the first of which are headings, in columns.
+def show(line: str, file: TextIO | None = None) -> None:
+    """Print a line, by default to stdout.
 
-    A damaged record can hold any text. A terminal would obey escape sequences in it, and stdout refuses surrogates.
+    A name, a path or a damaged record can hold any text. A terminal would obey escape sequences in it, and stdout
+    refuses surrogates.
     """
-    rows = [tuple(clean_text(cell, CELL_CHARS) for cell in row) for row in rows]
+    print(terminal_text(line, LINE_CHARS), file=file or sys.stdout, flush=True)
+
+
+def show_table(rows: Sequence[tuple[str, ...]]) -> None:
+    """Print rows, the first of which are headings, in columns."""
+    rows = [tuple(terminal_text(cell, CELL_CHARS) for cell in row) for row in rows]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     for row in rows:
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())  # noqa: T201
+        show("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

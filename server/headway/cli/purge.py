@@ -6,7 +6,7 @@ import typer
 
 from ..domain.jobs import TERMINAL, Status
 from .operator import operate
-from .options import DataDir, fail, seconds
+from .options import DataDir, fail, seconds, show
 
 
 def purge(
@@ -23,4 +23,4 @@ def purge(
         fail("--status: only completed, failed and cancelled jobs can be purged")
     fields = {"older_than_s": seconds(older_than, "--older-than"), "statuses": statuses, "dry_run": dry_run}
     count = operate(data_dir, "purge", fields)["jobs"]
-    print(f"{count:,} {'jobs would be' if dry_run else 'jobs were'} deleted")  # noqa: T201
+    show(f"{count:,} {'jobs would be' if dry_run else 'jobs were'} deleted")

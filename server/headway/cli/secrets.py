@@ -6,15 +6,15 @@ import typer
 
 from ..domain.access import LOCAL_OWNER
 from .operator import operate
-from .options import DataDir, seconds
+from .options import DataDir, seconds, show
 
 commands = typer.Typer(help="The secrets that sign webhooks. Receivers need them.", no_args_is_help=True)
 
 Owner = Annotated[str, typer.Option(help="The owner of the jobs that the webhooks report.")]
 
 
-@commands.command()
-def show(owner: Owner = LOCAL_OWNER, data_dir: DataDir = None) -> None:
+@commands.command("show")
+def show_secrets(owner: Owner = LOCAL_OWNER, data_dir: DataDir = None) -> None:
     """Print the secrets that sign an owner's webhooks, the current one first."""
     _print(operate(data_dir, "secrets show", {"owner": owner}))
 
@@ -33,4 +33,4 @@ def rotate(
 
 def _print(answer: dict[str, Any]) -> None:
     for secret in answer["secrets"]:
-        print(secret["secret"] + (f"  until {secret['until']}" if secret["until"] else ""))  # noqa: T201
+        show(secret["secret"] + (f"  until {secret['until']}" if secret["until"] else ""))

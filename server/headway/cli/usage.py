@@ -5,7 +5,7 @@ from typing import Annotated, Any
 import typer
 
 from .operator import operate
-from .options import DataDir, print_table
+from .options import DataDir, show, show_table
 
 DEFAULT = "default"
 
@@ -14,10 +14,10 @@ def usage(data_dir: DataDir = None) -> None:
     """Show what each owner keeps, queues and runs, and the keys that have a quota of their own."""
     found = operate(data_dir, "usage", {})
     rows = [("OWNER", "JOBS", "BYTES", "QUEUED", "RUNNING"), *(_row(owner) for owner in found["owners"])]
-    print_table(rows)
+    show_table(rows)
     if found["keys"]:
-        print()  # noqa: T201
-        print_table([("KEY", *rows[0][1:]), *(_row(key) for key in found["keys"])])
+        show("")
+        show_table([("KEY", *rows[0][1:]), *(_row(key) for key in found["keys"])])
 
 
 def _row(account: dict[str, Any]) -> tuple[str, ...]:
@@ -36,4 +36,4 @@ def quota(
 ) -> None:
     """Give an owner a quota in place of HEADWAY_QUOTA, all of which it replaces from now on. Jobs that run go on."""
     operate(data_dir, "quota", {"owner": owner, "quota": None if limits == DEFAULT else limits})
-    print(f"The quota of {owner!r} is {limits}")  # noqa: T201
+    show(f"The quota of {owner!r} is {limits}")
