@@ -12,7 +12,7 @@ from aiohttp_sse import EventSourceResponse
 
 from ..metrics import Answered, RequestMetrics
 from .connections.limits import Connection
-from .identity.gate import Gate
+from .identity.gate import Gate, has_key
 from .identity.refusals import REFUSALS
 from .problems import Problem, answer_to
 from .request_ids import follow
@@ -60,7 +60,7 @@ def middleware(gate: Gate, metrics: RequestMetrics, *, lines: bool) -> Middlewar
             response = await answer_to(request, error)
             request.app[REFUSALS].note(request, error)
         if not request.content.is_eof() and isinstance(request.protocol, Connection):
-            request.protocol.answered_early(response.status)
+            request.protocol.answered_early(response.status, known=has_key(request))
         route, status = request.match_info.route, response.status
         tally = by_route.get((route, status)) or tally_of(request, route, status)
         tally.count += 1

@@ -139,6 +139,21 @@ def test_what_a_client_without_a_key_sends_after_its_answer_is_not_read_for_long
         assert parse(read_to_end(connection)).status == 404
 
 
+def test_behind_a_trusted_proxy_each_request_counts_for_itself(guarding: Guarding) -> None:
+    guarded = guarding(trusted_proxies=HERE)
+    size = 64 * 1024 * 1024
+    for shown in (guarded.headers, ()):
+        with guarded.connected() as connection:
+            assert guarded.known(connection), "the proxy's connection has carried another client's key"
+            connection.sendall(request_bytes("POST", "/jobs/nope", [*JSON, *shown, ("Content-Length", str(size))]))
+            if shown:
+                connection.sendall(bytes(size))
+                assert parse(read_to_end(connection)).status == 404
+            else:
+                with pytest.raises(ConnectionError):
+                    connection.sendall(bytes(size))
+
+
 def test_after_a_429_less_is_read_than_after_a_401(guarding: Guarding) -> None:
     guarded = guarding(failed_sign_ins_per_minute=1)
     body = bytes(300_000)  # the system's buffers hold it, so it can always be sent

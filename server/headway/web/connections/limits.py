@@ -156,12 +156,13 @@ class Connection(web.RequestHandler):
         """A request on it has come with a valid key."""
         self._connections.newcomers.leave(self)
 
-    def answered_early(self, status: int) -> None:
+    def answered_early(self, status: int, *, known: bool) -> None:
         """The request has its response before its body has arrived; aiohttp reads on, so that the client can read it.
 
-        A client without a key gets less of that: it could hold the connection for ten seconds at a time.
+        A client without a key gets less of that: it could hold the connection for ten seconds at a time. `known`: the
+        request came with a valid key. That decides where a trusted proxy sends requests of many clients.
         """
-        if self in self._connections.newcomers:
+        if self in self._connections.newcomers or (not known and self._connections.is_of_proxy(self)):
             self._lingering_time = EARLY_LINGER_S
             self._unwanted_left = REFUSED_LINGER_BYTES if status in TOO_MUCH else EARLY_LINGER_BYTES
 
@@ -235,6 +236,10 @@ class Connections:
             return None
         peer = connection.peername
         return self._address_of(peer[0] if isinstance(peer, tuple) else "")
+
+    def is_of_proxy(self, connection: Connection) -> bool:
+        """Whether a trusted proxy opened it, where keys are needed."""
+        return self._address_of is not None and self._address_of_newcomer(connection) is None
 
     def leave(self, connection: Connection) -> None:
         self._open.discard(connection)

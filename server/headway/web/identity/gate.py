@@ -85,6 +85,11 @@ def identity(request: web.BaseRequest) -> Identity:
     return request[_IDENTITY]
 
 
+def has_key(request: web.BaseRequest) -> bool:
+    """Whether the request came with a valid key, session or ticket. Not before the gate has found out."""
+    return request.get(_IDENTITY, NOBODY).key is not None
+
+
 def caller(request: web.BaseRequest) -> Caller:
     """On whose behalf the request is made. If it may change something, also whom the audit trail names for that."""
     asking = identity(request).caller
