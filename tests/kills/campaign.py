@@ -80,6 +80,8 @@ class Campaign:
         self.promises = Promises(self.folder / "diaries")
         self._record = RecordCheck(self.data_dir, self.promises)
         self._accounts = _make_accounts(self.data_dir)
+        self._order: list[str] = []
+        self._without_keeper = False
         self._started_s = 0.0
 
     def run(self, kills: int) -> None:
@@ -91,15 +93,23 @@ class Campaign:
             env = {**SETTINGS, "KILLS_FOLDER": str(self.folder)}
             self._started_s = time.time()
             self._server = stack.enter_context(Victim(self.data_dir, "--jobs", JOB_MODULES, env=env))
-            while self.kills.total() < kills:
-                self._round()
-                if self.kills.total() % CALM_EVERY == 0:
-                    self._calm()
-            self._calm()
-            self._server.stop()
-            eventually(lambda: not self._server.processes(), "processes outlive an orderly stop")
-            self._fail_if_broken("the end")
+            try:
+                self._repeat(kills)
+            except AssertionError:
+                (self.folder / "server.log").write_text(self._server.log())
+                self.report(f"{self.summary()}; in this order: {', '.join(self._order)}")
+                raise
         self.report(self.summary())
+
+    def _repeat(self, kills: int) -> None:
+        while self.kills.total() < kills:
+            self._round()
+            if self.kills.total() % CALM_EVERY == 0:
+                self._calm()
+        self._calm()
+        self._server.stop()
+        eventually(lambda: not self._server.processes(), "processes outlive an orderly stop")
+        self._fail_if_broken("the end")
 
     def summary(self) -> str:
         jobs = self.promises.jobs.values()
@@ -113,12 +123,19 @@ class Campaign:
     # A round
 
     def _round(self) -> None:
-        kind = self.chance.choices(list(KINDS), list(KINDS.values()))[0]
+        kind = self._draw()
         with load(self._clients(), self.promises):
             self._wait_for_a_moment(kind)
             self._kill(kind)
         self.kills[kind] += 1
+        self._order.append(kind)
         self._check(kind)
+
+    def _draw(self) -> str:
+        kind = self.chance.choices(list(KINDS), list(KINDS.values()))[0]
+        if kind == "nursery" and self._without_keeper:
+            return "server"  # without both of them, nobody would find what attempts have left
+        return kind
 
     def _clients(self) -> list[Client]:
         return [
@@ -150,6 +167,7 @@ class Campaign:
 
     def _check(self, kind: str) -> None:
         if kind in ("nursery", "keeper", "child"):
+            self._without_keeper |= kind == "keeper"
             self.promises.expect(self._server.process.poll() is None, f"the server died with a {kind}")
         else:
             self._restart(kind)
@@ -172,7 +190,7 @@ class Campaign:
         old = list(self._server.processes())
         if self.chance.random() < 0.5:
             self._server.wait_until_gone(old)
-        self._started_s = time.time()
+        self._started_s, self._without_keeper = time.time(), False
         self._server.restart()
         self._server.wait_until_gone(old)
 
@@ -247,7 +265,6 @@ class Campaign:
         of_handlers = told.read_text().splitlines() if told.exists() else []
         found = [*self.promises.broken, *self._server.faults(), *of_handlers]
         if found:
-            (self.folder / "server.log").write_text(self._server.log())
             shown = "\n".join(found[:MOST_SHOWN])
             raise AssertionError(f"seed {self.seed}, {self.summary()}\nafter a kill ({when}), {len(found)}:\n{shown}")
 

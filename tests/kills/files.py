@@ -52,6 +52,7 @@ def _wrong_files(data_dir: Path, rows: Mapping[str, Row], promises: Promises) ->
         files = {"files"} if job.files and not job.output_gone else set()
         if names != inputs | files:
             yield f"{job_id} ({row.type}, {row.status}): its directory has {names}, not {inputs | files}"
-        for name, size_bytes in job.files if files <= names else ():
-            if (own / "files" / name).stat().st_size != size_bytes:
-                yield f"{job_id}: {name} has not {size_bytes} bytes"
+        for name, size_bytes in job.files if files else ():
+            path = own / "files" / name
+            if not path.exists() or path.stat().st_size != size_bytes:
+                yield f"{job_id}: {name} does not have {size_bytes} bytes"
