@@ -60,13 +60,13 @@ class Diary:
         """Check this attempt against the earlier ones. Returns the step to go on from."""
         lines = [line.split() for line in os.pread(self._descriptor, 1_000_000, 0).decode().splitlines()]
         begun = [int(words[1]) for words in lines if words[0] == "begins"]
-        checkpoints = [int(words[1]) for words in lines if words[0] == "checkpoint"]
+        checkpoints = [int(words[-1]) for words in lines if words[0] in ("begins", "checkpoint")]
         attempt, resumed, noted = self._ctx.attempt, self._ctx.resumed or 0, max(checkpoints, default=0)
         if max(begun, default=0) >= attempt:
             self.broken(f"attempt {attempt} begins after {begun}")
         if not noted <= resumed <= noted + 1:
             self.broken(f"attempt {attempt} resumes at {resumed}, after a checkpoint at {noted}")
-        self.note(f"begins {attempt}")
+        self.note(f"begins {attempt} from {resumed}")
         return int(resumed)
 
     def note(self, entry: str) -> None:
