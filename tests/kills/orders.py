@@ -18,6 +18,8 @@ SPAWNED = "spawned"
 IN_A_PROCESS = frozenset({"computes", "computes-once", "kept", "loaded", "reads", SPAWNED})
 WITH_UPLOAD = frozenset({"reads", "reads-async"})
 ENDS: tuple[End, ...] = (*("return",) * 12, "refuse", "raise", "flaky")
+ENDED_BY_A_KILL = frozenset({"waits-once", "computes-once"})
+"""Their jobs may have ended without having begun, which nobody could tell from lost ones if they were deleted soon."""
 LARGE_BYTES = 90_000
 """More than a poll shows of a result, and than one page of the record."""
 SOON_S = 3.0
@@ -36,7 +38,7 @@ def draw(chance: random.Random, owner: str, key_id: str, webhook_url: str) -> Or
     if chance.random() < 0.15:
         due = datetime.now(UTC) + timedelta(seconds=chance.uniform(0, SOON_S))
         query["runAt"] = due.isoformat(timespec="milliseconds").replace("+00:00", "Z")
-    webhook, short = chance.random() < 0.4, chance.random() < 0.08
+    webhook, short = chance.random() < 0.4, chance.random() < 0.08 and job_type not in ENDED_BY_A_KILL
     if webhook:
         query["webhookUrl"] = webhook_url
     if short:

@@ -138,7 +138,7 @@ class Promises:
 
     def missing(self, job: Promised) -> None:
         """A client got a 404, or the record has no such job."""
-        expired = job.order.short and (job.may_be_cancelled or self._has_begun(job))
+        expired = job.order.short and (job.may_be_cancelled or job.attempt > 0 or self._has_begun(job))
         self.expect(
             job.gone or job.may_be_gone or expired,
             f"{job.job_id} is lost, nobody has deleted it: {job}",
