@@ -68,8 +68,11 @@ def test_what_a_transaction_did_to_the_turns_is_undone() -> None:
     turns.load([("report", 0, "ada", 4, 9, 6)], next_due_ms=77)
     turns.left("report", 0, "ada", 4, claimed=True)
     assert turns.next("report", 0, "bob", lambda _, __: 5) == 4  # the turn of the last claim
+    turns.left("report", 0, "ada", 5, claimed=False)
     turns.falls_due(3)
     turns.rolled_back()
+    (line,) = turns._lines.values()
+    assert (line.waiting, line.claimed, line.owners) == (6, 4, {"ada": (9, 6, 0)})
     assert turns.next_due_ms == 77
     assert turns.next("report", 0, "ada", nothing_waits) == 10
     turns.committed()

@@ -27,6 +27,9 @@ class _Owner(NamedTuple):
     """The last turn that one of their jobs was claimed in."""
 
 
+_NEW = _Owner(0, 0, 0)
+
+
 @dataclass(slots=True)
 class _Line:
     """The waiting jobs of one priority and pool."""
@@ -37,6 +40,14 @@ class _Line:
     current: dict[str, int] = field(default_factory=dict)
     """The current turn of each type. A type at its limit falls behind, and would hold up the turn of all others."""
     outdated: dict[str, bool] = field(default_factory=dict)
+
+    def restore(self, waiting: int, claimed: int, owner: str, known: _Owner | None) -> None:
+        """Go back to these counts, and to what was known of an owner."""
+        self.waiting, self.claimed = waiting, claimed
+        if known is None:
+            del self.owners[owner]
+        else:
+            self.owners[owner] = known
 
 
 class Turns:
@@ -57,7 +68,7 @@ class Turns:
         """
         for job_type, priority, owner, first, last, jobs in waiting:
             line = self._line(job_type, priority)
-            known = line.owners.get(owner, _Owner(0, 0, 0))
+            known = line.owners.get(owner, _NEW)
             line.owners[owner] = _Owner(max(known.last, last), known.waiting + jobs, 0)
             line.waiting += jobs
             line.current[job_type] = min(line.current.get(job_type, first), first)
@@ -70,12 +81,12 @@ class Turns:
         line = self._line(job_type, priority)
         if not line.waiting and line.owners:  # nobody waits: nobody has to be fair to anybody
             line = self._replace(job_type, priority)
-        known = line.owners.get(owner) or _Owner(0, 0, 0)
-        turn = known.last + 1
-        if known.waiting < line.waiting or not known.waiting:
+        last, waiting, claimed = line.owners.get(owner, _NEW)
+        turn = last + 1
+        if waiting < line.waiting or not waiting:
             turn = max(turn, self._current(line, job_type, priority, first_waiting))
-        self._set_owner(line, owner, known._replace(last=turn, waiting=known.waiting + 1))
-        self._set(line, "waiting", line.waiting + 1)
+        self._change(line, owner, _Owner(turn, waiting + 1, claimed))
+        line.waiting += 1
         return turn
 
     def left(self, job_type: str, priority: int, owner: str, turn: int | None, *, claimed: bool) -> None:
@@ -84,26 +95,27 @@ class Turns:
         known = line.owners.get(owner)
         if not turn or turn < 0 or known is None or not known.waiting:
             return
-        self._set_key(line.outdated, job_type, value=True)
-        self._set(line, "waiting", line.waiting - 1)
+        if not line.outdated.get(job_type):
+            self._set_key(line.outdated, job_type, value=True)
+        last, waiting, last_claimed = known.last, known.waiting - 1, known.claimed
         if claimed:
-            self._set(line, "claimed", max(line.claimed, turn))
-            known = known._replace(claimed=max(known.claimed, turn))
-        elif turn == known.last:  # a turn that was not used goes to the owner's next job
-            known = known._replace(last=turn - 1)
-        known = known._replace(waiting=known.waiting - 1)
-        if not known.waiting:  # the turns of cancelled jobs were not used
-            known = known._replace(last=known.claimed)
-        self._set_owner(line, owner, known)
+            last_claimed = max(last_claimed, turn)
+        elif turn == last:  # a turn that was not used goes to the owner's next job
+            last = turn - 1
+        # The turns of cancelled jobs were not used.
+        self._change(line, owner, _Owner(last if waiting else last_claimed, waiting, last_claimed))
+        line.waiting -= 1
+        if claimed:
+            line.claimed = max(line.claimed, turn)
 
     def falls_due(self, at_ms: int) -> None:
         """A job without a turn falls due at this time."""
         if at_ms < self.next_due_ms:
-            self._set(self, "next_due_ms", at_ms)
+            self._set_next_due(at_ms)
 
     def due_until(self, next_due_ms: int | None) -> None:
         """All jobs have a turn but those that fall due at this time or later."""
-        self._set(self, "next_due_ms", NEVER_MS if next_due_ms is None else next_due_ms)
+        self._set_next_due(NEVER_MS if next_due_ms is None else next_due_ms)
 
     def committed(self) -> None:
         """The transaction is on disk."""
@@ -139,15 +151,17 @@ class Turns:
             self._set_key(line.outdated, job_type, value=False)
         return known
 
-    def _set_owner(self, line: _Line, owner: str, known: _Owner) -> None:
-        self._set_key(line.owners, owner, known)
+    def _change(self, line: _Line, owner: str, known: _Owner) -> None:
+        """Note what the line is like before it changes, and what is known of an owner from now on."""
+        self._undo.append(partial(line.restore, line.waiting, line.claimed, owner, line.owners.get(owner)))
+        line.owners[owner] = known
         if len(line.owners) > OWNERS_REMEMBERED + line.waiting:
             idle = next(name for name, each in line.owners.items() if not each.waiting)
             self._undo.append(partial(line.owners.__setitem__, idle, line.owners.pop(idle)))
 
-    def _set(self, of: "_Line | Turns", name: str, value: int) -> None:
-        self._undo.append(partial(setattr, of, name, getattr(of, name)))
-        setattr(of, name, value)
+    def _set_next_due(self, at_ms: int) -> None:
+        self._undo.append(partial(setattr, self, "next_due_ms", self.next_due_ms))
+        self.next_due_ms = at_ms
 
     def _set_key(self, of: dict[Any, Any], key: object, value: object) -> None:
         before = of.get(key)
