@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from headway.running.bounds.process_tree import ProcessTree
 from headway.running.calling import Lost, Returned
 from headway.running.cgroups import containment
 from headway.running.cgroups.cgroup import Cgroup
@@ -150,6 +151,47 @@ async def test_an_attempt_leaves_no_daemon_though_all_that_could_adopt_it_are_ki
         os.kill(pid, signal.SIGKILL)
     assert await ended(running) == Lost()
     await asyncio.to_thread(eventually, lambda: not alive(daemon))
+
+
+# What is used in it
+
+HUNGRY = """
+import os, signal, time
+signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nobody waits for its children: their time is lost
+print(flush=True)
+os.read(0, 1)
+if os.fork() == 0:
+    while time.process_time() < 0.3:
+        pass
+    os._exit(0)
+try:
+    os.wait()
+except ChildProcessError:
+    pass  # it has ended
+if os.fork() == 0:
+    if os.fork() == 0:
+        print(flush=True)
+        time.sleep(600)
+    os._exit(0)
+time.sleep(600)
+"""
+
+
+def test_daemons_and_the_time_of_lost_children_are_counted_in_the_cgroup(cgroup: Path) -> None:
+    command = moved_into(cgroup, [sys.executable, "-ISc", HUNGRY])
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, bufsize=0) as hungry:
+        assert hungry.stdin is not None
+        assert hungry.stdout is not None
+        hungry.stdout.readline()
+        try:
+            with_cgroup, without = ProcessTree(hungry.pid, Cgroup(cgroup)), ProcessTree(hungry.pid)
+            hungry.stdin.write(b"x")
+            hungry.stdout.readline()
+            eventually(lambda: without.processes(without.read()) == 1)  # the daemon's parent has ended
+            assert with_cgroup.processes(with_cgroup.read()) == 2
+            assert without.cpu_s(without.read()) < 0.3 <= with_cgroup.cpu_s(with_cgroup.read())
+        finally:
+            Cgroup(cgroup).kill()
 
 
 # The server's cgroup

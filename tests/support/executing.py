@@ -4,7 +4,7 @@ import asyncio
 import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from headway import BlockingContext, Context, job
 from headway.domain.jobs import Job
@@ -17,6 +17,9 @@ from headway.running.processes.starting import Exit
 from typing_extensions import override
 
 from tests.support.attempts import LIMITS, FakeFiles, FakeStore, an_attempt, registry_of
+
+if TYPE_CHECKING:
+    from headway.running.cgroups.cgroup import Cgroup
 
 Body = Callable[[Context], Awaitable[Any]]
 """What the handler does."""
@@ -41,6 +44,7 @@ class LostChild:
         self.pid = 0
         self.channel, childs_end = socket.socketpair()
         childs_end.close()
+        self.cgroup: Cgroup | None = None
         self.exiting: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self.exiting.set_result(Exit(None))
 

@@ -6,6 +6,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from ..cgroups.cgroup import Cgroup
+
 KNOWN = Path("/proc/self/smaps_rollup").exists() and Path("/proc/thread-self/children").exists()
 """Whether the kernel tells it: not outside Linux, and not without CONFIG_PROC_CHILDREN."""
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
@@ -41,8 +43,10 @@ class ProcessTree:
     ended, or of another one that has its id now.
     """
 
-    def __init__(self, pid: int) -> None:
+    def __init__(self, pid: int, cgroup: Cgroup | None = None) -> None:
+        """`cgroup`: that of the process, if it has one. Its daemons are found there, whoever their parent is now."""
         self._pid = pid
+        self._cgroup = cgroup
         root = _process(pid)
         self._started = None if root is None else root.started
         self._inherited_kib = _kib(_PROC / str(pid) / "smaps_rollup").get("Anonymous", 0)
@@ -50,6 +54,7 @@ class ProcessTree:
         family = self.read()
         self._processes_before = max(0, len(family) - 1)
         self._cpu_s_before = self._cpu_s = _cpu_s(family)
+        self._cgroups_cpu_s_before = self._cgroups_cpu_s()
         self._mib_before = self._mib(family)
 
     def read(self) -> Mapping[int, _Process]:
@@ -58,6 +63,11 @@ class ProcessTree:
         if root is None or root.started != self._started:
             return {}
         family, unread = {self._pid: root}, [self._pid]
+        for pid in () if self._cgroup is None else self._cgroup.processes():
+            process = None if pid in family else _process(pid)
+            if process is not None:
+                family[pid] = process
+                unread.append(pid)
         while unread:
             # A parent is read before its children: one that is reaped in between is not counted twice.
             for pid in _children(unread.pop()):
@@ -74,7 +84,11 @@ class ProcessTree:
     def cpu_s(self, family: Mapping[int, _Process]) -> float:
         """The CPU time used so far. It never falls, though a process that nobody waits for takes its own along."""
         self._cpu_s = max(self._cpu_s, _cpu_s(family))
-        return self._cpu_s - self._cpu_s_before
+        return max(self._cpu_s - self._cpu_s_before, self._cgroups_cpu_s() - self._cgroups_cpu_s_before)
+
+    def _cgroups_cpu_s(self) -> float:
+        """What is used in the cgroup: that of processes that nobody waits for does not get lost there."""
+        return 0.0 if self._cgroup is None else self._cgroup.cpu_s
 
     def mib_over(self, limit_mib: float, family: Mapping[int, _Process]) -> float | None:
         """The memory that only these processes have, if it is more than `limit_mib`."""

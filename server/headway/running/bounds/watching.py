@@ -10,6 +10,7 @@ import structlog
 from ...authoring.attempt_limits import AttemptLimits
 from ...authoring.job_types import Registry
 from ...domain.jobs import JobError
+from ..cgroups.cgroup import Cgroup
 from .process_tree import KNOWN, ProcessTree
 
 LOOK_EVERY_S = 0.25
@@ -32,11 +33,16 @@ class Watch:
         self._exceeded = exceeded
 
     @asynccontextmanager
-    async def over(self, pid: int | None = None, kill: Callable[[], None] | None = None) -> AsyncIterator[None]:
-        """Watch within the block, with the process `pid` and its descendants. `kill` ends them beyond a limit."""
+    async def over(
+        self, pid: int | None = None, kill: Callable[[], None] | None = None, cgroup: Cgroup | None = None
+    ) -> AsyncIterator[None]:
+        """Watch within the block, with the process `pid`, its descendants and its `cgroup`.
+
+        `kill` ends them beyond a limit.
+        """
         tree = None
         if pid is not None and self._limits.any_of_processes and KNOWN:
-            tree = await asyncio.to_thread(ProcessTree, pid)
+            tree = await asyncio.to_thread(ProcessTree, pid, cgroup)
         task = asyncio.create_task(self._look_on(tree, kill))
         try:
             yield

@@ -54,6 +54,15 @@ class Cgroup:
         except OSError:
             return False
 
+    @property
+    def cpu_s(self) -> float:
+        """The CPU time that has been used in it and below. No controller is needed for that."""
+        with suppress(OSError):
+            for line in (self.path / "cpu.stat").read_bytes().splitlines():
+                if line.startswith(b"usage_usec "):
+                    return int(line.split()[1]) / 1e6
+        return 0.0
+
     def remove(self) -> None:
         """Remove it if no process is in it."""
         with suppress(OSError):

@@ -145,7 +145,7 @@ class Conversation:
             self._starting = None
 
     async def _watched(self, partner: Partner, watch: Watch) -> End | Exit:
-        async with watch.over(partner.child.pid, self.kill):
+        async with watch.over(partner.child.pid, self.kill, partner.child.cgroup):
             return await self._talk(partner)
 
     async def _talk(self, partner: Partner) -> End | Exit:

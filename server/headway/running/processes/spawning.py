@@ -69,7 +69,7 @@ class SpawnedChild:
         self.channel = channel
         self.leash: asyncio.subprocess.Process | None = None
         self._process = process
-        self._cgroup = cgroup
+        self.cgroup = cgroup
         self.exiting: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
         self._waiting = asyncio.create_task(self._wait())
         self._giving_up: asyncio.TimerHandle | None = None
@@ -82,8 +82,8 @@ class SpawnedChild:
 
     def kill(self) -> None:
         """Kill the child and everything in its groups."""
-        if self._cgroup is not None:
-            self._cgroup.kill()
+        if self.cgroup is not None:
+            self.cgroup.kill()
         try:
             os.killpg(self._process.pid, signal.SIGKILL)
         except (ProcessLookupError, PermissionError):
@@ -99,8 +99,8 @@ class SpawnedChild:
         """What is left of its groups is killed when it has ended."""
         code = await self._process.wait()
         left = await end_group(self.pid)
-        if self._cgroup is not None:
-            left += await asyncio.to_thread(self._cgroup.end)
+        if self.cgroup is not None:
+            left += await asyncio.to_thread(self.cgroup.end)
         self._end(Exit(code, left=left))
 
     def _end(self, exit: Exit) -> None:

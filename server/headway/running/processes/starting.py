@@ -7,6 +7,7 @@ from typing import Protocol
 
 from ...domain.attempts import Usage
 from ..calling import End
+from ..cgroups.cgroup import Cgroup
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +35,8 @@ class Child(Protocol):
     pid: int
     channel: socket.socket
     """The server's end of the channel. It is the caller's to close."""
+    cgroup: Cgroup | None
+    """The one that it makes for itself and everything that it starts, if it is to have one."""
     exiting: asyncio.Future[Exit]
     """How the child ended, once nothing that it started is left, or can be killed. Shared: not to be cancelled."""
 

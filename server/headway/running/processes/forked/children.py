@@ -16,7 +16,8 @@ from .packets import Packets
 class ForkedChild:
     """A child of a nursery (`starting.Child`)."""
 
-    def __init__(self, pid: int, channel: socket.socket, nursery: Packets) -> None:
+    def __init__(self, pid: int, channel: socket.socket, nursery: Packets, cgroups: Path | None) -> None:
+        self.cgroup = None if cgroups is None else cgroup_of(pid, cgroups)
         self.pid = pid
         self.channel = channel
         self.exiting: asyncio.Future[Exit] = asyncio.get_running_loop().create_future()
@@ -53,9 +54,8 @@ class ForkedChild:
 class Children:
     """Hands ready children out. Knows nothing of how their nursery lives."""
 
-    def __init__(self, spares: int, cgroups: Path | None = None) -> None:
-        """`spares`: how many children wait ready. `cgroups`: where they have cgroups, if they have."""
-        self._cgroups = cgroups
+    def __init__(self, spares: int) -> None:
+        """`spares`: how many children wait ready."""
         self._spares = spares
         self._asked = 0
         self._ready: dict[int, ForkedChild] = {}
@@ -134,8 +134,8 @@ class Children:
         for child in self._lost:
             with suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
-            if self._cgroups is not None:
-                cgroup_of(child.pid, self._cgroups).kill()
+            if child.cgroup is not None:
+                child.cgroup.kill()
 
     def resolve_lost(self) -> None:
         """Nothing is left of those that a dead nursery has taken along."""

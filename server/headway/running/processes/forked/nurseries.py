@@ -24,7 +24,7 @@ class Nursery:
         """`spares`: how many children wait ready."""
         self.name = name
         self._keeper = keeper
-        self._children = Children(spares, keeper.cgroups)
+        self._children = Children(spares)
         self._packets: Packets | None = None
         self._since_s = 0.0
         self._backoff_s = FIRST_BACKOFF_S
@@ -112,7 +112,8 @@ class Nursery:
     def _received(self, words: list[str], descriptor: int | None) -> None:
         match words:
             case ["forked", pid] if descriptor is not None and self._packets is not None:
-                self._children.forked(ForkedChild(int(pid), channel_of(descriptor), self._packets))
+                child = ForkedChild(int(pid), channel_of(descriptor), self._packets, self._keeper.cgroups)
+                self._children.forked(child)
             case ["refused", *reason]:
                 self._children.refused(OSError(f"no process could be started: {' '.join(reason)}"))
                 return
