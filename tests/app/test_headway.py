@@ -155,6 +155,19 @@ async def test_a_file_may_have_a_name_that_is_not_text(server: Headway, tmp_path
     assert submitted.uploads[0].filename == "\N{REPLACEMENT CHARACTER}.txt"
 
 
+async def test_files_have_at_most_the_bytes_of_an_upload(tmp_path: Path) -> None:
+    document = tmp_path / "notes.txt"
+    document.write_text("hello")
+    settings = Settings(data_dir=str(tmp_path / "data"), max_upload_bytes=5)
+    async with Headway(settings, TYPES) as server:
+        await server.submit("reading", files={"document": document})
+        document.write_text("hello!")
+        with pytest.raises(InvalidError) as refused:
+            await server.submit("reading", files={"document": document})
+        assert refused.value.errors == [("/document", "is too large: a job's files have at most 5 bytes in all")]
+        assert list((tmp_path / "data" / "incoming").iterdir()) == []
+
+
 @pytest.mark.parametrize("field", ["", "../outside", "a/b", "."])
 async def test_a_file_is_copied_for_a_field_and_nowhere_else(server: Headway, tmp_path: Path, field: str) -> None:
     document = tmp_path / "notes.txt"

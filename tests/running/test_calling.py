@@ -2,7 +2,7 @@
 
 import asyncio
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from http import HTTPStatus
 from pathlib import Path
@@ -174,6 +174,28 @@ async def test_a_result_that_cannot_be_json_is_invalid_output(kind: Kind, output
     assert isinstance(end, Raised)
     assert (end.error.type, end.error.status, end.final, end.traceback) == ("invalid-output", 500, True, None)
     assert detail in (end.error.detail or "")
+
+
+def generating(*parts: float | None, within: bool = False) -> Body:
+    def body(ctx: Any, input: Any) -> Any:
+        return {"rows": iter(parts)} if within else iter(parts)
+
+    return body
+
+
+@pytest.mark.parametrize("output", [Any, Iterable[float | None], list[float | None]])
+async def test_a_generator_is_a_result_like_a_list(kind: Kind, output: Any) -> None:
+    assert await kind.call(kind.declare(generating(1.5, None), output)) == Returned("[1.5,null]")
+    end = await kind.call(kind.declare(generating(1.5, math.nan), output))
+    assert isinstance(end, Raised)
+    assert (end.error.type, end.error.detail) == ("invalid-output", "ValueError: JSON has no number like nan")
+
+
+async def test_a_generator_in_a_dictionary_is_a_result_too(kind: Kind) -> None:
+    assert await kind.call(kind.declare(generating(None, within=True))) == Returned('{"rows":[null]}')
+    end = await kind.call(kind.declare(generating(math.inf, within=True)))
+    assert isinstance(end, Raised)
+    assert end.error.type == "invalid-output"
 
 
 @pytest.mark.parametrize(("text", "fits"), [("x" * 98, True), ("x" * 99, False), ("ä" * 49, True), ("ä" * 50, False)])

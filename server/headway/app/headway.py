@@ -135,9 +135,9 @@ class Headway:
     ) -> Job:
         """Submit a job: queued and durable on return.
 
-        `files` are the paths of its uploads by field; they are copied. With an `idempotency_key` that was used within
-        the last 24 hours, the first job is returned. Raises `InvalidError`, whose `errors` say what is wrong and where,
-        `JobTypeNotFoundError`, `QueueFullError` and others of `errors`.
+        `files` are the paths of its uploads by field; they are copied, up to `max_upload_bytes` in all. With an
+        `idempotency_key` that was used within the last 24 hours, the first job is returned. Raises `InvalidError`,
+        whose `errors` say what is wrong and where, `JobTypeNotFoundError`, `QueueFullError` and others of `errors`.
         """
         if not is_name(owner):
             raise InvalidError([("/owner", "is not a valid name")])
@@ -158,7 +158,7 @@ class Headway:
         incoming = await asyncio.to_thread(submitting.new_incoming)
         try:
             paths = {field: Path(path) for field, path in files.items()}
-            uploads, sums = await asyncio.to_thread(copy_into, incoming, paths)
+            uploads, sums = await asyncio.to_thread(copy_into, incoming, paths, self._settings.max_upload_bytes)
             submission = replace(submission, uploads=uploads, incoming=incoming, sums=sums)
             return (await submitting.submit(caller, submission, idempotency_key)).job
         finally:

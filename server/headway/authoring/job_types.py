@@ -117,12 +117,14 @@ class JobType:
 
         Raises `pydantic.ValidationError` if it is not what was declared, another `ValueError` if JSON cannot hold it.
         """
+        value = _read_once(value)
         validated = self.output.validate_python(value)
         encoded = self.output.dump_json(validated, by_alias=True)
         if validated is None:  # nearly as often as not
             return encoded.decode()
         if b"null" in encoded or b"NaN" in encoded or b"Infinity" in encoded:  # what pydantic writes for them
-            check_finite(self.output.dump_python(validated))
+            # What was declared as an iterator has been used up, so it is made again.
+            check_finite(self.output.dump_python(self.output.validate_python(value)))
         return encoded.decode()
 
     def call(self, context: Any, parsed: BaseModel | None, dependencies: Mapping[str, Any] = _NONE) -> Any:
@@ -153,6 +155,15 @@ class Registry:
         return iter(self._by_name.values())
 
 
+def _read_once(value: Any) -> Any:
+    """A result without iterators, which could be written but not checked: a generator, or one in a dictionary."""
+    if hasattr(type(value), "__next__"):
+        return list(value)
+    if type(value) is dict:
+        return {name: list(part) if hasattr(type(part), "__next__") else part for name, part in value.items()}
+    return value
+
+
 def check_finite(value: Any) -> None:
     """Raise `ValueError` for a number in `value`, however deep, that JSON does not have: NaN or an infinity."""
     parts = [value]
@@ -163,7 +174,7 @@ def check_finite(value: Any) -> None:
                 raise ValueError(f"JSON has no number like {part}")
         elif isinstance(part, dict):
             parts.extend(part.values())
-        elif isinstance(part, list | tuple | set | frozenset | deque):
+        elif isinstance(part, list | tuple | set | frozenset | deque) or hasattr(type(part), "__next__"):
             parts.extend(part)
         # The first time that a process asks an abstract class about a type, it goes through all subclasses. In a forked
         # process that copies a megabyte: a fifth of what an empty job costs there.
