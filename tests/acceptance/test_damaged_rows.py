@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.support.damage import BLOB, DAMAGE, NO_INSTANT, NOT_UTF_8, SURROGATE, copied, copies, put, record
 from tests.support.keys import bearer, keys, make_key
-from tests.support.process import ServerProcess, eventually
+from tests.support.process import ServerProcess, eventually, run_command
 from tests.support.receiver import Receiver
 from tests.support.serving import Serving
 
@@ -144,3 +144,26 @@ def test_a_damaged_key_is_no_obstacle_for_the_others(serving: Serving, tmp_path:
     assert server.request("GET", "/jobs", headers=dict(bearer(bad))).status == 200
     assert server.request("GET", "/jobs", headers=dict(bearer(revoked))).status == 401
     assert keys(tmp_path, "list").returncode == 0
+
+
+def test_ended_jobs_with_damaged_ids_keep_no_others_from_being_deleted(serving: Serving, tmp_path: Path) -> None:
+    server = serving(tmp_path)
+    whole = a_completed_job(server)
+    assert server.stop() == 0
+    with record(tmp_path) as connection:
+        unreadable = copies(connection, whole, 3)
+        expiring = copies(connection, whole, 2)
+        connection.execute("UPDATE jobs SET expires_at = 2 WHERE id = ?", (expiring[0],))
+        for job_id, damaged in zip(unreadable, (BLOB, "a\x1b[31mb", None), strict=True):
+            connection.execute("UPDATE jobs SET expires_at = 1, completed_at = 1 WHERE id = ?", (job_id,))
+            value = "CAST(? AS TEXT)" if damaged is None else "?"
+            connection.execute(
+                f"UPDATE jobs SET id = {value} WHERE id = ?",  # noqa: S608 - constants
+                (NOT_UTF_8 if damaged is None else damaged, job_id),
+            )
+    server = serving(tmp_path)
+    eventually(lambda: server.request("GET", f"/jobs/{expiring[0]}").status == 404)
+    purged = run_command("purge", "--older-than", "0s", "--data-dir", str(tmp_path))
+    assert (purged.returncode, purged.stderr) == (0, "")
+    assert server.request("GET", f"/jobs/{expiring[1]}").status == 404
+    assert "Traceback" not in server.log()

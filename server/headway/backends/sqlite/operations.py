@@ -334,10 +334,9 @@ def delete_ended(tx: Transaction, job_ids: Sequence[str]) -> list[Changed]:
     """Delete those of the jobs that have ended, and release pages of the file."""
     rows = [tx.execute(getting(EVERY_OWNER), {"id": job_id}).fetchone() for job_id in job_ids]
     ended = [job for row in rows if row is not None and (job := to_job(row)).terminal]
-    for job in ended:
-        tx.delete(job)
+    deleted = [Changed(job.status, job, deleted=True) for job in ended if tx.delete(job)]
     tx.execute(SQL["incremental_vacuum"]).fetchall()
-    return [Changed(job.status, job, deleted=True) for job in ended]
+    return deleted
 
 
 def _history(job_id: str, seq: int, at: datetime, kind: str, level: str, message: str) -> Parameters:

@@ -125,8 +125,11 @@ class Transaction:
         if by is not None:
             self.audit(Entry(at, by, action, job.owner, job.id, job.type))
 
-    def delete(self, job: Job) -> None:
-        """Delete the job, its history and attempts, and the deliveries that have ended. Pending ones are still sent."""
+    def delete(self, job: Job) -> bool:
+        """Delete the job, its history and attempts, and the deliveries that have ended. Pending ones are still sent.
+
+        Returns whether it was there: a row with a damaged id cannot be found by what was read of it.
+        """
         self._write_history()
         if job.webhook is not None:
             self.execute(SQL["delete_deliveries_of_job"], {"job_id": job.id})
@@ -135,9 +138,13 @@ class Transaction:
         self.execute(SQL["delete_history"], {"job_id": job.id})
         if job.attempt:
             self.execute(SQL["delete_attempts"], {"job_id": job.id})
-        kept = Kept.of(self.execute(SQL["delete"], {"id": job.id}).fetchall()[0])
+        rows = self.execute(SQL["delete"], {"id": job.id}).fetchall()
+        if not rows:
+            return False
+        kept = Kept.of(rows[0])
         size_bytes = kept.bytes if job.terminal else kept.bytes + kept.checkpoint_bytes
         self._count((job.owner, kept.key_id, job.type, job.status.value), -1, -size_bytes)
+        return True
 
     def output_bytes(self, job: Job) -> int:
         """What the job's result and output files keep."""
