@@ -125,6 +125,17 @@ async def test_a_type_at_its_limit_holds_up_no_turns_of_others(backend: Backend)
     assert await owners(store, 2, free={"limited": 1}) == [ADA, "dan"]
 
 
+async def test_a_newcomer_of_a_type_that_has_fallen_behind_comes_in_front_of_its_other_jobs(backend: Backend) -> None:
+    await backend.close()
+    store = await backend.open(sharing=[{"limited", "free"}])
+    await insert_many(store, 5, owner=ADA, type="limited")
+    assert await owners(store, 1, free={"limited": 1}) == [ADA]
+    await insert_many(store, 40, owner=BOB, type="free")
+    await claimed(store, 20, free={"free": 1})
+    await insert_many(store, 1, owner="dan", type="limited")
+    assert await owners(store, 2, free={"limited": 1}) == ["dan", ADA]
+
+
 async def test_each_pool_has_turns_of_its_own(backend: Backend) -> None:
     await backend.close()
     store = await backend.open(sharing=[{"task"}, {"process"}])
