@@ -29,6 +29,10 @@ class Reading:
             raise JobNotFoundError(job_id)
         return job
 
+    def departed(self, caller: Caller, job_id: str) -> Job | None:
+        """The last state of a job that was deleted a moment ago, for a client that was waiting for it."""
+        return self._store.departed(caller.sees, job_id)
+
     async def job_of_type(self, caller: Caller, job_id: str, type_name: str) -> Job:
         """The job, if it is of this type. Raises `JobNotFoundError`."""
         job = await self.job(caller, job_id)

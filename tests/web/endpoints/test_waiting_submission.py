@@ -87,6 +87,14 @@ def test_a_job_that_is_purged_meanwhile_was_accepted(server: ServerProcess) -> N
     assert server.request("DELETE", f"/jobs/{job['jobId']}?purge=true").status == 204
     client.join(WAIT_TIMEOUT_S)
     assert (replies[0].status, replies[0].json["jobId"]) == (202, job["jobId"])
+    assert replies[0].json["status"] == "cancelled", "how it ended, not how it began"
+
+
+def test_a_job_that_expires_at_its_end_is_answered_with_its_end(server: ServerProcess) -> None:
+    reply = server.request("POST", "/jobs/steps-async?retainSeconds=0", {"steps": 2, "step_s": 0.05}, wish())
+    job = assert_finished(reply, "completed")
+    assert job["result"] == {"steps": 2}
+    assert server.request("GET", f"/jobs/{job['jobId']}").status == 404
 
 
 def test_at_shutdown_a_waiting_client_gets_the_202_with_the_current_job(serving: Serving) -> None:

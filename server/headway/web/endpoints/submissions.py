@@ -9,7 +9,7 @@ from ...domain.jobs import Job
 from ...errors import JobNotFoundError, TooManyWaitsError
 from ...representation import poll_after_s
 from ...service.accepting import Accepted
-from ..identity.gate import count_submission
+from ..identity.gate import caller, count_submission
 from ..links import LINKS
 from ..parts import parts
 from ..problems import RATE_LIMITS
@@ -63,7 +63,7 @@ async def accepted_response(request: web.Request, accepted: Accepted) -> web.Str
     if PREFER in request.headers and (wait_s := preferred_wait_s(request, MAX_WAIT_S)):
         job, now = await _after_waiting(request, job, wait_s), utc_now()
         if job.terminal:
-            with suppress(JobNotFoundError):  # deleted since then; that it was accepted is still true
+            with suppress(JobNotFoundError):  # deleted since then: the response says how it ended, without its result
                 return await _finished_response(request, job, headers | applied_wait(wait_s))
     position = await parts(request).service.reading.queue_position(job, now)
     headers["Retry-After"] = str(poll_after_s(job))
@@ -74,12 +74,15 @@ async def accepted_response(request: web.Request, accepted: Accepted) -> web.Str
 
 
 async def _after_waiting(request: web.Request, job: Job, wait_s: float) -> Job:
-    """The job when it has ended or the time is over; as it was accepted if it is deleted meanwhile, or if the limit on
-    waiting requests is reached: a preference may be ignored.
+    """The job when it has ended or the time is over, or as it last was if it is deleted meanwhile.
+
+    As it was accepted if the limit on waiting requests is reached: a preference may be ignored.
     """
     try:
         return await wait_for_job(request, job.id, wait_s)
-    except (JobNotFoundError, TooManyWaitsError):
+    except JobNotFoundError:
+        return parts(request).service.reading.departed(caller(request), job.id) or job
+    except TooManyWaitsError:
         return job
 
 
