@@ -247,7 +247,7 @@ class Campaign:
                 readers[job.order.owner].read(job)
             if job.ended is not None or row is None:
                 self._hooks.check(job)
-        check_at_rest(self.data_dir, rows, self.promises)
+        check_at_rest(self.data_dir, rows, self.promises, self._started_s)
         self._check_usage()
         self._fail_if_broken("everything at rest")
         self.report(self.summary())

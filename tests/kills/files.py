@@ -28,11 +28,15 @@ def _orphans(data_dir: Path, rows: Mapping[str, Row]) -> list[Path]:
     return [path for path in (data_dir / "jobs").iterdir() if path.name not in rows]
 
 
-def check_at_rest(data_dir: Path, rows: Mapping[str, Row], promises: Promises) -> None:
-    """When nothing runs: each job has its uploads and the output that the record names, and soon nothing else."""
+def check_at_rest(data_dir: Path, rows: Mapping[str, Row], promises: Promises, started_at_s: float) -> None:
+    """When nothing runs: each job has its uploads and the output that the record names, and soon nothing else.
+
+    A lock that a dying process still held when the server was started is deleted at the next start.
+    """
 
     def wrong() -> list[str]:
-        left = [str(path) for folder in ("incoming", "locks") for path in (data_dir / folder).iterdir()]
+        held = set(_older(data_dir / "locks", started_at_s))
+        left = [str(path) for name in ("incoming", "locks") for path in (data_dir / name).iterdir() if path not in held]
         orphans = [f"{path} belongs to no job" for path in _orphans(data_dir, rows)]
         return left + orphans + list(_wrong_files(data_dir, rows, promises))
 
