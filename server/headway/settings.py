@@ -203,6 +203,7 @@ class Settings(EverydaySettings):
     max_streams_per_owner: Annotated[int, Field(ge=1)] = 5_000
     max_waits: Annotated[int, Field(ge=1)] = 10_000
     max_waits_per_client: Annotated[int, Field(ge=1)] = 1_000
+    max_waits_per_owner: Annotated[int, Field(ge=1)] = 5_000
 
     @property
     def exposed(self) -> bool:

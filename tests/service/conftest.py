@@ -107,7 +107,7 @@ async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
         stack.callback(files.close)
         hub = LocalHub()
         record = await open_record(stack, settings, files, hub, Metrics())
-        limits = Limits(retain_s=3600, min_free_bytes=1, max_waits=10, max_waits_per_client=5)
+        limits = Limits(retain_s=3600, min_free_bytes=1, max_waits=10, max_waits_per_client=5, max_waits_per_owner=5)
         backend = Backend(
             store=record.store,
             hub=hub,

@@ -34,7 +34,7 @@ class Jobs:
 class Fixture:
     def __init__(self) -> None:
         self.jobs, self.hub = Jobs(), LocalHub()
-        self.waiting = Waiting(cast("Reader", self.jobs), self.hub, most=20, most_per_client=10)
+        self.waiting = Waiting(cast("Reader", self.jobs), self.hub, most=20, most_per_client=10, most_per_owner=15)
 
     async def wait(self, until: int, wait_s: float = LONG_S) -> Any:
         def enough(job: Job) -> bool:
@@ -50,6 +50,7 @@ class Fixture:
         assert not any(self.hub._to_one.values())
         assert not self.waiting._waits
         assert not self.waiting._of_client
+        assert not self.waiting._of_owner
 
 
 @pytest.fixture

@@ -9,8 +9,8 @@ from tests.support.process import ServerProcess
 Samples = Mapping[tuple[str, frozenset[tuple[str, str]]], float]
 
 
-def scrape(server: ServerProcess) -> Samples:
-    reply = server.request("GET", "/metrics")
+def scrape(server: ServerProcess, **headers: str) -> Samples:
+    reply = server.request("GET", "/metrics", headers=headers)
     assert reply.status == 200
     assert reply.headers["Content-Type"].startswith("text/plain; version=")
     families = text_string_to_metric_families(reply.body.decode())

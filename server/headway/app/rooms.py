@@ -212,5 +212,6 @@ def _service(
         min_free_bytes=settings.min_free_bytes,
         max_waits=settings.max_waits,
         max_waits_per_client=settings.max_waits_per_client,
+        max_waits_per_owner=settings.max_waits_per_owner,
     )
     return Service.over(backend, files, registry, ids, limits=limits, allowed=allowed, loops=loops)

@@ -30,6 +30,7 @@ class Limits:
     min_free_bytes: int
     max_waits: int
     max_waits_per_client: int
+    max_waits_per_owner: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +74,13 @@ class Service:
             submitting=Submitting(admission, accepting, files, ids, allowed=allowed, retain_s=limits.retain_s),
             repeating=Repeating(admission, accepting, reading, files, ids),
             reading=reading,
-            waiting=Waiting(store, backend.hub, most=limits.max_waits, most_per_client=limits.max_waits_per_client),
+            waiting=Waiting(
+                store,
+                backend.hub,
+                most=limits.max_waits,
+                most_per_client=limits.max_waits_per_client,
+                most_per_owner=limits.max_waits_per_owner,
+            ),
             cancelling=Cancelling(store, reading, files),
             results=Results(store, reading, files),
             resources={

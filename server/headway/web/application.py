@@ -13,6 +13,7 @@ from ..ports.backend import Backend
 from ..representation import Encoder
 from ..service.service import Service
 from ..settings import Settings
+from .connections.arriving_bodies import ArrivingBodies
 from .connections.limits import CONNECTIONS, Connections
 from .connections.slow_readers import SlowReaders
 from .connections.stalled_bodies import StalledBodies
@@ -96,6 +97,7 @@ def make_app(
         streams=OpenStreams(_stream_limits(settings)),
         fan_out=FanOut(backend.store, backend.hub, encoder),
         slow_readers=SlowReaders(settings.stream_stall_timeout_s),
+        arriving=ArrivingBodies(settings.max_body_bytes),
         unauthenticated_bodies=UnauthenticatedBodies(settings.body_timeout_s),
         audiences=Audiences(backend.store, backend.hub, encoder, settings.tick_s),
         snapshots=ManySnapshots(backend.store, encoder, turns),
@@ -145,7 +147,7 @@ async def _streams(app: web.Application) -> AsyncIterator[None]:
 async def _checks(app: web.Application) -> AsyncIterator[None]:
     """The loops that end connections: of clients that are gone or too slow, and of keys that are revoked."""
     parts = app[PARTS]
-    stalled_bodies = StalledBodies(parts.arriving, timeout_s=parts.settings.body_timeout_s)
+    stalled_bodies = StalledBodies(parts.arriving.contents, timeout_s=parts.settings.body_timeout_s)
     running = [
         parts.lost_clients.start(parts.loops),
         app[CONNECTIONS].start(parts.loops),

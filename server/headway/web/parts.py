@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import dataclass, field
 
-from aiohttp import StreamReader, web
+from aiohttp import web
 
 from ..authoring.job_types import Registry
 from ..loops import Loops
@@ -16,6 +16,7 @@ from ..ports.record import RecordKeeper
 from ..representation import Encoder
 from ..service.service import Service
 from ..settings import Settings
+from .connections.arriving_bodies import ArrivingBodies
 from .connections.lost_clients import LostClients
 from .connections.slow_readers import SlowReaders
 from .connections.unauthenticated_bodies import UnauthenticatedBodies
@@ -53,8 +54,7 @@ class Parts:
     lost_clients: LostClients = field(default_factory=LostClients)
     accepted: AcceptedResponses
     ready: ReadyAnswers = field(default_factory=ReadyAnswers)
-    arriving: set[StreamReader] = field(default_factory=set)
-    """The bodies of submissions that are still being received."""
+    arriving: ArrivingBodies
     turns: Turns
     parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """Held while a large body is parsed in a thread."""

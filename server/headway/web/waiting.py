@@ -1,4 +1,4 @@
-"""Requests that wait for a job: counted by client, and ended when their client disconnects."""
+"""Requests that wait for a job: counted by client and owner, and ended when their client disconnects."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ from aiohttp import web
 
 from ..domain.jobs import Job
 from ..service.waiting import has_ended
-from .identity.gate import caller, client
+from .identity.gate import caller, client, keys_owner
 from .parts import parts
 
 
@@ -16,4 +16,6 @@ async def wait_for_job(
     """See `Waiting.until`. The task is cancelled when the client disconnects."""
     waiting = parts(request).service.waiting
     with parts(request).lost_clients.cancelling(request):
-        return await waiting.until(caller(request), job_id, wait_s, enough, client=client(request))
+        return await waiting.until(
+            caller(request), job_id, wait_s, enough, client=client(request), owner=keys_owner(request)
+        )

@@ -31,7 +31,7 @@ async def test_a_client_that_is_still_sending_reads_why_it_was_refused(
         reader, writer = await asyncio.open_connection(*runner.addresses[0])
         writer.write(request[:1_000_000])
         async with asyncio.timeout(WAIT_TIMEOUT_S):
-            while not rooms.app[PARTS].arriving:  # noqa: ASYNC110 - there is no event for a request that begins
+            while not rooms.app[PARTS].arriving.contents:  # noqa: ASYNC110 - there is no event for a request that begins
                 await asyncio.sleep(0.001)
             rooms.service.admission.stopping = True
             stopped = asyncio.create_task(runner.cleanup())

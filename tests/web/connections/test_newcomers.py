@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from headway.web.connections.newcomers import Newcomers
+from headway.web.connections.shares import Shares, newcomers, owned
 from headway.web.connections.unauthenticated_bodies import MAX_PER_ADDRESS
 from headway.web.identity.rates import SIGN_INS_PER_MINUTE
 
@@ -100,7 +100,7 @@ def test_a_connection_that_has_shown_a_key_is_closed_last(guarding: Guarding) ->
 
 
 def test_connections_with_a_key_are_not_limited_by_address(guarding: Guarding) -> None:
-    guarded = guarding(max_connections=16)
+    guarded = guarding(max_connections=24)
     with contextlib.ExitStack() as stack:
         opened = []
         for _ in range(10):
@@ -225,7 +225,7 @@ def test_attempts_to_sign_in_are_counted_before_they_are_read(guarding: Guarding
     assert guarded.send(THERE, request_bytes("GET", "/jobs", guarded.headers)).status == 200
 
 
-# `Newcomers`
+# `Shares`
 
 
 @dataclass(eq=False)
@@ -235,29 +235,56 @@ class Idle:
 
 
 def test_newcomers_are_forgotten_when_they_leave() -> None:
-    newcomers: Newcomers[Idle] = Newcomers(8)
+    shares: Shares[Idle] = newcomers(8)
     each = Idle()
-    newcomers.enter(each, HERE)
-    assert each in newcomers
-    newcomers.leave(each)
-    newcomers.leave(each)
-    assert each not in newcomers
-    assert len(newcomers) == 0
-    assert not newcomers.is_full_for(HERE)
+    shares.enter(each, HERE)
+    assert each in shares
+    shares.leave(each)
+    shares.leave(each)
+    assert each not in shares
+    assert len(shares) == 0
+    assert not shares.is_full_for(HERE)
 
 
 def test_connections_in_use_are_not_closed_for_others() -> None:
-    newcomers: Newcomers[Idle] = Newcomers(8)
+    shares: Shares[Idle] = newcomers(8)
     for _ in range(2):
-        newcomers.enter(Idle(idle=False), HERE)
-    assert newcomers.is_full_for(HERE)
-    assert newcomers.to_close(HERE) == []
-    assert newcomers.to_close(THERE) == []
+        shares.enter(Idle(idle=False), HERE)
+    assert shares.is_full_for(HERE)
+    assert shares.to_close(HERE) == []
+    assert shares.to_close(THERE) == []
 
 
 def test_the_longest_idle_of_all_make_room_when_the_places_without_a_key_are_taken() -> None:
-    newcomers: Newcomers[Idle] = Newcomers(8)
+    shares: Shares[Idle] = newcomers(8)
     entered = [Idle(idle_until_s=-place) for place in range(6)]
     for place, each in enumerate(entered):
-        newcomers.enter(each, f"192.0.2.{place}")
-    assert newcomers.to_close(HERE) == [entered[-1]]
+        shares.enter(each, f"192.0.2.{place}")
+    assert shares.to_close(HERE) == [entered[-1]]
+
+
+def test_a_connection_counts_for_the_owner_of_its_latest_request_alone() -> None:
+    shares: Shares[Idle] = owned(8)
+    entered = [Idle() for _ in range(4)]
+    for each in entered:
+        shares.enter(each, "ann")
+    assert shares.is_full_for("ann")
+    shares.enter(entered[0], "bob")
+    assert not shares.is_full_for("ann")
+    assert shares.holder(entered[0]) == "bob"
+    for each in entered:
+        shares.leave(each)
+    assert len(shares) == 0
+    assert not shares._by_holder
+
+
+def test_while_nothing_of_a_holder_is_idle_it_is_not_searched_again_at_once() -> None:
+    now_s = 0.0
+    shares: Shares[Idle] = Shares(8, 1, clock_s=lambda: now_s)
+    each = Idle(idle=False)
+    shares.enter(each, "ann")
+    assert shares.to_close("ann") == []
+    each.idle = True
+    assert shares.to_close("ann") == []
+    now_s = 0.2
+    assert shares.to_close("ann") == [each]

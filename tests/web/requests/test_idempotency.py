@@ -294,7 +294,7 @@ async def test_a_key_that_expires_while_a_file_arrives_still_stands_for_its_job(
         async def exchange(*, expiring: bool) -> RawReply:
             reader, writer = await asyncio.open_connection(*runner.addresses[0])
             writer.write(request[:-20])
-            while not rooms.app[PARTS].arriving:  # noqa: ASYNC110 - there is no event for a request that begins
+            while not rooms.app[PARTS].arriving.contents:  # noqa: ASYNC110 - there is no event for a request that begins
                 await asyncio.sleep(0.001)
             if expiring:
                 await rooms.store.forget_keys(utc_now() + KEPT + timedelta(days=1), 10)

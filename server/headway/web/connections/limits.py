@@ -21,10 +21,10 @@ from aiohttp.streams import EMPTY_PAYLOAD
 from yarl import URL
 
 from ...loops import Loop, Loops
-from ..problems import KINDS
+from ..problems import KINDS, Problem
 from ..request_ids import REQUEST_ID, request_id
 from ..responses.ready import harden, whole_answer
-from .newcomers import Newcomers
+from .shares import Shares, newcomers, owned
 
 CHECKS_PER_LIMIT = 10
 LONGEST_PAUSE_S = 1.0
@@ -152,9 +152,9 @@ class Connection(web.RequestHandler):
         """When aiohttp would close it: sorts connections by how long they have been idle."""
         return self._next_keepalive_close_time
 
-    def authenticated(self) -> None:
-        """A request on it has come with a valid key."""
-        self._connections.newcomers.leave(self)
+    def authenticated(self, owner: str) -> None:
+        """A request on it has come with a valid key. Raises `Problem` if this owner has too many connections in use."""
+        self._connections.authenticated(self, owner)
 
     def answered_early(self, status: int, *, known: bool) -> None:
         """The request has its response before its body has arrived; aiohttp reads on, so that the client can read it.
@@ -204,7 +204,8 @@ class Connections:
     ) -> None:
         """`address_of`: the address that a peer counts as, `None` for a trusted proxy. Without it, no key is needed."""
         self._most = most
-        self.newcomers: Newcomers[Connection] = Newcomers(most)
+        self.newcomers: Shares[Connection] = newcomers(most)
+        self._owned: Shares[Connection] = owned(most)
         self._address_of = address_of
         self._head_timeout_s = head_timeout_s
         self.stall_timeout_ms = int(stall_timeout_s * 1000)
@@ -245,6 +246,22 @@ class Connections:
         self._open.discard(connection)
         self._heads.pop(connection, None)
         self.newcomers.leave(connection)
+        self._owned.leave(connection)
+
+    def authenticated(self, connection: Connection, owner: str) -> None:
+        """Count the connection for this owner. If there is no room, the owner's longest idle ones are closed.
+
+        Raises `Problem` if they are all in use; the connection stays what it was, a newcomer for example.
+        """
+        if self._owned.holder(connection) == owner or connection not in self._open:
+            return
+        if self._owned.is_full_for(owner):
+            self._close(self._owned.to_close(owner))
+            if self._owned.is_full_for(owner):
+                detail = "The owner of the key has half of the connections in use, which is the limit."
+                raise Problem("too-many-connections", detail, retry_after_s=FULL_RETRY_S)
+        self.newcomers.leave(connection)
+        self._owned.enter(connection, owner)
 
     def _close(self, connections: Collection[Connection]) -> None:
         for connection in connections:

@@ -14,10 +14,11 @@ from prometheus_client.registry import Collector
 from ...clock import utc_now
 from ...domain.jobs import Status
 from ...errors import StoreUnavailableError
-from ...metrics import DELIVERY_OUTCOMES, CommitMetrics, DeliveryMetrics, Histogram, JobMetrics, Metrics, RequestMetrics
+from ...metrics import DELIVERY_OUTCOMES, CommitMetrics, DeliveryMetrics, Histogram, JobMetrics, RequestMetrics
 from ...ports.record import Levels
+from ..connections.limits import CONNECTIONS
 from ..identity.gate import refuse_unless_operator
-from ..parts import parts
+from ..parts import Parts, parts
 from ..streams.open_streams import OpenStreams
 
 
@@ -31,7 +32,7 @@ async def metrics(request: web.Request) -> web.Response:
         levels = None  # the other figures are needed all the more
     registry = CollectorRegistry()
     ProcessCollector(registry=registry)
-    registry.register(_Headway(parts(request).metrics, parts(request).streams, levels, now))
+    registry.register(_Headway(parts(request), len(request.app[CONNECTIONS]), levels, now))
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
     return web.Response(body=encode(registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
 
@@ -40,20 +41,22 @@ async def metrics(request: web.Request) -> web.Response:
 class _Headway(Collector):
     """A snapshot of the server."""
 
-    metrics: Metrics
-    streams: OpenStreams
+    parts: Parts
+    connections: int
     levels: Levels | None
     now: datetime
 
     def collect(self) -> Iterator[Metric]:
         if self.levels is not None:
             yield from _levels(self.levels, self.now)
-        yield from _jobs(self.metrics.jobs)
-        yield _deliveries(self.metrics.deliveries)
-        yield from _streams(self.streams)
-        yield from _commits(self.metrics.commits)
-        yield from _requests(self.metrics.requests)
-        lag = {(): self.metrics.loop_lag}
+        metrics = self.parts.metrics
+        yield from _jobs(metrics.jobs)
+        yield _deliveries(metrics.deliveries)
+        yield from _streams(self.parts.streams)
+        yield from _held_open(self.parts, self.connections)
+        yield from _commits(metrics.commits)
+        yield from _requests(metrics.requests)
+        lag = {(): metrics.loop_lag}
         yield _histogram("headway_event_loop_lag_seconds", "How late the event loop ran a timer.", (), lag)
 
 
@@ -113,6 +116,14 @@ def _streams(streams: OpenStreams) -> Iterator[Metric]:
     yield CounterMetricFamily(
         "headway_stream_frames_skipped", "Frames skipped because the client was behind.", value=skipped
     )
+
+
+def _held_open(parts: Parts, connections: int) -> Iterator[Metric]:
+    waits, arriving = len(parts.service.waiting), parts.arriving
+    yield GaugeMetricFamily("headway_connections_open", "Connections that are open.", value=connections)
+    yield GaugeMetricFamily("headway_waits_open", "Requests that wait for a job.", value=waits)
+    yield GaugeMetricFamily("headway_bodies_arriving", "Bodies being received.", value=len(arriving.contents))
+    yield GaugeMetricFamily("headway_uploads_under_way", "Forms being received and recorded.", value=arriving.uploads)
 
 
 def _commits(commits: CommitMetrics) -> Iterator[Metric]:

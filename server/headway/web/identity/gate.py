@@ -80,6 +80,12 @@ def keys_owner(request: web.BaseRequest) -> str | None:
     return None if key is None else key.owner
 
 
+def sharer(request: web.Request) -> str:
+    """Whose share of what there is once for all the request uses: its owner's or, without a key, its address's."""
+    owner = keys_owner(request)
+    return f"address {client(request)}" if owner is None else f"owner {owner}"
+
+
 def identity(request: web.BaseRequest) -> Identity:
     """Who sent the request, as the gate found out."""
     return request[_IDENTITY]
@@ -173,7 +179,7 @@ class Gate:
             request.protocol.key_id = None if asking.key is None else asking.key.id
             request.protocol.session = asking.session
             if asking.key is not None:
-                request.protocol.authenticated()
+                request.protocol.authenticated(asking.key.owner)
 
     def _warn_of_proxy(self, request: web.Request) -> None:
         """Once, not for every request: `HEADWAY_TRUSTED_PROXIES` or `HEADWAY_PUBLIC_URL` is missing."""

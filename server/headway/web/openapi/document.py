@@ -16,6 +16,7 @@ from ...representation import AttemptView, JobDetail, JobView, LogLineView
 from ...service.options import MAX_LABEL_CHARS
 from ...settings import Settings
 from ..connections import stalled_bodies
+from ..connections.arriving_bodies import MAX_UPLOADS
 from ..endpoints.deliveries import DeliveryView
 from ..endpoints.jobs import MAX_WAIT_S
 from ..endpoints.lists import UsageView
@@ -160,6 +161,8 @@ def _limits(settings: Settings) -> dict[str, Any]:
         "maxConnections": settings.max_connections,
         "maxWaits": settings.max_waits,
         "maxWaitsPerClient": settings.max_waits_per_client,
+        "maxWaitsPerOwner": settings.max_waits_per_owner,
+        "maxUploadsPerOwner": MAX_UPLOADS,
         "maxStreams": settings.max_streams,
         "maxStreamsPerClient": settings.max_streams_per_client,
         "maxStreamsPerOwner": settings.max_streams_per_owner,

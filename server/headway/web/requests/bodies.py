@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from collections.abc import Callable
 from typing import Any
 
 from aiohttp import hdrs, web
@@ -9,6 +10,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from ..connections import unauthenticated_bodies
 from ..identity.clients import CLIENTS
+from ..identity.gate import sharer
 from ..parts import parts
 from ..problems import Problem
 from .content import coding_of, content_of, too_large
@@ -35,8 +37,12 @@ def media_type(request: web.Request) -> str:
     return found[1].lower() if found else ""
 
 
-async def read_json(request: web.Request, most_bytes: int) -> Any:
-    """The body as JSON, up to `most_bytes`; an absent body is an empty object."""
+def uncounted(_more_bytes: int) -> None:
+    """The count of bytes where nobody counts them."""
+
+
+async def read_json(request: web.Request, most_bytes: int, count: Callable[[int], None] = uncounted) -> Any:
+    """The body as JSON, up to `most_bytes`; an absent body is an empty object. `count` is given each piece's size."""
     if media_type(request) != JSON_TYPE:
         if not request.body_exists and hdrs.CONTENT_TYPE not in request.headers:
             return {}
@@ -45,7 +51,7 @@ async def read_json(request: web.Request, most_bytes: int) -> Any:
     given = request.headers[hdrs.CONTENT_TYPE]
     for charset in _CHARSET.findall(given) if ";" in given else ():
         check_charset(charset.strip('" \t'))
-    return await parsed(request, await _read_body(request, most_bytes))
+    return await parsed(request, await _read_body(request, most_bytes, count))
 
 
 async def parsed(request: web.Request, body: bytes, prefix: str = "") -> Any:
@@ -60,17 +66,17 @@ async def parsed(request: web.Request, body: bytes, prefix: str = "") -> Any:
 
 
 async def json_body(request: web.Request, most_bytes: int | None = None) -> Any:
-    """`read_json`, abandoned when the body stalls. The settings limit it if nothing else does."""
+    """`read_json`, abandoned when the body stalls. The settings limit it if nothing else does.
+
+    Raises `Problem` if the sender's other bodies leave no room for it.
+    """
     if most_bytes is None:
         most_bytes = parts(request).settings.max_body_bytes
-    if request.content.is_eof():
+    if request.content.is_eof() and request.content.total_bytes <= LARGE_BYTES:  # nearly always
         return await read_json(request, most_bytes)
     arriving = parts(request).arriving
-    arriving.add(request.content)
-    try:
-        return await read_json(request, most_bytes)
-    finally:
-        arriving.discard(request.content)
+    with arriving.receiving(request.content), arriving.text(sharer(request)) as count:
+        return await read_json(request, most_bytes, count)
 
 
 async def unauthenticated_json_body(request: web.Request) -> Any:
@@ -85,7 +91,7 @@ def check_charset(charset: str | None) -> None:
         raise Problem("malformed-request", "JSON is UTF-8 (RFC 8259, 8.1).")
 
 
-async def _read_body(request: web.Request, most: int) -> bytes:
+async def _read_body(request: web.Request, most: int, count: Callable[[int], None]) -> bytes:
     """The decompressed body, up to `most` bytes."""
     if (request.content_length or 0) > most:
         raise too_large(most)
@@ -94,10 +100,12 @@ async def _read_body(request: web.Request, most: int) -> bytes:
         if request.content.is_eof() and not content.compressed:  # a small body arrives together with its head
             body = request.content.read_nowait()
             if len(body) <= most:
+                count(len(body))
                 return body
             raise too_large(most)
         pieces = []
         while piece := await content.read():
+            count(len(piece))
             pieces.append(piece)
     except (web.RequestPayloadError, HttpProcessingError) as error:
         raise Problem("malformed-request", f"The body cannot be read: {one_line(error)}") from None

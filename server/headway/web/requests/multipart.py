@@ -21,7 +21,7 @@ from ...settings import Settings
 from ...text import clean_text
 from ...validation import pointer_token
 from ..problems import Problem
-from .bodies import MAX_ERROR_CHARS, check_charset, one_line, parsed
+from .bodies import MAX_ERROR_CHARS, check_charset, one_line, parsed, uncounted
 from .content import MAX_LINE_BYTES, READ_BYTES, content_of, too_large
 
 WRITE_BYTES = 1024 * 1024
@@ -42,17 +42,14 @@ class Body:
     sums: dict[str, str] = field(default_factory=dict)
 
 
-def _unchecked(_more_bytes: int) -> None:
-    """The check of space where nothing is stored."""
-
-
 async def read_multipart(
     request: web.Request,
     settings: Settings,
     incoming: Path | None,
     input_pointer: str,
-    check_space: Callable[[int], None] = _unchecked,
+    check_space: Callable[[int], None] = uncounted,
     *,
+    count_text: Callable[[int], None] = uncounted,
     hashing: bool = False,
 ) -> Body:
     """The parts of a `multipart/form-data` body (RFC 7578): texts as fields, files into `incoming`, durably.
@@ -60,8 +57,8 @@ async def read_multipart(
     The part `input` is JSON; other texts stay text. Each file is stored under its part's name, which must be
     an identifier; the client's file name is never a path. `input_pointer` is where the part `input` stands in
     the pointers of errors. `check_space` is given the size of each piece before it is written, and raises if the disk
-    has no room for it. With `hashing` the body has the files' SHA-256 too; without `incoming` they are not stored.
-    Raises `Problem`; the caller removes `incoming` then.
+    has no room for it; `count_text` is given that of each piece of text before it is kept. With `hashing` the body has
+    the files' SHA-256 too; without `incoming` they are not stored. Raises `Problem`: the caller removes it.
     """
     body = Body(fields={})
     left, left_for_texts = settings.max_upload_bytes, settings.max_body_bytes
@@ -78,7 +75,7 @@ async def read_multipart(
                 raise Problem("malformed-request", "A part must not contain parts.")
             name = _part_name(part, body)
             if part.filename is None or name == INPUT_PART:
-                text = await _text_part(part, settings.max_body_bytes, left_for_texts)
+                text = await _text_part(part, settings.max_body_bytes, left_for_texts, count_text)
                 left_for_texts -= len(text)
                 body.fields[name] = await _text_value(request, part, text, input_pointer)
             else:
@@ -113,13 +110,14 @@ def _part_name(part: BodyPartReader, body: Body) -> str:
     return name
 
 
-async def _text_part(part: BodyPartReader, most: int, left: int) -> bytes:
+async def _text_part(part: BodyPartReader, most: int, left: int, count: Callable[[int], None]) -> bytes:
     """A part in memory; all text parts together hold at most `most` bytes, of which `left` remain."""
     text = bytearray()
     while chunk := await part.read_chunk(READ_BYTES):
-        text += chunk
-        if len(text) > left:
+        if len(text) + len(chunk) > left:
             raise too_large(most)
+        count(len(chunk))
+        text += chunk
     return bytes(text)
 
 

@@ -18,7 +18,7 @@ from ...service.admission import FREE_SPACE_MAX_AGE_S, STOPPING_RETRY_S
 from ...service.options import SubmitOptions, separated
 from ...service.submission import Submission
 from ...validation import validate
-from ..identity.gate import caller, identity
+from ..identity.gate import caller, identity, sharer
 from ..parts import PARTS, parts
 from ..problems import Problem
 from .bodies import json_body, media_type
@@ -114,10 +114,9 @@ async def _received_form(
 ) -> AsyncIterator[tuple[Body, Path | None, Hold]]:
     """A form's body, the directory of its uploads, and the room in quotas that they hold.
 
-    What was not accepted is removed at the end.
+    What was not accepted is removed at the end. Raises `Problem`, also if the sender has too many uploads under way.
     """
     settings, service, arriving = parts(request).settings, parts(request).service, parts(request).arriving
-    arriving.add(request.content)
     incoming: Path | None = None
     held = service.admission.hold(caller(request))
 
@@ -125,22 +124,24 @@ async def _received_form(
         service.admission.check_space(more_bytes)
         held.grow(more_bytes)
 
-    if storing_files:
-        with storing():
-            incoming = await asyncio.to_thread(service.submitting.new_incoming)
-    try:
-        checks = () if incoming is None else (check_room,)
-        body = await read_multipart(request, settings, incoming, input_pointer, *checks, hashing=hashing)
-        arriving.discard(request.content)
-        yield body, incoming, held
-    finally:
-        held.release()
-        arriving.discard(request.content)
-        if incoming is not None:
-            await asyncio.to_thread(shutil.rmtree, incoming, True)
+    with arriving.upload(sharer(request)), arriving.text(sharer(request)) as count_text:
+        try:
+            with arriving.receiving(request.content):
+                if storing_files:
+                    with storing():
+                        incoming = await asyncio.to_thread(service.submitting.new_incoming)
+                checks = () if incoming is None else (check_room,)
+                body = await read_multipart(
+                    request, settings, incoming, input_pointer, *checks, count_text=count_text, hashing=hashing
+                )
+            yield body, incoming, held
+        finally:
+            held.release()
+            if incoming is not None:
+                await asyncio.to_thread(shutil.rmtree, incoming, True)
 
 
 async def refuse_unread(app: web.Application) -> None:
     """At shutdown: aiohttp receives no more of a body, so requests that wait for the rest of one are refused now."""
-    for content in app[PARTS].arriving:
+    for content in app[PARTS].arriving.contents:
         content.set_exception(StoppingError("Try again when the server is back.", STOPPING_RETRY_S))
