@@ -210,6 +210,11 @@ def _long_queue(target: Target) -> None:
     time.sleep(TOP_UP_S)
 
 
+def _nothing(_target: Target) -> None:
+    """Attacks nobody: what this row misses is the machine's noise."""
+    time.sleep(1)
+
+
 def _job(job_type: str, **input: object) -> Round:
     """Runs a job of `odd_text_jobs` to its end."""
     body = json.dumps(input).encode()
@@ -219,6 +224,7 @@ def _job(job_type: str, **input: object) -> Round:
 GZIP = {"Content-Encoding": "gzip"}
 
 ATTACKS: Mapping[str, Attack] = {
+    "nothing": Attack(_nothing, 1),
     "gzip bombs without a key": Attack(_post("/nowhere", _bomb, JSON | GZIP), 20),
     "unknown fields without a key": Attack(_post("/session", _unknown_fields, JSON), 4),
     "a list of ones without a key": Attack(_post("/session", _ones, JSON), 4),

@@ -4,6 +4,8 @@ The server has a core of its own; the attacker is on the other, with the client 
 """
 
 import http.client
+import os
+import shutil
 import subprocess
 import sys
 import tempfile
@@ -42,27 +44,40 @@ class Latencies:
 
 
 def run(play: Play) -> Table:
-    """Each attack once, or those that `--sides` names; a server of its own for each, on the same record."""
+    """Each attack once, or those that `--sides` names. Each has a server of its own, on a copy of one record.
+
+    On the same record the jobs of one attack would go on while it is quiet before the next.
+    """
     table = Table("Another owner's poll and empty job, in ms, quiet and under attack")
     names = [name for name in ATTACKS if not play.sides or name in play.sides]
     with tempfile.TemporaryDirectory() as folder:
-        attacker, victim = make_key(Path(folder), "attacker"), make_key(Path(folder), "victim")
-        _fill(folder, attacker)
+        record = Path(folder, "record")
+        attacker, victim = make_key(record, "attacker"), make_key(record, "victim")
+        _fill(record, attacker)
         for name in names:
-            with on_core(SERVER_CORE), _serving(folder) as server, on_core(LOAD_CORE):
-                _measure(server, victim, polls=50)
-                quiet = _measure(server, victim)
-                with _attacking(name, server.port, attacker):
-                    attacked = _measure(server, victim)
+            with tempfile.TemporaryDirectory(dir=folder) as copy:
+                shutil.copytree(record, copy, dirs_exist_ok=True)
+                quiet, attacked = _compare(name, copy, attacker, victim)
             _add(table, name, quiet, attacked)
     return table
+
+
+def _compare(name: str, folder: str, attacker: str, victim: str) -> tuple[Latencies, Latencies]:
+    """Quiet, and under attack."""
+    with on_core(SERVER_CORE), _serving(folder) as server, on_core(LOAD_CORE):
+        _measure(server, victim, polls=50)
+        quiet = _measure(server, victim)
+        with _attacking(name, server.port, attacker) as process:
+            assert os.sched_getaffinity(process.pid) == {LOAD_CORE}
+            assert os.sched_getaffinity(server.process.pid) == {SERVER_CORE}
+            return quiet, _measure(server, victim)
 
 
 def _serving(folder: str) -> ServerProcess:
     return ServerProcess(folder, "--jobs", f"{TEST_JOBS},{ODD_JOBS}", env=PUBLIC)
 
 
-def _fill(folder: str, key: str) -> None:
+def _fill(folder: Path, key: str) -> None:
     with ServerProcess(folder, "--jobs", str(TEST_JOBS), env={"HEADWAY_SUBMISSIONS_PER_MINUTE": "0"}) as server:
         connection = http.client.HTTPConnection("127.0.0.1", server.port)
         for _ in range(STORED_JOBS):
@@ -71,12 +86,12 @@ def _fill(folder: str, key: str) -> None:
 
 
 @contextmanager
-def _attacking(name: str, port: int, key: str) -> Iterator[None]:
+def _attacking(name: str, port: int, key: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "tests.benchmarks.neighbours.attacker", name, str(port), key]
     process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
     try:
         time.sleep(WARM_UP_S)
-        yield
+        yield process
         assert process.poll() is None, "the attacker has ended"
     finally:
         process.kill()
