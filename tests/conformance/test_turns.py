@@ -146,6 +146,41 @@ async def test_each_pool_has_turns_of_its_own(backend: Backend) -> None:
     assert sorted(claim.job.owner for claim in claims.claims if claim.job.type == "task") == [ADA, ADA, BOB, BOB]
 
 
+@pytest.mark.parametrize("crash", [False, True])
+async def test_queued_jobs_of_a_type_that_moves_to_another_pool_get_turns_there(backend: Backend, crash: bool) -> None:
+    await backend.close()
+    store = await backend.open(sharing=[{"task"}, {"process", "moving"}])
+    await insert_many(store, 60, owner=ADA, type="process")
+    assert set(await owners(store, 50, free={"process": 1})) == {ADA}
+    (interrupted,) = await insert_many(store, 1, owner=EVE, type="moving")
+    await finish(store, (await claim_one(store, 2, {"moving": 1})).job, Interrupted(), 2)
+    mine = [await store.insert(new_job(owner=EVE, type="moving")) for _ in range(3)]
+    theirs = [await store.insert(new_job(owner="dan", type="moving")) for _ in range(3)]
+    await insert_many(store, 9, owner=BOB, type="task")
+    await (backend.crash() if crash else backend.close())
+    store = await backend.open(sharing=[{"task", "moving"}, {"process"}])
+    free = {"task": 1, "moving": 1}
+    taken = await claimed(store, 16, 3, free)
+    assert taken[0] == (EVE, interrupted.id)
+    assert [owner for owner, _ in taken[1:10]] == [EVE, "dan", BOB] * 3
+    assert [job_id for owner, job_id in taken[1:] if owner == EVE] == [job.id for job in mine]
+    assert [job_id for owner, job_id in taken if owner == "dan"] == [job.id for job in theirs]
+    await insert_many(store, 2, owner=BOB, type="process")
+    assert await owners(store, 3, free={"process": 1}) == [ADA, BOB, ADA], "those that stayed have their turns"
+
+
+async def test_a_type_that_is_not_served_for_a_while_keeps_its_turns(backend: Backend) -> None:
+    await backend.close()
+    store = await backend.open(sharing=[{"task"}, {"process"}])
+    await insert_many(store, 9, owner=ADA, type="task")
+    assert await owners(store, 5, free={"task": 1}) == [ADA] * 5
+    await insert_many(store, 2, owner=BOB, type="task")
+    for sharing in ([set(), {"process"}], [], [{"task"}, {"process"}]):
+        await backend.close()
+        store = await backend.open(sharing=sharing)
+    assert await owners(store, 4, free={"task": 1}) == [BOB, ADA, BOB, ADA]
+
+
 async def test_the_turns_of_cancelled_jobs_count_for_nothing(store: JobStore) -> None:
     cancelled = await insert_many(store, 30, owner=ADA)
     await insert_many(store, 5, owner=BOB)

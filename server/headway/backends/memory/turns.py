@@ -55,7 +55,7 @@ class Turns:
 
     def __init__(self, sharing: Sequence[Collection[str]] = ()) -> None:
         """`sharing` holds the job types that share slots, pool by pool. Those in none share with each other."""
-        self._pool_of = {job_type: pool for pool, job_types in enumerate(sharing) for job_type in job_types}
+        self.pool_of = {job_type: pool for pool, job_types in enumerate(sharing) for job_type in job_types}
         self._lines: dict[tuple[int, int | None], _Line] = {}
         self._undo: list[Callable[[], None]] = []
         self.next_due_ms = NEVER_MS
@@ -127,7 +127,7 @@ class Turns:
             self._undo.pop()()
 
     def _line(self, job_type: str, priority: int) -> _Line:
-        key = (priority, self._pool_of.get(job_type))
+        key = (priority, self.pool_of.get(job_type))
         line = self._lines.get(key)
         if line is None:
             line = self._lines[key] = _Line()
@@ -135,7 +135,7 @@ class Turns:
 
     def _replace(self, job_type: str, priority: int) -> _Line:
         line = _Line()
-        self._set_key(self._lines, (priority, self._pool_of.get(job_type)), line)
+        self._set_key(self._lines, (priority, self.pool_of.get(job_type)), line)
         return line
 
     def _current(self, line: _Line, job_type: str, priority: int, first_waiting: FirstWaiting) -> int:

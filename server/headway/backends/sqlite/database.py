@@ -18,6 +18,7 @@ from ..mending import report
 from .announcing import Announcer, BodyOf
 from .opening.connection import READER_PRAGMAS, ReadText, open_writer, uri
 from .opening.repairing import repair
+from .queue.pools import follow_pools
 from .rows import Parameters, Row
 from .statements import SQL
 from .writer import Writer
@@ -59,6 +60,7 @@ class Database:
             await database.write(repair, lambda _: None)
             await database._readers.open(path, READER_COUNT)
             if turns is not None:
+                await database.write(follow_pools, lambda _: None)
                 not_due = await database.one(SQL["first_not_due"], {})
                 turns.load(await database.all(SQL["turns"], {}), None if not_due is None else not_due[0])
         except BaseException:

@@ -1,0 +1,1 @@
+SELECT type, pool FROM pools

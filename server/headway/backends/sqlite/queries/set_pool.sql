@@ -1,0 +1,1 @@
+INSERT OR REPLACE INTO pools VALUES (:type, :pool)
