@@ -7,7 +7,7 @@ import pytest
 from tests.kills.campaign import Campaign
 
 SEED = 20261129
-KILLS = 8
+KILLS = 6
 
 
 @pytest.mark.slow
