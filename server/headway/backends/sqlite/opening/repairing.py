@@ -31,9 +31,13 @@ _JOBS_COUNTED = (
     "FROM jobs WHERE jobs.owner = counts.owner AND coalesce(jobs.key_id, '') = counts.key_id"
     " AND jobs.type = counts.type AND jobs.status = counts.status"
 )
+_ACTIVE_JOBS = (  # by the indexes that hold them alone: any other plan reads every job that has ended
+    "rowid IN (SELECT rowid FROM jobs INDEXED BY jobs_queued WHERE status = 'queued'"
+    " UNION ALL SELECT rowid FROM jobs INDEXED BY jobs_running WHERE status = 'running')"
+)
 REPAIRS = {
     "jobs": _Repairs(
-        "status IN ('queued', 'running')",
+        _ACTIVE_JOBS,
         {
             "id": NEW_ID,
             # The attempts that have ended are all on record, apart from the one that runs.
