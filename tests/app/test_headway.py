@@ -338,3 +338,39 @@ def test_a_script_serves_until_it_is_told_to_stop(tmp_path: Path) -> None:
         process.send_signal(signal.SIGTERM)
         assert list(lines)[-1] == "stopped\n"
         assert process.wait(WAIT_TIMEOUT_S) == 0
+
+
+WITH_HANDLERS_OF_ITS_OWN = """
+import asyncio, signal, sys
+from headway import Headway, Settings
+
+async def main() -> None:
+    loop = asyncio.get_running_loop()
+    if sys.argv[1] == "loop":
+        loop.add_signal_handler(signal.SIGTERM, print, "loop")
+    else:
+        signal.signal(signal.SIGTERM, lambda *_: print("process"))
+    server = Headway(Settings(data_dir=":memory:", port=0), [])
+    await server.serve(lambda address: print(address, flush=True))
+    print("stopped", flush=True)
+    await asyncio.sleep(3_600)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", ["process", "loop"])
+def test_a_program_has_its_own_signal_handlers_again_when_it_has_served(tmp_path: Path, kind: str) -> None:
+    script = tmp_path / "demo.py"
+    script.write_text(WITH_HANDLERS_OF_ITS_OWN)
+    command = [sys.executable, "-u", str(script), kind]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        process.send_signal(signal.SIGTERM)
+        assert process.stdout.readline() == "stopped\n"
+        for _ in range(2):
+            process.send_signal(signal.SIGTERM)
+            assert process.stdout.readline() == f"{kind}\n"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(WAIT_TIMEOUT_S) == -signal.SIGINT, "asyncio's handler raises KeyboardInterrupt"

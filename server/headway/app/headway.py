@@ -217,16 +217,17 @@ class Headway:
         """Listen on `settings.host` and `settings.port` until SIGTERM or SIGINT.
 
         Enters the server unless that has been done. `announce` is called with the address once it answers. For the main
-        program: it handles signals, and it ends the process if a handler does not stop. Raises `SetupError`.
+        program: until it returns, it handles these signals, and a second one ends the process at once. It also ends the
+        process if a handler does not stop. Raises `SetupError`.
         """
-        stop = stopped_by_signals()
-        if self._opened is not None:
-            await self._serve(self._opened, announce, stop)
-            return
-        async with self:
-            rooms = self._rooms
-            await self._serve(rooms, announce, stop)
-        exit_if_handlers_remain(rooms)
+        with stopped_by_signals() as stop:
+            if self._opened is not None:
+                await self._serve(self._opened, announce, stop)
+                return
+            async with self:
+                rooms = self._rooms
+                await self._serve(rooms, announce, stop)
+            exit_if_handlers_remain(rooms)
 
     async def _serve(self, rooms: Rooms, announce: Callable[[str], None], stop: asyncio.Event) -> None:
         ignore_warnings_about_clients()

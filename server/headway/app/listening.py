@@ -6,8 +6,9 @@ import os
 import signal
 import sys
 import warnings
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from typing import Any
 
 import structlog
 from aiohttp import BadContentDispositionHeader, BadContentDispositionParam, web
@@ -22,6 +23,7 @@ from ..web.connections.limits import Runner
 from .rooms import Rooms
 
 SHUTDOWN_TIMEOUT_S = 1.0
+STOPPING = (signal.SIGTERM, signal.SIGINT)
 
 log = structlog.get_logger(__name__)
 
@@ -50,8 +52,12 @@ async def listening(rooms: Rooms, settings: Settings, registry: Registry) -> Asy
         await runner.cleanup()
 
 
-def stopped_by_signals() -> asyncio.Event:
-    """Set by SIGTERM or SIGINT. A second signal ends the process at once: what is recorded is recorded."""
+@contextmanager
+def stopped_by_signals() -> Iterator[asyncio.Event]:
+    """Set by SIGTERM or SIGINT. A second signal ends the process at once: what is recorded is recorded.
+
+    Afterwards the program has its own handlers again, unless it has set others meanwhile.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -60,10 +66,31 @@ def stopped_by_signals() -> asyncio.Event:
             os._exit(1)
         stop.set()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
+    before = {number: _handlers(loop, number) for number in STOPPING}
+    for number in STOPPING:
         with suppress(NotImplementedError):
             loop.add_signal_handler(number, received)
-    return stop
+    added = {number: _handlers(loop, number) for number in STOPPING}
+    try:
+        yield stop
+    finally:
+        for number in STOPPING:
+            if _handlers(loop, number) == added[number] != before[number]:
+                _restore(loop, number, *before[number])
+
+
+def _handlers(loop: asyncio.AbstractEventLoop, number: int) -> "tuple[Any, asyncio.Handle | None]":
+    """A signal's handler, and the one that the event loop has for it, for which asyncio has no public function."""
+    return signal.getsignal(number), getattr(loop, "_signal_handlers", {}).get(number)
+
+
+def _restore(loop: asyncio.AbstractEventLoop, number: int, handler: Any, of_loop: "asyncio.Handle | None") -> None:
+    if of_loop is not None:  # the rest of what `add_signal_handler` does has stayed in force
+        getattr(loop, "_signal_handlers", {})[number] = of_loop
+        return
+    loop.remove_signal_handler(number)
+    if handler is not None:  # `None` is one that was not set from Python
+        signal.signal(number, handler)
 
 
 def ignore_warnings_about_clients() -> None:
