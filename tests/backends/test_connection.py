@@ -1,5 +1,6 @@
 """Opening the file: foreign and damaged files are refused with a helpful message and left as they were."""
 
+import math
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -11,6 +12,7 @@ from headway.backends.sqlite.opening import connection as opening
 from headway.backends.sqlite.opening.connection import APPLICATION_ID, open_writer
 from headway.backends.sqlite.record import SqliteRecord
 from headway.errors import SetupError
+from structlog.testing import capture_logs
 
 from tests.conformance.backends import BODY_OF
 
@@ -160,3 +162,25 @@ def test_a_failed_migration_leaves_the_version_before_it(tmp_path: Path, monkeyp
         assert connection.execute("PRAGMA user_version").fetchone() == (2,)
         tables = connection.execute("SELECT name FROM sqlite_schema ORDER BY name").fetchall()
     assert tables == [("one",), ("three",), ("two",)]
+
+
+def test_the_log_says_that_a_record_is_migrated_and_when_that_is_done_if_it_took_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path, schema = tmp_path / "headway.db", tmp_path / "schema"
+    schema.mkdir()
+    (schema / "0001.sql").write_text("CREATE TABLE one (a);\n")
+    monkeypatch.setattr(opening, "_SCHEMA", schema)
+    monkeypatch.setattr(opening, "LONG_S", 0.0)
+    with capture_logs() as entries:
+        open_writer(path).close()
+        open_writer(path).close()
+    assert entries == [], "a new file is not migrated, nor is one that is up to date"
+    for number, long_s in ((2, math.inf), (3, 0.0)):
+        (schema / f"{number:04}.sql").write_text(f"CREATE TABLE number_{number} (a);\n")
+        monkeypatch.setattr(opening, "LONG_S", long_s)
+        with capture_logs() as entries:
+            open_writer(path).close()
+        first, *others = entries
+        assert (first["event"], first["schema"], first["to"]) == ("migrating the record", number - 1, number)
+        assert [entry["event"] for entry in others] == (["migrated the record"] if long_s == 0 else [])

@@ -2,14 +2,19 @@
 
 import re
 import sqlite3
+import time
 from contextlib import closing
 from pathlib import Path
+
+import structlog
 
 from ....errors import SetupError
 
 APPLICATION_ID = 0x48445759  # "HDWY"
 BUSY_TIMEOUT_MS = 2_000
 OLDEST_SQLITE = (3, 37, 0)  # STRICT tables
+LONG_S = 1.0
+"""Migrations that took this long are worth a second line in the log."""
 
 READER_PRAGMAS = (
     f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}",
@@ -37,6 +42,8 @@ class ReadText:
             return text
 
 
+log = structlog.get_logger(__name__)
+
 MOST_DAMAGED = 100
 _SCHEMA = Path(__file__).parents[1] / "schema"
 
@@ -63,7 +70,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.text_factory = ReadText()
-        _migrate(connection)
+        _migrate(connection, path)
     except sqlite3.DatabaseError as error:
         _close(connection)
         raise SetupError(_explain(error, path)) from error
@@ -105,9 +112,21 @@ def _tables_of(version: int) -> set[str]:
     return {name for script in scripts for name in re.findall(r"^CREATE TABLE (\w+)", script, re.MULTILINE)}
 
 
-def _migrate(connection: sqlite3.Connection) -> None:
-    """Apply the missing migrations, each in a transaction of its own that also records its number."""
+def _migrate(connection: sqlite3.Connection, path: Path) -> None:
+    """Apply the missing migrations. Unless the file is new the log says so first: some read every job."""
     version = connection.execute("PRAGMA user_version").fetchone()[0]
+    newest = len(_migrations())
+    started_s = time.monotonic()
+    if 0 < version < newest:
+        log.info("migrating the record", path=str(path), schema=version, to=newest)
+    _apply_from(version, connection)
+    took_s = time.monotonic() - started_s
+    if 0 < version < newest and took_s >= LONG_S:
+        log.info("migrated the record", path=str(path), schema=newest, took_s=round(took_s, 1))
+
+
+def _apply_from(version: int, connection: sqlite3.Connection) -> None:
+    """Apply the migrations after this one, each in a transaction of its own that also records its number."""
     for number, file in enumerate(_migrations()[version:], version + 1):
         connection.execute("BEGIN IMMEDIATE")
         try:
