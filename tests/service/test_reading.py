@@ -158,10 +158,14 @@ async def test_waiting_sees_what_the_caller_sees(rooms: Rooms) -> None:
     assert job.created_at <= utc_now()
 
 
-async def test_a_queued_job_that_is_cancelled_leaves_nothing_of_its_earlier_attempts(rooms: Rooms) -> None:
+@pytest.mark.parametrize("ended_by", ["cancel", "delete"])
+async def test_a_queued_job_that_is_ended_leaves_nothing_of_its_earlier_attempts(rooms: Rooms, ended_by: str) -> None:
     job = await rooms.end(await rooms.submit(), Interrupted())
     assert (job.status, job.attempt) == (Status.QUEUED, 1)
-    for name in ("work", "output-1", "files"):
-        (rooms.files.job(job.id) / name).mkdir(parents=True)
-    await rooms.service.cancelling.cancel(LOCAL_CALLER, job.id)
+    rooms.files.lock_file(job.id).touch()
+    if ended_by == "cancel":  # retention deletes the files of a deleted job
+        for name in ("work", "output-1", "files"):
+            (rooms.files.job(job.id) / name).mkdir(parents=True)
+    await getattr(rooms.service.cancelling, ended_by)(LOCAL_CALLER, job.id)
     assert not rooms.files.has_any(job.id)
+    assert not rooms.files.lock_file(job.id).exists()

@@ -28,8 +28,10 @@ class Cancelling:
         if not is_job_id(job_id):
             raise JobNotFoundError(job_id)
         job = await self._store.cancel(caller.sees, job_id, utc_now(), caller.actor)
-        if job.terminal and job.attempt and self._files.has_any(job_id):  # an attempt that is over has left them
-            await asyncio.to_thread(self._discard_files, job)
+        if job.terminal and job.attempt:  # an attempt that is over may have left them
+            self._files.discard_lock(job_id)
+            if self._files.has_any(job_id):
+                await asyncio.to_thread(self._discard_files, job)
         return job
 
     def _discard_files(self, job: Job) -> None:
@@ -43,7 +45,10 @@ class Cancelling:
         """
         if not is_job_id(job_id):
             raise JobNotFoundError(job_id)
-        return await self._store.delete(caller.sees, job_id, utc_now(), caller.actor)
+        job = await self._store.delete(caller.sees, job_id, utc_now(), caller.actor)
+        if job.terminal and job.attempt:
+            self._files.discard_lock(job_id)
+        return job
 
     async def delete_ended(self, caller: Caller, job_id: str) -> None:
         """Delete a job that has ended. Raises `JobNotFoundError`, and `JobStateError` before its end."""
