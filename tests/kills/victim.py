@@ -21,7 +21,7 @@ HANDLERS_OWN = "the handler raised"
 
 
 class Victim(ServerProcess):
-    """Its processes are found by their common standard error, whoever their parents are."""
+    """Its processes are found by the standard error that they share, because their parents may have ended."""
 
     def __init__(self, data_dir: Path, *arguments: str, env: dict[str, str]) -> None:
         super().__init__(data_dir, *arguments, env={**env, "HEADWAY_LOG_FORMAT": "json"})

@@ -93,7 +93,7 @@ def test_a_line_of_a_hundred_megabytes_is_cut_in_both_logs(server: ServerProcess
 
 @MUCH
 @pytest.mark.parametrize("what", ["print", "logging"])
-def test_whoever_writes_without_end_fills_neither_log(server: ServerProcess, job_type: str, what: str) -> None:
+def test_a_handler_that_writes_without_end_fills_neither_log(server: ServerProcess, job_type: str, what: str) -> None:
     before = len(server.log())
     job_id = server.submit(job_type, {"what": what, "megabytes": 3})
     server.wait_for(job_id)

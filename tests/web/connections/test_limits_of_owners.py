@@ -213,9 +213,13 @@ def test_however_clients_begin_and_end_everything_is_given_back(owners: tuple[Ow
     chance = random.Random(seed)
     ann, bob = owners
     requests = [sign_in()]
-    for who in owners:
-        requests += [who.get(path) for path, _ in WAYS.values()]
-        requests += [who.get("/jobs/{job}?wait=1"), unfinished_form(who.headers), unfinished_json("/jobs/says", 70_000)]
+    for asking in owners:
+        requests += [asking.get(path) for path, _ in WAYS.values()]
+        requests += [
+            asking.get("/jobs/{job}?wait=1"),
+            unfinished_form(asking.headers),
+            unfinished_json("/jobs/says", 70_000),
+        ]
     with Held(ann.server.port) as held:
         for _ in range(200):
             if held.connections and chance.random() < 0.4:

@@ -44,7 +44,7 @@ class ProcessTree:
     """
 
     def __init__(self, pid: int, cgroup: Cgroup | None = None) -> None:
-        """`cgroup`: that of the process, if it has one. Its daemons are found there, whoever their parent is now."""
+        """`cgroup`: that of the process, if it has one. Daemons are found there even when their parent has ended."""
         self._pid = pid
         self._cgroup = cgroup
         root = _process(pid)

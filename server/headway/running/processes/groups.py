@@ -43,7 +43,7 @@ def _members(group: int) -> Iterator[int]:
 
 
 async def _gone(pid: int) -> None:
-    """Wait until a process has ended. Its parent, whoever that is, need not have reaped it."""
+    """Wait until a process has ended, even if its parent has not reaped it."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:

@@ -1,9 +1,10 @@
 """Repairs of damaged rows, made when the file is opened.
 
 SQLite refuses every update of a row of a STRICT table that has a value of the wrong type in any of its columns
-(sqlite.org/stricttables.html), and a fence that is no number matches no attempt. One such job would never end, or keep
-the server from starting; one such delivery would keep all others from being sent. So the rows that a server changes get
-values of the right type. Ended jobs stay as they are: they are only read and deleted.
+(sqlite.org/stricttables.html), and if the number of a job's attempt is not a number, no attempt can record an end. One
+such job would never end, or would keep the server from starting; one such delivery would keep all others from being
+sent. So rows that the server will change get values of the right type. Ended jobs stay as they are: they are only read
+and deleted.
 """
 
 from typing import NamedTuple, Self
