@@ -106,6 +106,17 @@ def test_redeliveries_are_limited_per_owner_and_apart_from_submissions(exposed: 
     assert exposed.submit(ada).status == 202
 
 
+def test_tickets_are_limited_per_owner_and_apart_from_submissions(exposed: Exposing) -> None:
+    exposed(submissions_per_minute=2)
+    ada = exposed.key("ada")
+    tickets = f"/jobs/{exposed.submit(ada).json['jobId']}/tickets"
+    replies = [exposed.ask("POST", tickets, ada, address, body={}) for address in (HERE, THERE)]
+    assert [reply.status for reply in replies] == [201, 201]
+    assert [limits(reply)["tickets-by-owner"][0] for reply in replies] == [1, 0]
+    assert_too_many(exposed.ask("POST", tickets, ada, "192.0.2.2", body={}))
+    assert exposed.submit(ada).status == 202
+
+
 READS_MANY = ("/jobs", "/jobs?limit=200", "/jobs/stats", "/v1/jobs/operations", "/api/todos")
 
 

@@ -13,10 +13,11 @@ from ...clock import utc_now
 from ...domain.audit import Action, Entry
 from ...representation import instant
 from ...validation import validate
-from ..identity.gate import actor, identity
+from ..identity.gate import actor, count_ticket, identity
 from ..identity.tickets import TICKET, TICKETS, Ticket
 from ..links import LINKS
 from ..parts import parts
+from ..problems import RATE_LIMITS
 from ..requests.bodies import json_body
 from ..requests.path import find_job
 from ..requests.query import NoQuery, query
@@ -46,6 +47,7 @@ class TicketView(BaseModel):
 async def make_ticket(request: web.Request) -> web.Response:
     """`POST /jobs/{id}/tickets`"""
     query(request, NoQuery)
+    count_ticket(request)
     wanted = validate(TicketOrder, await json_body(request))
     job = await find_job(request)
     key = identity(request).key
@@ -55,5 +57,5 @@ async def make_ticket(request: web.Request) -> web.Response:
     await parts(request).audit.append([entry])
     progress_url = f"{request.app[LINKS].job(job)}/progress?{urlencode({TICKET: ticket})}"
     fields = {"ticket": ticket, "expiresAt": instant(expires_at), "progressUrl": progress_url}
-    headers = {"Cache-Control": "no-store"}
+    headers = {"Cache-Control": "no-store", **request.get(RATE_LIMITS, {})}
     return web.Response(body=to_json(fields), status=201, headers=headers, content_type="application/json")

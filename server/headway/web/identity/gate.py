@@ -124,6 +124,11 @@ def count_redelivery(request: web.Request) -> None:
     request.app[RATES].count_redelivery(request, keys_owner(request))
 
 
+def count_ticket(request: web.Request) -> None:
+    """Raises `Problem` if the request's owner, or its address, has reached the limit."""
+    request.app[RATES].count_ticket(request, keys_owner(request))
+
+
 async def count_list(request: web.Request) -> None:
     """Raises `Problem` if the request's owner has reached the limit of lists."""
     await request.app[RATES].count_list(request, keys_owner(request))

@@ -1,4 +1,4 @@
-"""Rate limits per minute: submissions, redeliveries, lists and snapshots by owner or address, sign-ins by address.
+"""Rate limits per minute: what changes something and what reads much, by owner or address; sign-ins, by address.
 
 Requests are counted in a sliding window whose previous minute is kept as one number, so a key costs two small entries
 whatever its limit, and the entries of a minute are dropped together. The library `limits` was measured instead: it
@@ -96,15 +96,13 @@ class _OwnersAndAddresses:
     """One kind of request, counted by owner and by address."""
 
     def __init__(self, name: str, per_minute: int, clock_s: Callable[[], float]) -> None:
-        self._name = name
+        self.name = name
         self._by_owner = Rate(per_minute, clock_s)
         self._by_address = Rate(per_minute, clock_s)
 
     def counted(self, owner: str | None, address: str) -> list[_Counted]:
-        by_address = _Counted(f"{self._name}-by-address", self._by_address, address)
-        return (
-            [by_address] if owner is None else [_Counted(f"{self._name}-by-owner", self._by_owner, owner), by_address]
-        )
+        by_address = _Counted(f"{self.name}-by-address", self._by_address, address)
+        return [by_address] if owner is None else [_Counted(f"{self.name}-by-owner", self._by_owner, owner), by_address]
 
 
 class Rates:
@@ -128,6 +126,7 @@ class Rates:
         self._held = 0
         self._submissions = _OwnersAndAddresses("submissions", submissions_per_minute, clock_s)
         self._redeliveries = _OwnersAndAddresses("redeliveries", submissions_per_minute, clock_s)
+        self._tickets = _OwnersAndAddresses("tickets", submissions_per_minute, clock_s)
         self._failed_sign_ins = Rate(failed_sign_ins_per_minute, clock_s)
         self._sign_ins = Rate(SIGN_INS_PER_MINUTE, clock_s)
         self._shared = shared
@@ -138,15 +137,20 @@ class Rates:
         A client without a key is not counted on a server that only this machine reaches, because nobody else uses it.
         Elsewhere clients without keys are counted by address alone; otherwise all of them would be one owner.
         """
-        if self._limited and self._counts(owner):
-            counted = self._submissions.counted(owner, request.app[CLIENTS].of(request))
-            _count(request, counted, "The limit of submissions per minute is reached.")
+        self._count_change(request, owner, self._submissions)
 
     def count_redelivery(self, request: web.Request, owner: str | None) -> None:
         """As `count_submission`, with the same limits: each of them makes the server send a request."""
+        self._count_change(request, owner, self._redeliveries)
+
+    def count_ticket(self, request: web.Request, owner: str | None) -> None:
+        """As `count_submission`, with the same limits: each of them has an entry in the audit trail."""
+        self._count_change(request, owner, self._tickets)
+
+    def _count_change(self, request: web.Request, owner: str | None, changes: _OwnersAndAddresses) -> None:
         if self._limited and self._counts(owner):
-            counted = self._redeliveries.counted(owner, request.app[CLIENTS].of(request))
-            _count(request, counted, "The limit of redeliveries per minute is reached.")
+            counted = changes.counted(owner, request.app[CLIENTS].of(request))
+            _count(request, counted, f"The limit of {changes.name} per minute is reached.")
 
     def _counts(self, owner: str | None) -> bool:
         return owner is not None or self._shared

@@ -3,7 +3,7 @@
 from ..endpoints.sessions import SessionView, SignIn
 from ..endpoints.tickets import TicketOrder, TicketView
 from ..requests.query import NoQuery
-from .operation import Answer, Operation, Operations, Schema, json_content, ref
+from .operation import RATE_HEADERS, Answer, Operation, Operations, Schema, json_content, ref
 
 SECURITY: list[Schema] = [{"key": []}, {"session": []}, {}]
 """Any one of them; `{}`: none is needed on a server that only its own machine can reach."""
@@ -73,7 +73,7 @@ OPERATIONS: Operations = {
         ),
         query=NoQuery,
         content=json_content(ref(TicketOrder)),
-        answers={201: Answer(description="The ticket", content=json_content(ref(TicketView)))},
+        answers={201: Answer(description="The ticket", content=json_content(ref(TicketView)), sometimes=RATE_HEADERS)},
         problems=("not-found", "body-timeout", "too-large", "unsupported-media-type", "store-unavailable"),
     ),
 }
