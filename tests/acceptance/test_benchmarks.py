@@ -74,7 +74,7 @@ def test_starts_are_measured_and_the_counts_are_exact() -> None:
 
 
 def test_empty_jobs_are_measured_from_their_submission_to_their_end() -> None:
-    table = empty.run(Play(1, frozenset({"headway", "pool"})), seconds=0.1)
+    table = empty.run(Play(1, frozenset({"headway", "pool"})), seconds=1.0)  # others run beside it
     assert [row["side"] for row in table.rows] == [empty.ASYNC, empty.FORKED, empty.KEPT, empty.POOL]
     assert all(row["p50_ms"] > 0 and row["per_second"] > 0 for row in table.rows)
     assert [target.met is None for target in table.targets] == [False, True, True, True]  # the others did not play
