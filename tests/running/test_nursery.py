@@ -269,8 +269,10 @@ async def test_the_death_of_the_keeper_harms_no_attempt(nursery: Nursery) -> Non
     pid = await nursery.pid()
     os.kill(_parent_of(pid), signal.SIGKILL)
     assert await nursery.pid() == pid
-    os.kill(pid, signal.SIGKILL)  # now nothing is left that has the module loaded: its file is read again
     nursery.module.write_text(JOBS.replace("as it was loaded", "loaded again"), "utf-8")
+    spares = descendants(pid)
+    os.kill(pid, signal.SIGKILL)
+    await gone(pid, *spares)  # now nothing is left that has the module loaded: its file is read again
     assert await nursery.attempt("says") == Returned('"loaded again"')
 
 
