@@ -39,8 +39,10 @@ import { keepStream, pause, retryAfterS, Unreachable } from "./stream.js";
  * @property {unknown} [result]
  * @property {OutputFile[] | null} files  the first 100 of them
  * @property {number} filesTotal
+ * @property {Record<string, string>} metadata
  * @property {JobError | null} error
  * @property {string | null} retryOf
+ * @property {string} editTag
  * @property {number} version
  */
 

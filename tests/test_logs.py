@@ -6,13 +6,15 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import pytest
 import structlog
 from headway import tracebacks
+from headway.authoring.capturing import capture, capturing
+from headway.authoring.reporting import LogBuffer
 from headway.limits import TRACEBACK_CHARS
 from headway.logs import ForPeople, configure_logging
 from rich.console import Console
@@ -146,7 +148,7 @@ def test_the_fields_of_a_line_hold_no_control_characters_and_do_not_change_its_d
 
 
 @contextmanager
-def logging_to(stream: io.StringIO, log_format: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def logging_to(stream: TextIO, log_format: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     configured = structlog.get_config()
@@ -180,6 +182,27 @@ def test_json_lines_have_every_traceback_in_one_field(monkeypatch: pytest.Monkey
     assert long["exception"].endswith("ValueError: at the end")
     assert len(long["exception"]) <= TRACEBACK_CHARS
     assert len(line["event"]) <= TRACEBACK_CHARS
+
+
+@pytest.mark.parametrize("log_format", ["console", "json"])
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+def test_a_log_that_cannot_be_written_is_no_error_of_what_logs(
+    monkeypatch: pytest.MonkeyPatch, log_format: str
+) -> None:
+    with open("/dev/full", "w", buffering=1) as stream:  # noqa: PTH123 - as stderr is
+        with logging_to(stream, log_format, monkeypatch), capturing(), capture(LogBuffer()):
+            structlog.get_logger().error("from the server")
+            logging.getLogger("a.library").error("from a library")
+            print("from a handler")  # noqa: T201
+        with suppress(OSError):
+            stream.close()
+
+
+def test_a_log_that_nobody_reads_any_more_is_no_error_of_what_logs(monkeypatch: pytest.MonkeyPatch) -> None:
+    stream = io.StringIO()
+    with logging_to(stream, "json", monkeypatch):
+        stream.close()
+        structlog.get_logger().error("from the server")
 
 
 @pytest.mark.parametrize("kind", ["def", "async def"])

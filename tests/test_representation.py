@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from headway.domain.jobs import Job, JobError, NewJob, OutputFile, Status
+from headway.domain.jobs import Job, JobError, LiveJob, NewJob, OutputFile, Status
 from headway.domain.progress import Progress
 from headway.links import Links
 from headway.representation import Encoder, job_fields
@@ -35,12 +35,31 @@ def encoded(job: Job, queue_position: int | None = None) -> bytes:
 
 @given(TEXTS, st.lists(PROGRESS, max_size=4))
 def test_a_ticked_job_is_encoded_like_any_other(label: str | None, ticks: list[Progress]) -> None:
-    encoder, job = Encoder(LINKS), a_job(label=label, retry_of=label)
+    names = ("version", "updatedAt", "queuePosition", "progress", "completedAt", "error", "retryOf")
+    metadata = tuple((name, NAMES) for name in names)
+    encoder, job = Encoder(LINKS), a_job(label=label, retry_of=label, metadata=metadata)
     assert encoder.job(job, None) == encoded(job)
     for number, progress in enumerate(ticks):
         job = job.ticked(progress, NOON + timedelta(milliseconds=number))
         assert encoder.job(job, None) == encoded(job)
         assert encoder.job(job, None) is encoder.job(job, None)
+
+
+@given(st.lists(PROGRESS, min_size=1, max_size=4), st.integers(0, 4))
+def test_a_live_job_is_encoded_as_what_it_is_now(ticks: list[Progress], changed_after: int) -> None:
+    encoder, live = Encoder(LINKS), LiveJob(a_job())
+    for number, progress in enumerate(ticks):
+        if number == changed_after:
+            live = LiveJob(live.job._replace(cancel_requested=True, version=live.version + 1))
+            assert encoder.live(live) == encoded(live.job)
+        before = live.job
+        live.tick(progress, NOON + timedelta(milliseconds=number))
+        assert encoder.live(live) == encoded(live.job)
+        assert encoder.job(before, 3) == encoded(before, 3)
+        assert encoder.live(live) == encoded(live.job)
+        assert encoder.job(before, None) == encoded(before)
+        assert encoder.live(live) == encoded(live.job)
+        assert encoder.live(live) is encoder.live(live) is encoder.job(live.job, None)
 
 
 @pytest.mark.parametrize(

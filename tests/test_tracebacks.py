@@ -15,7 +15,17 @@ import pytest
 import structlog
 from headway import tracebacks
 from headway.limits import REASON_CHARS, TRACEBACK_CHARS, TRACEBACK_LINES
-from headway.tracebacks import Origin, describe, formatted, origin, place, place_of, raised_at, shortened
+from headway.tracebacks import (
+    MAX_EXCEPTIONS,
+    Origin,
+    describe,
+    formatted,
+    origin,
+    place,
+    place_of,
+    raised_at,
+    shortened,
+)
 
 AUTHOR = (Origin.AUTHOR, "")
 
@@ -110,6 +120,90 @@ def chained() -> None:
 def test_a_traceback_is_what_python_writes() -> None:
     error = raised(chained)
     assert formatted(error) == "".join(traceback.format_exception(error))
+
+
+def chain_of(count: int) -> Exception:
+    error = before = Exception("the last")
+    for number in range(count - 1):
+        before.__cause__ = before = KeyError(number)
+    return error
+
+
+def group_in_itself_twice(depth: int) -> Exception:
+    """Two to the power of `depth` exceptions to show, though there are only `depth`."""
+    error: Exception = ValueError("the innermost")
+    for _ in range(depth):
+        error = ExceptionGroup("twice", [error, error])
+    return error
+
+
+@pytest.mark.parametrize(
+    "error", [chain_of(20_000), ExceptionGroup("many", [KeyError()] * 20_000), group_in_itself_twice(30)]
+)
+def test_of_very_many_exceptions_some_are_read(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[BaseException] = []
+    alone = tracebacks._read_alone
+
+    def counted(error: BaseException) -> traceback.TracebackException:
+        read.append(error)
+        return alone(error)
+
+    monkeypatch.setattr(tracebacks, "_read_alone", counted)
+    text = formatted(error)
+    assert len(read) == MAX_EXCEPTIONS
+    assert text.startswith("[more than 100 exceptions: some are left out]")
+    assert describe(error) in text
+
+
+def test_a_chain_as_long_as_allowed_is_whole() -> None:
+    error = chain_of(MAX_EXCEPTIONS)
+    assert formatted(error) == "".join(traceback.format_exception(error))
+
+
+def odd_error(name: str) -> Exception:
+    """An exception whose class says something else, or raises, when one asks for its name, notes, class or cause."""
+
+    class Meta(type):
+        @property
+        def __name__(cls) -> str:  # type: ignore[override]
+            raise SystemExit("name")
+
+    class NamelessError(Exception, metaclass=Meta): ...
+
+    class NotesError(Exception):
+        @property
+        def __notes__(self) -> Any:  # type: ignore[override]
+            raise SystemExit("notes")
+
+    class ClassError(Exception):
+        @property  # type: ignore[misc]
+        def __class__(self) -> Any:
+            raise SystemExit("class")
+
+    class EndlessError(Exception):
+        @property
+        def __cause__(self) -> Any:  # type: ignore[override]
+            return EndlessError()
+
+    return {"name": NamelessError, "notes": NotesError, "class": ClassError, "cause": EndlessError}[name]()
+
+
+@pytest.mark.parametrize("what", ["name", "notes", "class", "cause"])
+def test_whatever_an_exception_does_it_can_be_shown(what: str) -> None:
+    error = raised(functools.partial(raises, odd_error(what)))
+    assert describe(error).endswith("Error")
+    assert describe(error) in formatted(error)
+
+
+@pytest.mark.parametrize("notes", ["not a list", 7, ["a note", object(), odd_error("notes")], {"a": "note"}])
+def test_notes_may_be_anything(notes: Any) -> None:
+    error = ValueError("noted")
+    error.__notes__ = notes
+    assert formatted(error).startswith("ValueError: noted")
+
+
+def raises(error: Exception) -> None:
+    raise error
 
 
 @pytest.mark.parametrize("wrap", [lambda error: error, lambda error: ExceptionGroup("several", [error])])

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from .authoring.contexts import BlockingContext, Context
     from .authoring.declaring import job
     from .authoring.dependencies import Depends
+    from .authoring.remote import remote_job
     from .authoring.resources import ResourceContext
     from .authoring.uploads import Upload
     from .domain.jobs import Job, Status
@@ -36,6 +37,7 @@ __all__ = [
     "Status",
     "Upload",
     "job",
+    "remote_job",
 ]
 
 _HOMES = {
@@ -52,6 +54,7 @@ _HOMES = {
     "Status": ".domain.jobs",
     "Upload": ".authoring.uploads",
     "job": ".authoring.declaring",
+    "remote_job": ".authoring.remote",
 }
 
 

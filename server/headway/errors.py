@@ -36,6 +36,10 @@ class JobStateError(HeadwayError):
     """The job's state does not allow what was asked (cancelling a completed job, say)."""
 
 
+class EditedMeanwhileError(HeadwayError):
+    """The job was edited since the client read the tag that its change is for."""
+
+
 class JobGoneError(HeadwayError):
     """The job that was submitted with this idempotency key has been deleted, and the key still stands for it."""
 
@@ -88,12 +92,36 @@ class OutputNotFoundError(HeadwayError):
     """The job has no such output file."""
 
 
+class UploadNotFoundError(HeadwayError):
+    """No such upload for this caller: unknown, expired, taken by a job, or another owner's."""
+
+
+class UploadOffsetError(HeadwayError):
+    """The part does not begin where the upload ends. `offset`: where that is."""
+
+    def __init__(self, offset: int) -> None:
+        super().__init__(f"The upload has {offset:,} bytes: send what follows these.")
+        self.offset = offset
+
+
+class UploadTakenOverError(HeadwayError):
+    """Another request came for the same upload, so this one's part ends with what has arrived."""
+
+
 class NotAllowedError(HeadwayError):
     """The caller's key does not allow this."""
 
 
 class DeliveryNotFoundError(HeadwayError):
     """The job's webhook has no such delivery."""
+
+
+class SecretRevealedError(HeadwayError):
+    """The secret was given out before. It is shown once."""
+
+
+class TooManySecretsError(HeadwayError):
+    """As many secrets sign the owner's deliveries as may."""
 
 
 class ResourceNotFoundError(HeadwayError):
@@ -140,6 +168,18 @@ class DiskFullError(RetryLaterError):
     """Less space is free on the disk than the server keeps free."""
 
 
+class UploadSpaceError(DiskFullError):
+    """The disk has no room for the upload. What has arrived is kept."""
+
+
+class UploadBusyError(RetryLaterError):
+    """Another request has held the upload for long."""
+
+
+class TooManyUploadsError(RetryLaterError):
+    """The owner has as many uploads as they may that no job has taken."""
+
+
 class StoppingError(RetryLaterError):
     """The server is stopping and takes no more work."""
 
@@ -174,6 +214,10 @@ class StoreUnavailableError(HeadwayError):
 
 class ClaimLostError(HeadwayError):
     """The attempt is no longer the job's current one, so what it wrote was dropped."""
+
+
+class LeaseLostError(HeadwayError):
+    """The worker's lease has ended, or never was: what it sent was dropped, and it should stop."""
 
 
 def is_error_status(status: object) -> TypeGuard[int]:

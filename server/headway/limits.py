@@ -27,6 +27,8 @@ LOG_LINES_PER_ATTEMPT = 10_000
 CHECKPOINT_BYTES = 1024 * 1024
 RESULT_URL_CHARS = 2_000
 RESULT_BYTES = 16 * 1024 * 1024
+INTEGER_DIGITS = 4_300
+"""What Python reads of an integer by default (`sys.set_int_max_str_digits`), with a client's JSON too."""
 
 OUTPUT_FILES = 50_000
 OUTPUT_BYTES = 64 * 1024**3

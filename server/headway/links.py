@@ -1,6 +1,6 @@
 """The links that the server hands out: paths, or absolute URLs if its public URL is set."""
 
-from .domain.jobs import Job
+from .domain.jobs import Job, NewJob
 
 
 class Links:
@@ -13,7 +13,7 @@ class Links:
         """The link to a path of this server; the path begins with a slash."""
         return self.base + path
 
-    def job(self, job: Job, *, redirect: bool = False) -> str:
+    def job(self, job: Job | NewJob, *, redirect: bool = False) -> str:
         """The job's status resource; with `redirect`, a GET redirects to the result once the job has ended."""
         return f"{self.base}/jobs/{job.id}?redirect=true" if redirect else f"{self.base}/jobs/{job.id}"
 

@@ -4,6 +4,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Sequence
+from typing import Any
 from urllib.parse import quote
 
 import structlog
@@ -11,7 +12,8 @@ from rich.console import Console
 from rich.style import Style
 from rich.text import Text
 
-from .tracebacks import Folded, Frame, Origin, folded, place, shortened
+from .text import LogStream
+from .tracebacks import Folded, Frame, Origin, folded, formatted, place, shortened
 
 OF_RECORDS = ("attempt", "job_id")
 """Attributes of a record that its line has: a child process adds them."""
@@ -19,7 +21,7 @@ INDENT = "  "
 """Before every line that belongs to the one above, so that no exception's text can pass for a line of the log."""
 
 HEAD = frozenset({"timestamp", "level", "event"})
-MORE_THAN_PLAIN = frozenset({"logger", "logger_name", "stack", "exc_info"})
+MORE_THAN_PLAIN = frozenset({"logger", "logger_name", "stack", "exc_info", "exception"})
 """Fields that structlog shows in ways of their own."""
 
 _DIM, _BOLD, _ERROR = Style(dim=True), Style(bold=True), Style(bold=True, color="red")
@@ -40,7 +42,6 @@ def configure_logging(log_format: str, processors: Sequence[structlog.typing.Pro
         *processors,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
         _bounded,
     ]
     renderer = structlog.processors.JSONRenderer() if log_format == "json" else ForPeople(Console(file=sys.stderr))
@@ -48,7 +49,8 @@ def configure_logging(log_format: str, processors: Sequence[structlog.typing.Pro
         foreign_pre_chain=[structlog.stdlib.ExtraAdder(OF_RECORDS), *shared],
         processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, renderer],
     )
-    handler = logging.StreamHandler(sys.stderr)
+    stream: Any = LogStream(sys.stderr)
+    handler = logging.StreamHandler(stream)
     handler.setFormatter(formatter)
     handler.set_name("headway")  # by which `authoring.capturing` knows it
     root = logging.getLogger()
@@ -57,15 +59,24 @@ def configure_logging(log_format: str, processors: Sequence[structlog.typing.Pro
     structlog.configure(  # not through the standard library's loggers, which would take twice as long for each line
         processors=[*shared, renderer],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.WriteLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(stream),
         cache_logger_on_first_use=True,
     )
 
 
+def _formatted(exc_info: structlog.typing.ExcInfo) -> str:
+    return formatted(exc_info[1]).rstrip("\n")
+
+
+_with_exception = structlog.processors.ExceptionRenderer(_formatted)
+
+
 def _bounded(
-    _logger: structlog.typing.WrappedLogger, _method: str, fields: structlog.typing.EventDict
+    logger: structlog.typing.WrappedLogger, method: str, fields: structlog.typing.EventDict
 ) -> structlog.typing.EventDict:
     """Every traceback under one name, an exception's own or the text that a child process sent. No text is endless."""
+    if "exc_info" in fields:
+        fields = _with_exception(logger, method, fields)
     text = fields.pop("traceback", None) or fields.get("exception")
     if isinstance(text, str):
         fields["exception"] = shortened(text)
@@ -87,6 +98,8 @@ class ForPeople:
         )
 
     def __call__(self, logger: structlog.typing.WrappedLogger, method: str, fields: structlog.typing.EventDict) -> str:
+        if self._is_plain(fields) and (line := _plain(fields)).isprintable():
+            return line  # nearly always
         traceback, below = fields.pop("exception", None), ""
         for name, value in fields.items():
             if isinstance(value, str) and not value.isprintable():
@@ -97,8 +110,10 @@ class ForPeople:
             below = "".join(f"\n{INDENT}{line}" for line in more)
         if isinstance(traceback, str):
             below += f"\n{self._rendered(_harmless(traceback))}"
-        plain = not self._colors and fields.keys() >= HEAD and MORE_THAN_PLAIN.isdisjoint(fields)
-        return f"{_plain(fields) if plain else self._render(logger, method, fields)}{below}"
+        return f"{_plain(fields) if self._is_plain(fields) else self._render(logger, method, fields)}{below}"
+
+    def _is_plain(self, fields: structlog.typing.EventDict) -> bool:
+        return not self._colors and fields.keys() >= HEAD and MORE_THAN_PLAIN.isdisjoint(fields)
 
     def _rendered(self, traceback: str) -> str:
         text = Text("\n").join(self._lines(traceback))
@@ -137,13 +152,13 @@ class ForPeople:
 
 def _plain(fields: structlog.typing.EventDict) -> str:
     """What structlog's `ConsoleRenderer` makes of a line without colors, in half the time: each job has a line."""
-    at, level, event = (fields.pop(name) for name in ("timestamp", "level", "event"))
-    values = [f"{name}={_value(fields[name])}" for name in sorted(fields)]
-    return " ".join([str(at), f"[{level:<9}]", f"{event!s:<30}", *values]).rstrip(" ")
-
-
-def _value(value: object) -> str:
-    return value if isinstance(value, str) and not _QUOTED.search(value) else repr(value)
+    values = [
+        f"{name}={value if isinstance(value, str) and not _QUOTED.search(value) else repr(value)}"
+        for name, value in sorted(fields.items())
+        if name not in HEAD
+    ]
+    head = f"{fields['timestamp']} [{fields['level']:<9}] {fields['event']!s:<30}"
+    return " ".join([head, *values]).rstrip(" ")
 
 
 def _exception(line: str) -> Text:

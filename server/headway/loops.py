@@ -1,8 +1,11 @@
-"""The supervisor of the server's background loops: each has a name, survives its own failures, and ends no other."""
+"""The supervisor of the server's background loops: each has a name, survives its own failures, and ends no other.
+
+Here, too: a wait that goes on to its end.
+"""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import structlog
 
@@ -17,6 +20,8 @@ STOP_WITHIN_S = 5.0
 
 Turn = Callable[[], Awaitable[float | None]]
 """One pass of a loop; returns the seconds to sleep before the next one, `None` to go on at once."""
+
+T = TypeVar("T")
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -56,6 +61,11 @@ class Loop:
                 self.name, f"The background loop {self.name!r} failed {self._failures} times in a row: {self._reason}"
             )
         return None
+
+    @property
+    def work(self) -> list[asyncio.Task[None]]:
+        """What it has spawned that has not ended."""
+        return list(self._work)
 
     def spawn(self, name: str, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Start work that the loop does not wait for. Its failure is logged; it is cancelled when the loop stops."""
@@ -140,3 +150,19 @@ class Loops:
     async def stop(self) -> None:
         """Stop every loop that still runs."""
         await asyncio.gather(*(loop.stop() for loop in self._all))
+
+
+async def uncancellable(awaitable: Awaitable[T]) -> T:
+    """Await to the end, however often the caller is cancelled meanwhile; then let the cancellation go on."""
+    task = asyncio.ensure_future(awaitable)
+    cancelled = False
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            cancelled = not task.cancelled()
+        except Exception:  # noqa: BLE001, S110 - raised by result() below
+            pass
+    if cancelled and not task.cancelled() and task.exception() is None:
+        raise asyncio.CancelledError
+    return task.result()

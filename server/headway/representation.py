@@ -13,7 +13,7 @@ from pydantic_core import to_json
 
 from .domain.attempts import PastAttempt
 from .domain.deliveries import WebhookEvent
-from .domain.jobs import Documents, Job, JobError, LogLine, OutputFile
+from .domain.jobs import Documents, Job, JobError, LiveJob, LogLine, OutputFile
 from .domain.progress import Progress
 from .links import Links
 
@@ -76,8 +76,10 @@ class JobView(_Wire):
     result_url: str | None
     files: list[FileView] = Field(description="the first 100 by name; all of them at `/jobs/{id}/files`")
     files_total: int
+    metadata: dict[str, str]
     error: ErrorView | None
     retry_of: str | None
+    edit_tag: str = Field(description='changed by edits only: `If-Match: "e0"` makes a change of this state alone')
     version: int
 
 
@@ -137,8 +139,10 @@ def job_fields(job: Job, queue_position: int | None, links: Links) -> dict[str, 
         "resultUrl": None if job.result_bytes is None and job.result_url is None else links.result(job),
         "files": [file_fields(file, status_url) for file in job.files],
         "filesTotal": job.files_total,
+        "metadata": dict(job.metadata),
         "error": None if job.error is None else error_fields(job.error),
         "retryOf": job.retry_of,
+        "editTag": job.edit_tag,
         "version": job.version,
     }
 
@@ -180,32 +184,35 @@ def error_fields(error: JobError) -> dict[str, Any]:
 class _Encoded:
     """A version of a job's representation. The next tick changes three parts of it: the others need not be encoded."""
 
-    __slots__ = ("_others", "encoded", "queue_position", "unticked", "version")
+    __slots__ = ("_others", "encoded", "queue_position", "recorded", "unticked", "version")
 
     def __init__(self, job: Job, queue_position: int | None, encoded: bytes) -> None:
         self.version = job.version
         self.unticked = job.apart_from_ticks()
         self.queue_position = queue_position
         self.encoded = encoded
+        self.recorded: Job | None = None
+        """The job to which the ticks were added, if that is known."""
         self._others: tuple[bytes, bytes, bytes] | None = None
         """Before the progress, between it and `updatedAt`, and between that and `version`. Known after a tick."""
 
-    def tick(self, job: Job) -> bytes:
+    def tick(self, job: Job | LiveJob) -> None:
         """Encode the same job, some ticks later: it takes a third of the time."""
         start, middle, end = self._others or self._find_others()
         self.version = job.version
         progress = to_json(progress_fields(job.progress))[1:-1]
         version = b"%d}" % job.version
         self.encoded = b"".join((start, progress, middle, _encoded_instant(job.updated_at), end, version))
-        return self.encoded
 
     def _find_others(self) -> tuple[bytes, bytes, bytes]:
-        """These names are found nowhere else: JSON escapes the quotation marks in texts."""
+        """These names are found nowhere else, since JSON escapes the quotation marks in texts; apart from the metadata,
+        which stands behind all of them but the last.
+        """
         find = self.encoded.index
         self._others = (
             self.encoded[: find(b'"progress":')],
             self.encoded[find(b',"queuePosition":') : find(b'"updatedAt":')] + b'"updatedAt":"',
-            self.encoded[find(b'","completedAt":') : find(b'"version":')] + b'"version":',
+            self.encoded[find(b'","completedAt":') : self.encoded.rindex(b'"version":')] + b'"version":',
         )
         return self._others
 
@@ -220,17 +227,31 @@ class Encoder:
 
     def job(self, job: Job, queue_position: int | None) -> bytes:
         """The representation as JSON text, without line breaks."""
+        return self._encode(job, queue_position).encoded
+
+    def live(self, live: LiveJob) -> bytes:
+        """That of a running job. As long as nothing else is recorded of it, only its ticks are encoded."""
+        kept = self._kept.get(live.recorded.id)
+        if kept is None or kept.recorded is not live.recorded:
+            kept = self._encode(live.job, None)
+            kept.recorded = live.recorded
+        elif kept.version != live.version:
+            kept.tick(live)
+        return kept.encoded
+
+    def _encode(self, job: Job, queue_position: int | None) -> _Encoded:
         kept = self._kept.get(job.id)
         if kept is not None and kept.queue_position == queue_position:
             if kept.version == job.version:
-                return kept.encoded
+                return kept
             if kept.unticked == job.apart_from_ticks():
-                return kept.tick(job)
+                kept.tick(job)
+                return kept
         kept = _Encoded(job, queue_position, to_json(job_fields(job, queue_position, self.links)))
         self._kept[job.id] = kept  # replaces an older version
         if len(self._kept) > ENCODINGS_KEPT:
             self._kept.popitem(last=False)
-        return kept.encoded
+        return kept
 
     def tail(self, job: Job) -> bytes | None:
         """The end of `detail` if it is cached: input and result stay the same over many versions."""
@@ -240,7 +261,7 @@ class Encoder:
         """`input` and, up to 64 KiB, `result`; the stored JSON is inserted unchanged."""
         result = documents.result_json
         # Decided by the job, not by the documents: they were read later, and the job may have ended in between.
-        if result is None or job.result_bytes is None or job.result_bytes > INLINE_RESULT_BYTES:
+        if result is None or not shows_result(job):
             result = "null"
         tail = b',"input":%s,"result":%s}' % (_input(job, documents), result.encode())
         if len(tail) <= TAIL_KEPT_BYTES:
@@ -252,6 +273,11 @@ class Encoder:
     def detail(self, job: Job, queue_position: int | None, tail: bytes) -> bytes:
         """The representation with `input` and `result`."""
         return self.job(job, queue_position)[:-1] + tail
+
+
+def shows_result(job: Job) -> bool:
+    """Whether the representation contains the job's result."""
+    return job.result_bytes is not None and job.result_bytes <= INLINE_RESULT_BYTES
 
 
 def _input(job: Job, documents: Documents) -> bytes:

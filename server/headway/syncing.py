@@ -1,6 +1,7 @@
-"""Making names durable."""
+"""Writing all of the data, and making names durable."""
 
 import os
+from io import FileIO
 from pathlib import Path
 
 
@@ -11,3 +12,10 @@ def sync_directory(directory: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+def write_all(file: FileIO, data: bytes | bytearray) -> None:
+    """Write all of it: on a nearly full disk an unbuffered file accepts a part of the data without an error."""
+    left = memoryview(data)
+    while left:
+        left = left[file.write(left) :]

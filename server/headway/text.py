@@ -5,6 +5,8 @@ say) is rejected instead, by the same definition of a control character.
 """
 
 import re
+from contextlib import suppress
+from typing import Any, TextIO
 
 REPLACEMENT = "\N{REPLACEMENT CHARACTER}"
 CONTROLS = r"\x00-\x1f\x7f-\x9f"
@@ -50,7 +52,7 @@ def terminal_text(text: str, most: int) -> str:
 def spoken(value: object) -> str:
     """`value` as text, whatever its `__str__` does; empty if that raises."""
     try:
-        return str.__str__(value) if isinstance(value, str) else str(value)
+        return str.__str__(value if isinstance(value, str) else str(value))  # not of a subclass
     except BaseException:  # noqa: BLE001 - it is the author's, and nothing may be raised where an end is made
         return ""
 
@@ -61,3 +63,26 @@ def _clean(text: str, *, lines: bool) -> str:
     text = _ESCAPES.sub("", text)
     text = _NEWLINE.sub("\n", text) if lines else _SPACE.sub(" ", text)
     return _ODD.sub(REPLACEMENT, text)
+
+
+class LogStream:
+    """Writes to a stream, and raises nothing: lines that cannot be written are lost, and what logs them goes on.
+
+    The disk may be full, or the program that reads the log gone. Neither is a reason for a server to stop, or for a job
+    to fail. `logging` would report the error on stderr, where it is logged again, and structlog raises it.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        with suppress(OSError, ValueError):  # a closed file is a `ValueError`
+            self._stream.write(text)
+        return len(text)
+
+    def flush(self) -> None:
+        with suppress(OSError, ValueError):
+            self._stream.flush()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)

@@ -10,6 +10,7 @@ import os
 import re
 import sys
 import sysconfig
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -17,12 +18,15 @@ from enum import Enum
 from functools import lru_cache
 from pathlib import Path
 from traceback import TracebackException, walk_tb
-from typing import Any
+from typing import Any, cast
 
 from .limits import REASON_CHARS, TRACEBACK_CHARS, TRACEBACK_LINES
 from .text import clean_text, spoken
 
 MAX_NOTES = 50
+MAX_EXCEPTIONS = 100
+MAX_FRAMES = 2_000
+"""Of one exception: the last ones."""
 _MAX_NAME_CHARS = 100
 _NOTE_CHARS = 60
 
@@ -32,6 +36,8 @@ _STANDARD = tuple({f"{sysconfig.get_path(name)}{os.sep}" for name in ("stdlib", 
 _INSTALLED = (f"{os.sep}site-packages{os.sep}", f"{os.sep}dist-packages{os.sep}")
 _FRAMEWORK = frozenset({"asyncio", "concurrent", "importlib", "pydantic", "pydantic_core", "pydantic_settings"})
 """Packages through which a handler is loaded, called and has its input checked, besides Headway itself."""
+_NAME_OF_CLASS = vars(type)["__name__"].__get__
+"""Not the metaclass's, which may be an author's own."""
 _claimed: list[str] = []
 """Where installed packages are that declare job types."""
 
@@ -99,30 +105,66 @@ def raised_at(error: BaseException) -> tuple[str, int | None] | None:
 
 
 def describe(error: BaseException) -> str:
-    """An exception in one line: its class and message, never a traceback."""
-    name = clean_text(type(error).__name__, _MAX_NAME_CHARS)
+    """An exception in one line: its class and message, never a traceback. Never raises."""
+    name = clean_text(_NAME_OF_CLASS(type(error)), _MAX_NAME_CHARS)
     text = " ".join(clean_text(spoken(error), REASON_CHARS - len(name) - 2).split())
     return f"{name}: {text}" if text else name
 
 
 def formatted(error: BaseException) -> str:
-    """The traceback as Python writes it, without its middle if it is too long.
+    """The traceback as Python writes it, without its middle if it is too long. Never raises.
 
-    Messages are shortened first: indenting one of 100 MB, line by line, would hold the event loop for seconds.
+    Of very many exceptions only some are shown: a chain of 20,000 would hold the event loop for a dozen seconds.
     """
-    whole = TracebackException.from_exception(error)
-    left: list[TracebackException | None] = [whole]
+    try:
+        whole, is_whole = _read(error)
+        text = "".join(whole.format())
+    except BaseException:  # noqa: BLE001 - of the author's own, and nothing may be raised where an end is made
+        return f"{describe(error)}\n[its traceback cannot be read]"
+    cut = "" if is_whole else f"[more than {MAX_EXCEPTIONS} exceptions: some are left out]\n\n"
+    return shortened(cut + text)
+
+
+def _read(error: BaseException) -> tuple[TracebackException, bool]:
+    """An exception with those that it is linked to, or that are in it if it is a group, and whether these are all."""
+    whole, count, found, is_whole = _read_alone(error), 1, {id(error)}, True
+    left = deque([(whole, error)])
     while left:
-        part = left.pop()
-        if part is None:
-            continue
-        message = vars(part).get("_str")  # private, but the same from Python 3.11 to 3.14
-        if isinstance(message, str):
-            vars(part)["_str"] = shortened(message)
-        if part.__notes__:
-            part.__notes__ = [shortened(spoken(note)) for note in part.__notes__[:MAX_NOTES]]
-        left += [part.__cause__, part.__context__, *(part.exceptions or ())]
-    return shortened("".join(whole.format()))
+        part, each = left.popleft()
+        part.__cause__ = part.__context__ = part.exceptions = None
+        if isinstance(each, BaseExceptionGroup):
+            members = each.exceptions[: MAX_EXCEPTIONS - count]
+            is_whole = is_whole and len(members) == len(each.exceptions)
+            count += len(members)
+            part.exceptions = [_read_alone(member) for member in members]
+            left.extend(zip(part.exceptions, members, strict=True))
+        for name, linked in (("__cause__", each.__cause__), ("__context__", each.__context__)):
+            if linked is not None and id(linked) not in found:
+                is_whole = is_whole and count < MAX_EXCEPTIONS
+                if count < MAX_EXCEPTIONS:
+                    count += 1
+                    found.add(id(linked))
+                    read = _read_alone(linked)
+                    setattr(part, name, read)
+                    left.append((read, linked))
+    return whole, is_whole
+
+
+def _read_alone(error: BaseException) -> TracebackException:
+    """An exception without others. Its class fills these in only where it is not told what has been `_seen`.
+
+    That is private, as is `_str`, but the same from Python 3.11 to 3.14. Messages are shortened first: indenting one of
+    100 MB, line by line, would hold the event loop for seconds.
+    """
+    read: Any = TracebackException(type(error), error, error.__traceback__, limit=-MAX_FRAMES, _seen=set())
+    message = vars(read).get("_str")
+    if isinstance(message, str):
+        vars(read)["_str"] = shortened(message)
+    notes = read.__notes__
+    if notes is not None:
+        notes = notes[:MAX_NOTES] if type(notes) in (list, tuple) else [notes]
+        read.__notes__ = [shortened(spoken(note)) for note in notes]
+    return cast("TracebackException", read)
 
 
 def shortened(text: str) -> str:

@@ -40,13 +40,18 @@ def invalid(error: ValidationError, pointer: str = "") -> InvalidError:
     """
     count = error.error_count()
     if count > MAX_LISTED:
-        return InvalidError([(pointer, f"has {count:,} errors, which are too many to list")])
+        return too_many(count, "errors", pointer)
     listed = error.errors(include_url=False, include_context=False, include_input=False)[:MAX_TOLD]
     told = [
         (_cut(pointer + _pointer_to(item["loc"])), _cut(item["msg"].removeprefix("Value error, "))) for item in listed
     ]
     left = count - len(told)
     return InvalidError(told, f"{told[0][1]} (and {left:,} more errors)" if left else None)
+
+
+def too_many(count: int, what: str, pointer: str) -> InvalidError:
+    """The error for more of `what` than `MAX_LISTED`."""
+    return InvalidError([(pointer, f"has {count:,} {what}, which are too many to list")])
 
 
 def _pointer_to(place: tuple[int | str, ...]) -> str:

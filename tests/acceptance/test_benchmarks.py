@@ -14,6 +14,7 @@ from tests.benchmarks import startup
 from tests.benchmarks.comparing import checkout, plays
 from tests.benchmarks.comparing.comparison import in_turn
 from tests.benchmarks.comparing.plays import Played
+from tests.benchmarks.neighbours import actions
 from tests.benchmarks.report import Play, Table, summary
 from tests.benchmarks.starts import empty, memory, models, over_http, sleeping
 from tests.benchmarks.streams.sides import Pace
@@ -111,6 +112,12 @@ def test_jobs_are_measured_beside_those_of_a_minimal_durable_server() -> None:
     found = dict(carried.headway_and_peers(seconds=0.1))
     assert list(found) == ["bare POST", MINIMAL, "headway"]
     assert all(measured["per_second"] > 0 and measured["cpu_us_each"] > 0 for measured in found.values())
+
+
+def test_actions_are_killed_and_the_polls_of_others_are_measured() -> None:
+    table = actions.run(Play(1), jobs=500, polls=10, kills=1)
+    assert [row["action"] for row in table.rows] == ["cancel", "retry", "purge"]
+    assert all(row["quiet_p99"] > 0 and row["busy_p99"] > 0 for row in table.rows)
 
 
 def test_a_target_is_met_missed_or_not_measured() -> None:

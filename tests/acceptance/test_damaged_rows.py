@@ -1,6 +1,8 @@
 """A record with damaged rows, made by hand: what can be read of them is served, and everything else as ever."""
 
+import sqlite3
 from collections import Counter
+from contextlib import closing
 from itertools import takewhile
 from pathlib import Path
 from typing import Any
@@ -146,7 +148,7 @@ def test_a_damaged_key_is_no_obstacle_for_the_others(serving: Serving, tmp_path:
     assert keys(tmp_path, "list").returncode == 0
 
 
-def test_ended_jobs_with_damaged_ids_keep_no_others_from_being_deleted(serving: Serving, tmp_path: Path) -> None:
+def test_ended_jobs_with_damaged_ids_expire_and_are_purged_like_others(serving: Serving, tmp_path: Path) -> None:
     server = serving(tmp_path)
     whole = a_completed_job(server)
     assert server.stop() == 0
@@ -161,9 +163,39 @@ def test_ended_jobs_with_damaged_ids_keep_no_others_from_being_deleted(serving: 
                 f"UPDATE jobs SET id = {value} WHERE id = ?",  # noqa: S608 - constants
                 (NOT_UTF_8 if damaged is None else damaged, job_id),
             )
+        purged = copied(connection, "jobs", whole)
+        connection.execute("UPDATE jobs SET id = ? WHERE id = ?", (b"\x00", purged))
     server = serving(tmp_path)
-    eventually(lambda: server.request("GET", f"/jobs/{expiring[0]}").status == 404)
-    purged = run_command("purge", "--older-than", "0s", "--data-dir", str(tmp_path))
-    assert (purged.returncode, purged.stderr) == (0, "")
-    assert server.request("GET", f"/jobs/{expiring[1]}").status == 404
+    eventually(lambda: len(listed(server)) == len({whole, expiring[1], purged}))
+    done = run_command("purge", "--older-than", "0s", "--data-dir", str(tmp_path))
+    assert (done.returncode, done.stdout, done.stderr) == (0, "3 jobs were deleted\n", "")
+    assert listed(server) == []
+    assert "Traceback" not in server.log()
+
+
+def test_jobs_whose_status_is_none_have_failed_and_are_found_by_retention_and_purge(
+    serving: Serving, tmp_path: Path
+) -> None:
+    server = serving(tmp_path)
+    whole = a_completed_job(server)
+    queued = server.submit("says", {"text": "hello"}, "?runAt=2099-01-01T00:00:00Z")
+    assert server.stop() == 0
+    with record(tmp_path) as connection:
+        kept, expiring = (copies(connection, each, 4) for each in (whole, queued))
+        for job_id, status in zip([*kept, *expiring], ["exploded", BLOB, None, "a"] * 2, strict=True):
+            put(connection, "jobs.status", status, job_id)
+        connection.execute(f"UPDATE jobs SET retain_s = 0 WHERE id IN ({', '.join('?' * 4)})", expiring)  # noqa: S608
+    server = serving(tmp_path)
+    eventually(lambda: {job["jobId"] for job in listed(server)} == {whole, queued, *kept})
+    failed = server.request("GET", "/jobs?status=failed").json["jobs"]
+    assert {job["jobId"]: job["error"]["type"] for job in failed} == dict.fromkeys(kept, "damaged-record")
+    examined = run_command("doctor", "--data-dir", str(tmp_path))
+    assert (examined.returncode, examined.stderr) == (0, ""), examined.stdout
+    with closing(sqlite3.connect(tmp_path / "headway.db")) as connection, connection:
+        connection.execute("PRAGMA ignore_check_constraints = ON")
+        connection.execute("UPDATE jobs SET status = 'exploded' WHERE id = ?", (kept[0],))
+    purge = ("purge", "--older-than", "0s", "--status", "failed", "--data-dir", str(tmp_path))
+    assert run_command(*purge, "--dry-run").stdout == "4 jobs would be deleted\n"
+    assert run_command(*purge).stdout == "4 jobs were deleted\n"
+    assert {job["jobId"] for job in listed(server)} == {whole, queued}
     assert "Traceback" not in server.log()

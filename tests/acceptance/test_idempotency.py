@@ -64,3 +64,26 @@ def test_a_kill_during_requests_with_one_key_leaves_one_job_or_none(serving: Ser
         assert reply.status == 202
         assert {answer.json["jobId"] for answer in before} <= {reply.json["jobId"]}
         assert server.request("GET", "/jobs/stats").json["total"] == 1
+
+
+def test_a_kill_during_a_batch_leaves_all_of_its_jobs_or_none(serving: Serving, tmp_path: Path) -> None:
+    """Repeated after the restart, it has the outcomes that were told before, and each job is there once."""
+    jobs = [{"type": "steps-async", "input": {"steps": 1}, "runAt": "2099-01-01T00:00:00Z"}] * 500
+    for attempt in range(4):
+        server = serving(tmp_path / str(attempt))
+        killer = threading.Timer(0.03 * attempt, server.kill)
+        killer.start()
+        before: Reply | None = None
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            before = server.request("POST", "/jobs/batch", {"jobs": jobs}, KEY)
+        killer.join()
+        server.process.wait()
+        recorded = sound_record(tmp_path / str(attempt)).keys()
+        assert len(recorded) in (0, 500)
+        server.restart()
+        again = server.request("POST", "/jobs/batch", {"jobs": jobs}, KEY)
+        assert (again.status, again.json["accepted"]) == (200, 500)
+        assert (again.headers.get("Idempotency-Replayed") == "true") == bool(recorded)
+        assert before is None or again.body == before.body
+        assert server.request("GET", "/jobs/stats").json["total"] == 500
+        assert {outcome["jobId"] for outcome in again.json["outcomes"]} >= recorded

@@ -128,6 +128,41 @@ def kept(ctx: BlockingContext, connection: Annotated[int, Depends(connection)]) 
 """
 
 
+STOPPING_JOBS = """
+import os, time
+from pathlib import Path
+from headway import BlockingContext, job
+
+@job("waits", keep_process=True)
+def waits(ctx: BlockingContext) -> int:
+    ctx.progress(message=f"pid {os.getpid()}")
+    while not Path(os.environ["GATE"]).exists():
+        time.sleep(0.005)
+    return os.getpid()
+
+@job("once", max_attempts=1)
+def once(ctx: BlockingContext) -> int:
+    return os.getpid()
+"""
+
+
+def test_a_job_whose_process_was_stopped_before_it_began_runs_in_another_one(serving: Serving, tmp_path: Path) -> None:
+    jobs, env = tmp_path / "stopping_jobs.py", {"GATE": str(tmp_path / "gate"), "HEADWAY_MAX_PROCESSES": "4"}
+    jobs.write_text(STOPPING_JOBS)
+    server = serving(":memory:", "--jobs", str(jobs), env=env)
+    waiting = [running(server, "waits") for _ in range(4)]
+    (tmp_path / "gate").touch()
+    stopped = {server.wait_for(job_id)["result"] for job_id, _ in waiting}  # more than an attempt has starts
+    assert len(stopped) == 4
+    stopped.update(children := _children(nursery_of(server)))
+    assert len(children) >= 4 + SPARES
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    ended = [server.wait_for(server.submit(job_type)) for job_type in ("waits", "once")]
+    assert [job["status"] for job in ended] == ["completed", "completed"]
+    assert stopped.isdisjoint(job["result"] for job in ended)
+
+
 @pytest.mark.parametrize("start", ["fork", "spawn"])
 @pytest.mark.parametrize("stopped", ["killed", "in order"])
 def test_a_process_that_is_kept_ends_with_its_server(

@@ -9,13 +9,14 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from tests.support.disks import CannotMountError, mounted
 from tests.support.process import ROOT, WAIT_TIMEOUT_S, ServerProcess, calm_s, eventually
 from tests.support.record import sound_record
 from tests.support.serving import LATER, TEST_JOBS
@@ -53,31 +54,27 @@ def _serving(data_dir: Path, kind: type[ServerProcess] = ServerProcess, **env: s
 @contextmanager
 def a_full_disk(folder: Path) -> Iterator[Faulty]:
     """A file system of its own, filled to the last byte."""
-    disk = folder / "disk"
-    disk.mkdir()
-    command = ["mount", "-t", "tmpfs", "-o", f"size={DISK_BYTES}", "headway-test", str(disk)]
-    mounted = subprocess.run(command, capture_output=True, text=True, check=False)
-    if mounted.returncode != 0:
-        pytest.skip(f"no file system can be mounted here: {mounted.stderr.strip()}")
+    with ExitStack() as stack:
+        try:
+            disk = stack.enter_context(mounted(folder, DISK_BYTES))
+        except CannotMountError as error:
+            pytest.skip(f"no file system can be mounted here: {error}")
 
-    @contextmanager
-    def filled() -> Iterator[None]:
-        ballast = disk / "ballast"
-        with ballast.open("wb", 0) as file:
-            size = len(BALLAST)
-            while size:
-                try:
-                    file.write(BALLAST[:size])
-                except OSError:
-                    size //= 2
-        yield
-        ballast.unlink()
+        @contextmanager
+        def filled() -> Iterator[None]:
+            ballast = disk / "ballast"
+            with ballast.open("wb", 0) as file:
+                size = len(BALLAST)
+                while size:
+                    try:
+                        file.write(BALLAST[:size])
+                    except OSError:
+                        size //= 2
+            yield
+            ballast.unlink()
 
-    try:
         with _serving(disk / "data", HEADWAY_MIN_FREE_BYTES="0") as server:
             yield Faulty(server, disk / "data", filled)
-    finally:
-        subprocess.run(["umount", str(disk)], check=True)
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from pathlib import Path
 
 import pytest
 from headway import BlockingContext, job, tracebacks
+from headway.authoring import capturing as capturing_module
 from headway.authoring.capturing import SERVERS_HANDLER, capture, capture_process, capturing
 from headway.authoring.reporting import LogBuffer
 from headway.limits import LOG_BURST_LINES, LOG_LINE_CHARS
@@ -314,6 +315,39 @@ async def test_what_a_task_prints_that_was_left_behind_is_no_line(logs: LogBuffe
 
 
 # The server's log
+
+
+@pytest.mark.parametrize("how", ["in a task that was left", "in a thread of nobody", "by asyncio"])
+async def test_the_servers_log_is_limited_for_what_belongs_to_no_running_handler(
+    logs: LogBuffer, servers_log: ServersLog, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(capturing_module, "_of_nobody", capturing_module._Nobodys())
+
+    def floods() -> None:
+        for number in range(10 * LOG_BURST_LINES):
+            print(number)
+            logger.info("%d", number)
+
+    async def left_behind() -> None:
+        await ended.wait()
+        floods()
+
+    with capturing():
+        ended = asyncio.Event()
+        if how == "by asyncio":
+            for number in range(10 * LOG_BURST_LINES):
+                logging.getLogger("asyncio").error("%d: never retrieved", number)
+        elif how == "in a thread of nobody":
+            thread = threading.Thread(target=floods)
+            thread.start()
+            await asyncio.to_thread(thread.join)
+        else:
+            with capture(logs):
+                task = asyncio.create_task(left_behind())
+            ended.set()
+            await task
+    assert LOG_BURST_LINES <= len(servers_log.records) < 3 * LOG_BURST_LINES
+    assert lines(logs) == []
 
 
 def test_it_stays_in_the_servers_log(logs: LogBuffer, servers_log: ServersLog) -> None:

@@ -57,6 +57,61 @@ def waiting(tmp_path: Path) -> Context:
 # Progress
 
 
+class HostileFloat(float):
+    def _exit(self, *_: object) -> Any:
+        raise SystemExit(3)
+
+    __float__ = __lt__ = __gt__ = __eq__ = __repr__ = __str__ = __format__ = _exit
+    __hash__ = float.__hash__
+
+
+class HostileInt(int):
+    __int__ = __index__ = __lt__ = __gt__ = __eq__ = __repr__ = __str__ = HostileFloat._exit
+    __hash__ = int.__hash__
+
+
+class HostileText(str):
+    __slots__ = ()
+    __len__ = __getitem__ = __eq__ = __str__ = isprintable = encode = HostileFloat._exit  # type: ignore[assignment]
+    __hash__ = str.__hash__
+
+
+class ExitsAsText:
+    def __str__(self) -> str:
+        raise SystemExit(3)
+
+
+class HasHostileText:
+    def __str__(self) -> str:
+        return HostileText("x")
+
+
+def test_what_is_reported_has_pythons_own_types(waiting: Context) -> None:
+    waiting.progress(HostileFloat(1), HostileInt(2), percent=HostileFloat(50), message=HostileText("m"))
+    waiting.progress(step=HostileText("s"), unit=HasHostileText())  # type: ignore[arg-type]
+    waiting.log(HostileText("l"), HostileText("warning"))
+    waiting.log(HasHostileText(), 3)  # type: ignore[arg-type]
+    waiting.result_url = HostileText("/x")
+    values = waiting._reported.take()
+    assert values == (1.0, 2, 50.0, "x", "m", "s")
+    lines = waiting._logs.take()
+    assert [(line.level, line.message) for line in lines] == [("warning", "l"), ("info", "x")]
+    texts = [part for line in lines for part in (line.level, line.message)]
+    assert {type(each) for each in (*values, *texts, waiting.result_url)} == {int, float, str}
+
+
+def test_what_a_reported_value_raises_is_raised_in_the_handler(waiting: Context) -> None:
+    with pytest.raises(SystemExit):
+        waiting.progress(message=ExitsAsText())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("value", ["1", object(), [], True])
+def test_what_is_no_number_counts_as_unknown(waiting: Context, value: Any) -> None:
+    waiting.progress(1, 2)
+    waiting.progress(value)
+    assert (waiting._reported.take() or ())[0] in {None, True}
+
+
 def test_progress_values_that_are_left_out_stay_as_they_were(blocking: BlockingContext) -> None:
     blocking.progress(done=1, total=10, message="one", step="a", unit="rows")
     blocking.progress(done=2)

@@ -1,5 +1,6 @@
 """`@job`: what it declares and rejects, what an input may hold, and what a result may be."""
 
+import json
 import math
 import sys
 from collections.abc import Callable, Iterator
@@ -15,6 +16,7 @@ from headway.authoring.attempt_limits import AttemptLimits
 from headway.authoring.declaring import declared
 from headway.authoring.job_types import JobType, Registry
 from headway.errors import JobTypeError
+from headway.limits import INTEGER_DIGITS
 from pydantic import BaseModel, Field, RootModel, ValidationError
 from pydantic_core import to_json
 
@@ -91,11 +93,15 @@ def test_a_handler_may_be_async_and_need_no_input() -> None:
         found.parse_input(to_json({"surprise": 1}), {})
 
 
-@pytest.mark.parametrize(
-    "name", ["", "Resize", "a_b", "a b", "-a", "a-", "a--b", "ä", "a/b", "a\n", "x" * 65, "progress", "stats"]
-)
+@pytest.mark.parametrize("name", ["", "Resize", "a_b", "a b", "-a", "a-", "a--b", "ä", "a/b", "a\n", "x" * 65])
 def test_a_job_type_name_that_a_path_cannot_hold_is_rejected(name: str) -> None:
     with pytest.raises(JobTypeError, match="lower-case words"):
+        job(name)(handler)
+
+
+@pytest.mark.parametrize("name", ["progress", "stats", "batch", "actions"])
+def test_a_job_type_cannot_have_the_name_of_a_path_of_the_server(name: str) -> None:
+    with pytest.raises(JobTypeError, match=f"'{name}' cannot be .*: /jobs/{name} is the server's own path"):
         job(name)(handler)
 
 
@@ -395,6 +401,23 @@ class Point:
 )
 def test_a_result_is_encoded_as_json(output: Any, value: Any, text: str) -> None:
     assert the_type(Width, output).encode_output(value) == text
+
+
+@pytest.mark.parametrize("before", [0, 1, INTEGER_DIGITS - 1, INTEGER_DIGITS, INTEGER_DIGITS + 1, 20_000])
+def test_an_integer_that_json_parsers_refuse_is_rejected(before: int) -> None:
+    job_type = the_type(Width, Any)
+    value: Any = ["x" * before, 10**INTEGER_DIGITS]
+    with pytest.raises(ValueError, match="an integer has over 4,300 digits"):
+        job_type.encode_output(value)
+    with pytest.raises(ValueError, match="an integer has over 4,300 digits"):
+        job_type.encode_output([*value[:1], -value[1], "y" * 10_000])
+
+
+@pytest.mark.parametrize(
+    "value", [10 ** (INTEGER_DIGITS - 1), -(10 ** (INTEGER_DIGITS - 1)), "7" * 20_000, [12] * 20_000]
+)
+def test_a_result_that_json_parsers_read_is_not(value: Any) -> None:
+    assert json.loads(the_type(Width, Any).encode_output(value)) == value
 
 
 def test_a_result_of_another_type_than_declared_is_rejected() -> None:

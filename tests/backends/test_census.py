@@ -66,3 +66,38 @@ def test_it_begins_with_what_the_record_holds() -> None:
     assert census.of(EVERY_OWNER).by_type == {"report": {Status.QUEUED: 2, Status.COMPLETED: 3}}
     assert (census.owners(EVERY_OWNER), census.owners("ada")) == (["ada", "bob"], ["ada"])
     assert census.median_run_s("report") == 1.5
+
+
+def test_queued_jobs_are_counted_with_those_of_their_owner_that_share_slots_with_them() -> None:
+    census = Census(max_queued=100, sharing=[["report", "export"], ["import"]])
+    for owner, job_type, jobs in (
+        ("ada", "report", 3),
+        ("ada", "export", 2),
+        ("ada", "import", 5),
+        ("bob", "export", 9),
+    ):
+        census.count(owner, job_type, Status.QUEUED, jobs)
+    census.moved("ada", "export", Status.QUEUED, Status.RUNNING)
+    assert census.queued_beside("ada", "report") == census.queued_beside("ada", "export") == 4
+    assert census.queued_beside("ada", "import") == 5
+    census.moved("ada", "export", Status.RUNNING, Status.QUEUED)
+    assert census.queued_beside("ada", "report") == 5
+    assert census.queued_beside("cy", "report") == 0
+
+
+@pytest.mark.parametrize(("owner", "most_of_type"), [("ada", None), ("bob", None), ("ada", 5), (LOCAL_OWNER, 100)])
+def test_the_room_for_several_jobs_is_for_as_many_as_are_accepted_one_by_one(
+    owner: str, most_of_type: int | None
+) -> None:
+    census = Census(max_queued=12, max_queued_per_owner=7)
+    queued(census, "ada", "report", 1)
+    queued(census, "bob", "import", 2)
+    census.reserve("ada", "report")
+    room = census.room(owner, "report", most_of_type)
+    assert room > 0
+    for _ in range(room):
+        census.check_room(owner, "report", most_of_type)
+        census.reserve(owner, "report")
+    assert census.room(owner, "report", most_of_type) == 0
+    with pytest.raises(QueueFullError):
+        census.check_room(owner, "report", most_of_type)

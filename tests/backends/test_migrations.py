@@ -12,13 +12,17 @@ import headway.backends.sqlite
 import pytest
 from headway.backends.sqlite.opening import connection as opening
 from headway.backends.sqlite.opening.connection import open_writer
+from headway.backends.sqlite.rows import DAMAGED
+from headway.domain.access import EVERY_OWNER
+from headway.domain.filters import JobFilter
 from headway.domain.instants import from_ms, to_ms
-from headway.domain.jobs import OutputFile, UploadedFile
-from headway.domain.outcomes import Completed, Interrupted, Retry
+from headway.domain.jobs import OutputFile, Status, UploadedFile
+from headway.domain.outcomes import Completed, Failed, Interrupted, Retry
 from headway.domain.progress import Progress
 
 from tests.conformance.backends import SqliteBackend
 from tests.conformance.records import ERROR, OWNER, at, claim_one, claim_up_to, finish, line, new_job, running_job
+from tests.support.damage import BLOB, DAMAGE, copies, put, record
 
 SCHEMA = Path(headway.backends.sqlite.__path__[0]) / "schema"
 
@@ -134,3 +138,70 @@ async def test_jobs_that_were_queued_before_owners_took_turns_get_theirs(
     claims = await claim_up_to(store, {"report": 9}, 9, seconds=1)
     assert [claim.job.owner for claim in claims.claims] == ["ada", "bob", "eve", "ada", "bob", "ada"]
     assert claims.next_run_at == from_ms(to_ms(later.run_at))
+
+
+async def test_jobs_that_had_metadata_before_lists_knew_it_are_found_by_it(
+    backend: SqliteBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = backend.store
+    jobs = [await store.insert(new_job(metadata=(("order", "4711"), ("état", "ü")))) for _ in range(2)]
+    damaged = await store.insert(new_job(metadata=(("order", "4711"),)))
+    await store.insert(new_job())
+    await backend.close()
+    _go_back_before(_first_with("CREATE TABLE job_metadata"), backend.path, tmp_path, monkeypatch)
+    with closing(sqlite3.connect(backend.path)) as file, file:
+        file.execute("UPDATE jobs SET metadata = '{\"order' WHERE id = ?", (damaged.id,))
+    store = await backend.open()
+    for metadata in ({("order", "4711")}, {("order", "4711"), ("état", "ü")}):
+        page = await store.page(OWNER, JobFilter(metadata=frozenset(metadata)), 9, None)
+        assert [job.id for job in page.jobs] == [job.id for job in reversed(jobs)]
+
+
+async def test_jobs_from_before_lists_were_searched_are_found_by_their_words(
+    backend: SqliteBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = backend.store
+    named = await store.insert(new_job(label="Sales of März", run_at=at(900)))
+    done = await running_job(store, 1)
+    await finish(store, done, Completed("1"), 2, progress=Progress(message="Sold in märz"))
+    damaged = await store.insert(new_job(label="März"))
+    await backend.close()
+    _go_back_before(_first_with("CREATE TABLE job_words"), backend.path, tmp_path, monkeypatch)
+    with closing(sqlite3.connect(backend.path)) as file, file:
+        file.execute("UPDATE jobs SET label = CAST(x'6d80' AS TEXT) WHERE id = ?", (damaged.id,))
+    store = await backend.open()
+    page = await store.page(OWNER, JobFilter(terms=frozenset({"märz"})), 9, None)
+    assert [job.id for job in page.jobs] == [done.id, named.id]
+
+
+@pytest.mark.parametrize("migration", ["CREATE TABLE attempts", "CREATE TABLE quotas", "ADD COLUMN turn"])
+async def test_damaged_rows_are_repaired_before_a_migration_that_has_to_change_them(
+    backend: SqliteBackend, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, migration: str
+) -> None:
+    store = backend.store
+    whole = await finish(store, await running_job(store), Completed("1"), 1)
+    failed = await finish(store, await running_job(store), Failed(ERROR), 1, lines=[line("a line", 1)])
+    running, queued = await running_job(store, 2), await store.insert(new_job(3))
+    before = [await store.get(OWNER, each.id) for each in (whole, failed)]
+    await backend.close()
+    _go_back_before(_first_with(migration), backend.path, tmp_path, monkeypatch)
+    with record(backend.path.parent, backend.path.name) as file:
+        columns = {name for _, name, *_ in file.execute("PRAGMA table_info(jobs)")}
+        damage = [(column, value) for column, value in DAMAGE if column in columns]  # others came later
+        damaged = {each.id: copies(file, each.id, len(damage)) for each in (whole, failed, running, queued)}
+        for made in damaged.values():
+            for job_id, (column, value) in zip(made, damage, strict=True):
+                put(file, f"jobs.{column}", value, job_id)
+        file.execute("UPDATE history SET at = ?, message = ? WHERE job_id = ?", (BLOB, BLOB, damaged[failed.id][0]))
+    store = await backend.open()
+    assert [await store.get(OWNER, each.id) for each in (whole, failed)] == before
+    await store.recover(at(4), 3)
+    found = {job_id: [await store.get(EVERY_OWNER, each) for each in made] for job_id, made in damaged.items()}
+    assert {job.status for job in found[queued.id]} == {Status.QUEUED, Status.FAILED}
+    assert {job.status for job in found[whole.id]} == {Status.COMPLETED, Status.FAILED}
+    assert {job.status for job in found[failed.id]} == {Status.FAILED}
+    unreadable = damage.index(("status", BLOB))
+    assert {made[unreadable].error for made in found.values()} == {DAMAGED, ERROR}
+    lost = damage.index(("input", BLOB))
+    assert (found[running.id][lost].status, found[running.id][lost].error) == (Status.FAILED, DAMAGED)
+    assert await store.expire(datetime.now(UTC) + timedelta(days=36_500), 9_999) >= 2 * len(damage)

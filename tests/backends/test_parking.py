@@ -11,7 +11,7 @@ from headway.backends.sqlite.statements import SQL
 from headway.quotas import NO_QUOTA, Quota
 
 from tests.conformance.backends import SqliteBackend
-from tests.conformance.records import claim_up_to, insert_many, new_job
+from tests.conformance.records import DONE, claim_one, claim_up_to, finish, insert_many, new_job
 
 WHERE = {"owner": "ada", "key_id": None, "type": "report", "priority": 0, "limit": 5}
 
@@ -52,6 +52,26 @@ async def test_a_submission_that_fails_takes_no_place(backend: SqliteBackend) ->
     await insert_many(store, 2, owner="ada")
     assert turns(backend) == [1, 2, parking.PARKED]
     assert len((await claim_up_to(store, {"report": 9}, 9, 1)).claims) == 2
+
+
+async def test_a_claim_that_fails_leaves_one_free_place_to_the_next(backend: SqliteBackend) -> None:
+    await backend.close()
+    store = await backend.open(quota=Quota(running=1))
+    await insert_many(store, 3, owner="ada")
+    first = await claim_one(store, 1)
+    await finish(store, first.job, DONE, 2)
+    with closing(sqlite3.connect(backend.path)) as connection:
+        connection.execute(
+            "CREATE TRIGGER no_start BEFORE UPDATE OF status ON jobs WHEN new.status = 'running'"
+            " BEGIN SELECT RAISE(ABORT, 'not now'); END"
+        )
+        with pytest.raises(sqlite3.IntegrityError, match="not now"):
+            await claim_one(store, 3)
+        connection.execute("DROP TRIGGER no_start")
+    other = await insert_many(store, 1, owner="ada", type="other")
+    (claim,) = (await claim_up_to(store, {"other": 9}, 9, 4)).claims
+    assert claim.job.id == other[0].id
+    assert (await claim_up_to(store, {"report": 9}, 9, 4)).claims == []
 
 
 async def test_limits_on_long_queues_are_set_and_lifted_in_steps(

@@ -63,12 +63,23 @@ def nothing_waits(_: str, __: int) -> None:
     return None
 
 
+def test_jobs_that_come_together_get_the_turns_that_they_get_one_after_the_other() -> None:
+    together, alone = Turns(), Turns()
+    for owner, jobs in (("ada", 3), ("bob", 2), ("ada", 1), ("cy", 4), ("bob", 5)):
+        first = together.next("report", 0, owner, nothing_waits, jobs)
+        assert [alone.next("report", 0, owner, nothing_waits) for _ in range(jobs)] == [*range(first, first + jobs)]
+    (line,), (other,) = together._lines.values(), alone._lines.values()
+    assert (line.waiting, line.owners) == (other.waiting, other.owners)
+    together.rolled_back()
+    assert (line.waiting, line.owners) == (0, {})
+
+
 def test_what_a_transaction_did_to_the_turns_is_undone() -> None:
     turns = Turns()
     turns.load([("report", 0, "ada", 4, 9, 6)], next_due_ms=77)
-    turns.left("report", 0, "ada", 4, claimed=True)
+    turns.claimed("report", 0, "ada", [4])
     assert turns.next("report", 0, "bob", lambda _, __: 5) == 4  # the turn of the last claim
-    turns.left("report", 0, "ada", 5, claimed=False)
+    turns.left("report", 0, "ada", 5)
     turns.falls_due(3)
     turns.rolled_back()
     (line,) = turns._lines.values()
@@ -86,12 +97,11 @@ def test_memory_holds_the_owners_with_waiting_jobs_and_a_few_others(monkeypatch:
     for number in range(50):
         turns.next("report", 0, "steady", lambda _, __: 1)
         owner = f"owner {number}"
-        turns.left("report", 0, owner, turns.next("report", 0, owner, lambda _, __: 1), claimed=True)
+        turns.claimed("report", 0, owner, [turns.next("report", 0, owner, lambda _, __: 1)])
         turns.committed()
     (line,) = turns._lines.values()
     assert len(line.owners) <= 3 + 50
-    for number in range(50):
-        turns.left("report", 0, "steady", number + 1, claimed=True)
+    turns.claimed("report", 0, "steady", range(1, 51))
     assert turns.next("report", 0, "ada", nothing_waits) == 1, "with nobody waiting they begin anew"
     (line,) = turns._lines.values()
     assert set(line.owners) == {"ada"}

@@ -12,8 +12,9 @@ import pytest
 from headway.backends.sqlite import writer as writer_module
 from headway.backends.sqlite.announcing import Announcer
 from headway.backends.sqlite.opening.connection import open_writer
+from headway.backends.sqlite.pending import Batched, Rows
 from headway.backends.sqlite.transaction import Transaction
-from headway.backends.sqlite.writer import MAX_BATCH, Batched, Rows, Writer
+from headway.backends.sqlite.writer import ENOUGH, MAX_BATCH, Writer
 from headway.errors import StoreUnavailableError
 
 from tests.conformance.records import OWNER, new_job
@@ -91,6 +92,23 @@ def insert_many(tx: Transaction, numbers: Sequence[object]) -> None:
     tx.execute(f"INSERT INTO kept VALUES {', '.join('(?)' for _ in numbers)}", list(numbers))  # noqa: S608
 
 
+class Numbers(Rows[object, object]):
+    """Rows of numbers; notes in which steps they came and went."""
+
+    def __init__(self, note: Callable[[str], object] = str) -> None:
+        self._note = note
+
+    def write(self, tx: Transaction, rows: Sequence[object]) -> None:
+        insert_many(tx, rows)
+
+    def committed(self, rows: Sequence[object]) -> Sequence[object]:
+        self._note(f"rows committed: {len(rows)}")
+        return rows
+
+    def failed(self, rows: Sequence[object]) -> None:
+        self._note(f"rows failed: {len(rows)}")
+
+
 async def test_rows_are_inserted_together_and_before_operations_that_may_depend_on_them(traced: Traced) -> None:
     holding = await traced.hold()
     followed: list[object] = []
@@ -98,24 +116,30 @@ async def test_rows_are_inserted_together_and_before_operations_that_may_depend_
     def follow(tx: Transaction) -> None:
         followed.extend(tx.execute("SELECT count(*) FROM kept").fetchone())
 
-    writes = [asyncio.create_task(traced.writer.write(follow, same))]
-    writes += [asyncio.create_task(traced.writer.write(Rows(insert_many, n), same)) for n in range(10)]
+    following = asyncio.create_task(traced.writer.write(follow, same))
+    numbers = Numbers(followed.append)
+    writes = [asyncio.create_task(traced.writer.write_row(numbers, n)) for n in range(10)]
     await asyncio.sleep(0)
     traced.may_go_on.set()
-    await asyncio.gather(holding, *writes)
-    assert followed == [10]
+    await asyncio.gather(holding, following)
+    assert await asyncio.gather(*writes) == list(range(10))
+    assert followed == [10, "rows committed: 10"]
     assert sum(statement.startswith("INSERT") for statement in traced.statements) == 1
 
 
 async def test_an_invalid_row_does_not_affect_the_others(traced: Traced) -> None:
     holding = await traced.hold()
     values: list[object] = [1, 2, "text", 2, 3]
-    writes = [asyncio.create_task(traced.writer.write(Rows(insert_many, value), same)) for value in values]
+    steps: list[str] = []
+    numbers = Numbers(steps.append)
+    writes = [asyncio.create_task(traced.writer.write_row(numbers, value)) for value in values]
     await asyncio.sleep(0)
     traced.may_go_on.set()
     await holding
     answers = await asyncio.gather(*writes, return_exceptions=True)
-    assert [type(answer) for answer in answers] == [type(None)] * 2 + [sqlite3.IntegrityError] * 2 + [type(None)]
+    assert [answers[0], answers[1], answers[4]] == [1, 2, 3]
+    assert [type(answers[index]) for index in (2, 3)] == [sqlite3.IntegrityError] * 2
+    assert steps == ["rows failed: 1", "rows failed: 1", "rows committed: 3"]
     assert traced.kept() == [1, 2, 3]
 
 
@@ -163,13 +187,26 @@ async def test_a_batch_includes_what_the_loop_has_begun(traced: Traced) -> None:
     assert traced.count("COMMIT") - before == 1
 
 
+async def test_a_large_batch_does_not_wait_for_what_the_loop_begins_next(traced: Traced) -> None:
+    """It is synced while the others are received; with them it would be one batch, and nothing to do meanwhile."""
+
+    async def later(n: int) -> object:
+        for _ in range(n // ENOUGH):
+            await asyncio.sleep(0)
+        return await traced.writer.write(insert(n), same)
+
+    before = traced.count("COMMIT")
+    await asyncio.gather(*map(later, range(3 * ENOUGH)))
+    assert traced.count("COMMIT") - before > 1
+
+
 async def test_counts_are_committed_with_the_transaction_that_changes_them(tmp_path: Path) -> None:
     connection = open_writer(tmp_path / "headway.db")
     writer = Writer(connection, ANNOUNCER)
 
     def come(tx: Transaction, *, jobs: int, fail: bool = False) -> None:
         for _ in range(jobs):
-            tx.inserted(new_job(), 2)
+            tx.inserted([new_job()], 2)
         if fail:
             raise ZeroDivisionError
 
@@ -232,9 +269,9 @@ async def test_committed_callbacks_of_rows_run_first_like_their_writes(traced: T
     order: list[str] = []
     await asyncio.gather(
         traced.writer.write(insert(1), lambda _: order.append("follows")),
-        traced.writer.write(Rows(insert_many, 2), lambda _: order.append("row")),
+        traced.writer.write_row(Numbers(order.append), 2),
     )
-    assert order == ["row", "follows"]
+    assert order == ["rows committed: 1", "follows"]
 
 
 async def test_a_write_returns_what_its_committed_callback_returns(traced: Traced) -> None:
@@ -288,6 +325,20 @@ async def test_an_error_in_a_committed_callback_affects_only_its_caller(traced: 
     assert await second == 2
     assert [type(answer) for answer in await first] == [KeyError]
     assert traced.kept() == [1, 2]
+
+
+async def test_an_error_after_rows_were_committed_is_the_answer_to_their_callers_alone(traced: Traced) -> None:
+    def mistake(_: object) -> None:
+        raise KeyError("a bug")
+
+    *rows, other = await asyncio.gather(
+        *(traced.writer.write_row(numbers, n) for numbers in [Numbers(mistake)] for n in (1, 2)),
+        traced.writer.write(insert(3), same),
+        return_exceptions=True,
+    )
+    assert [type(answer) for answer in rows] == [KeyError] * 2
+    assert other == 3
+    assert traced.kept() == [1, 2, 3]
 
 
 async def test_a_locked_file_fails_the_whole_batch_at_the_first_try(traced: Traced) -> None:

@@ -15,13 +15,13 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 
-from . import busy, context, foreign, growth, limits, page, startup, watched
+from . import busy, context, foreign, growth, limits, lists, page, startup, watched
 from .comparing import checkout, comparison, plays
-from .neighbours import neighbours
+from .neighbours import actions, neighbours
 from .report import Play, Table, summary
 from .starts import empty, memory, models, sleeping
 from .streams import idle, quiet, stream
-from .throughput import against_bare, carried
+from .throughput import against_bare, batches, carried
 
 BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
     "context": [context.run],
@@ -32,13 +32,16 @@ BENCHMARKS: dict[str, list[Callable[[Play], Table]]] = {
     "quiet": [quiet.run],
     "idle": [idle.run],
     "submit": [against_bare.run_submit],
+    "batch": [batches.run],
     "jobs": [carried.run],
     "starts": [empty.run, models.run, memory.run, sleeping.run],
     "growth": [growth.run],
+    "lists": [lists.run],
     "startup": [startup.run],
     "foreign": [foreign.run],
     "limits": [limits.run],
     "neighbours": [neighbours.run],
+    "actions": [actions.run],
     "page": [page.run_bars, page.run_cancel],
 }
 

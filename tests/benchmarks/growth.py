@@ -38,7 +38,7 @@ def run(play: Play) -> Table:
             for _ in range(play.rounds):
                 for name, path in _requests().items():
                     for server, found in zip((big, small), measured.setdefault(name, ([], [])), strict=True):
-                        found.append(_latency_ms(server, path.replace("{id}", job_id[server.port])))
+                        found.append(latency_ms(server, path.replace("{id}", job_id[server.port])))
         for name, (with_all, with_none) in measured.items():
             ratios = [one / other for one, other in zip(with_all, with_none, strict=True)]
             table.add(request=name, full_ms=median(with_all), few_ms=median(with_none), full_by_few=median(ratios))
@@ -63,7 +63,8 @@ def _requests() -> dict[str, str]:
     return {"submit": "POST /jobs/lottery?runAt=2999-01-01T00:00:00Z", "poll": "/jobs/{id}", **paths}
 
 
-def _latency_ms(server: ServerProcess, path: str) -> float:
+def latency_ms(server: ServerProcess, path: str) -> float:
+    """The median of `REQUESTS` requests over one connection. A path with the prefix `POST ` is a submission."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     method, path = ("POST", path[5:]) if path.startswith("POST ") else ("GET", path)
     latencies: list[float] = []

@@ -109,7 +109,7 @@ class Tab:
 
     def _hear(self, message: ConsoleMessage) -> None:
         if message.type == "error":
-            self.complaints.append(message.text)
+            self.complaints.append(f"{message.text} ({message.location.get('url')})")
 
     def open(self, path: str = "/") -> Page:
         """The page, connected."""

@@ -192,3 +192,19 @@ def test_revoking_a_key_revokes_its_tickets(tab: Tab, headway: KeyedServer, site
     headway.revoke("backend")
     assert outcome(tab)["status"] == 401
     expect(tab.page.locator("progress")).to_be_visible()
+
+
+def test_a_page_on_another_origin_shows_a_badge_with_a_ticket_alone(
+    tab: Tab, headway: KeyedServer, site: OtherSite
+) -> None:
+    job_id = headway.submit("steady", {"steps": 10_000})
+    site.about(headway, job_id)
+    site.lasts_s = [300]
+    url = f"{headway.url}/jobs/{job_id}/badge.svg"
+    site.html = f"""<!doctype html><title>Theirs</title><link rel="icon" href="data:,">
+    <img id="with" src="{url}?ticket={site.ticket()["ticket"]}"><img id="without" src="{url}">"""
+    tab.expected.append("NotSameOrigin")  # the 401
+    tab.page.goto(site.url, wait_until="load")
+    widths = tab.page.evaluate("[...document.images].map((image) => image.naturalWidth)")
+    assert widths[0] > 50
+    assert widths[1] == 0

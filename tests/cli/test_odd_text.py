@@ -61,7 +61,9 @@ def odd_record(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with record(folder) as connection:
         connection.execute("UPDATE api_keys SET name = ?, owner = ?", (ALL_AT_ONCE, ALL_AT_ONCE))
         connection.execute("INSERT INTO counts VALUES (?, '', ?, 'queued', 3, 5)", (ALL_AT_ONCE, ALL_AT_ONCE))
-        connection.execute("INSERT INTO webhook_secrets VALUES ('odd', ?, 1, NULL)", (ALL_AT_ONCE,))
+        connection.execute(
+            "INSERT INTO webhook_secrets (owner, secret, created_at) VALUES ('odd', ?, 1)", (ALL_AT_ONCE,)
+        )
         connection.execute(
             "INSERT INTO audit (seq, at, actor, actor_owner, key_id, address, request_id, action, owner, subject,"
             " job_type, outcome, times) VALUES (2, 1, 'key', ?, ?, ?, ?, 'delete', ?, ?, ?, ?, 1)",

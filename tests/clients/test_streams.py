@@ -2,7 +2,6 @@
 
 import importlib.metadata
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -12,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.clients.cut import JOBS, CuttingProxy
-from tests.support.process import ROOT, WAIT_TIMEOUT_S, ServerProcess
+from tests.support.client_table import assert_in_the_table
+from tests.support.node import install
+from tests.support.process import WAIT_TIMEOUT_S, ServerProcess
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
@@ -36,23 +37,9 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
 @pytest.fixture(scope="module")
 def node_programs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with the programs and the packages that they import."""
-    if shutil.which("npm") is None:
-        if os.environ.get("TESTS_REQUIRE_NODE") == "1":
-            pytest.fail("TESTS_REQUIRE_NODE=1, and there is no npm")
-        pytest.skip("NO TESTS WITH NODE: there is no npm (apt-get install npm)")
-    folder = tmp_path_factory.mktemp("node")
-    shutil.copy(HERE / "package.json", folder)
+    folder = install(HERE, tmp_path_factory.mktemp("node"))
     for program in IN_NODE.values():
         shutil.copy(PROGRAMS / program, folder)
-    done = subprocess.run(
-        ["npm", "install", "--no-audit", "--no-fund", "--no-package-lock", "--loglevel=error"],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=WAIT_TIMEOUT_S,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
     return folder
 
 
@@ -93,12 +80,3 @@ def reads_to_the_end(server: ServerProcess, folder: Path, command: list[str]) ->
     seqs = [line["seq"] for name, line in data if name == "log"]
     assert proxy.cuts == 1
     assert seqs[0] <= proxy.resumed_at[0] < seqs[1]
-
-
-def assert_in_the_table(client: str, version: str) -> None:
-    """The guide lists the clients that this test has run, with their versions."""
-    name = client.removeprefix("@microsoft/")
-    rows = [
-        line for line in (ROOT / "docs" / "http.md").read_text("utf-8").splitlines() if line.startswith(f"| {name} |")
-    ]
-    assert [row.split("|")[2].strip() for row in rows] == [version]

@@ -10,11 +10,13 @@ from typing import Protocol
 from headway.backends.bells import LocalHub
 from headway.backends.sqlite.auditing.audit_trail import SqliteAuditTrail
 from headway.backends.sqlite.key_store import SqliteKeyStore
+from headway.backends.sqlite.many.actions import SqliteActions
 from headway.backends.sqlite.outbox import SqliteOutbox
 from headway.backends.sqlite.record import SqliteRecord
 from headway.backends.sqlite.store import SqliteStore
 from headway.domain.jobs import Job
 from headway.links import Links
+from headway.ports.actions import Actions
 from headway.ports.audit import AuditTrail
 from headway.ports.events import EventHub
 from headway.ports.jobs import JobStore
@@ -38,6 +40,11 @@ class Backend(Protocol):
     @property
     def store(self) -> JobStore:
         """The store of the open record."""
+        ...
+
+    @property
+    def actions(self) -> Actions:
+        """The actions of the open record."""
         ...
 
     @property
@@ -102,6 +109,10 @@ class SqliteBackend:
     @property
     def store(self) -> SqliteStore:
         return self.record.store
+
+    @property
+    def actions(self) -> SqliteActions:
+        return self.record.actions
 
     @property
     def outbox(self) -> SqliteOutbox:

@@ -64,14 +64,18 @@ async def test_what_is_refused_has_no_entry_of_a_change(backend: Backend) -> Non
 
 async def test_what_is_repeated_has_one_entry(backend: Backend) -> None:
     store = backend.store
+    ended = await ended_job(store)
     queued, running = await store.insert(new_job()), await running_job(store, type="other")
+    without = await store.delete_result(OWNER, ended.id, at(0), ANN)
     for attempt in range(3):
+        assert await store.delete_result(OWNER, ended.id, at(attempt), ANN) == without
         await store.cancel(OWNER, queued.id, at(attempt), ANN)
         await store.cancel(OWNER, running.id, at(attempt), ANN)
     for attempt in range(3, 5):
         await store.delete(OWNER, running.id, at(attempt), ANN)
     await store.delete(OWNER, queued.id, at(5), ANN)
     assert [(entry.at, entry.action, entry.subject) for entry in await trail(backend)] == [
+        (at(0), Action.DELETE_RESULT, ended.id),
         (at(0), Action.CANCEL, queued.id),
         (at(0), Action.CANCEL, running.id),
         (at(3), Action.DELETE, running.id),

@@ -57,6 +57,7 @@ async def test_a_completed_job_has_its_result_and_files(store: JobStore) -> None
     assert ended.version > job.version
     assert await store.get(OWNER, job.id) == ended
     assert (await store.documents(OWNER, job.id)).result_json == '{"ü":1}'
+    assert (await store.documents(OWNER, job.id, with_result=False)).result_json is None
 
 
 async def test_a_result_url_is_kept_with_the_job(store: JobStore) -> None:

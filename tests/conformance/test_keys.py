@@ -35,6 +35,18 @@ async def test_a_key_is_found_by_its_hash_and_id_until_it_is_revoked(backend: Ba
         await keys.revoke("ann", at(6))
 
 
+async def test_a_key_keeps_the_types_that_it_may_work_on(backend: Backend) -> None:
+    keys, worker = await backend.keys(), key("worker", works_on=frozenset({"double", "make-thumbnail"}))
+    all_rounder, plain = key("all-rounder", works_on=frozenset({"*"})), key("plain")
+    for each in (worker, all_rounder, plain):
+        await keys.add(each, f"sum of {each.name}")
+    assert {each.name: each for each in await keys.all()} == {each.name: each for each in (worker, all_rounder, plain)}
+    rights = [
+        (each.caller.may_work_on("double"), each.caller.may_work_on("other")) for each in (worker, all_rounder, plain)
+    ]
+    assert rights == [(True, False), (True, True), (False, False)]
+
+
 async def test_a_name_is_free_again_once_its_key_is_revoked(backend: Backend) -> None:
     keys = await backend.keys()
     first, second = key("ann"), key("ann", id="another")

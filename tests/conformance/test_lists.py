@@ -62,6 +62,15 @@ async def test_each_filter_alone_and_together(store: JobStore) -> None:
     }
     assert await names(store, jobs, label="RED") == set()
     assert await names(store, jobs, ids=frozenset({jobs["running"].id, jobs["other"].id, UNKNOWN_ID})) == {"running"}
+    assert await names(store, jobs, ids=frozenset({jobs["running"].id, jobs["queued"].id}), created_after=at(3)) == {
+        "queued"
+    }
+    certain = JobFilter(ids=frozenset(job.id for job in jobs.values()), label="red")
+    first = await store.page(OWNER, certain, 2, None)
+    rest = await store.page(OWNER, certain, 2, first.next_cursor)
+    assert [job.id for job in (*first.jobs, *rest.jobs)] == [
+        jobs[name].id for name in ("queued", "import", "completed")
+    ]
     assert await names(store, jobs, types=frozenset({"' OR 1=1 --"})) == set()
     assert (
         await names(

@@ -7,10 +7,13 @@ from datetime import datetime
 from typing import Any
 
 import pytest
+from headway.domain.access import EVERY_OWNER
 from headway.domain.deliveries import (
     DEFAULT_EVENTS,
+    MAX_SECRETS,
     Delivered,
     Delivery,
+    DeliveryFilter,
     DeliveryStatus,
     GivenUp,
     Message,
@@ -21,6 +24,7 @@ from headway.domain.deliveries import (
 )
 from headway.domain.jobs import Job, Status
 from headway.domain.outcomes import Cancelled, Failed, Interrupted, Outcome, Retry
+from headway.errors import SecretRevealedError, TooManySecretsError
 from headway.ports.events import Bell, EventHub
 from headway.ports.jobs import JobStore
 from headway.ports.outbox import Limits, Outbox
@@ -248,6 +252,7 @@ async def test_a_leased_delivery_is_not_taken_again_until_the_lease_ends(store: 
     assert await next_at(outbox, 1) == at(LEASE_S)
     second = await take_one(outbox, LEASE_S)
     assert (second.id, first.attempts, second.attempts) == (first.id, 1, 2)
+    assert second.tries == 1, "nothing is known of the first attempt"
     # The first holder returns too late.
     await outbox.record(first, GivenUp("too late"), at(LEASE_S))
     await outbox.record(second, Delivered(204), at(LEASE_S + 1))
@@ -489,7 +494,7 @@ async def test_after_a_crash_leased_deliveries_are_due_at_once(backend: Backend)
     assert await backend.outbox.recover(at(1)) == 1
     again = await take(backend.outbox, 1)
     assert len(again) == 2
-    assert {message.delivery.attempts for message in again} == {1, 2}
+    assert {(message.delivery.attempts, message.delivery.tries) for message in again} == {(1, 1), (2, 1)}
     assert {message.body for message in again} >= {taken.body}
 
 
@@ -581,6 +586,98 @@ async def test_a_rotation_without_overlap_ends_every_older_secret(outbox: Outbox
 async def test_the_first_rotation_needs_no_older_secret(outbox: Outbox) -> None:
     (new,) = await outbox.rotate_secret(OWNER, at(0), 60)
     assert list(await outbox.secrets(OWNER, at(1))) == [new]
+
+
+async def test_at_most_five_secrets_sign_and_a_refused_rotation_changes_nothing(outbox: Outbox) -> None:
+    await outbox.secrets(OWNER, at(0))
+    for _ in range(MAX_SECRETS - 1):
+        signing = await outbox.rotate_secret(OWNER, at(1), 1000)
+    with pytest.raises(TooManySecretsError):
+        await outbox.rotate_secret(OWNER, at(2), 10)
+    assert await outbox.secrets(OWNER, at(900)) == signing, "the refused rotation has shortened the overlap"
+    (new,) = await outbox.rotate_secret(OWNER, at(3), 0)
+    assert await outbox.secrets(OWNER, at(4)) == [new]
+
+
+async def test_a_secret_is_revealed_once(backend: Backend) -> None:
+    asked = await asyncio.gather(
+        *(backend.outbox.reveal_secret(OWNER, at(1)) for _ in range(5)), return_exceptions=True
+    )
+    (revealed,) = [each for each in asked if not isinstance(each, BaseException)]
+    assert [type(each) for each in asked if isinstance(each, BaseException)] == [SecretRevealedError] * 4
+    assert (revealed.revealed_at, revealed.text in repr(revealed)) == (at(1), False)
+    await backend.crash()
+    await backend.open()
+    assert list(await backend.outbox.secrets(OWNER, at(2))) == [revealed]
+    with pytest.raises(SecretRevealedError, match="2026"):
+        await backend.outbox.reveal_secret(OWNER, at(3))
+    assert (await backend.outbox.reveal_secret(STRANGER, at(3))).text != revealed.text
+
+
+async def test_a_new_secret_can_be_revealed_unless_the_rotation_revealed_it(outbox: Outbox) -> None:
+    await outbox.reveal_secret(OWNER, at(0))
+    new, _ = await outbox.rotate_secret(OWNER, at(1), 60)
+    assert (await outbox.reveal_secret(OWNER, at(2))).text == new.text
+    newest = (await outbox.rotate_secret(OWNER, at(3), 60, revealed=True))[0]
+    assert newest.revealed_at == at(3)
+    with pytest.raises(SecretRevealedError):
+        await outbox.reveal_secret(OWNER, at(4))
+
+
+async def pages(outbox: Outbox, caller: str, limit: int, **chosen: Any) -> list[list[str]]:
+    """The ids of the deliveries on each page."""
+    found: list[list[str]] = []
+    cursor = None
+    while True:
+        page = await outbox.page(caller, DeliveryFilter(**chosen), limit, cursor)
+        found.append([delivery.id for delivery in page.deliveries])
+        cursor = page.next_cursor
+        if cursor is None:
+            return found
+
+
+async def test_deliveries_are_listed_newest_first_for_those_who_may_see_them(store: JobStore, outbox: Outbox) -> None:
+    for owner in (OWNER, STRANGER, OWNER, OWNER):
+        await finish(store, await running_job(store, webhook=ENDS, owner=owner), DONE)
+    mine, foreign, all_of_them = [
+        [each for page in await pages(outbox, caller, 10) for each in page] for caller in (OWNER, STRANGER, EVERY_OWNER)
+    ]
+    assert (len(mine), len(foreign)) == (3, 1)
+    assert all_of_them == sorted(mine + foreign, reverse=True)
+    assert await pages(outbox, OWNER, 2) == [mine[:2], mine[2:]]
+
+
+async def test_deliveries_are_filtered_by_state_event_and_host(store: JobStore, outbox: Outbox) -> None:
+    elsewhere = Webhook("https://other.example:8443/hook", DEFAULT_EVENTS)
+    for webhook in (WEBHOOK, elsewhere):
+        await finish(store, await running_job(store, webhook=webhook), DONE)
+    for message in await take(outbox, 5):
+        if message.delivery.host == "receiver.example":
+            await outbox.record(message.delivery, Delivered(200), at(6))
+    (everything,) = await pages(outbox, OWNER, 10)
+    assert len(everything) == 4
+    expected: list[tuple[dict[str, Any], int]] = [
+        ({"statuses": frozenset({DeliveryStatus.DELIVERED})}, 2),
+        ({"statuses": frozenset({DeliveryStatus.FAILED})}, 0),
+        ({"events": frozenset({WebhookEvent.STARTED})}, 2),
+        ({"hosts": frozenset({"other.example:8443"})}, 2),
+        ({"hosts": frozenset({"other.example:8443"}), "events": frozenset({WebhookEvent.COMPLETED})}, 1),
+    ]
+    for chosen, count in expected:
+        (found,) = await pages(outbox, OWNER, 10, **chosen)
+        assert (len(found), set(found) <= set(everything)) == (count, True), chosen
+
+
+async def test_a_page_looks_at_a_limited_number_of_deliveries_and_says_where_it_stopped(
+    store: JobStore, outbox: Outbox, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("headway.backends.sqlite.outbox.LOOKED_AT", 3)
+    first = await ended_with_webhook(store, Webhook("https://first.example/", ENDS.events))
+    for _ in range(6):
+        await ended_with_webhook(store)
+    found = await pages(outbox, OWNER, 10, hosts=frozenset({"first.example"}))
+    (delivery,) = await outbox.of_job(first.id, 10)
+    assert found == [[], [], [delivery.id]]
 
 
 async def test_the_body_has_the_jobs_status(store: JobStore, outbox: Outbox) -> None:

@@ -11,7 +11,7 @@ from headway.domain.idempotency import FirstSubmission, IdempotencyKey
 from headway.domain.jobs import Job, OutputFile, UploadedFile
 from headway.domain.outcomes import Cancelled, Completed, Failed, Interrupted
 from headway.domain.progress import Progress
-from headway.errors import KeyNotFoundError, QuotaExceededError, StorageQuotaExceededError
+from headway.errors import ClaimLostError, KeyNotFoundError, QuotaExceededError, StorageQuotaExceededError
 from headway.ports.jobs import JobStore, LogBatch
 from headway.quotas import NO_QUOTA, Quota, Used
 
@@ -132,6 +132,17 @@ async def test_outputs_that_end_together_fit_together(backend: Backend) -> None:
     assert store.account(OWNER).used.bytes == 2 * len("{}") + 11
 
 
+@pytest.mark.parametrize("result_bytes", [10, 300_000])
+async def test_a_stale_attempt_holds_no_room_for_its_output(backend: Backend, result_bytes: int) -> None:
+    store = await with_quota(backend, Quota(bytes=1_000_000))
+    job = await running_job(store)
+    await finish(store, job, Failed(ERROR))
+    for _ in range(2):
+        store.hold_output(job, 900_000)
+        with pytest.raises(ClaimLostError):
+            await finish(store, job, Completed(f'"{"x" * result_bytes}"'), 2)
+
+
 async def test_a_repeat_is_answered_even_if_nothing_more_may_be_kept(backend: Backend) -> None:
     store = await with_quota(backend, Quota(jobs=1))
     key = IdempotencyKey(OWNER, "once", "print", at(0) + timedelta(days=1))
@@ -211,3 +222,24 @@ async def test_the_share_of_the_queue_is_a_limit_too(backend: Backend) -> None:
     store = await backend.open(max_queued_per_owner=5, quota=Quota(queued=9))
     assert store.account("ada").quota.queued == 5
     assert store.account(OWNER).quota.queued == 9
+
+
+async def test_a_resumable_upload_counts_until_a_job_takes_it_whether_or_not_there_is_a_quota(backend: Backend) -> None:
+    store, keys = backend.store, await backend.keys()
+    await keys.add(KEY, "sum", Quota(bytes=100))
+    free = store.reserve("bob", None, 500)
+    assert store.account("bob").used.bytes == 500
+    first = store.reserve("ada", KEY.id, 60)
+    assert store.account("ada").used.bytes == store.account_of_key(KEY.id).used.bytes == 60
+    with pytest.raises(StorageQuotaExceededError):
+        store.reserve("ada", KEY.id, 41)
+    with pytest.raises(StorageQuotaExceededError):
+        store.hold("ada", KEY.id).grow(41)
+    with pytest.raises(StorageQuotaExceededError):
+        store.check_room("ada", "report", None, KEY.id, 41)
+    second = store.reserve("ada", KEY.id, 41, checked=False)
+    for reservation in (first, first, second, free):
+        reservation.release()
+    assert store.account("ada").used == store.account("bob").used == Used()
+    assert store.account_of_key(KEY.id).used == Used()
+    store.reserve("ada", KEY.id, 100)

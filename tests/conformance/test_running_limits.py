@@ -102,6 +102,31 @@ async def test_the_quota_of_a_key_counts_what_runs_with_it(backend: Backend) -> 
     assert ids(await claim_all(store)) == [with_key[1].id]
 
 
+async def test_a_new_quota_of_a_key_does_not_count_what_runs_with_another(backend: Backend) -> None:
+    store, keys = backend.store, await backend.keys()
+    await keys.add(KEY, "sum")
+    await insert_many(store, 1, owner=ADA, key_id="another-key")
+    await claim_one(store)
+    await keys.set_quota(KEY.name, Quota(running=1))
+    (job,) = await insert_many(store, 1, owner=ADA, key_id=KEY.id)
+    assert ids(await claim_all(store)) == [job.id]
+
+
+async def test_a_key_without_a_quota_is_not_limited_by_the_one_of_every_owner(backend: Backend) -> None:
+    store = await with_quota(backend, Quota(running=1))
+    await (await backend.keys()).set_owner_quota(ADA, Quota(running=3))
+    jobs = await insert_many(store, 3, owner=ADA, key_id=KEY.id)
+    assert ids(await claim_all(store)) == ids(list(jobs))
+
+
+async def test_a_new_quota_of_a_key_lets_the_first_in_its_queue_start(backend: Backend) -> None:
+    store, keys = backend.store, await backend.keys()
+    await keys.add(KEY, "sum")
+    jobs = await insert_many(store, 3, owner=ADA, key_id=KEY.id)
+    await keys.set_quota(KEY.name, Quota(running=1))
+    assert ids(await claim_all(store)) == [jobs[0].id]
+
+
 async def test_a_type_without_slots_keeps_no_place_from_another(backend: Backend) -> None:
     """Also if jobs of the first were there before, and if a key holds up jobs that are open already."""
     store, keys = await with_quota(backend, Quota(running=2)), await backend.keys()
@@ -136,6 +161,17 @@ async def test_what_was_interrupted_and_has_no_place_now_comes_before_all_others
     for job in mine:
         assert (await claim_one(store)).job.id == job.id
         await finish(store, await store.get(ADA, job.id))
+
+
+async def test_what_was_interrupted_comes_first_also_after_a_limit_that_came_and_went(backend: Backend) -> None:
+    store, keys = backend.store, await backend.keys()
+    await insert_many(store, 3, owner=ADA)
+    *_, last = await claim_all(store)
+    await store.insert(new_job(-5, owner=BOB))
+    await finish(store, last, Interrupted())
+    await keys.set_owner_quota(ADA, NONE)
+    await keys.set_owner_quota(ADA, NO_QUOTA)
+    assert (await claim_one(store)).job.id == last.id
 
 
 async def test_a_higher_priority_goes_first(backend: Backend) -> None:

@@ -39,12 +39,13 @@ async def test_an_accepted_job_is_queued_with_its_options(store: JobStore) -> No
         uploads=(upload,),
         retry_of=UNKNOWN_ID,
         input_json='{"text":"Größe \U0001f600"}',
+        metadata=(("order", "4711"), ("für", '"\U0001f600"')),
     )
     job = await store.insert(new)
     assert (job.id, job.owner, job.type, job.label) == (new.id, OWNER, "report", "for Ada")
     assert (job.status, job.attempt, job.version, job.last_seq, job.state_seq) == (Status.QUEUED, 0, 1, 1, 1)
     assert (job.priority, job.run_at, job.timeout_s, job.retain_s, job.max_attempts) == (-7, at(3600), 1.5, 60.0, 4)
-    assert (job.uploads, job.retry_of) == ((upload,), UNKNOWN_ID)
+    assert (job.uploads, job.retry_of, job.metadata) == ((upload,), UNKNOWN_ID, new.metadata)
     assert (job.created_at, job.updated_at) == (new.created_at, new.created_at)
     assert (job.started_at, job.completed_at, job.expires_at) == (None, None, None)
     assert (job.progress, job.error, job.files, job.result_bytes) == (Progress(), None, (), None)
@@ -56,7 +57,9 @@ async def test_an_accepted_job_is_queued_with_its_options(store: JobStore) -> No
 
 
 async def test_a_job_is_the_same_after_the_store_is_reopened(backend: Backend) -> None:
-    jobs = await insert_many(backend.store, 3, label="kept", priority=3, run_at=at(9), retain_s=7.25, timeout_s=2.5)
+    jobs = await insert_many(
+        backend.store, 3, label="kept", metadata=(("a", "b"),), priority=3, run_at=at(9), retain_s=7.25, timeout_s=2.5
+    )
     await backend.close()
     store = await backend.open()
     assert [await store.get(OWNER, job.id) for job in jobs] == jobs

@@ -14,7 +14,7 @@ _BLOCK = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 _NOTE = re.compile(r"<!-- ([a-z]+): (.*) -->")
-_FILE = re.compile(r"# ([\w./-]+\.py)\b.*")
+_FILE = re.compile(r"(?:#|//) ([\w./-]+\.(?:py|mjs))\b.*")
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class Block:
     def file(self) -> str | None:
         """The name of the file that the block is, if its first line is a comment with one."""
         matched = _FILE.fullmatch(self.text.partition("\n")[0])
-        return matched[1] if matched and self.language == "python" else None
+        return matched[1] if matched and self.language in ("python", "javascript") else None
 
     def __str__(self) -> str:
         return f"{self.page.relative_to(ROOT)}:{self.line}"

@@ -72,6 +72,12 @@ class Terminal:
         done = self._bash(f"python {block.file or 'example.py'}")
         assert done.returncode == 0, f"{block}\n{done.stderr}"
 
+    def run_javascript(self, block: Block) -> None:
+        """Run a block as a program for Node.js, as a module."""
+        (self._home / "example.mjs").write_text(self._resolved(block.text))
+        done = self._bash("node example.mjs")
+        assert done.returncode == 0, f"{block}\n{done.stderr}"
+
     def type(self, block: Block, leave_out: Callable[[str], bool] = lambda _: False) -> None:
         """Type the lines after `$`; what they print has the shape of what stands below each."""
         for command, expected in commands_of(block.text):

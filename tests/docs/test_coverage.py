@@ -27,8 +27,8 @@ OPERATORS = (ROOT / "docs/operators.md").read_text("utf-8")
 
 LARGE = 86_400
 
-FOR_THE_SERVER = {"ask_to_stop"}
-"""Members of contexts that the server calls, not the author."""
+FOR_THE_SERVER = {"ask_to_stop", "has_directories"}
+"""Members of contexts that the server uses, not the author."""
 
 
 def names_in_code(text: str) -> set[str]:

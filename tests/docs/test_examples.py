@@ -7,9 +7,10 @@ import pytest
 
 from tests.docs.pages import ALL_BLOCKS, PAGES, Block, blocks_of
 from tests.docs.terminal import Terminal
+from tests.support.node import need
 from tests.support.process import ROOT
 
-RUN_HERE = {"python", "console"}
+RUN_HERE = {"python", "console", "javascript"}
 CHECKED_ELSEWHERE = {"json", "mermaid", "nginx", "ini", "text"}  # test_checked_blocks.py
 RUN_IN_A_BROWSER = {"html", "js"}  # tests/browser/test_examples.py
 
@@ -44,6 +45,8 @@ def test_a_block_that_another_test_runs_is_named_there(block: Block) -> None:
 )
 def test_the_examples_of_a_page_run_as_they_are_written(page: Path, tmp_path: Path) -> None:
     blocks = [block for block in blocks_of(page) if block.language in RUN_HERE and "run" not in block.notes]
+    if any(block.language == "javascript" for block in blocks):
+        need("node")
     typed = "\n".join(block.text for block in blocks if block.language == "console")
     with Terminal(tmp_path) as terminal:
         for block in blocks:
@@ -51,6 +54,8 @@ def test_the_examples_of_a_page_run_as_they_are_written(page: Path, tmp_path: Pa
                 terminal.write(block)  # a command of the page runs it
             elif block.language == "python":
                 terminal.run_python(block)
+            elif block.language == "javascript":
+                terminal.run_javascript(block)
             else:
                 terminal.type(block, leave_out=is_run_elsewhere)
 

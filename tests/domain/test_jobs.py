@@ -9,7 +9,7 @@ from headway.domain.deliveries import Webhook
 from headway.domain.filters import JobFilter
 from headway.domain.ids import JobIds, first_id_at_ms, is_job_id
 from headway.domain.instants import EPOCH, from_ms, to_ms, whole_ms
-from headway.domain.jobs import Job, NewJob, Status, UploadedFile
+from headway.domain.jobs import Job, LiveJob, NewJob, Status, UploadedFile
 from headway.domain.progress import Progress
 from hypothesis import given
 from hypothesis import strategies as st
@@ -130,6 +130,7 @@ EVERYTHING = NewJob(
     webhook=Webhook("https://receiver.example/"),
     key_id="5f1c07be2a90d713",
     by=Actor(ActorKind.KEY, "ada", "5f1c07be2a90d713"),
+    metadata=(("order", "4711"), ("customer", "")),
 )
 FOR_THE_RECORD = {"input_json", "by"}
 """What a submission has and a job has not."""
@@ -192,6 +193,17 @@ def test_a_tick_changes_progress_time_and_version_and_nothing_else() -> None:
     assert ticked == job._replace(progress=Progress(percent=5.0), updated_at=LATER, version=job.version + 1)
     assert isinstance(ticked, Job)
     assert ticked.ticked(Progress(percent=6.0), NOON).apart_from_ticks() == job.apart_from_ticks()
+
+
+def test_a_live_job_is_its_record_and_the_ticks_since() -> None:
+    job = Job.queued(EVERYTHING)
+    live = LiveJob(job)
+    assert live.job is job
+    for _ in range(2):
+        live.tick(Progress(percent=5.0), LATER)
+    assert live.job == job.ticked(Progress(), NOON).ticked(Progress(percent=5.0), LATER)
+    assert (live.version, live.recorded) == (3, job)
+    assert live.job is live.job
 
 
 @pytest.mark.parametrize("changed", [{"status": Status.RUNNING}, {"last_seq": 2}, {"webhook": None}, {"label": None}])

@@ -230,3 +230,50 @@ def test_only_directories_of_jobs_count_as_jobs(files: DataDirectory, job: Job) 
 )
 def test_the_media_type_comes_from_the_name(name: str, content_type: str) -> None:
     assert content_type_of(name) == content_type
+
+
+# What workers elsewhere send and read
+
+
+def test_a_file_that_arrived_becomes_output_of_its_attempt_and_replaces_one_of_its_name(
+    files: DataDirectory, job: Job
+) -> None:
+    for text in ("first", "second"):
+        arrived = files.new_incoming() / "file"
+        arrived.write_text(text)
+        files.add_output(job, arrived, "report.txt")
+        assert not arrived.exists()
+    published = files.publish_output(job)
+    assert [(each.name, each.size_bytes) for each in published.files] == [("report.txt", len("second"))]
+    with files.open_output(job.id, "report.txt") as opened:
+        assert opened.read() == b"second"
+
+
+def test_output_that_arrived_too_late_is_deleted_and_published_output_is_not(files: DataDirectory, job: Job) -> None:
+    def add(of: Job, name: str) -> None:
+        arrived = files.new_incoming() / "file"
+        arrived.write_text(name)
+        files.add_output(of, arrived, name)
+
+    add(job, "late.txt")
+    files.discard_unpublished(job)
+    assert not files.has_any(job.id)
+    later = job._replace(attempt=3)
+    add(later, "kept.txt")
+    files.publish_output(later)
+    add(job, "late.txt")
+    files.discard_unpublished(job)
+    assert not files.has_output(job)
+    files.open_output(job.id, "kept.txt").close()
+
+
+def test_an_upload_is_opened_by_its_field_and_no_link_is_followed(files: DataDirectory, job: Job) -> None:
+    incoming = files.new_incoming()
+    (incoming / "scan").write_bytes(b"PDF")
+    (incoming / "link").symlink_to(files.database)
+    files.accept_incoming(incoming, job.id)
+    with files.open_input(job.id, "scan") as opened:
+        assert opened.read() == b"PDF"
+    for field in ("link", "none"):
+        with pytest.raises(FileNotFoundError):
+            files.open_input(job.id, field)

@@ -4,7 +4,7 @@ import os
 import socket
 import stat
 from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +17,12 @@ from headway.files.opening import open_directory
 from headway.files.outputs import NAME_TAKEN, NOT_PLAIN, RENAMED
 from headway.files.removing import remove
 from headway.limits import OUTPUT_BYTES, OUTPUT_NOTES
+from structlog.testing import capture_logs
 
 from tests.conformance.records import new_job
+from tests.support.nobody import as_nobody, give_to_nobody
 
 LEVELS = 1_500
-NOBODY = 65_534
 PRIVATE = "nobody's business"
 
 
@@ -58,26 +59,6 @@ def outside(tmp_path: Path) -> Iterator[Path]:
     ]
     assert {path.read_text() for path in outside.rglob("*.txt")} == {PRIVATE}
     assert stat.S_IMODE(outside.stat().st_mode) == 0o755
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """Root may do everything, so permissions are tried without its rights."""
-    if os.geteuid():
-        yield
-        return
-    os.seteuid(NOBODY)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-def give_to_nobody(root: Path) -> None:
-    """If the tests run as root, whose rights nothing limits."""
-    if os.geteuid() == 0:
-        for path in (root, *root.rglob("*")):
-            os.chown(path, NOBODY, -1)
 
 
 def replace(path: Path, target: Path) -> None:
@@ -453,6 +434,32 @@ def test_what_cannot_be_deleted_is_left_alone_and_the_rest_is_deleted(
     monkeypatch.setattr(os, "rmdir", rmdir)
     files.remove_job(job.id)
     assert [path.name for path in files.job(job.id).iterdir()] == ["busy"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave files that others cannot delete")
+def test_what_root_has_left_is_named_in_the_log_and_the_rest_is_deleted(files: DataDirectory, job: Job) -> None:
+    """A container that a handler started may run as root."""
+    own = files.job(job.id)
+    for name in ("work/by-root", "work/ours/inner"):
+        (own / name).mkdir(parents=True)
+        (own / name / "file").write_text("x")
+    give_to_nobody(files.root)
+    for left in (own / "work" / "by-root", own / "work" / "by-root" / "file"):
+        os.chown(left, 0, -1)
+    (own / "work" / "by-root").chmod(0o755)
+    with as_nobody(), capture_logs() as log:
+        assert not files.remove_job(job.id)
+    (line,) = log
+    assert (line["job_id"], line["reason"]) == (job.id, "Permission denied")
+    assert files.root / line["left"] == own / "work" / "by-root"
+    assert [path for path in own.rglob("*") if path.is_file()] == [own / "work" / "by-root" / "file"]
+    assert files.remove_job(job.id)
+
+
+def test_no_file_is_deleted_for_an_id_that_no_job_has(files: DataDirectory) -> None:
+    """A damaged row may have any."""
+    assert files.remove_job("../headway.db")
+    assert files.database.exists()
 
 
 def test_nothing_is_removed_twice(tmp_path: Path) -> None:

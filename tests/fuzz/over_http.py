@@ -25,6 +25,7 @@ from tests.support.process import ROOT, ServerProcess
 from tests.support.raw import FORM, JSON, form, part, request_bytes
 
 JOBS = ROOT / "tests" / "fuzz" / "jobs_to_fuzz.py"
+ELSEWHERE = ROOT / "tests" / "fuzz" / "elsewhere_jobs.py"
 HOOKS = "tests.fuzz.fuzzing_hooks"
 SCHEMATHESIS_SHARE = 0.5
 SHORTEST_SCHEMATHESIS_S = 20
@@ -32,8 +33,11 @@ SHORTEST_SCHEMATHESIS_S = 20
 MOST_EXAMPLES = 1_000_000
 A_MOMENT_S = 0.1
 LONGEST_ANSWER_S = 1.0
-SERVED_EVERY = 50
+CHECKED_EVERY = 50
+SHOWN_CHARS = 6_000
 HEAD_TIMEOUT_S = 2.0
+LEAST_MUTATED = 150
+"""Requests of a run, however short it is or slow the machine: enough for each common status to come up."""
 
 _STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3})[^\r\n]*\r\n", re.MULTILINE)
 _HEADER = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]+: [^\r\n\0]*")
@@ -70,7 +74,7 @@ def _survives(check: Callable[[ServerProcess, int, int], None], seconds: int, se
     """Run a check on its own server, so that one fuzzer's jobs do not delay the other's. Returns whether it passed."""
     limits = {"HEADWAY_HEAD_TIMEOUT_S": str(HEAD_TIMEOUT_S), "HEADWAY_BODY_TIMEOUT_S": "2"}
     slots = ("--max-tasks", "2", "--max-processes", "2")
-    with ServerProcess(":memory:", "--jobs", str(JOBS), *slots, env=limits) as server:
+    with ServerProcess(":memory:", "--jobs", str(JOBS), "--jobs", str(ELSEWHERE), *slots, env=limits) as server:
         try:
             check(server, seconds, seed)
             _check_server(server)
@@ -104,18 +108,30 @@ def _check_generated(server: ServerProcess, seconds: int, seed: int) -> None:
 def _check_mutated(server: ServerProcess, seconds: int, seed: int) -> None:
     """Send valid requests, one or several, with bytes changed, cut, repeated and swapped."""
     luck, radamsa = random.Random(seed), Radamsa()
-    job_id = server.submit("write-letter", {"text": "x"})
-    server.wait_for(job_id)
-    valid = [request.replace(b"{id}", job_id.encode()) for request in _requests()]
     statuses: Counter[int] = Counter()
     end_s, sent = time.monotonic() + seconds, 0
-    while time.monotonic() < end_s:
+    while time.monotonic() < end_s or sent < LEAST_MUTATED:
+        if sent % CHECKED_EVERY == 0:
+            _check_server(server)
+            valid = _requests_to(server)
         request = _mutated(luck.choices(valid, k=luck.choice((1, 1, 1, 2, 3))), radamsa, luck)
         statuses.update(_check_answer(request, _exchange(server, request)))
         sent += 1
-        if sent % SERVED_EVERY == 0 and server.request("GET", "/healthz").status != 200:
-            raise Found(f"others are not served after {request!r}")
     print(f"radamsa: {sent:,} requests, answers by status: {dict(sorted(statuses.items()))}", flush=True)
+
+
+def _requests_to(server: ServerProcess) -> list[bytes]:
+    """Valid requests, to a new job, a new upload, and a lease that was just given."""
+    job_id = server.submit("write-letter", {"text": "x"})
+    server.wait_for(job_id)
+    server.submit("count-elsewhere", {"number": 1})
+    lease = server.request("POST", "/work/count-elsewhere/claim?wait=30").json["lease"]
+    upload = server.request("POST", "/uploads", None, {"Tus-Resumable": "1.0.0", "Upload-Length": "10"})
+    names = {b"{id}": job_id, b"{lease}": lease, b"{upload}": upload.headers["Location"].rpartition("/")[2]}
+    requests = _requests()
+    for name, value in names.items():
+        requests = [request.replace(name, value.encode()) for request in requests]
+    return requests
 
 
 def _mutated(requests: Sequence[bytes], radamsa: Radamsa, luck: random.Random) -> bytes:
@@ -181,9 +197,10 @@ def _check_server(server: ServerProcess) -> None:
     if server.process.poll() is not None:
         raise Found(f"the server ended with {server.process.returncode}")
     if server.request("GET", "/healthz").status != 200:
-        raise Found("the server does not answer")
-    if "Traceback" in without_handlers_exceptions(server.log()):
-        raise Found("a traceback in the log")
+        raise Found("others are not served")
+    _, traceback, rest = without_handlers_exceptions(server.log()).partition("Traceback")
+    if traceback:
+        raise Found(f"in the log: {traceback}{rest[:SHOWN_CHARS]}")
 
 
 def _requests() -> list[bytes]:
@@ -194,6 +211,8 @@ def _requests() -> list[bytes]:
     kept = (("Connection", "keep-alive"), ("Prefer", "wait=0"), ("Idempotency-Key", '"k"; a=1'))
     chunked = (*JSON, ("Transfer-Encoding", "chunked"))
     asked = [
+        *_requests_of_uploads(),
+        *_requests_of_workers(),
         request_bytes("POST", "/jobs/write-letter?label=x&priority=3&runAt=2026-01-01T00:00:00Z", JSON, LETTER),
         request_bytes("POST", "/jobs/write-letter", (*JSON, *kept), LETTER),
         request_bytes("POST", "/jobs", JSON, ENVELOPE),
@@ -210,11 +229,51 @@ def _requests() -> list[bytes]:
         *(request_bytes("GET", f"/jobs/{{id}}/{what}") for what in ("logs?after=1&limit=2", "result", "deliveries")),
         *(request_bytes("GET", path) for path in ("/", "/docs", "/job-types", "/jobs/stats", "/metrics", "/readyz")),
         *(request_bytes("GET", path) for path in ("/operations/{id}", "/v1/jobs/operations/{id}", "/session")),
+        *(request_bytes("GET", f"/jobs/{{id}}/{what}") for what in ("attempts", "files", "files.zip", "badge.svg")),
+        *(request_bytes("GET", path) for path in ("/usage", "/webhooks/secret", "/webhooks/deliveries?status=failed")),
+        request_bytes("POST", "/jobs/batch", (*JSON, *kept), b'{"jobs": [%s, {"type": "do-nothing"}]}' % ENVELOPE),
+        request_bytes("POST", "/jobs/actions", (*JSON, *kept), b'{"action": "retry", "ids": ["{id}"]}'),
+        request_bytes("POST", "/jobs/actions", JSON, b'{"action": "cancel", "filter": {"label": "x", "type": ["a"]}}'),
+        request_bytes("GET", "/jobs?sort=-updatedAt&updatedAfter=2026-01-01T00:00:00Z&metadata.a=b&q=dear+reader"),
+        request_bytes("POST", "/webhooks/test", JSON, b'{"url": "http://127.0.0.1:9/"}'),
         request_bytes("POST", "/session", JSON, b'{"key": "hwk_x"}'),
         request_bytes("POST", "/jobs/{id}/tickets", JSON, b'{"expiresInSeconds": 60}'),
         request_bytes("POST", "/jobs/{id}/retry", kept),
+        request_bytes(
+            "PATCH", "/jobs/{id}", (*JSON, ("If-Match", '"e0", W/"1"')), b'{"label": null, "metadata": {"a": null}}'
+        ),
         request_bytes("DELETE", "/jobs/{id}?purge=false", (("Cookie", "a=b; c=d"), ("Authorization", "Bearer x"))),
         request_bytes("OPTIONS", "*", (("Upgrade", "h2c"), ("Connection", "Upgrade"))),
         request_bytes("GET", "/jobs/{id}/progress", (("Upgrade", "websocket"), ("Connection", "Upgrade"))),
     ]
     return asked + [request.replace(b"Connection: close\r\n", b"") for request in asked]
+
+
+def _requests_of_uploads() -> list[bytes]:
+    tus = (("Tus-Resumable", "1.0.0"),)
+    part_of = (*tus, ("Upload-Offset", "0"), ("Content-Type", "application/offset+octet-stream"))
+    new = (*tus, ("Upload-Length", "3"), ("Upload-Metadata", "filename YS50eHQ=,filetype dGV4dC9wbGFpbg=="))
+    return [
+        request_bytes("POST", "/uploads", new),
+        request_bytes("POST", "/uploads", (*new, part_of[-1]), b"abc"),
+        request_bytes("PATCH", "/uploads/{upload}", part_of, b"hello"),
+        request_bytes("HEAD", "/uploads/{upload}", tus),
+        request_bytes("DELETE", "/uploads/{upload}", tus),
+        request_bytes("POST", "/uploads/{upload}", (*part_of, ("X-HTTP-Method-Override", "PATCH")), b"hello"),
+        request_bytes("POST", "/jobs/count-papers", JSON, b'{"letter": "{upload}", "pages": 2}'),
+    ]
+
+
+def _requests_of_workers() -> list[bytes]:
+    lease, work = (("Headway-Lease", "{lease}"),), "/work/count-elsewhere"
+    return [
+        request_bytes("POST", f"{work}/claim?wait=0"),
+        request_bytes("POST", f"{work}/progress", (*lease, *JSON), b'{"done": 1, "total": 2, "message": "on it"}'),
+        request_bytes("POST", f"{work}/logs", (*lease, *JSON), b'{"lines": [{"message": "a", "level": "info"}]}'),
+        request_bytes("POST", f"{work}/logs", (*lease, ("Content-Type", "text/plain")), b"one\ntwo\n"),
+        request_bytes("POST", f"{work}/checkpoint", (*lease, *JSON), b'{"line": 1}'),
+        request_bytes("PUT", f"{work}/files/a.txt", (*lease, ("Content-Type", "text/plain")), b"hello"),
+        request_bytes("GET", f"{work}/inputs/letter", lease),
+        request_bytes("POST", f"{work}/complete", (*lease, *JSON), b'{"result": 2}'),
+        request_bytes("POST", f"{work}/fail", (*lease, *JSON), b'{"title": "No ink", "retry": true}'),
+    ]

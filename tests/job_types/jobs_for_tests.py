@@ -184,6 +184,12 @@ async def big_result(ctx: Context, input: Steps) -> str:
     return "x" * input.steps
 
 
+@job("largest-result")
+async def largest_result(ctx: Context) -> str:
+    """Returns 15 MiB, more than any buffer holds on the way to a client."""
+    return "x" * (15 * 1024 * 1024)
+
+
 @job("never-available", unavailable=lambda: "the moon is not full")
 def never_available(ctx: BlockingContext) -> None:
     """Is available nowhere."""
@@ -296,14 +302,6 @@ async def short_queue(ctx: Context, input: Steps) -> None:
     """At most two of these can be queued."""
     ctx.progress(message="running")
     await asyncio.sleep(input.step_s)
-
-
-@job("waits-with-upload")
-def waits_with_upload(ctx: BlockingContext, input: Document) -> str:
-    """Waits a moment before it reads its upload, so that it can be cancelled."""
-    if ctx.attempt == 1:
-        time.sleep(0.3)
-    return input.document.path.read_text("utf-8")
 
 
 @job("holds-the-interpreter")

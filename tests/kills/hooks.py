@@ -1,5 +1,6 @@
 """The receiver of webhooks: what it is told of a job is true, and it is told of each change once."""
 
+import hashlib
 from collections import defaultdict
 from typing import Any
 
@@ -8,6 +9,7 @@ from tests.support.receiver import Handling, Receiver
 from tests.support.record import TERMINAL
 
 PATH = "/hook"
+ONE_FAILS_OF = 200
 
 
 class Hooks:
@@ -17,6 +19,7 @@ class Hooks:
         self._promises = promises
         self._deliveries: defaultdict[str, dict[tuple[str, int], str]] = defaultdict(dict)
         self._ends: dict[str, tuple[str, str]] = {}
+        self._failed: set[str] = set()
         self.url = receiver.url(PATH)
         receiver.behaviours[PATH] = self._receive
 
@@ -26,7 +29,12 @@ class Hooks:
         if received.id != delivery_id:  # another one came meanwhile
             body = next(each.json for each in reversed(handling.server.receiver.received) if each.id == delivery_id)
         self._note(delivery_id, body["type"], body["data"])
-        handling.answer(204)
+        fails = int(hashlib.sha256(delivery_id.encode()).hexdigest(), 16) % ONE_FAILS_OF == 0
+        if fails and delivery_id not in self._failed:
+            self._failed.add(delivery_id)
+            handling.answer(500)
+        else:
+            handling.answer(204)
 
     def _note(self, delivery_id: str, event: str, shown: Any) -> None:
         job_id, attempt, status = shown["jobId"], shown["attempt"], shown["status"]

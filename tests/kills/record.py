@@ -139,7 +139,7 @@ class RecordCheck:
 
     def _repeats(self, sent: Sent) -> bool:
         """Whether the trail says that an earlier request did the same: a repetition changes nothing."""
-        covering = {"cancel": ("cancel", "delete"), "delete": ("delete",)}.get(sent.action, ())
+        covering = {"cancel": ("cancel", "delete")}.get(sent.action, (sent.action,))
         return any((sent.job_id, action) in self._ended_by for action in covering)
 
     def _identify(self, sent: Sent, subject: str, about: list[Any]) -> None:

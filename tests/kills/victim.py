@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from tests.support.process import ServerProcess, eventually
 
@@ -17,16 +18,20 @@ STOP_WITHIN_S = 0.4
 START_WITHIN_S = 0.8
 READ_BYTES = 50_000_000
 TRACEBACK_LINES = 30
+MARK = "KILLS_SERVER"
 HANDLERS_OWN = "the handler raised"
 
 
 class Victim(ServerProcess):
-    """Its processes are found by the standard error that they share, because their parents may have ended."""
+    """Its processes are found by a variable in the environment that they share: their parents may have ended, and those
+    of jobs have a standard error of their own.
+    """
 
     def __init__(self, data_dir: Path, *arguments: str, env: dict[str, str]) -> None:
-        super().__init__(data_dir, *arguments, env={**env, "HEADWAY_LOG_FORMAT": "json"})
-        status = os.fstat(self._stderr.fileno())
-        self._identity = (status.st_dev, status.st_ino)
+        mark = {MARK: str(uuid4())}
+        # From scratch: /proc shows the environment that a process has begun with.
+        super().__init__(data_dir, *arguments, env={**env, **mark, "HEADWAY_LOG_FORMAT": "json"}, from_scratch=True)
+        self._mark = f"{MARK}={mark[MARK]}".encode()
         self._read_bytes = 0
 
     def processes(self) -> dict[int, str]:
@@ -35,8 +40,7 @@ class Victim(ServerProcess):
         for entry in Path("/proc").iterdir():
             if entry.name.isdecimal():
                 with contextlib.suppress(OSError):
-                    status = (entry / "fd" / "2").stat()
-                    if (status.st_dev, status.st_ino) == self._identity:
+                    if self._mark in (entry / "environ").read_bytes().split(b"\0"):
                         found[int(entry.name)] = (entry / "comm").read_text().strip()
         return found
 

@@ -1,7 +1,9 @@
 """`purge`, `backup` and `doctor`, with and without a running server."""
 
 import re
+import shutil
 import sqlite3
+import subprocess
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -40,6 +42,29 @@ def test_purge_deletes_ended_jobs_by_age_and_status(serving: Serving, tmp_path: 
         if not live:
             server.restart()
         assert [job["status"] for job in server.request("GET", "/jobs").json["jobs"]] == ["failed"]
+
+
+@LIVE
+def test_purge_names_what_it_may_not_delete_and_fails(serving: Serving, tmp_path: Path, live: bool) -> None:
+    with _prepared(serving, tmp_path, live=live) as server:
+        job_id = next(path.name for path in (tmp_path / "jobs").iterdir())
+        with _immutable(tmp_path / "jobs" / job_id / "kept"):
+            done = run_command("purge", "--older-than", "0s", "--data-dir", str(tmp_path))
+        assert (done.returncode, done.stdout) == (2, "4 jobs were deleted\n")
+        assert "headway: files of 1 of them could not be deleted" in done.stderr
+        assert f"jobs/{job_id}/kept" in (server.log() if live else done.stderr)
+
+
+@contextmanager
+def _immutable(path: Path) -> Iterator[None]:
+    """A file that not even root can delete meanwhile."""
+    path.write_text("x")
+    if shutil.which("chattr") is None or subprocess.run(["chattr", "+i", path], check=False).returncode:
+        pytest.skip("no file can be made immutable here")
+    try:
+        yield
+    finally:
+        subprocess.run(["chattr", "-i", path], check=True)
 
 
 @LIVE

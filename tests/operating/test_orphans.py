@@ -10,6 +10,7 @@ import pytest
 from headway.domain.ids import JobIds
 from headway.domain.jobs import NewJob, OutputFile
 from headway.domain.outcomes import Completed
+from headway.errors import StoreUnavailableError
 from headway.files.data_directory import DataDirectory
 from headway.loops import Loops
 from headway.operating.orphans import SWEEP_BATCH, OrphanSweep
@@ -85,6 +86,26 @@ async def test_directories_without_a_record_are_deleted(backend: SqliteBackend, 
     assert [files.job(orphan.id).exists() for orphan in orphans] == [False] * 3
     assert files.job(kept.id).exists()
     await sweep.stop()
+
+
+async def test_directories_are_looked_at_again_after_the_record_could_not_be_read(
+    backend: SqliteBackend, files: Counted, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids, turns = JobIds(), Turns()
+    orphan = with_directory(files, ids)
+    sweep = OrphanSweep(backend.store, files, ids)
+    with monkeypatch.context() as unreadable:
+        unreadable.setattr(backend.store, "existing", _unavailable)
+        sweep.start(Loops(turns.sleep))
+        await turns.end()
+    assert files.job(orphan.id).exists()
+    await turns.next()
+    assert not files.job(orphan.id).exists()
+    await sweep.stop()
+
+
+async def _unavailable(_job_ids: object) -> frozenset[str]:
+    raise StoreUnavailableError("the store cannot be read")
 
 
 async def test_a_job_that_has_ended_keeps_its_uploads_and_the_output_that_its_record_names(

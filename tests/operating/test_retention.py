@@ -1,6 +1,7 @@
 """`Retention` with a real store and directory: files are deleted after their records."""
 
 import asyncio
+import os
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -18,13 +19,15 @@ from headway.domain.outcomes import Completed
 from headway.domain.progress import Progress
 from headway.files.data_directory import DataDirectory
 from headway.loops import Loops
+from headway.operating import retention
 from headway.operating.retention import EXPIRE_BATCH, Retention
-from headway.ports.backend import Backend
 from headway.ports.events import Bell
 from headway.ports.jobs import FreeSlots, JobStore
 from headway.ports.outbox import Limits
+from structlog.testing import capture_logs
 
 from tests.conformance.backends import BODY_OF
+from tests.support.nobody import as_nobody, give_to_nobody
 
 
 @dataclass
@@ -60,14 +63,7 @@ class Rooms:
 async def opened(directory: Path) -> AsyncIterator[Rooms]:
     hub, files = LocalHub(), DataDirectory.open(str(directory))
     record = await SqliteRecord.open(files.database, hub, max_queued=1_000, body_of=BODY_OF)
-    backend = Backend(
-        store=record.store,
-        hub=hub,
-        keys=record.keys,
-        outbox=record.outbox,
-        keeper=record.keeper,
-        audit=record.audit,
-    )
+    backend = record.backend
     retention = Retention(backend, files, 86_400)
     rooms = Rooms(record, hub, files, retention)
     try:
@@ -155,3 +151,23 @@ async def test_uploads_that_were_never_accepted_are_deleted_at_start(rooms: Room
     upload = rooms.files.new_incoming()
     await rooms.retention.start(Loops())
     assert not upload.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can leave files that others cannot delete")
+async def test_files_that_cannot_be_deleted_are_tried_again(rooms: Rooms, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(retention, "RETRY_EVERY_S", 0.005)
+    job = await rooms.ended_job(1_000)
+    own = rooms.files.job(job.id)
+    (own / "by-root").mkdir(mode=0o755)
+    (own / "by-root" / "file").write_text("x")
+    give_to_nobody(rooms.files.root / "jobs")
+    for left in (own / "by-root", own / "by-root" / "file"):
+        os.chown(left, 0, -1)
+    await rooms.retention.start(Loops())
+    with as_nobody(), capture_logs() as log:
+        await rooms.store.delete("local", job.id, datetime.now(UTC))
+        async with asyncio.timeout(10):
+            while len(log) < 2:  # noqa: ASYNC110
+                await asyncio.sleep(0.005)
+    assert {line["left"] for line in log} == {f"jobs/{job.id}/by-root/file"}
+    await gone(own)

@@ -272,6 +272,22 @@ async def test_any_other_exception_is_a_handler_error(kind: Kind, error: BaseExc
     assert "in body" in (end.traceback or "")
 
 
+class UnreadableFailure(JobFailed):
+    @property
+    def title(self) -> str:
+        raise SystemExit
+
+    @title.setter
+    def title(self, title: str) -> None: ...
+
+
+async def test_an_exception_that_cannot_be_read_is_a_handler_error(kind: Kind) -> None:
+    end = await kind.call(kind.declare(raising(UnreadableFailure("x")), no_retry=(LookupError,)))
+    assert isinstance(end, Raised)
+    assert (end.error.type, end.error.detail) == ("handler-error", "UnreadableFailure: x")
+    assert not end.final
+
+
 async def test_a_type_names_exceptions_that_no_retry_would_mend(kind: Kind) -> None:
     end = await kind.call(kind.declare(raising(KeyError("gone")), no_retry=(LookupError,)))
     assert isinstance(end, Raised)

@@ -1,6 +1,7 @@
 """Deadlines: which of a running attempt's limits comes first."""
 
 import asyncio
+import math
 from types import SimpleNamespace
 
 import pytest
@@ -27,7 +28,7 @@ def attempt_with(timeout_s: float | None, last_sign_s: float = STARTED_S) -> Att
 
 
 async def test_without_limits_there_is_no_deadline(clock: SimpleNamespace) -> None:
-    assert _next_deadline(attempt_with(None), STARTED_S, None)[1] is None
+    assert _next_deadline(attempt_with(None), STARTED_S, None)[1] == math.inf
 
 
 async def test_the_time_limit_counts_from_the_start(clock: SimpleNamespace) -> None:

@@ -17,7 +17,7 @@ from headway.domain.outcomes import BACKOFF_BASE_S, INTERRUPTED, Cancelled, Comp
 from headway.errors import ClaimLostError, InvalidOutputError, JobNotFoundError, StoreUnavailableError
 from headway.running import recording
 from headway.running.attempt import StopReason
-from headway.running.executor import STOPPED_BY_ITSELF
+from headway.running.executor import CANCELLED_BY_OTHERS, STOPPED_BY_ITSELF
 from headway.running.slots import Slot
 
 from tests.support.attempts import LIMITS, a_job, an_attempt
@@ -42,6 +42,15 @@ def logged() -> Iterator[list[Any]]:
 
 async def returns(ctx: Context) -> dict[str, int]:
     return {"answer": 42}
+
+
+async def writes(ctx: Context) -> None:
+    (ctx.output_dir / "report.html").write_text("<p>7")
+
+
+async def writes_and_raises(ctx: Context) -> None:
+    await writes(ctx)
+    raise ValueError("broken")
 
 
 async def raises(ctx: Context) -> None:
@@ -77,7 +86,7 @@ async def test_output_is_published_before_the_outcome_is_recorded(bench: Executo
     bench.files.output = (OutputFile("report.html", 5, "text/html"),)
     bench.files.notes = ("left out: link",)
     bench.files.has_files = True
-    bench.handles(returns)
+    bench.handles(writes)
     outcome = await bench.run()
     assert outcome.files == bench.files.output
     assert bench.files.calls == ["publish output", "discard work"]
@@ -87,7 +96,7 @@ async def test_output_is_published_before_the_outcome_is_recorded(bench: Executo
 async def test_output_that_cannot_be_published_fails_the_attempt(bench: ExecutorBench) -> None:
     bench.files.publishing_fails = OSError(28, "No space left on device")
     bench.files.has_files = True
-    bench.handles(returns)
+    bench.handles(writes)
     outcome = await bench.run()
     assert isinstance(outcome, Failed)
     assert outcome.error.type == "output-lost"
@@ -97,11 +106,20 @@ async def test_output_that_cannot_be_published_fails_the_attempt(bench: Executor
 async def test_output_that_no_retry_would_mend_fails_the_job(bench: ExecutorBench) -> None:
     bench.files.publishing_fails = InvalidOutputError("The output directory was replaced", "By a link.")
     bench.files.has_files = True
-    bench.handles(returns, max_attempts=3)
+    bench.handles(writes, max_attempts=3)
     outcome = await bench.run(an_attempt(a_job(max_attempts=3)))
     assert outcome == Failed(JobError("invalid-output", "The output directory was replaced", "By a link.", 500))
     assert bench.files.calls == ["publish output", "discard output", "discard work"]
     assert bench.messages == ["The output directory was replaced: By a link."]
+
+
+async def test_nobody_looks_for_files_of_a_job_that_has_asked_for_none(bench: ExecutorBench) -> None:
+    bench.files.has_files = True
+    bench.handles(returns)
+    await bench.run()
+    assert bench.files.calls == []
+    await bench.run(an_attempt(a_job(attempt=2)))
+    assert bench.files.calls == ["discard output", "discard work"], "an earlier attempt may have left some"
 
 
 async def test_a_result_that_is_not_a_number_is_invalid_output(bench: ExecutorBench) -> None:
@@ -352,6 +370,21 @@ async def test_the_slot_is_left_before_the_end_is_recorded_and_taken_again_while
     assert when_finishing == [0, 1]
 
 
+async def test_an_attempt_whose_task_somebody_cancels_is_interrupted(bench: ExecutorBench) -> None:
+    begun = asyncio.Event()
+
+    async def begins(ctx: Context) -> None:
+        begun.set()
+        await asyncio.Event().wait()
+
+    bench.handles(begins)
+    running = asyncio.create_task(bench.run())
+    await begun.wait()
+    running.cancel()
+    assert isinstance(await running, Interrupted)
+    assert bench.messages == [CANCELLED_BY_OTHERS]
+
+
 async def test_an_outcome_is_recorded_although_the_executor_is_cancelled(
     bench: ExecutorBench, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -376,14 +409,14 @@ async def test_an_outcome_is_recorded_although_the_executor_is_cancelled(
 
 async def test_what_a_failed_attempt_wrote_is_discarded(bench: ExecutorBench) -> None:
     bench.files.has_files = True
-    bench.handles(raises)
+    bench.handles(writes_and_raises)
     await bench.run()
     assert bench.files.calls == ["discard output", "discard work"]
 
 
 async def test_a_retry_finds_its_work_directory_as_it_was(bench: ExecutorBench) -> None:
     bench.files.has_files = True
-    bench.handles(raises)
+    bench.handles(writes_and_raises)
     await bench.run(an_attempt(a_job(max_attempts=2)))
     assert bench.files.calls == ["discard output"]
 

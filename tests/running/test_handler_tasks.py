@@ -6,12 +6,15 @@ import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
+from contextlib import suppress
+from contextvars import Context as Nobodys
 from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import Any
 
 import pytest
 from headway import Context
+from headway.authoring.author_code import NOT_ITS_OWN
 from headway.domain.outcomes import Cancelled, Completed, Failed
 from headway.running.attempt import StopReason
 from headway.running.handler_tasks import containing
@@ -182,6 +185,60 @@ async def test_a_task_that_no_handler_has_started_is_nobodys(bench: ExecutorBenc
     await bench.run()
     assert not other.done()
     other.cancel()
+
+
+# Cancelling what is not its own
+
+
+async def test_a_handler_cancels_its_own_tasks_and_a_librarys_but_none_of_the_server(
+    bench: ExecutorBench, library: Any
+) -> None:
+    pool = library.Pool()
+
+    async def uses(ctx: Context) -> None:
+        pool.use()
+        await asyncio.sleep(0)
+
+    async def cancels(ctx: Context) -> list[bool]:
+        return [task.cancel() for task in (asyncio.create_task(for_ever()), pool.worker, servers)]
+
+    bench.handles(uses)
+    await bench.run()
+    bench.handles(cancels)
+    servers = asyncio.create_task(bench.executor.execute(an_attempt()))
+    await servers
+    assert bench.store.finished[-1].outcome == Completed("[true,true,false]")
+    assert bench.messages == [NOT_ITS_OWN]
+
+
+async def test_no_handler_cancels_anothers_tasks(bench: ExecutorBench) -> None:
+    started: list[asyncio.Task[None]] = []
+
+    async def cancels(ctx: Context) -> bool:
+        return started[0].cancel()
+
+    async def waits(ctx: Context) -> bool:
+        started.append(asyncio.create_task(for_ever()))
+        bench.handles(cancels)
+        return started[0].cancelled() or await asyncio.create_task(bench.run(), context=Nobodys()) == Completed("true")
+
+    bench.handles(waits)
+    assert await bench.run() == Completed("false")
+
+
+async def test_time_limits_and_groups_of_a_handler_cancel_it(bench: ExecutorBench) -> None:
+    async def raises_in_a_group(ctx: Context) -> str:
+        with suppress(TimeoutError):
+            async with asyncio.timeout(0):
+                await for_ever()
+        with suppress(ExceptionGroup):
+            async with asyncio.TaskGroup() as group:
+                group.create_task(fails())
+                await for_ever()
+        return "both"
+
+    bench.handles(raises_in_a_group)
+    assert await asyncio.create_task(bench.run()) == Completed('"both"')
 
 
 # Failures

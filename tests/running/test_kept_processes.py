@@ -22,7 +22,7 @@ from tests.support.children import Bench, Listener, ended
 from tests.support.process import alive, eventually
 
 JOBS = """
-import os, signal, subprocess, sys, threading, time
+import _thread, os, signal, subprocess, sys, threading, time
 from collections.abc import Iterator
 from typing import Annotated
 from pydantic import BaseModel
@@ -106,6 +106,28 @@ def has_a_helper(ctx: BlockingContext, helper: Annotated[int, Depends(helper)]) 
 @job("leaves-a-thread", keep_process=True)
 def leaves_a_thread(ctx: BlockingContext, connection: Connection) -> int:
     threading.Thread(target=time.sleep, args=(600,), name="a-straggler", daemon=True).start()
+    return os.getpid()
+
+@job("leaves-a-nameless-thread", keep_process=True)
+def leaves_a_nameless_thread(ctx: BlockingContext, connection: Connection) -> int:
+    _thread.start_new_thread(time.sleep, (600,))
+    return os.getpid()
+
+@job("leaves-a-timer", keep_process=True)
+def leaves_a_timer(ctx: BlockingContext, connection: Connection) -> int:
+    signal.signal(signal.SIGALRM, lambda *_: None)
+    signal.alarm(600)
+    return os.getpid()
+
+@job("ends-its-threads", keep_process=True)
+def ends_its_threads(ctx: BlockingContext) -> int:
+    for _ in range(50):
+        _thread.start_new_thread(int, ())
+    threads = [threading.Thread(target=int) for _ in range(50)]
+    for thread in threads:
+        thread.start()
+    signal.setitimer(signal.ITIMER_REAL, 600)
+    signal.setitimer(signal.ITIMER_REAL, 0)
     return os.getpid()
 
 def ticker() -> threading.Thread:
@@ -317,11 +339,25 @@ async def test_what_an_attempt_has_started_is_gone_when_it_has_ended(bench: Kept
     assert not any(map(alive, left))
 
 
-async def test_a_process_with_a_thread_that_was_left_is_replaced(bench: Kept) -> None:
-    pid = await bench.returns("leaves-a-thread")
-    assert bench.listener.lines == ["the process is replaced: it has left threads running: a-straggler"]
+@pytest.mark.parametrize(
+    ("job_type", "why"),
+    [
+        ("leaves-a-thread", "it has left threads running: a-straggler"),
+        ("leaves-a-nameless-thread", "it has left threads running: one without a name"),
+        ("leaves-a-timer", "it has left a timer running, whose signal would come in the next job"),
+    ],
+)
+async def test_a_process_with_a_thread_or_a_timer_that_was_left_is_replaced(
+    bench: Kept, job_type: str, why: str
+) -> None:
+    pid = await bench.returns(job_type)
+    assert bench.listener.lines == [f"the process is replaced: {why}"]
     assert bench.diary() == [f"open {pid}", f"close {pid}"]
-    assert await bench.returns("leaves-a-thread") != pid
+    assert await bench.returns(job_type) != pid
+
+
+async def test_threads_and_timers_that_have_ended_do_not_replace_the_process(bench: Kept) -> None:
+    assert len({await bench.returns("ends-its-threads") for _ in range(5)}) == 1
 
 
 async def test_a_process_is_replaced_after_as_many_jobs_as_its_type_says(bench: Kept) -> None:

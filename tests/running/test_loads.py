@@ -4,6 +4,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -196,7 +197,8 @@ async def test_a_nursery_that_died_just_before_the_keeper_is_forked_again(sharin
     for pid in (nursery, general):
         os.kill(pid, signal.SIGKILL)
     await gone(nursery, general)
-    os.kill(keeper, signal.SIGKILL)
+    with suppress(ProcessLookupError):  # on a slow machine the server has killed it
+        os.kill(keeper, signal.SIGKILL)
     *_, parent = await bench.value("shares")
     assert parent not in (nursery, general, await bench.value("plain"))
 

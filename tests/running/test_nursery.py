@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import resource
 import signal
 import socket
 import subprocess
@@ -183,7 +184,9 @@ async def test_a_change_of_the_modules_file_changes_nothing(nursery: Nursery, ch
     change(nursery.module)
     assert await nursery.attempt("says") == Returned('"as it was loaded"')
     os.kill(await nursery.pid(), signal.SIGKILL)
-    assert await nursery.attempt("says") == Returned('"as it was loaded"')
+    while (end := await nursery.attempt("says")) == Lost():  # a spare child of the killed nursery had taken it
+        pass
+    assert end == Returned('"as it was loaded"')
 
 
 async def test_what_a_module_prints_when_it_is_imported_is_printed_once(
@@ -343,6 +346,61 @@ async def test_an_end_does_not_wait_for_ever_for_what_the_kernel_holds_up(tmp_pa
     await processes.close()
 
 
+ROOTS = """
+from headway.running.processes.nursery import ends
+ends.DIE_WITHIN_S = 0.1
+kill = os.kill
+
+def kill_unless_roots(pid, number):
+    with open(f"/proc/{pid}/cmdline", "rb") as file:
+        if b"setsid" in file.read():
+            raise PermissionError(1, "Operation not permitted")
+    kill(pid, number)
+
+os.kill = kill_unless_roots
+"""
+"""The daemon is like a process of another user, which a handler can start with `sudo`."""
+
+
+async def test_a_process_of_another_user_that_a_handler_leaves_harms_no_other_attempt(tmp_path: Path) -> None:
+    module = tmp_path / "jobs_that_use_sudo.py"
+    module.write_text(f"{JOBS}\n{ROOTS}", "utf-8")
+    processes = Processes([str(module)], spares=1)
+    await processes.open()
+    nursery, lines = Nursery(tmp_path, module, processes), Lines()
+    running = nursery.attempt("sleeps", Lines())
+    end = await nursery.attempt("leaves-a-daemon", lines)
+    assert isinstance(end, Returned), end
+    (left,) = lines.pids_left
+    assert left == int(end.result_json)
+    assert await nursery.attempt("says") == Returned('"as it was loaded"')
+    assert not running.done()
+    await processes.close()  # it does not wait for that process
+    assert alive(left)
+    os.kill(left, signal.SIGKILL)
+    await asyncio.wait({running})
+
+
+async def test_a_nursery_without_a_free_descriptor_refuses_a_child_and_keeps_the_others(nursery: Nursery) -> None:
+    lines = Lines()
+    running = nursery.attempt("sleeps", lines)
+    child, pid = await lines.number(), await nursery.pid()
+    await asyncio.to_thread(eventually, lambda: len(descendants(pid)) == 3 and _sockets_in(pid) == 1)
+    limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (_free_in(pid, 4), limits[1]))  # a channel and a pipe take four
+    others = [nursery.attempt("sleeps") for _ in range(3)]
+    wait_for = {running, *others}
+    ended, left = await asyncio.wait(wait_for, timeout=WAIT_TIMEOUT_S, return_when=asyncio.FIRST_COMPLETED)
+    assert running not in ended
+    assert [str(task.exception()) for task in ended] == ["no process could be started: Too many open files"]
+    assert alive(child)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+    assert await nursery.pid() == pid
+    for task in left:
+        task.cancel()
+    await asyncio.wait(left)
+
+
 async def test_many_attempts_leave_no_descriptor_and_no_process(nursery: Nursery) -> None:
     pid = await nursery.pid()
     await _at_rest(nursery, pid)
@@ -371,6 +429,12 @@ def _sockets_in(pid: int) -> int:
         with suppress(FileNotFoundError):
             found += str(descriptor.readlink()).startswith("socket:")
     return found
+
+
+def _free_in(pid: int, descriptors: int) -> int:
+    """The last of so many descriptors that the process would open next."""
+    taken = {int(descriptor.name) for descriptor in Path(f"/proc/{pid}/fd").iterdir()}
+    return [number for number in range(max(taken) + 1 + descriptors) if number not in taken][descriptors - 1]
 
 
 def _open_in(pid: int) -> int:
@@ -420,6 +484,22 @@ async def test_a_module_that_cannot_be_forked_is_spawned_and_the_log_says_why(
         await processes.close()
     (line,) = [line for line in logged if line["event"] == "the job processes of a module are spawned, not forked"]
     assert (line["module"], line["reason"]) == (str(unfit), reason.format(folder=tmp_path))
+
+
+async def test_a_module_is_loaded_again_if_the_process_that_imports_it_is_killed_once(tmp_path: Path) -> None:
+    module, tried = tmp_path / "jobs.py", tmp_path / "tried"
+    killed = f"import os, pathlib, sys\nTRIED = pathlib.Path({str(tried)!r})\n"
+    killed += f"{IF_TO_BE_FORKED[:-1]} and not TRIED.exists(): TRIED.touch(); os.kill(os.getpid(), 9)\n"
+    module.write_text(killed + JOBS, "utf-8")
+    processes = Processes([str(module)], spares=1)
+    with capture_logs() as logged:
+        await processes.open()
+        nursery = Nursery(tmp_path, module, processes)
+        assert await nursery.attempt("says") == Returned('"as it was loaded"')
+        assert await nursery.number("whose-child") != os.getpid()
+        await processes.close()
+    assert tried.exists()
+    assert [line for line in logged if "spawned" in line["event"]] == []
 
 
 async def test_a_module_that_is_not_known_is_not_forked() -> None:

@@ -146,6 +146,13 @@ def test_files_count_once_and_links_are_not_followed(tmp_path: Path) -> None:
     assert tree_bytes(str(tmp_path / "missing")) == 0
 
 
+def test_a_link_in_the_place_of_a_directory_is_not_followed_to_count_its_bytes(tmp_path: Path) -> None:
+    (tmp_path / "outside").mkdir()
+    (tmp_path / "outside" / "file").write_bytes(bytes(100))
+    (tmp_path / "output").symlink_to("outside")
+    assert tree_bytes(str(tmp_path / "output")) == 0
+
+
 @pytest.fixture
 def watches(monkeypatch: pytest.MonkeyPatch) -> list[Watch]:
     """Those that were made."""

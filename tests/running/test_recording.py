@@ -3,7 +3,7 @@
 import asyncio
 
 import pytest
-from headway.running.recording import uncancellable
+from headway.loops import uncancellable
 
 
 class Work:

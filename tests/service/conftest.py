@@ -25,12 +25,17 @@ from headway.loops import Loops
 from headway.metrics import Metrics
 from headway.ports.backend import Backend
 from headway.ports.jobs import FreeSlots, JobStore
+from headway.running.remote.workers import Workers
 from headway.service.options import SubmitOptions
 from headway.service.service import Limits, Service
 from headway.service.submission import Submission
 from headway.settings import Settings
+from headway.webhooks.outgoing import Outgoing
+from headway.webhooks.prober import WebhookProber
 from pydantic import BaseModel
 
+MAX_INPUT_BYTES = 100_000
+MAX_UPLOAD_BYTES = 1_000_000
 MAX_QUEUED = 5
 DONE = Completed('{"words":3}')
 BROKEN = Failed(JobError(type="no-luck", title="No luck", detail="none at all", status=409))
@@ -75,6 +80,7 @@ class Rooms:
     """What the tests use: the service, and what lies behind it."""
 
     service: Service
+    backend: Backend
     store: JobStore
     files: DataDirectory
     hub: LocalHub
@@ -106,15 +112,21 @@ async def rooms(tmp_path: Path) -> AsyncIterator[Rooms]:
         files = DataDirectory.open(settings.data_dir)
         stack.callback(files.close)
         hub = LocalHub()
-        record = await open_record(stack, settings, files, hub, Metrics())
-        limits = Limits(retain_s=3600, min_free_bytes=1, max_waits=10, max_waits_per_client=5, max_waits_per_owner=5)
-        backend = Backend(
-            store=record.store,
-            hub=hub,
-            keys=record.keys,
-            outbox=record.outbox,
-            keeper=record.keeper,
-            audit=record.audit,
+        backend = await open_record(stack, settings, files, hub, Metrics())
+        limits = Limits(
+            retain_s=3600,
+            min_free_bytes=1,
+            max_waits=10,
+            max_waits_per_client=5,
+            max_waits_per_owner=5,
+            max_input_bytes=MAX_INPUT_BYTES,
+            allowed=AllowList(()),
+            max_upload_bytes=MAX_UPLOAD_BYTES,
         )
-        service = Service.over(backend, files, registry, JobIds(), limits=limits, allowed=AllowList(()), loops=Loops())
-        yield Rooms(service, record.store, files, hub)
+        outgoing = Outgoing(AllowList(()))
+        stack.push_async_callback(outgoing.close)
+        prober = WebhookProber(backend.outbox, outgoing)
+        workers = Workers(backend.store, registry)
+        service = Service.over(backend, files, registry, JobIds(), prober, workers, limits=limits, loops=Loops())
+        await service.uploads.open()
+        yield Rooms(service, backend, backend.store, files, hub)

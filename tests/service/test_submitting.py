@@ -3,12 +3,12 @@
 import asyncio
 import threading
 from collections.abc import Mapping
-from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
+from headway.authoring.job_types import JobType
 from headway.domain.access import EVERY_OWNER, LOCAL_CALLER, Caller
 from headway.domain.jobs import Status
 from headway.errors import (
@@ -26,6 +26,7 @@ from headway.errors import (
     StoreUnavailableError,
 )
 from headway.service.submission import Submission
+from headway.validation import MAX_LISTED
 
 from tests.support.process import WAIT_TIMEOUT_S
 
@@ -51,8 +52,34 @@ async def test_a_job_takes_its_types_defaults_and_the_submissions_options(rooms:
     assert documents.input_json == '{"words":3}'
 
 
+@pytest.mark.parametrize("with_key", [False, True])
+async def test_a_submission_looks_its_type_up_once(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch, with_key: bool
+) -> None:
+    job_type, names = rooms.service.admission.job_type, list[str]()
+
+    def noted(name: str) -> JobType:
+        names.append(name)
+        return job_type(name)
+
+    monkeypatch.setattr(rooms.service.admission, "job_type", noted)
+    for submission in (counting(), await rooms.submission_with_file()):
+        await rooms.service.submitting.submit(LOCAL_CALLER, submission, submission.type if with_key else None)
+    assert names == ["counting", "scanning"]
+
+
 async def test_a_type_without_a_retention_period_has_the_servers(rooms: Rooms) -> None:
     assert (await rooms.submit("narrow")).retain_s == 3600
+
+
+async def test_very_many_unknown_fields_are_counted_before_the_input_is_validated(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(JobType, "parse_input", lambda *_: pytest.fail("the input was validated"))
+    fields = {"words": 3} | {f"k{number}": 1 for number in range(MAX_LISTED + 1)}
+    with pytest.raises(InvalidError) as raised:
+        await rooms.service.submitting.submit(ALICE, counting(fields, pointer="/input"))
+    assert raised.value.errors == [("/input", "has 1,001 unknown fields, which are too many to list")]
 
 
 @pytest.mark.parametrize("pointer", ["", "/input"])
@@ -199,7 +226,7 @@ async def test_another_request_with_the_same_key_is_refused(rooms: Rooms, other:
 async def test_files_count_by_their_sums(rooms: Rooms) -> None:
     submitting = rooms.service.submitting
     first = await submitting.submit(LOCAL_CALLER, await rooms.submission_with_file(sums="a"), "k")
-    again = replace(await rooms.submission_with_file(sums="a"), incoming=None)
+    again = (await rooms.submission_with_file(sums="a"))._replace(incoming=None)
     assert (await submitting.submit(LOCAL_CALLER, again, "k")).job.id == first.job.id
     with pytest.raises(KeyReusedError):
         await submitting.submit(LOCAL_CALLER, await rooms.submission_with_file(sums="b"), "k")
@@ -247,11 +274,10 @@ async def test_a_failed_job_is_repeated_with_its_inputs_for_its_owner(rooms: Roo
     assert rooms.files.input(repeated.id, "document").read_text() == "hello"
 
 
-async def test_a_completed_job_is_not_repeated(rooms: Rooms) -> None:
+async def test_a_completed_job_is_repeated_too(rooms: Rooms) -> None:
     job = await rooms.submit()
     await rooms.end(job)
-    with pytest.raises(JobStateError):
-        await rooms.service.repeating.repeat(LOCAL_CALLER, job.id)
+    assert (await rooms.service.repeating.repeat(LOCAL_CALLER, job.id)).job.retry_of == job.id
 
 
 async def test_a_repetition_with_a_key_happens_once_whatever_becomes_of_the_job(rooms: Rooms) -> None:

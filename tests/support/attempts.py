@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from headway.authoring.declaring import declared_as
 from headway.authoring.job_types import Registry
@@ -209,6 +209,10 @@ class FakeFiles(AttemptFiles):
         return self.inputs[field]
 
     @override
+    def open_input(self, job_id: str, field: str) -> BinaryIO:
+        return self.inputs[field].open("rb")
+
+    @override
     def lock_file(self, job_id: str) -> Path:
         return self.root / "lock"
 
@@ -239,6 +243,14 @@ class FakeFiles(AttemptFiles):
     @override
     def discard_output(self, job: Job) -> None:
         self.calls.append("discard output")
+
+    @override
+    def add_output(self, job: Job, arrived: Path, name: str) -> None:
+        self.calls.append(f"add {name}")
+
+    @override
+    def discard_unpublished(self, job: Job) -> None:
+        self.calls.append("discard unpublished")
 
     @override
     def discard_work(self, job: Job) -> None:

@@ -20,12 +20,15 @@ NO_INSTANT = 2**62
 
 DAMAGE: list[tuple[str, Any]] = [
     *((column, BLOB) for column in ("label", "type", "status", "done", "total", "unit", "message", "step", "retry_of")),
-    *((column, BLOB) for column in ("error", "files", "uploads", "webhook", "result_url", "input", "result")),
+    *(
+        (column, BLOB)
+        for column in ("error", "files", "uploads", "webhook", "metadata", "result_url", "input", "result")
+    ),
     *((column, BLOB) for column in ("created_at", "attempt", "version", "last_seq", "percent", "result_bytes")),
     *((column, "no number") for column in ("done", "total", "updated_at")),
-    *((column, "no JSON {") for column in ("error", "files", "uploads", "webhook", "input", "result")),
-    *((column, "[1, null]") for column in ("error", "files", "uploads", "webhook")),
-    *((column, "5") for column in ("error", "files", "uploads", "webhook")),
+    *((column, "no JSON {") for column in ("error", "files", "uploads", "webhook", "metadata", "input", "result")),
+    *((column, "[1, null]") for column in ("error", "files", "uploads", "webhook", "metadata")),
+    *((column, "5") for column in ("error", "files", "uploads", "webhook", "metadata")),
     *((column, "[" * 100_000) for column in ("error", "files", "input", "result")),
     *((column, at) for column in ("created_at", "run_at", "updated_at") for at in (NO_INSTANT, -NO_INSTANT)),
     *((column, NO_INSTANT) for column in ("started_at", "completed_at", "expires_at")),
@@ -34,6 +37,7 @@ DAMAGE: list[tuple[str, Any]] = [
     ("files", '[{"name": 5}]'),
     ("webhook", '{"url": "https://example.org", "events": ["job.exploded"]}'),
     ("error", SURROGATE),
+    ("metadata", '{"a": 1, "b": "c\\ud800"}'),
     ("status", "exploded"),
     ("label", NOT_UTF_8),
     ("message", NOT_UTF_8),
@@ -43,12 +47,12 @@ IDS = JobIds()
 
 
 @contextmanager
-def record(data_dir: Path) -> Iterator[sqlite3.Connection]:
+def record(data_dir: Path, name: str = "headway.db") -> Iterator[sqlite3.Connection]:
     """The file, without its checks: an editor that knows nothing of Headway. Changes are committed at the end.
 
     Then the checks are there again: they refuse to update a row that does not pass them.
     """
-    file = data_dir / "headway.db"
+    file = data_dir / name
     with closing(sqlite3.connect(file)) as connection:
         tables = connection.execute("SELECT name, sql FROM sqlite_schema WHERE type = 'table'").fetchall()
     lenient = [(name, re.sub(r"\) STRICT(, )?", ") ", sql).replace(" NOT NULL", "")) for name, sql in tables]

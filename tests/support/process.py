@@ -138,10 +138,10 @@ class ServerProcess:
         job_id: str = reply.json["jobId"]
         return job_id
 
-    def upload(self, job_type: str, files: dict[str, bytes], input: Any = None) -> str:
+    def upload(self, job_type: str, files: dict[str, bytes], input: Any = None, query: str = "") -> str:
         """Submit a job with files. Returns its id."""
         body, content_type = multipart(files, input)
-        reply = self.request("POST", f"/jobs/{job_type}", body, {"Content-Type": content_type})
+        reply = self.request("POST", f"/jobs/{job_type}{query}", body, {"Content-Type": content_type})
         assert reply.status == 202, reply.body
         job_id: str = reply.json["jobId"]
         return job_id

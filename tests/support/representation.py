@@ -10,7 +10,18 @@ FIELDS = {
     *("jobId", "type", "label", "status", "progress", "done", "total", "unit", "message", "step"),
     *("ratePerSecond", "etaSeconds", "queuePosition", "attempt", "maxAttempts", "cancelRequested"),
     *("createdAt", "runAt", "startedAt", "updatedAt", "completedAt", "expiresAt"),
-    *("statusUrl", "progressUrl", "resultUrl", "files", "filesTotal", "error", "retryOf", "version"),
+    *(
+        "statusUrl",
+        "progressUrl",
+        "resultUrl",
+        "files",
+        "filesTotal",
+        "metadata",
+        "error",
+        "retryOf",
+        "editTag",
+        "version",
+    ),
 }
 DETAIL_FIELDS = {*FIELDS, "input", "result"}
 

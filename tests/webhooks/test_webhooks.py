@@ -1,5 +1,6 @@
 """Webhooks from real servers to a real receiver, verified with the reference library of Standard Webhooks."""
 
+import importlib.metadata
 import random
 import re
 import time
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from standardwebhooks.webhooks import Webhook, WebhookVerificationError
 
+from tests.support.client_table import assert_in_the_table
 from tests.support.metrics import metric
 from tests.support.process import ServerProcess, eventually, multipart, run_command
 from tests.support.receiver import Received, Receiver, answering, bombing, flooding, hanging
@@ -112,6 +114,7 @@ def test_the_reference_library_verifies_every_delivery(serving: Serving, receive
         with pytest.raises(WebhookVerificationError):
             Webhook("whsec_" + "A" * 44).verify(request.body, dict(request.headers))
     assert len({request.id for request in came}) == 5
+    assert_in_the_table("standardwebhooks", importlib.metadata.version("standardwebhooks"))
 
 
 @pytest.mark.parametrize("way", ["query", "envelope", "form"])

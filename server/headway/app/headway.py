@@ -8,7 +8,6 @@ import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
-from dataclasses import replace
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
@@ -31,7 +30,8 @@ from ..service.options import SubmitOptions
 from ..service.submission import Submission
 from ..settings import Settings, unknown_variables
 from ..validation import as_json_object, validate
-from .listening import exit_if_handlers_remain, ignore_warnings_about_clients, listening, stopped_by_signals
+from .exiting import SHUTDOWN_WITHIN_S, exit_if_left
+from .listening import ignore_warnings_about_clients, listening, stopped_by_signals
 from .local_files import copy_into
 from .preparing import Prepared, forked_keeper, registry_of
 from .rooms import Rooms, opened
@@ -159,7 +159,7 @@ class Headway:
         try:
             paths = {field: Path(path) for field, path in files.items()}
             uploads, sums = await asyncio.to_thread(copy_into, incoming, paths, self._settings.max_upload_bytes)
-            submission = replace(submission, uploads=uploads, incoming=incoming, sums=sums)
+            submission = submission._replace(uploads=uploads, incoming=incoming, sums=sums)
             return (await submitting.submit(caller, submission, idempotency_key)).job
         finally:
             await asyncio.to_thread(shutil.rmtree, incoming, True)
@@ -218,16 +218,16 @@ class Headway:
 
         Enters the server unless that has been done. `announce` is called with the address once it answers. For the main
         program: until it returns, it handles these signals, and a second one ends the process at once. It also ends the
-        process if a handler does not stop. Raises `SetupError`.
+        process if a handler does not stop, or the shutdown is stuck. Raises `SetupError`.
         """
-        with stopped_by_signals() as stop:
+        with stopped_by_signals(2 * self._settings.shutdown_grace_s + SHUTDOWN_WITHIN_S) as stop:
             if self._opened is not None:
                 await self._serve(self._opened, announce, stop)
                 return
             async with self:
                 rooms = self._rooms
                 await self._serve(rooms, announce, stop)
-            exit_if_handlers_remain(rooms)
+            exit_if_left(rooms.executor.abandoned)
 
     async def _serve(self, rooms: Rooms, announce: Callable[[str], None], stop: asyncio.Event) -> None:
         ignore_warnings_about_clients()

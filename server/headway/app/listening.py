@@ -4,7 +4,6 @@ import asyncio
 import errno
 import os
 import signal
-import sys
 import warnings
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -20,6 +19,8 @@ from ..running.watchdog import LoopWatchdog
 from ..settings import Settings
 from ..web.application import MAX_FIELD_BYTES, MAX_LINE_BYTES
 from ..web.connections.limits import Runner
+from ..web.requests.content import READ_BYTES
+from .exiting import ShutdownDeadline
 from .rooms import Rooms
 
 SHUTDOWN_TIMEOUT_S = 1.0
@@ -38,6 +39,7 @@ async def listening(rooms: Rooms, settings: Settings, registry: Registry) -> Asy
         keepalive_timeout=settings.keep_alive_s,
         max_line_size=MAX_LINE_BYTES,
         max_field_size=MAX_FIELD_BYTES,
+        read_bufsize=READ_BYTES,
         shutdown_timeout=SHUTDOWN_TIMEOUT_S,
     )
     await runner.setup()
@@ -53,27 +55,34 @@ async def listening(rooms: Rooms, settings: Settings, registry: Registry) -> Asy
 
 
 @contextmanager
-def stopped_by_signals() -> Iterator[asyncio.Event]:
+def stopped_by_signals(within_s: float) -> Iterator[asyncio.Event]:
     """Set by SIGTERM or SIGINT. A second signal ends the process at once: what is recorded is recorded.
 
-    Afterwards the program has its own handlers again, unless it has set others meanwhile.
+    So does the end of `within_s` seconds after the first, if the block has not been left by then. Both hold while a
+    handler blocks the event loop, too. Afterwards the program has its own handlers again, unless it has set others
+    meanwhile.
     """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
+    deadline = ShutdownDeadline(loop, within_s)
 
-    def received() -> None:
-        if stop.is_set():
+    def received(_number: int, _frame: object) -> None:
+        """Called beside the loop's own callback, which has to wait for its turn."""
+        if deadline.begun:
             os._exit(1)
-        stop.set()
+        deadline.begin()
 
     before = {number: _handlers(loop, number) for number in STOPPING}
     for number in STOPPING:
         with suppress(NotImplementedError):
-            loop.add_signal_handler(number, received)
+            loop.add_signal_handler(number, stop.set)
+            signal.signal(number, received)  # in place of one that does nothing
+            signal.siginterrupt(number, False)
     added = {number: _handlers(loop, number) for number in STOPPING}
     try:
         yield stop
     finally:
+        deadline.lift()
         for number in STOPPING:
             if _handlers(loop, number) == added[number] != before[number]:
                 _restore(loop, number, *before[number])
@@ -85,26 +94,19 @@ def _handlers(loop: asyncio.AbstractEventLoop, number: int) -> "tuple[Any, async
 
 
 def _restore(loop: asyncio.AbstractEventLoop, number: int, handler: Any, of_loop: "asyncio.Handle | None") -> None:
-    if of_loop is not None:  # the rest of what `add_signal_handler` does has stayed in force
+    if of_loop is None:
+        loop.remove_signal_handler(number)
+    else:  # the loop is still notified of the signal
         getattr(loop, "_signal_handlers", {})[number] = of_loop
-        return
-    loop.remove_signal_handler(number)
     if handler is not None:  # `None` is one that was not set from Python
         signal.signal(number, handler)
+        signal.siginterrupt(number, of_loop is None)
 
 
 def ignore_warnings_about_clients() -> None:
     """Python would print what a client sent, and keep every such text for ever."""
     for of_clients in (BadContentDispositionHeader, BadContentDispositionParam):
         warnings.filterwarnings("ignore", category=of_clients)
-
-
-def exit_if_handlers_remain(rooms: Rooms) -> None:
-    """`asyncio.run` would wait for ever for a handler that swallows its cancellation."""
-    if rooms.executor.abandoned:
-        log.warning("exiting although handlers have not stopped", handlers=len(rooms.executor.abandoned))
-        sys.stderr.flush()
-        os._exit(0)
 
 
 async def _listen(runner: web.AppRunner, settings: Settings) -> str:

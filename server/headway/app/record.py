@@ -37,6 +37,4 @@ async def open_record(
         commits=metrics.commits,
     )
     stack.push_async_callback(record.close)
-    return Backend(
-        store=record.store, hub=hub, keys=record.keys, outbox=record.outbox, keeper=record.keeper, audit=record.audit
-    )
+    return record.backend

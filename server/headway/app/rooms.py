@@ -22,6 +22,7 @@ from ..operating.commands import Commands
 from ..operating.orphans import OrphanSweep
 from ..operating.retention import Retention
 from ..operating.socket import CommandSocket
+from ..operating.uploads import UploadSweep
 from ..ports.backend import Backend
 from ..ports.jobs import JobStore
 from ..ports.keys import KeyStore
@@ -35,12 +36,14 @@ from ..running.limits import RunLimits
 from ..running.processes.forked.keeping import KeeperProcess
 from ..running.processes.forked.preloading import Preload
 from ..running.processes.processes import Processes
+from ..running.remote.workers import Workers
 from ..running.slots import names_by_kind
 from ..service.service import Limits, Service
 from ..settings import Settings
 from ..web.application import make_app
 from ..web.routes import check_paths
 from ..webhooks.outgoing import Outgoing
+from ..webhooks.prober import WebhookProber
 from ..webhooks.sender import WebhookSender
 from .record import open_record
 
@@ -79,9 +82,10 @@ async def opened(
 
     `keeper` was forked from this process, if that was possible.
 
-    The order carries weight. Retention listens for deletions before the engine's recovery can delete anything; the
-    sender is there before the first event; commands are taken once everything answers. What takes the longer the more
-    jobs have ended comes last, and nothing waits for it.
+    The order carries weight. Uploads are found before any job can be deleted, which may be the one that took them.
+    Retention listens for deletions before the engine's recovery can delete anything; the sender is there before the
+    first event; commands are taken once everything answers. What takes the longer the more jobs have ended comes last,
+    and nothing waits for it.
     """
     registry = registry.with_defaults(_default_limits(settings))
     check_paths(registry)
@@ -100,29 +104,26 @@ async def opened(
         backend = await open_record(stack, settings, files, hub, metrics, names_by_kind(registry))
         if settings.key_needed and not await backend.keys.any_valid():
             raise SetupError(NO_KEYS.format(where=settings.public_url or settings.host))
+        outgoing = Outgoing(allowed)
+        stack.push_async_callback(outgoing.close)
+        ids, prober = JobIds(), WebhookProber(backend.outbox, outgoing)
+        workers, limits = Workers(backend.store, registry), _limits(settings, allowed)
+        service = Service.over(backend, files, registry, ids, prober, workers, limits=limits, loops=loops)
+        await _open_uploads(service, loops, stack)
         retention = Retention(backend, files, settings.audit_retain_s)
         await retention.start(loops)
         stack.push_async_callback(retention.stop)
-        sender = await _start_sender(backend, loops, metrics, stack, allowed)
-        stack.push_async_callback(sender.stop, settings.shutdown_grace_s)
+        await _open_sender(settings, outgoing, backend, metrics, loops, stack)
         processes = await _open_processes(settings, registry, keeper, stack)
-        engine, executor = _running(settings, registry, backend, files, processes, metrics, on_failure)
+        running = Registry([*registry, service.running_actions.job_type])
+        engine, executor = _running(settings, running, backend, files, processes, workers, metrics, on_failure)
         stack.push_async_callback(executor.close)
         await engine.start(loops)
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
         commands = CommandSocket(files.root, Commands(backend, files).run)
         await commands.open()
         stack.push_async_callback(commands.close)
-        ids = JobIds()
-        service = _service(settings, registry, backend, files, ids, loops, allowed)
-        app = make_app(
-            service,
-            backend=backend,
-            registry=registry,
-            settings=settings,
-            metrics=metrics,
-            loops=loops,
-        )
+        app = make_app(service, backend=backend, registry=registry, settings=settings, metrics=metrics, loops=loops)
         orphans = OrphanSweep(backend.store, files, ids)
         orphans.start(loops)
         stack.push_async_callback(orphans.stop)
@@ -148,14 +149,21 @@ def _check_webhooks(registry: Registry, allowed: AllowList) -> None:
                 raise SetupError(f"{job_type.place}: {job_type.name}: webhook_url: {error}") from error
 
 
-async def _start_sender(
-    backend: Backend, loops: Loops, metrics: Metrics, stack: AsyncExitStack, allowed: AllowList
-) -> WebhookSender:
-    outgoing = Outgoing(allowed)
-    stack.push_async_callback(outgoing.close)
+async def _open_uploads(service: Service, loops: Loops, stack: AsyncExitStack) -> None:
+    """Find the resumable uploads of earlier runs, and start deleting what expires."""
+    await service.uploads.open()
+    sweep = UploadSweep(service.uploads.expire)
+    sweep.start(loops)
+    stack.push_async_callback(sweep.stop)
+
+
+async def _open_sender(
+    settings: Settings, outgoing: Outgoing, backend: Backend, metrics: Metrics, loops: Loops, stack: AsyncExitStack
+) -> None:
+    """Start sending webhooks."""
     sender = WebhookSender(backend.outbox, backend.hub, outgoing, metrics.deliveries)
     await sender.start(loops)
-    return sender
+    stack.push_async_callback(sender.stop, settings.shutdown_grace_s)
 
 
 async def _open_processes(
@@ -181,6 +189,7 @@ def _running(
     backend: Backend,
     files: DataDirectory,
     processes: Processes,
+    workers: Workers,
     metrics: Metrics,
     on_failure: OnFailure | None,
 ) -> tuple[EmbeddedEngine, Executor]:
@@ -193,25 +202,27 @@ def _running(
         tick_s=settings.tick_s,
     )
     executor = Executor(
-        backend.store, registry, files, limits, processes=processes, metrics=metrics.jobs, failures=failures
+        backend.store,
+        registry,
+        files,
+        limits,
+        processes=processes,
+        workers=workers,
+        metrics=metrics.jobs,
+        failures=failures,
     )
-    return EmbeddedEngine(backend.store, backend.hub, registry, executor, limits, failures, processes), executor
+    engine = EmbeddedEngine(backend.store, backend.hub, registry, executor, limits, failures, processes, workers)
+    return engine, executor
 
 
-def _service(
-    settings: Settings,
-    registry: Registry,
-    backend: Backend,
-    files: DataDirectory,
-    ids: JobIds,
-    loops: Loops,
-    allowed: AllowList,
-) -> Service:
-    limits = Limits(
+def _limits(settings: Settings, allowed: AllowList) -> Limits:
+    return Limits(
         retain_s=settings.retain_s,
         min_free_bytes=settings.min_free_bytes,
         max_waits=settings.max_waits,
         max_waits_per_client=settings.max_waits_per_client,
         max_waits_per_owner=settings.max_waits_per_owner,
+        max_input_bytes=settings.max_body_bytes,
+        allowed=allowed,
+        max_upload_bytes=settings.max_upload_bytes,
     )
-    return Service.over(backend, files, registry, ids, limits=limits, allowed=allowed, loops=loops)

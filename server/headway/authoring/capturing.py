@@ -6,18 +6,21 @@ asyncio nor structlog; it stands beside `reporting`, which the lines go to, beca
 """
 
 import logging
+import math
 import os
 import sys
 import threading
 import traceback
 import warnings
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from contextvars import ContextVar
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from contextvars import ContextVar, Token
 from enum import Enum, auto
 from pathlib import Path
 from types import FrameType
 from typing import Any, TextIO
+
+from typing_extensions import override
 
 from ..limits import LOG_BURST_LINES, LOG_LINE_CHARS
 from ..text import clean_text
@@ -35,7 +38,10 @@ _LEVELS = {"error": logging.ERROR, "warning": logging.WARNING, "info": logging.I
 
 
 class _Output:
-    """Where one handler's output goes, until the handler has ended."""
+    """Where one handler's output goes, until the handler has ended. As a context manager, that of the present task.
+
+    It is a class of its own rather than a generator with `contextmanager`, which takes three times as long.
+    """
 
     def __init__(self, logs: LogBuffer) -> None:
         self._logs = logs
@@ -47,10 +53,19 @@ class _Output:
 
         Each with the number of characters that were cut from it.
         """
+        self._token: Token[_Output | None]
+
+    def __enter__(self) -> None:
+        self._token = _output.set(self)
+
+    def __exit__(self, *_raised: object) -> None:
+        _output.reset(self._token)
+        self.close()
 
     def add(self, level: str, line: str) -> None:
         """Add a line to the job's log, if the limit allows it."""
-        self._logs.add(level, line)
+        if self.open:
+            self._logs.add(level, line)
 
     def lines(self, level: str, text: str) -> list[str]:
         """The lines that `text` completes; of very many, the first, the others count as dropped."""
@@ -64,51 +79,69 @@ class _Output:
         if begun:
             begun = _overwritten(begun)
             self._begun[key] = begun[:LOG_LINE_CHARS], cuts[-1] + len(begun[LOG_LINE_CHARS:])
-        return [found for line, cut in zip(lines, cuts, strict=False) if (found := _plain(line, cut))]
+        return [found for line, cut in zip(lines, cuts, strict=False) if (found := plain_line(line, cut))]
 
     def write(self, original: TextIO, text: str) -> None:
         """Write to the stream as it was, where there is no server's log, unless the handler writes too much."""
-        if self.servers.has_room():
+        if self.servers.has_room() if self.open else _of_nobody.takes():
             original.write(shortened(text))
 
     def to_servers_log(self, level: str, line: str) -> None:
         """Write what was printed to the server's log, if there is one and the limit allows it."""
-        if has_servers_log() and self.servers.take():
+        if has_servers_log() and self.takes():
             _log.log(_LEVELS[level], "%s", line)
+
+    def takes(self) -> bool:
+        """Whether a line may be in the server's log. It counts, either way."""
+        return self.servers.take() if self.open else _of_nobody.takes()
 
     def close(self) -> None:
         """Complete the lines that have begun. What tasks print that the handler left behind belongs to no job."""
-        self.open = False
         for (level, _), (line, cut) in self._begun.items():
-            if found := _plain(line, cut):
+            if found := plain_line(line, cut):
                 self.add(level, found)
                 self.to_servers_log(level, found)
+        self.open = False
         if self.servers.dropped and has_servers_log():
             _log.warning("%s lines were dropped: the handler wrote too many", f"{self.servers.dropped:,}")
 
 
+class _Nobodys(_Output):
+    """What belongs to no running handler: to a task or a thread that one has left behind, or that a module started."""
+
+    def __init__(self) -> None:
+        super().__init__(LogBuffer())
+        self.open = False
+        self.servers = LineLimit(in_all=math.inf)
+
+    @override
+    def takes(self) -> bool:
+        if not self.servers.take():
+            return False
+        if dropped := self.servers.take_dropped():
+            _log.warning("%s lines were dropped: code of no running handler wrote too many", f"{dropped:,}")
+        return True
+
+
 _output: ContextVar[_Output | None] = ContextVar("headway_output", default=None)
 _of_this_process: _Output | None = None
+_of_nobody = _Nobodys()
 
 
 def _current() -> _Output | None:
+    """Whose output it is; `None` for what the server, or a program that embeds it, writes itself."""
     output = _output.get() or _of_this_process
-    return output if output is not None and output.open else None
+    if output is None and threading.current_thread() is not threading.main_thread() and has_servers_log():
+        return _of_nobody
+    return output
 
 
 # For whom
 
 
-@contextmanager
-def capture(logs: LogBuffer) -> Iterator[None]:
+def capture(logs: LogBuffer) -> AbstractContextManager[None]:
     """What this task, and whatever it starts, prints and logs in the block goes to `logs` too. See `capturing`."""
-    output = _Output(logs)
-    token = _output.set(output)
-    try:
-        yield
-    finally:
-        _output.reset(token)
-        output.close()
+    return _Output(logs)
 
 
 @contextmanager
@@ -182,8 +215,11 @@ def _restore(name: str, stream: "_Stream", original: TextIO) -> None:
 
 def _is_within_limit(record: logging.LogRecord) -> bool:
     """Whether a record may be in the server's log, as far as the handler that logged it is concerned."""
-    output = _current()
-    return output is None or record.name == __name__ or output.servers.take()
+    if record.name == __name__:
+        return True
+    # asyncio says what a task has raised when it is collected, in whatever context that happens.
+    output = _of_nobody if record.name == "asyncio" else _current()
+    return output is None or output.takes()
 
 
 class _JobsHandler(logging.Handler):
@@ -197,7 +233,7 @@ class _JobsHandler(logging.Handler):
         if logging.root.handlers == [self]:
             self._stand_aside(record)
         output = _current()
-        if output is not None and _is_for_clients(record):
+        if output is not None and output.open and _is_for_clients(record):
             output.add(_level_of(record), _message(record))
 
     def _stand_aside(self, record: logging.LogRecord) -> None:
@@ -302,7 +338,8 @@ def _reader_of(frame: FrameType | None) -> _Reader:
     return _Reader.ALL
 
 
-def _plain(line: str, cut: int) -> str:
+def plain_line(line: str, cut: int) -> str:
+    """A line as it can be shown, of which `cut` characters have been cut already."""
     text = _overwritten(line.rstrip("\r"))
     return clean_text(text, LOG_LINE_CHARS, lines=True, already_cut=cut).rstrip()
 

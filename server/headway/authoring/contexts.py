@@ -16,13 +16,15 @@ from pydantic_core import from_json, to_json
 from ..errors import JobCancelled
 from ..limits import CHECKPOINT_BYTES, RESULT_URL_CHARS
 from ..ports.files import Directories
-from .reporting import LogBuffer, Reported
+from .reporting import LogBuffer, Reported, exact_number, exact_text
 
 if TYPE_CHECKING:
     from asyncio.subprocess import Process
 
 T = TypeVar("T")
 STDERR_DESCRIPTOR = 2
+_EXACT = (int, float)
+"""What needs no `exact_number`, which takes its time: a handler may report a million times."""
 
 _RESULT_URL = re.compile(r"(/(?!/)|https?://[\w.\[\]:-])[\w.~:/?#\[\]@!$&'()*+,;=%-]*", re.ASCII)
 """The characters of RFC 3986; not `//host` (4.2), which looks like a path but leads to another host."""
@@ -60,6 +62,8 @@ class _JobContext:
         self._reported = reported
         self._logs = logs
         self._cancelled = False
+        self.has_directories = False
+        """Whether the handler has asked for one of its directories: they are made then. For the server."""
         self._result_url: str | None = None
 
     def progress(
@@ -79,17 +83,17 @@ class _JobContext:
         """
         reported = self._reported
         if done is not None:
-            reported.done = done
+            reported.done = done if type(done) in _EXACT else exact_number(done)
         if total is not None:
-            reported.total = total
+            reported.total = total if type(total) in _EXACT else exact_number(total)
         if percent is not None:
-            reported.percent = percent
+            reported.percent = percent if type(percent) in _EXACT else exact_number(percent)
         if message is not None:
-            reported.message = message
+            reported.message = message if type(message) is str else exact_text(message)
         if step is not None:
-            reported.step = step
+            reported.step = step if type(step) is str else exact_text(step)
         if unit is not None:
-            reported.unit = unit
+            reported.unit = unit if type(unit) is str else exact_text(unit)
         reported.mark_changed()
         if self._nudge is not None:
             self._nudge()
@@ -110,17 +114,23 @@ class _JobContext:
     @property
     def work_dir(self) -> Path:
         """A directory shared by all attempts of this job. It is deleted with the job."""
-        return _made(self._directories.work)
+        return self._made(self._directories.work)
 
     @property
     def output_dir(self) -> Path:
         """A directory of this attempt. When the attempt completes, every file in it can be downloaded."""
-        return _made(self._directories.output)
+        return self._made(self._directories.output)
 
     @property
     def data_dir(self) -> Path:
         """A directory shared by all jobs of this type. It is never deleted."""
-        return _made(self._directories.data)
+        return self._made(self._directories.data)
+
+    def _made(self, directory: str) -> Path:
+        self.has_directories = True
+        made = Path(directory)
+        made.mkdir(parents=True, exist_ok=True)
+        return made
 
     @property
     def result_url(self) -> str | None:
@@ -134,6 +144,7 @@ class _JobContext:
     @result_url.setter
     def result_url(self, url: str | None) -> None:
         """Raises `ValueError` for a URL that a `Location` header cannot hold."""
+        url = None if url is None else exact_text(url) or ""
         if url is not None and (len(url) > RESULT_URL_CHARS or not _RESULT_URL.fullmatch(url)):
             raise ValueError("result_url must be a path that begins with one /, or an http(s) URL, percent-encoded")
         self._result_url = url
@@ -143,7 +154,7 @@ class _JobContext:
     ) -> None:
         if total is None and isinstance(items, Sized):
             total = len(items)
-        self._reported.total = total
+        self._reported.total = exact_number(total)
         self._reported.percent = None  # from here on, done and total give the percentage
         self.progress(done=0, unit=unit, message=message, step=step)
 
@@ -156,12 +167,6 @@ def _checkpoint_json(value: Any) -> str:
             "write what is large into a file in ctx.work_dir"
         )
     return encoded.decode()
-
-
-def _made(directory: str) -> Path:
-    made = Path(directory)
-    made.mkdir(parents=True, exist_ok=True)
-    return made
 
 
 class BlockingContext(_JobContext):

@@ -2,14 +2,13 @@
 
 import inspect
 import math
-import re
 import sys
 import time
 import typing
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypedDict, TypeVar
 
 from pydantic import BaseModel, PydanticUserError, RootModel
 
@@ -17,16 +16,14 @@ from ..errors import JobTypeError
 from ..limits import REASON_CHARS, TYPE_DESCRIPTION_CHARS, TYPE_TITLE_CHARS
 from ..text import clean_text, spoken
 from ..tracebacks import claim, describe
-from .attempt_limits import AttemptLimits, check_limits
+from .attempt_limits import AttemptLimits
+from .checks import check_kept, check_name, check_no_retry, check_type
 from .dependencies import Factory, checked_factory, dependency_in
-from .job_types import JobType
+from .job_types import JobType, always
 from .resources import check_apart, declared_resource, output_adapter
 from .uploads import upload_fields
 
-_NAME = re.compile(r"[a-z0-9]+(-[a-z0-9]+)*")
-_MAX_NAME_CHARS = 64
 AVAILABILITY_LASTS_S = 1.0
-_RESERVED = frozenset({"progress", "stats"})  # GET /jobs/progress and /jobs/stats
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -97,25 +94,18 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
     limits = AttemptLimits(memory_mib=memory_mib, cpu_s=cpu_s, max_output_mib=max_output_mib, max_pids=max_pids)
 
     def declare(handler: Handler) -> Handler:
-        _check_name(name)
-        _check_counts(name, max_attempts=max_attempts, concurrency=concurrency, max_queued=max_queued)
-        _check_durations(name, timeout_s=timeout_s, stall_timeout_s=stall_timeout_s, retain_s=retain_s)
-        _check_interrupts(name, on_interrupt, max_recoveries)
-        _check_kept(name, handler, keep_process, max_jobs_per_process, max_mib_per_process)
-        check_limits(name, handler, limits)
-        _check_no_retry(name, no_retry)
+        check_name(name)
+        check_kept(name, handler, keep_process, max_jobs_per_process, max_mib_per_process)
+        check_no_retry(name, no_retry)
         if on_complete not in (None, "redirect"):
             raise JobTypeError(f"{name}: on_complete must be 'redirect' or None")
-        _check_webhook_url(name, webhook_url)
         resource = declared_resource(name, path, get, list)
         if resource is not None:
             check_apart(name, resource.path, _paths_beside(handler))
         signature = _signature(name, handler)
-        doc = inspect.getdoc(handler) or ""
         job_type = JobType(
             name=name,
-            title=clean_text(title or name.replace("-", " ").capitalize(), TYPE_TITLE_CHARS),
-            description=clean_text(doc if description is None else description, TYPE_DESCRIPTION_CHARS, lines=True),
+            **words(name, title, (inspect.getdoc(handler) or "") if description is None else description),
             handler=handler,
             is_async=inspect.iscoroutinefunction(handler),
             input_type=signature.input_type,
@@ -139,10 +129,11 @@ def job(  # noqa: PLR0913 - one keyword for each property of a type
             resource=resource,
             on_complete=on_complete,
             webhook_url=webhook_url,
-            unavailable=_always if unavailable is None else _cached(unavailable),
-            source=_current_source or _source_of(handler),
+            unavailable=always if unavailable is None else _cached(unavailable),
+            source=source_of(handler),
         )
-        _declare(job_type)
+        check_type(job_type)
+        remember(job_type)
         return handler
 
     return declare
@@ -174,8 +165,25 @@ def is_sample(handler: Callable[..., Any]) -> bool:
     return f"{handler.__module__}.".startswith(_SAMPLES)
 
 
-def _source_of(handler: Callable[..., Any]) -> str:
+class Words(TypedDict):
+    """What a type says to people."""
+
+    title: str
+    description: str
+
+
+def words(name: str, title: str | None, description: str) -> Words:
+    """A type's words as they are shown; by default the title is made of the name."""
+    return {
+        "title": clean_text(title or name.replace("-", " ").capitalize(), TYPE_TITLE_CHARS),
+        "description": clean_text(description, TYPE_DESCRIPTION_CHARS, lines=True),
+    }
+
+
+def source_of(handler: Callable[..., Any]) -> str:
     """The module that a child loads to find the handler. A script's is its file: a child has another `__main__`."""
+    if _current_source is not None:
+        return _current_source
     module = sys.modules.get(handler.__module__)
     if handler.__module__ == "__main__" and (file := getattr(module, "__file__", None)) is not None:
         return str(Path(file).resolve())
@@ -187,7 +195,7 @@ def _place(handler: Callable[..., Any]) -> tuple[str, str]:
     return handler.__module__, handler.__qualname__
 
 
-def _declare(job_type: JobType) -> None:
+def remember(job_type: JobType) -> None:
     """Remember a type. Samples are kept apart from others; the loader decides which of them are served."""
     key = (job_type.name, is_sample(job_type.handler))
     earlier = _declared.get(key)
@@ -241,58 +249,6 @@ def declared_by(source: str, module: str) -> list[JobType]:
     ]
 
 
-def _check_name(name: str) -> None:
-    if not isinstance(name, str):  # the decorator without its parentheses, most likely
-        raise JobTypeError('@job takes the name of the job type: @job("name")')
-    if not _NAME.fullmatch(name) or len(name) > _MAX_NAME_CHARS or name in _RESERVED:
-        raise JobTypeError(f"{name!r} cannot be the name of a job type: use lower-case words joined by hyphens")
-
-
-def _check_counts(name: str, **counts: int | None) -> None:
-    for what, count in counts.items():
-        if count is not None and count < 1:
-            raise JobTypeError(f"{name}: {what} must be at least 1")
-
-
-def _check_durations(name: str, *, retain_s: float | None, **limits: float | None) -> None:
-    for what, limit_s in limits.items():
-        if limit_s is not None and not 0 < limit_s < math.inf:
-            raise JobTypeError(f"{name}: {what} must be a number of seconds above 0, or None for no limit")
-    if retain_s is not None and not 0 <= retain_s < math.inf:
-        raise JobTypeError(f"{name}: retain_s must be a number of seconds, 0 or more")
-
-
-def _check_interrupts(name: str, on_interrupt: str, max_recoveries: int | None) -> None:
-    if on_interrupt not in ("requeue", "fail"):
-        raise JobTypeError(f"{name}: on_interrupt must be 'requeue' or 'fail'")
-    if max_recoveries is not None and max_recoveries < 0:
-        raise JobTypeError(f"{name}: max_recoveries must be at least 0")
-
-
-def _check_kept(
-    name: str, handler: Callable[..., Any], kept: bool, max_jobs: int | None, max_mib: float | None
-) -> None:
-    if kept and inspect.iscoroutinefunction(handler):
-        raise JobTypeError(f"{name}: keep_process is for def handlers: an async def runs in the server's process")
-    if not kept and (max_jobs is not None or max_mib is not None):
-        raise JobTypeError(f"{name}: max_jobs_per_process and max_mib_per_process need keep_process=True")
-    _check_counts(name, max_jobs_per_process=max_jobs)
-    if max_mib is not None and not 0 < max_mib < math.inf:
-        raise JobTypeError(f"{name}: max_mib_per_process must be a number of MiB above 0, or None for no limit")
-
-
-def _check_no_retry(name: str, no_retry: object) -> None:
-    listed = no_retry if isinstance(no_retry, tuple) else (None,)
-    if not all(isinstance(each, type) and issubclass(each, BaseException) for each in listed):
-        raise JobTypeError(f"{name}: no_retry must be a tuple of exception classes")
-
-
-def _check_webhook_url(name: str, url: object) -> None:
-    """Check its form. Whether the server may send there depends on its settings, and is checked when it starts."""
-    if url is not None and not (isinstance(url, str) and re.match(r"https?://[^/?#]", url, re.IGNORECASE)):
-        raise JobTypeError(f"{name}: webhook_url must be an http(s) URL or None")
-
-
 def _paths_beside(handler: Callable[..., Any]) -> Iterator[tuple[str, str]]:
     """The names and paths of the resources that were declared before; for a sample those of samples."""
     for (name, sample), other in _declared.items():
@@ -322,7 +278,7 @@ def _signature(name: str, handler: Callable[..., Any]) -> _Signature:
     given = [each.name for each in parameters if each.name not in dependencies]
     if not set(given) <= set(positional) or not 1 <= len(given) <= 2:  # noqa: PLR2004 - ctx, and maybe input
         raise JobTypeError(f"{name}: a handler must take (ctx) or (ctx, input), besides what it depends on")
-    input_type = _input_type(name, given[1], hints) if given[1:] else None
+    input_type = input_model(name, given[1], hints) if given[1:] else None
     return _Signature(input_type, hints.get("return", Any), dependencies, positional)
 
 
@@ -336,7 +292,8 @@ def _dependencies(name: str, handler: Callable[..., Any], hints: Mapping[str, An
     return found
 
 
-def _input_type(name: str, parameter: str, hints: Mapping[str, Any]) -> type[BaseModel]:
+def input_model(name: str, parameter: str, hints: Mapping[str, Any]) -> type[BaseModel]:
+    """The model that a parameter is annotated with. Raises `JobTypeError` if it is none."""
     annotation = hints.get(parameter)
     if not (isinstance(annotation, type) and issubclass(annotation, BaseModel)) or issubclass(annotation, RootModel):
         raise JobTypeError(f"{name}: annotate {parameter!r} with a pydantic model")
@@ -345,10 +302,6 @@ def _input_type(name: str, parameter: str, hints: Mapping[str, Any]) -> type[Bas
     except PydanticUserError as error:
         raise JobTypeError(f"{name}: the input cannot be described as JSON: {error}") from error
     return annotation
-
-
-def _always() -> None:
-    """A type that can always run."""
 
 
 def _reason(unavailable: Callable[[], str | None]) -> str | None:

@@ -1,15 +1,17 @@
 """Job types as `@job` declares them, and the registry of those that a server serves."""
 
+import json
 import math
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType, NoneType
 from typing import Any, Literal, Self
 
 from pydantic import BaseModel, TypeAdapter
 from pydantic_core import from_json, to_json
 
+from ..limits import INTEGER_DIGITS
 from ..tracebacks import place_of
 from .attempt_limits import AttemptLimits
 from .dependencies import Factory, made_before_fork
@@ -18,6 +20,11 @@ from .uploads import UPLOADED, UPLOADS, Upload
 
 _NONE: Mapping[str, Any] = MappingProxyType({})
 _SCALARS = (NoneType, bool, int, str)
+_DIGITS = b"0123456789"
+
+
+def always() -> None:
+    """Why a type that can always run cannot run: there is no reason."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,30 +38,32 @@ class JobType:
     is_async: bool
     input_type: type[BaseModel] | None
     output: TypeAdapter[Any]
-    uploads: Mapping[str, bool]
+    uploads: Mapping[str, bool] = field(default_factory=dict)
     """The input's `Upload` fields, and whether each is required."""
-    dependencies: Mapping[str, Factory]
+    dependencies: Mapping[str, Factory] = field(default_factory=dict)
     """What makes the handler's other arguments, by parameter. Clients see nothing of it."""
-    positional: tuple[str, ...]
+    positional: tuple[str, ...] = ()
     """The handler's parameters that are not keyword-only."""
-    max_attempts: int
-    no_retry: tuple[type[BaseException], ...]
-    timeout_s: float | None
-    stall_timeout_s: float | None
-    on_interrupt: Literal["requeue", "fail"]
-    max_recoveries: int | None
-    concurrency: int | None
-    max_queued: int | None
-    retain_s: float | None
-    keep_process: bool
-    max_jobs_per_process: int | None
-    max_mib_per_process: float | None
-    limits: AttemptLimits
+    max_attempts: int = 1
+    no_retry: tuple[type[BaseException], ...] = ()
+    timeout_s: float | None = None
+    stall_timeout_s: float | None = None
+    on_interrupt: Literal["requeue", "fail"] = "requeue"
+    max_recoveries: int | None = None
+    concurrency: int | None = None
+    max_queued: int | None = None
+    retain_s: float | None = None
+    keep_process: bool = False
+    max_jobs_per_process: int | None = None
+    max_mib_per_process: float | None = None
+    limits: AttemptLimits = field(default_factory=AttemptLimits)
     """Of one attempt."""
-    resource: Resource | None
-    on_complete: Literal["redirect"] | None
-    webhook_url: str | None
-    unavailable: Callable[[], str | None]
+    resource: Resource | None = None
+    on_complete: Literal["redirect"] | None = None
+    webhook_url: str | None = None
+    unavailable: Callable[[], str | None] = always
+    lease_s: float | None = None
+    """How long a worker elsewhere may be silent before its attempt is lost; `None`: the type has a handler here."""
     source: str
     """The module that a child process loads to find the handler: its name or its path."""
 
@@ -67,7 +76,14 @@ class JobType:
         if uploads:
             input_json = to_json({**from_json(input_json), **dict.fromkeys(uploads, UPLOADED)})
         extra: Literal["forbid"] | None = "forbid" if self._closed else None
+        # Not by `__pydantic_validator__`, a microsecond faster: the model of a type that a file describes overrides
+        # this method, and validates by the file's schema.
         return self.input_type.model_validate_json(input_json, strict=True, extra=extra, context={UPLOADS: uploads})
+
+    @property
+    def is_remote(self) -> bool:
+        """Whether its jobs are done by workers elsewhere, over HTTP. Its handler only declares what goes in and out."""
+        return self.lease_s is not None
 
     @property
     def place(self) -> str:
@@ -88,6 +104,15 @@ class JobType:
     def _closed(self) -> bool:
         """Whether unknown fields are rejected, in every part of the input. A model can opt out with `extra`."""
         return self.input_type is None or self.input_type.model_config.get("extra") not in ("allow", "ignore")
+
+    @property
+    def only_upload(self) -> str | None:
+        """The input's one file field, if it needs nothing else: then a body can be the file itself."""
+        if len(self.uploads) != 1 or self.input_type is None:
+            return None
+        required = set(self.input_object.get("required", ()))  # a model's fields, or what a JSON file says
+        (only,) = self.uploads
+        return only if required <= {only} else None
 
     @property
     def input_schema(self) -> dict[str, Any]:
@@ -122,6 +147,7 @@ class JobType:
         encoded = self.output.dump_json(validated, by_alias=True)
         if validated is None:  # nearly as often as not
             return encoded.decode()
+        check_integers(encoded)
         if b"null" in encoded or b"NaN" in encoded or b"Infinity" in encoded:  # what pydantic writes for them
             # What was declared as an iterator has been used up, so it is made again.
             check_finite(self.output.dump_python(self.output.validate_python(value)))
@@ -180,6 +206,25 @@ def check_finite(value: Any) -> None:
         # process that copies a megabyte: a fifth of what an empty job costs there.
         elif not isinstance(part, _SCALARS) and isinstance(part, Mapping):
             parts.extend(part.values())
+
+
+def check_integers(encoded: bytes) -> None:
+    """Raise `ValueError` for an integer with so many digits that clients' JSON parsers refuse it.
+
+    A row of that many digits covers one of the places that are looked at, wherever it begins; it may also be in a text.
+    """
+    step = INTEGER_DIGITS + 1
+    for at in range(0, len(encoded) if len(encoded) > INTEGER_DIGITS else 0, step):
+        before, after = encoded[max(0, at - step) : at], encoded[at : at + step]
+        digits = len(before) - len(before.rstrip(_DIGITS)) + len(after) - len(after.lstrip(_DIGITS))
+        if digits > INTEGER_DIGITS:
+            json.loads(encoded, parse_int=_check_integer)
+            return
+
+
+def _check_integer(digits: str) -> None:
+    if len(digits.removeprefix("-")) > INTEGER_DIGITS:
+        raise ValueError(f"an integer has over {INTEGER_DIGITS:,} digits, which JSON parsers refuse: return it as text")
 
 
 def _closed(schema: dict[str, Any]) -> dict[str, Any]:

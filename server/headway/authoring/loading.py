@@ -14,7 +14,7 @@ from .job_types import JobType, Registry
 from .resources import overlap
 
 JobTypeSource = str | Callable[..., Any]
-"""A module with job types, by name or path; or a function that `@job` has decorated."""
+"""A module with job types, by name or path; a JSON file that describes one; or a function that `@job` has decorated."""
 
 
 def load_job_types(sources: Iterable[JobTypeSource], samples: Iterable[str] = ()) -> Registry:
@@ -58,10 +58,21 @@ def _log_left_out(sample: JobType, rival: JobType) -> None:
 def _job_types_of(source: JobTypeSource) -> list[JobType]:
     if not isinstance(source, str):
         return [declared_as(source)]
+    if source.endswith(".json"):
+        return _described_by(source)
     declared = declared_by(source, _load(source).__name__)
     if not declared:
         raise SetupError(f"{source} declares no job: decorate a function in it with @job(...)")
     return declared
+
+
+def _described_by(source: str) -> list[JobType]:
+    """The type that a JSON file describes, whose jobs workers elsewhere do."""
+    from .described import load_type_file  # noqa: PLC0415 - most servers have none, and need no validator of schemas
+
+    with source_being_loaded(source):
+        load_type_file(source)
+    return declared_by(source, source)
 
 
 def _load(source: str) -> types.ModuleType:

@@ -3,6 +3,7 @@
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from typing import Any
 
@@ -21,13 +22,13 @@ def nobody_listens() -> None:
 class LineLimit:
     """How many lines an attempt may still write: a token bucket, and a number in all. Counts what it refuses.
 
-    `LOG_BURST_LINES` at once, refilled at `LOG_LINES_PER_SECOND`, `LOG_LINES_PER_ATTEMPT` in all.
+    `LOG_BURST_LINES` at once, refilled at `LOG_LINES_PER_SECOND`, by default `LOG_LINES_PER_ATTEMPT` in all.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic, in_all: float = LOG_LINES_PER_ATTEMPT) -> None:
         self.dropped = 0
         self._clock = clock
-        self._left = LOG_LINES_PER_ATTEMPT
+        self._left = in_all
         self._tokens = float(LOG_BURST_LINES)
         self._refilled_s = clock()
 
@@ -113,9 +114,39 @@ class LogBuffer:
             self.ring()
 
 
+def exact_number(value: Any) -> Any:
+    """`value` as Python's own `int`, `float` or `bool`, also from numpy; `None` if it is no number.
+
+    To be called where a handler hands it over: what a subclass raises, or does later, would otherwise be the server's.
+    """
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, float):
+        return float.__float__(value)
+    if isinstance(value, int):
+        return int.__int__(value)
+    if value is None or isinstance(value, str):
+        return None
+    with suppress(TypeError, ValueError, AttributeError):
+        item = value.item()
+        return item if type(item) in (int, float) else None
+    return None
+
+
+def exact_text(value: Any) -> str | None:
+    """`value` as Python's own `str`; `None` if it has no text. As for numbers."""
+    if value is None:
+        return None
+    try:
+        return str.__str__(value) if isinstance(value, str) else str.__str__(str(value))
+    except Exception:  # noqa: BLE001 - the author's object, or an integer of 5,000 digits: it counts as unknown
+        return None
+
+
 def log_line(level: str, message: object, at: datetime | None = None) -> NewLogLine:
     """A line that can be stored and shown, whatever a handler hands over. `at` is now by default."""
     text = clean_text(spoken(message), LOG_LINE_CHARS, lines=True)
+    level = exact_text(level) or "info"
     return NewLogLine(at=at or utc_now(), level=level if level in LOG_LEVELS else "info", message=text)
 
 

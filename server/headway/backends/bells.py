@@ -55,7 +55,12 @@ class LocalHub:
         return self._closed
 
     def ring(self, bell: Bell, job_id: str) -> None:
-        self.ring_all(bell, (job_id,))
+        for listener in self._to_all[bell]:
+            listener.notify((job_id,))
+        to_one = self._to_one[bell]
+        if to_one and job_id in to_one:
+            for listener in to_one[job_id]:
+                listener.notify((job_id,))
 
     def ring_all(self, bell: Bell, job_ids: Collection[str]) -> None:
         for listener in self._to_all[bell]:

@@ -17,14 +17,17 @@ def create(
     owner: Annotated[str | None, typer.Option(help="The owner of its jobs. (default: NAME)")] = None,
     read_only: Annotated[bool, typer.Option("--read-only", help="It reads jobs and changes nothing.")] = False,
     admin: Annotated[bool, typer.Option("--admin", help="It sees the jobs of all owners.")] = False,
+    work: Annotated[
+        list[str] | None, typer.Option(help="A job type that workers with it may do; * for all. Repeatable.")
+    ] = None,
     quota: Annotated[
         str, typer.Option(help="What may be submitted with it: jobs=1000,bytes=5GB,queued=100, or some of these.")
     ] = "none",
     data_dir: DataDir = None,
 ) -> None:
     """Create an API key and print it once. Works before the server's first start, and while it runs, too."""
-    fields = {"name": name, "owner": owner, "read_only": read_only, "admin": admin, "quota": quota}
-    made = operate(data_dir, "keys create", fields)
+    fields = {"name": name, "owner": owner, "read_only": read_only, "admin": admin, "works_on": work or []}
+    made = operate(data_dir, "keys create", {**fields, "quota": quota})
     show(f"The key {name!r} for the jobs of {made['owner']!r}. It is not shown again:", sys.stderr)
     show(made["key"])
 
@@ -35,6 +38,7 @@ def list_keys(data_dir: DataDir = None) -> None:
     rows = [("NAME", "ID", "OWNER", "RIGHTS", "QUOTA", "CREATED", "REVOKED")]
     for key in operate(data_dir, "keys list", {})["keys"]:
         rights = [word for word, has in (("admin", key["admin"]), ("read-only", key["readOnly"])) if has]
+        rights += [f"work:{job_type}" for job_type in key["worksOn"]]
         limits = "-" if key["quota"] == "none" else key["quota"]
         dates = (key["createdAt"], key["revokedAt"] or "-")
         rows.append((key["name"], key["id"], key["owner"], ", ".join(rights) or "-", limits, *dates))

@@ -22,5 +22,7 @@ def purge(
     if not TERMINAL.issuperset(statuses):
         fail("--status: only completed, failed and cancelled jobs can be purged")
     fields = {"older_than_s": seconds(older_than, "--older-than"), "statuses": statuses, "dry_run": dry_run}
-    count = operate(data_dir, "purge", fields)["jobs"]
-    show(f"{count:,} {'jobs would be' if dry_run else 'jobs were'} deleted")
+    purged = operate(data_dir, "purge", fields)
+    show(f"{purged['jobs']:,} {'jobs would be' if dry_run else 'jobs were'} deleted")
+    if purged["leftFiles"]:
+        fail(f"files of {purged['leftFiles']:,} of them could not be deleted: the log says which, and why")

@@ -108,12 +108,12 @@ def _run(settings: Settings) -> None:
     prepared = prepare(settings)
 
     from ..app import Headway  # noqa: PLC0415 - aiohttp and the adapters, which job processes do without
+    from ..app.main_loop import serve_to_end  # noqa: PLC0415
     from ..web.request_ids import add_request_id  # noqa: PLC0415
 
     configure_logging(settings.log_format, [add_request_id])
     server = Headway(prepared=prepared)
-    with asyncio.Runner(loop_factory=_loop_factory()) as runner:
-        runner.run(server.serve(_announce))
+    serve_to_end(server.serve(_announce), _loop_factory())
 
 
 def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:

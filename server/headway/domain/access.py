@@ -16,6 +16,10 @@ EVERY_OWNER = "*"
 """As the caller of a store: may see and change the jobs of all owners. No owner has this name."""
 
 
+EVERY_TYPE = "*"
+"""As the right to work: on jobs of all types. No type has this name."""
+
+
 class Caller(NamedTuple):
     """Who makes a request, however it comes in: HTTP, a command, a handler, an embedding program."""
 
@@ -27,9 +31,15 @@ class Caller(NamedTuple):
     """The API key that the request came with: its own quota counts what is submitted with it."""
     actor: Actor | None = None
     """Who the audit trail names for what this caller does; `None` leaves no entry."""
+    works_on: frozenset[str] = frozenset()
+    """The job types whose jobs this caller may do, for every owner; `EVERY_TYPE` stands for all types."""
+
+    def may_work_on(self, job_type: str) -> bool:
+        """Whether this caller may do jobs of the type, as a worker."""
+        return job_type in self.works_on or EVERY_TYPE in self.works_on
 
 
-LOCAL_CALLER = Caller(LOCAL_OWNER, LOCAL_OWNER)
+LOCAL_CALLER = Caller(LOCAL_OWNER, LOCAL_OWNER, works_on=frozenset({EVERY_TYPE}))
 """The one user of a server without API keys."""
 
 
@@ -41,6 +51,7 @@ def may_see(caller: str, owner: str) -> bool:
 KEY_PREFIX = "hwk_"
 SESSION_PREFIX = "hws_"
 TICKET_PREFIX = "hwt_"
+LEASE_PREFIX = "hwl_"
 TOKEN_BYTES = 32
 
 _TOKEN = re.compile(r"hw[ks]_[A-Za-z0-9_-]{43}")
@@ -62,11 +73,13 @@ class ApiKey:
     admin: bool
     created_at: datetime
     revoked_at: datetime | None = None
+    works_on: frozenset[str] = frozenset()
+    """The job types whose jobs a worker with this key may do, for every owner; `EVERY_TYPE` stands for all types."""
 
     @property
     def caller(self) -> Caller:
         """The caller of requests that bear this key."""
-        return Caller(self.owner, EVERY_OWNER if self.admin else self.owner, self.id)
+        return Caller(self.owner, EVERY_OWNER if self.admin else self.owner, self.id, None, self.works_on)
 
 
 def new_token(prefix: str) -> str:

@@ -50,13 +50,18 @@ class Action(StrEnum):
     SIGN_OUT = "sign-out"
     SUBMIT = "submit"
     RETRY = "retry"
+    EDIT = "edit"
     CANCEL = "cancel"
     DELETE = "delete"
     DELETE_RESULT = "delete-result"
+    CLAIM = "claim"  # by a worker: it has seen the job's input
     EXPIRE = "expire"  # deleted by retention
     MAKE_TICKET = "make-ticket"
     REDELIVER = "redeliver"
+    TEST_WEBHOOK = "test-webhook"
     DOWNLOAD = "download"
+    CREATE_UPLOAD = "create-upload"
+    DELETE_UPLOAD = "delete-upload"
     CREATE_KEY = "create-key"
     REVOKE_KEY = "revoke-key"
     SET_QUOTA = "set-quota"
@@ -74,7 +79,7 @@ class Entry(NamedTuple):
     owner: str | None = None
     """Whose job, key or secret it was."""
     subject: str | None = None
-    """The id of the job, or of the key. Of what was refused, the id that was asked for."""
+    """The id of the job, the key or the upload. Of what was refused, the id that was asked for."""
     job_type: str | None = None
     outcome: str = OK
     times: int = 1

@@ -4,7 +4,9 @@ Source of the rules: the Standard Webhooks specification, "Operational considera
 """
 
 import base64
+import hashlib
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -21,6 +23,9 @@ class WebhookEvent(StrEnum):
     FAILED = "job.failed"
     CANCELLED = "job.cancelled"
 
+
+TEST_EVENT = "webhook.test"
+"""What a request that tries a receiver out is called. It is no event of a job, and nobody subscribes to it."""
 
 DEFAULT_EVENTS = frozenset(WebhookEvent) - {WebhookEvent.PROGRESS}
 
@@ -39,6 +44,9 @@ class Webhook(NamedTuple):
 
 SECRET_PREFIX = "whsec_"  # noqa: S105 - the prefix of a secret
 SECRET_BYTES = 32
+FINGERPRINT_DIGITS = 16
+MAX_SECRETS = 5
+"""How many secrets of one owner may sign at the same time: each adds a signature to every delivery."""
 
 GONE = 410
 SAYS_WHEN = frozenset({429, 503})
@@ -66,7 +74,8 @@ class DeliveryStatus(StrEnum):
 class Delivery(NamedTuple):
     """One event for one receiver. `id` is the same for all attempts; the receiver sees it as `webhook-id`.
 
-    `attempts` counts all attempts, `tries` those since the delivery was recorded or last requested by a client.
+    `attempts` counts all attempts, `tries` those since the delivery was recorded or last requested by a client. One
+    whose sender died is an attempt and no try: nothing is known of its outcome, so it says nothing about the receiver.
     `next_attempt_at` is `None` during an attempt and at the end. Log `host`, never the URL: it may hold secrets.
     """
 
@@ -85,6 +94,25 @@ class Delivery(NamedTuple):
     delivered_at: datetime | None
     last_status: int | None
     last_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveryFilter:
+    """Which deliveries to list. What is empty does not matter; several values are alternatives."""
+
+    statuses: frozenset[DeliveryStatus] = frozenset()
+    events: frozenset[WebhookEvent] = frozenset()
+    hosts: frozenset[str] = frozenset()
+
+
+class DeliveryPage(NamedTuple):
+    """Some deliveries, newest first, and the cursor of the next page (`None`: this was the last).
+
+    A page may be short, even empty, and have a next one: how far one page looks is limited.
+    """
+
+    deliveries: Sequence[Delivery]
+    next_cursor: str | None
 
 
 class Message(NamedTuple):
@@ -159,13 +187,18 @@ class Schedule:
         return failed_at + timedelta(seconds=max(delay_s, min(retry_after_s or 0.0, self.longest_wait_s)))
 
 
+def refusal(status: int) -> str | None:
+    """What a receiver's response says is wrong; `None` for a success."""
+    return None if 200 <= status < 300 else f"The receiver answered {status}."  # noqa: PLR2004 - RFC 9110, 15.3
+
+
 def judge_answer(
     delivery: Delivery, status: int, retry_after_s: float | None, now: datetime, schedule: Schedule, jitter: float
 ) -> Verdict:
     """The verdict on an answer. A redirect is a failure: a receiver that moves has to be given its new URL."""
-    if 200 <= status < 300:  # noqa: PLR2004 - RFC 9110, 15.3
+    error = refusal(status)
+    if error is None:
         return Delivered(status)
-    error = f"The receiver answered {status}."
     if status == GONE:
         return GivenUp(error, status, gone=True)
     wish_s = retry_after_s if status in SAYS_WHEN else None
@@ -180,11 +213,20 @@ def judge_silence(delivery: Delivery, error: str, now: datetime, schedule: Sched
 
 
 class SigningSecret(NamedTuple):
-    """A secret that signs an owner's deliveries. `expires_at` is `None` for the current one."""
+    """A secret that signs an owner's deliveries. `expires_at` is `None` for the current one.
+
+    `revealed_at`: when its owner was given it over HTTP, which happens once.
+    """
 
     text: str
     created_at: datetime
     expires_at: datetime | None
+    revealed_at: datetime | None = None
+
+    @property
+    def fingerprint(self) -> str:
+        """What can be shown of it: enough to recognize it, of no use for signing."""
+        return hashlib.sha256(self.text.encode()).hexdigest()[:FINGERPRINT_DIGITS]
 
     def __repr__(self) -> str:
         """Leaves out the secret, wherever this may be printed."""

@@ -22,7 +22,10 @@ class FirstSubmission:
     """What an idempotency key stands for: the accepted job, which may be gone by now, and its request."""
 
     job_id: str
+    """Empty for a batch."""
     fingerprint: str
+    outcomes_json: str | None = None
+    """Of a batch: what became of each of its jobs, as it was told the first time."""
 
 
 KEPT = timedelta(hours=24)

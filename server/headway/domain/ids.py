@@ -8,6 +8,9 @@ from .instants import from_ms, to_ms
 
 JOB_ID = r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}"
 _ID = re.compile(JOB_ID)
+_VARIANT = {f"{digit:x}": f"{0b1000 | digit & 0b11:x}" for digit in range(16)}
+"""Two random bits behind the variant (RFC 9562, 4.1), for each random digit."""
+_FIRST_TAIL = "8000-000000000000"
 
 
 def is_job_id(text: str) -> bool:
@@ -26,25 +29,31 @@ class JobIds:
     def __init__(self) -> None:
         self._last = 0  # milliseconds << 12 | counter
         self._tails: list[str] = []
+        self._ms, self._at, self._begins = 0, from_ms(0), _first_parts(0)
+        """The millisecond of the last id, and what its ids have in common."""
 
     def new(self, at: datetime) -> tuple[str, datetime]:
         """An id and the instant that it carries: `at`, or a little later."""
-        self._last = max(self._last + 1, to_ms(at) << 12)
-        ms, counter = self._last >> 12, self._last & 0xFFF
+        return self.new_at_ms(to_ms(at))
+
+    def new_at_ms(self, at_ms: int) -> tuple[str, datetime]:
+        """The same for milliseconds since 1970."""
+        last, earliest = self._last + 1, at_ms << 12
+        self._last = last = earliest if earliest > last else last  # noqa: FURB136 - a fifth of what `max` takes
+        ms, counter = last >> 12, last & 0xFFF
+        if ms != self._ms:
+            self._ms, self._at, self._begins = ms, from_ms(ms), _first_parts(ms)
         if not self._tails:
             self._tails = _random_tails(256)
-        return _uuid7_text(ms, counter, self._tails.pop()), from_ms(ms)
+        return "%s-7%03x-%s" % (self._begins, counter, self._tails.pop()), self._at  # noqa: UP031 - see `_first_parts`
 
 
 def _random_tails(count: int) -> list[str]:
     """The ends of ids: the variant and 62 random bits."""
-    drawn = secrets.token_bytes(8 * count)
-    return [_tail(int.from_bytes(drawn[at : at + 8]) >> 2) for at in range(0, len(drawn), 8)]
-
-
-def _tail(rand: int) -> str:
-    text = f"{(0b10 << 62) | rand:016x}"
-    return f"{text[:4]}-{text[4:]}"
+    drawn = secrets.token_hex(8 * count)
+    return [
+        f"{_VARIANT[drawn[at]]}{drawn[at + 1 : at + 4]}-{drawn[at + 4 : at + 16]}" for at in range(0, len(drawn), 16)
+    ]
 
 
 def first_id_at_ms(ms: int) -> str:
@@ -52,9 +61,8 @@ def first_id_at_ms(ms: int) -> str:
 
     An instant that no id can carry (before 1970, after 10889) becomes the nearest one that can be carried.
     """
-    return _uuid7_text(min(max(ms, 0), (1 << 48) - 1), 0, _tail(0))
+    return f"{_first_parts(min(max(ms, 0), (1 << 48) - 1))}-7000-{_FIRST_TAIL}"
 
 
-def _uuid7_text(ms: int, counter: int, tail: str) -> str:
-    head = f"{ms:012x}"
-    return f"{head[:8]}-{head[8:]}-7{counter:03x}-{tail}"
+def _first_parts(ms: int) -> str:
+    return "%08x-%04x" % (ms >> 16, ms & 0xFFFF)  # noqa: UP031 - half the time of an f-string

@@ -1,6 +1,7 @@
 """Instants as the record holds them: milliseconds since 1970, in UTC."""
 
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MILLISECOND = timedelta(milliseconds=1)
@@ -13,8 +14,13 @@ def to_ms(at: datetime) -> int:
     return (at - EPOCH) // MILLISECOND
 
 
+@lru_cache(maxsize=1_024)
 def from_ms(ms: int) -> datetime:
-    """The instant that is `ms` milliseconds after 1970."""
+    """The instant that is `ms` milliseconds after 1970.
+
+    Cached, because most instants of jobs are equal: what changes in one transaction changes at one time, and each row
+    repeats when the job was created.
+    """
     return EPOCH + ms * MILLISECOND
 
 

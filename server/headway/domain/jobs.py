@@ -13,7 +13,7 @@ from ..quotas import utf8_bytes
 from ..text import clean_text, spoken
 from .audit import Actor
 from .deliveries import Webhook, WebhookEvent
-from .progress import Progress
+from .progress import NO_PROGRESS, Progress
 
 RECOVERY_VERSION_STEP = 1_000
 """What a recovery adds to `version`, so that clients never see it run backwards: ticks reach watchers ten times
@@ -42,7 +42,7 @@ class Status(StrEnum):
     """
     FAILED = "failed"
     """No attempt is left, or the handler said that a retry would not help; `error` says why. Final: a client's retry
-    is a new job, whose `retry_of` names this one.
+    is a new job, whose `retry_of` names this one. The other outcomes can be repeated like that too.
     """
     CANCELLED = "cancelled"
     """Ended by a client's request, before or during an attempt. Final, as for FAILED."""
@@ -54,6 +54,10 @@ FILES_SHOWN = 100
 STATUSES = frozenset(Status)
 TERMINAL = frozenset({Status.COMPLETED, Status.FAILED, Status.CANCELLED})
 ACTIVE = frozenset({Status.QUEUED, Status.RUNNING})
+
+
+Metadata = tuple[tuple[str, str], ...]
+"""Names and values that a client gave a job: a tuple, because jobs are compared and never change."""
 
 
 class Transition(StrEnum):
@@ -141,7 +145,8 @@ class Job(NamedTuple):
     `failures` counts attempts that failed, `recoveries` crashes of the server, `interruptions` both crashes and orderly
     stops. `last_seq` is the newest sequence number of the job's history and `state_seq` that of its newest state
     change. `version` grows with every published change. A job is a tuple, not a frozen dataclass, because one is made
-    at every change, in a third of the time. What a tick changes comes first, so that the rest is one slice.
+    at every change, in a third of the time. What a tick changes comes first, then what a submission decides, in the
+    order of `NewJob`, so that a job is made of a few slices.
     """
 
     updated_at: datetime
@@ -153,14 +158,21 @@ class Job(NamedTuple):
     created_at: datetime
     run_at: datetime
     retain_s: float
-    status: Status = Status.QUEUED
     label: str | None = None
     priority: int = 0
+    max_attempts: int = 1
+    timeout_s: float | None = None
+    uploads: tuple[UploadedFile, ...] = ()
+    retry_of: str | None = None
+    webhook: Webhook | None = None
+    key_id: str | None = None
+    """The API key that it was submitted with, for as long as it is active. The record keeps it until the job's end."""
+    metadata: Metadata = ()
+    status: Status = Status.QUEUED
     started_at: datetime | None = None
     completed_at: datetime | None = None
     expires_at: datetime | None = None
     attempt: int = 0
-    max_attempts: int = 1
     failures: int = 0
     recoveries: int = 0
     interruptions: int = 0
@@ -173,37 +185,25 @@ class Job(NamedTuple):
     result_bytes: int | None = None
     result_url: str | None = None
     """Set by the handler; `None`: the result is where a job's result always is."""
-    retry_of: str | None = None
-    timeout_s: float | None = None
-    uploads: tuple[UploadedFile, ...] = ()
     last_seq: int = 1
     state_seq: int = 1
-    webhook: Webhook | None = None
-    key_id: str | None = None
-    """The API key that it was submitted with, for as long as it is active. The record keeps it until the job's end."""
+    edits: int = 0
+    """How often a client has changed it."""
 
     @classmethod
     def queued(cls, new: "NewJob") -> Self:
-        """The job that a submission creates. Fields that are not named here begin with their defaults."""
-        return cls(
-            updated_at=new.created_at,
-            progress=Progress(),
-            version=1,
-            id=new.id,
-            owner=new.owner,
-            type=new.type,
-            label=new.label,
-            priority=new.priority,
-            created_at=new.created_at,
-            run_at=new.run_at,
-            max_attempts=new.max_attempts,
-            retry_of=new.retry_of,
-            timeout_s=new.timeout_s,
-            retain_s=new.retain_s,
-            uploads=new.uploads,
-            webhook=new.webhook,
-            key_id=new.key_id,
-        )
+        """The job that a submission creates. In a quarter of the time that naming each field takes."""
+        return tuple.__new__(cls, (new.created_at, NO_PROGRESS, 1, *new[:3], *new[4:-1], *_NEVER_CLAIMED))
+
+    @property
+    def edit_tag(self) -> str:
+        """What identifies the job as it was last edited: ticks and changes of state leave it as it is."""
+        return f"e{self.edits}"
+
+    @property
+    def editable(self) -> "Edit":
+        """What of it can be edited."""
+        return Edit(self.label, self.priority, self.run_at, self.retain_s, self.metadata)
 
     @property
     def terminal(self) -> bool:
@@ -214,17 +214,62 @@ class Job(NamedTuple):
         """Whether the job has a webhook that asks for this event."""
         return self.webhook is not None and event in self.webhook.events
 
-    def ticked(self, progress: Progress, at: datetime) -> Self:
+    def ticked(self, progress: Progress, at: datetime, ticks: int = 1) -> Self:
         """The same job with newer progress, as the next version. In a tenth of the time that `_replace` takes."""
-        return tuple.__new__(type(self), (at, progress, self.version + 1, *self[3:]))
+        return tuple.__new__(type(self), (at, progress, self.version + ticks, *self[3:]))
 
     def apart_from_ticks(self) -> tuple[object, ...]:
         """What no tick changes. If it is equal in two versions of a job, there are only ticks between them."""
         return self[3:]
 
 
+_DECIDED_BY_SUBMISSION = Job._fields.index("status")
+_NEVER_CLAIMED = tuple(Job._field_defaults[name] for name in Job._fields[_DECIDED_BY_SUBMISSION:])
+"""What a queued job has where attempts will leave something."""
+
+
+class Edit(NamedTuple):
+    """What clients may change about a job that was accepted: how it is shown, queued and kept."""
+
+    label: str | None
+    priority: int
+    run_at: datetime
+    retain_s: float
+    metadata: Metadata
+
+
+class LiveJob:
+    """A running job in memory: as it was recorded last, and what ticks have changed since.
+
+    Most ticks only reach the job's watchers, who need no more than this. The whole job is made when it is asked for.
+    """
+
+    __slots__ = ("_job", "progress", "recorded", "updated_at", "version")
+
+    def __init__(self, job: Job) -> None:
+        self.recorded = job
+        self.updated_at, self.progress, self.version = job[:3]
+        self._job: Job | None = job
+
+    @property
+    def job(self) -> Job:
+        """The job as it is now published."""
+        if self._job is None:
+            self._job = self.recorded.ticked(self.progress, self.updated_at, self.version - self.recorded.version)
+        return self._job
+
+    def tick(self, progress: Progress, at: datetime) -> None:
+        """Publish newer progress, as the next version."""
+        self.progress, self.updated_at = progress, at
+        self.version += 1
+        self._job = None
+
+
 class NewJob(NamedTuple):
-    """A job to be recorded. `input_json` is canonical JSON text, without the uploads."""
+    """A job to be recorded. `input_json` is canonical JSON text, without the uploads.
+
+    All fields but this and the last are the job's, which has them in the same order.
+    """
 
     id: str
     owner: str
@@ -241,6 +286,7 @@ class NewJob(NamedTuple):
     retry_of: str | None = None
     webhook: Webhook | None = None
     key_id: str | None = None
+    metadata: Metadata = ()
     by: Actor | None = None
     """Who submitted it, for the audit trail; `None` leaves no entry."""
 
@@ -278,6 +324,7 @@ class NewJob(NamedTuple):
             webhook=job.webhook,
             key_id=key_id,
             by=by,
+            metadata=job.metadata,
         )
 
 

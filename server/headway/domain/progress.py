@@ -21,7 +21,7 @@ RATE_TIME_CONSTANT_S = 8.0
 RATE_STEPS = 5
 """The rate remembers at least this many steps, so that work that moves once a minute has a pace too."""
 
-_INT64 = 2**63
+_LEAST, _MOST = -(2**63) + 1, 2**63 - 1
 
 MAX_ETA_S = 10 * 366 * 24 * 3600
 """A time left beyond this counts as unknown. There must be a limit, because the record holds 64 bits."""
@@ -38,6 +38,10 @@ class Progress(NamedTuple):
     step: str | None = None
     rate_per_second: float | None = None
     eta_s: int | None = None
+
+
+NO_PROGRESS = Progress()
+"""Of a job that has not reported any."""
 
 
 class Meter:
@@ -87,8 +91,11 @@ class Meter:
             return None, _seconds(self._median_s) if self._percent is None else None
         rate, waited_s = pace
         # It falls between two steps as well, so that the next step causes no jump.
-        left_s = None if end is None or rate <= 0 else max(0.0, (end - position) / rate - waited_s)
-        return (_round_rate(rate) if done is not None else None), _seconds(left_s)
+        shown = None if done is None else _round_rate(rate)
+        if end is None or rate <= 0:
+            return shown, None
+        left_s = (end - position) / rate - waited_s
+        return shown, _seconds(left_s) if left_s > 0 else 0
 
 
 class _PaceOf:
@@ -127,7 +134,7 @@ class _PaceOf:
         self._step, self._last, self._last_s = step, position, now_s
         self._steps += 1
         rate = self._rate
-        if rate is None or self._steps <= RATE_STEPS or watched_s < RATE_TIME_CONSTANT_S:
+        if rate is None or watched_s < RATE_TIME_CONSTANT_S or self._steps <= RATE_STEPS:
             # At first the plain average is steadier than a filter that is still forgetting its start.
             rate = (position - self._first) / watched_s
         else:
@@ -153,7 +160,7 @@ def finite(value: Any) -> int | float | None:
     kind = type(value)
     if kind is not int and kind is not float and (kind is bool or not isinstance(value, (int, float))):
         return None
-    return value if -_INT64 < value < _INT64 else None  # false for NaN too
+    return value if _LEAST <= value <= _MOST else None  # false for NaN too
 
 
 def text_of(value: Any, most: int) -> str | None:

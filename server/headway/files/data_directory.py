@@ -3,6 +3,7 @@
 headway.db            the record
 headway.lock          locked by the one server that owns the directory
 incoming/             uploads of submissions that have not been accepted yet
+uploads/<id>/         resumable uploads that no job has taken yet: see `upload_folder`
 jobs/<id>/inputs/     uploads, one file for each `Upload` field
 jobs/<id>/work/       the handler's, over all attempts
 jobs/<id>/output-<n>/ the output of attempt n while it runs
@@ -33,6 +34,7 @@ from .measuring import tree_bytes
 from .opening import DIRECTORY, missing, open_directory, open_plain
 from .outputs import open_published, publish_files
 from .removing import remove
+from .upload_folder import UploadFolder
 
 MEMORY = ":memory:"
 INPUTS, FILES = "inputs", "files"
@@ -50,6 +52,7 @@ class DataDirectory:
 
     def __init__(self, root: Path, lock: int, *, temporary: bool) -> None:
         self.root = root
+        self.uploads = UploadFolder(root / "uploads")
         self._lock = lock
         self._temporary = temporary
         self._jobs, self._locks, self._types = (str(root / part) for part in ("jobs", "locks", "types"))
@@ -67,7 +70,7 @@ class DataDirectory:
         root = Path(tempfile.mkdtemp(prefix="headway-")) if temporary else Path(location).expanduser().resolve()
         try:
             root.mkdir(mode=PRIVATE, parents=True, exist_ok=True)
-            for part in ("incoming", "jobs", "locks", "types"):
+            for part in ("incoming", "jobs", "locks", "types", "uploads"):
                 (root / part).mkdir(mode=PRIVATE, exist_ok=True)
             _create_private_file(root / "headway.db")  # SQLite gives its other files the same permissions
             lock = os.open(root / "headway.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
@@ -119,7 +122,11 @@ class DataDirectory:
         return Directories(f"{own}/work", f"{own}/output-{job.attempt}", f"{self._types}/{job.type}")
 
     def has_any(self, job_id: str) -> bool:
-        return os.path.lexists(f"{self._jobs}/{job_id}")  # making a Path takes longer than the check
+        try:
+            os.stat(job_id, dir_fd=self._jobs_directory, follow_symlinks=False)
+        except (OSError, ValueError):  # NUL in the id of a damaged row
+            return False
+        return True
 
     def has_output(self, job: Job) -> bool:
         return os.path.lexists(f"{self._jobs}/{job.id}/output-{job.attempt}")
@@ -129,6 +136,10 @@ class DataDirectory:
 
     def input(self, job_id: str, field: str) -> Path:
         return self.job(job_id) / "inputs" / field
+
+    def open_input(self, job_id: str, field: str) -> BinaryIO:
+        with self._own(job_id) as own, open_directory(INPUTS, own) as inputs:
+            return os.fdopen(open_plain(field, inputs), "rb")
 
     def lock_file(self, job_id: str) -> Path:
         return Path(self._locks, job_id)
@@ -198,6 +209,16 @@ class DataDirectory:
     def discard_output(self, job: Job) -> None:
         self._discard(job.id, f"output-{job.attempt}", "files")
 
+    def add_output(self, job: Job, arrived: Path, name: str) -> None:
+        output = Path(self.directories(job).output)
+        output.mkdir(parents=True, exist_ok=True)
+        arrived.rename(output / name)
+
+    def discard_unpublished(self, job: Job) -> None:
+        self._discard(job.id, f"output-{job.attempt}")
+        with suppress(OSError):  # something else is left
+            os.rmdir(job.id, dir_fd=self._jobs_directory)
+
     def discard_work(self, job: Job) -> None:
         self._discard_all_but(job.id, {INPUTS, FILES})
 
@@ -224,11 +245,18 @@ class DataDirectory:
 
     # Removing
 
-    def remove_job(self, job_id: str) -> None:
+    def remove_job(self, job_id: str) -> bool:
+        if not is_job_id(job_id):  # of a damaged row, and perhaps a path to something else
+            return True
         try:
             remove(job_id, self._jobs_directory)
+        except FileNotFoundError:  # somebody else has deleted it meanwhile
+            return True
         except OSError as error:
-            log.warning("a job's files could not be deleted", job_id=job_id, reason=error.strerror)
+            left = f"jobs/{error.filename or job_id}"
+            log.warning("a job's files could not be deleted", job_id=job_id, left=left, reason=error.strerror)
+            return False
+        return True
 
     def clear_incoming(self) -> None:
         incoming = os.open(self.root / "incoming", DIRECTORY)

@@ -92,16 +92,16 @@ class Commands:
         }
 
     async def _purge(self, command: Purge) -> dict[str, Any]:
-        """Delete jobs in batches; returns how many were deleted (with `dry_run`: would be)."""
+        """Delete jobs in batches; returns how many were deleted (with `dry_run`: would be), and how many left files."""
         before = utc_now() - timedelta(seconds=command.older_than_s)
         if command.dry_run:
-            return {"jobs": await self._record.count_ended(before, command.statuses)}
-        purged = 0
+            return {"jobs": await self._record.count_ended(before, command.statuses), "leftFiles": 0}
+        purged = left = 0
         while batch := await self._record.delete_ended(before, command.statuses, PURGE_BATCH, OPERATOR):
             for job_id in batch:
-                await asyncio.to_thread(self._files.remove_job, job_id)
+                left += not await asyncio.to_thread(self._files.remove_job, job_id)
             purged += len(batch)
-        return {"jobs": purged}
+        return {"jobs": purged, "leftFiles": left}
 
     async def _backup(self, command: Backup) -> dict[str, Any]:
         """Write a consistent copy of the record to a new file and sync it; returns its size in bytes."""
@@ -127,6 +127,7 @@ class Commands:
             "dataDir": str(self._files.root),
             "databaseBytes": await asyncio.to_thread(lambda: self._files.database.stat().st_size),
             "endedJobs": await self._record.count_ended(now, ended),
+            "uploads": await asyncio.to_thread(self._files.uploads.count),
             "freeBytes": free_bytes,
             "openFilesLimit": resource.getrlimit(resource.RLIMIT_NOFILE)[0],
             "python": platform.python_version(),

@@ -5,8 +5,9 @@ from typing import Any
 
 from pydantic import BaseModel, field_validator
 
+from ..authoring.checks import is_type_name
 from ..clock import utc_now
-from ..domain.access import KEY_PREFIX, ApiKey, digest, is_name, new_token
+from ..domain.access import EVERY_TYPE, KEY_PREFIX, ApiKey, digest, is_name, new_token
 from ..domain.audit import OPERATOR
 from ..ports.keys import KeyStore
 from ..ports.record import RecordKeeper
@@ -23,6 +24,7 @@ class CreateKey(BaseModel):
     owner: str | None = None
     read_only: bool = False
     admin: bool = False
+    works_on: list[str] = []
     quota: QuotaText = NO_QUOTA
 
     @field_validator("name", "owner")
@@ -33,6 +35,14 @@ class CreateKey(BaseModel):
                 f"{text!r} is not a valid name: use at most 64 letters, digits, dots, hyphens, underscores and @"
             )
         return text
+
+    @field_validator("works_on")
+    @classmethod
+    def _are_types(cls, names: list[str]) -> list[str]:
+        for name in names:
+            if name != EVERY_TYPE and not is_type_name(name):
+                raise ValueError(f"{name!r} is not the name of a job type, nor *, which stands for all")
+        return names
 
 
 class RevokeKey(BaseModel):
@@ -51,6 +61,7 @@ async def create_key(keys: KeyStore, command: CreateKey) -> dict[str, Any]:
         read_only=command.read_only,
         admin=command.admin,
         created_at=utc_now(),
+        works_on=frozenset(command.works_on),
     )
     await keys.add(key, digest(token), command.quota if any_limit(command.quota) else None, OPERATOR)
     return {"key": token, "owner": key.owner}
@@ -74,6 +85,7 @@ def _shown(key: ApiKey, quota: Quota) -> dict[str, Any]:
         "owner": key.owner,
         "readOnly": key.read_only,
         "admin": key.admin,
+        "worksOn": sorted(key.works_on),
         "quota": str(quota),
         "createdAt": key.created_at.isoformat(timespec="seconds"),
         "revokedAt": None if key.revoked_at is None else key.revoked_at.isoformat(timespec="seconds"),

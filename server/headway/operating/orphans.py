@@ -1,5 +1,5 @@
-"""What crashes leave in the data directory is deleted after the start: jobs' directories without a record, and in those
-of jobs that have ended, what only an attempt needs.
+"""What crashes leave is deleted after the start: results without their job's end, jobs' directories without a record,
+and in those of jobs that have ended, what only an attempt needs.
 """
 
 import asyncio
@@ -10,7 +10,7 @@ from ..clock import utc_now
 from ..domain.ids import JobIds
 from ..loops import Loop, Loops
 from ..ports.files import Orphans
-from ..ports.jobs import Housekeeping
+from ..ports.housekeeping import Housekeeping
 
 SWEEP_BATCH = 500
 NEXT_BATCH_S = 0.1
@@ -18,7 +18,7 @@ NEXT_BATCH_S = 0.1
 
 
 class OrphanSweep:
-    """Looks through all directories once, a batch at a time, while the server is already at work.
+    """Looks through all results and directories once, these a batch at a time, while the server is already at work.
 
     A submission's directory is there before its record is. So the sweep leaves alone what `ids` makes from its start
     on, and with that whatever this server accepts: ids grow strictly, even if the clock is set back.
@@ -29,7 +29,9 @@ class OrphanSweep:
         self._directories = files.job_ids()
         self._files = files
         self._end, _ = ids.new(utc_now())
-        self._done = False
+        self._results_done = self._done = False
+        self._batch: list[str] = []
+        """The directories that are looked at now: again, if the record could not be read."""
         self._loop: Loop | None = None
 
     def start(self, loops: Loops) -> None:
@@ -40,13 +42,18 @@ class OrphanSweep:
             await self._loop.stop()
 
     async def _sweep_batch(self) -> float:
-        batch = await asyncio.to_thread(lambda: list(islice(self._directories, SWEEP_BATCH)))
-        self._done = not batch
-        old = [job_id for job_id in batch if job_id < self._end]
+        if not self._results_done:
+            await self._store.discard_orphaned_results()
+            self._results_done = True
+        if not self._batch:
+            self._batch = await asyncio.to_thread(lambda: list(islice(self._directories, SWEEP_BATCH)))
+            self._done = not self._batch
+        old = [job_id for job_id in self._batch if job_id < self._end]
         for orphan in set(old) - await self._store.existing(old):
             await asyncio.to_thread(self._files.remove_job, orphan)
         ended = await self._store.ended(old)
         await asyncio.to_thread(self._tidy, ended)
+        self._batch = []
         return NEXT_BATCH_S
 
     def _tidy(self, ended: Mapping[str, bool]) -> None:

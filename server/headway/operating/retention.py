@@ -14,6 +14,9 @@ EXPIRE_EVERY_S = 5.0
 NEXT_BATCH_S = 0.05
 EXPIRE_BATCH = 200
 LISTEN_S = 5.0
+RETRY_EVERY_S = 10 * 60.0
+MOST_RETRIED = 1_000
+"""Jobs whose files could not be deleted. Those of others are found after the next start."""
 
 
 class Retention:
@@ -28,6 +31,7 @@ class Retention:
         self._hub = backend.hub
         self._files = files
         self._running: list[Loop] = []
+        self._left: dict[str, None] = {}
 
     async def start(self, loops: Loops) -> None:
         """Delete uploads that were never accepted and locks that nobody holds, then keep deleting what expires."""
@@ -37,6 +41,7 @@ class Retention:
         self._running = [
             loops.start("retention-expire", self._expire),
             loops.start("retention-files", partial(self._remove_deleted, deleted), until=lambda: self._hub.closed),
+            loops.start("retention-retry", self._retry),
         ]
 
     async def stop(self) -> None:
@@ -58,6 +63,16 @@ class Retention:
             await self._remove_files(job_id)
 
     async def _remove_files(self, job_id: str) -> None:
-        """Files that cannot be deleted now are orphans, which are deleted after the next start."""
-        if self._files.has_any(job_id):
-            await asyncio.to_thread(self._files.remove_job, job_id)
+        """A handler may have left files that the server may not delete: root's, or immutable ones. The log names them.
+
+        They are tried again, and after the next start they are orphans.
+        """
+        if not self._files.has_any(job_id) or await asyncio.to_thread(self._files.remove_job, job_id):
+            self._left.pop(job_id, None)
+        elif len(self._left) < MOST_RETRIED:
+            self._left[job_id] = None
+
+    async def _retry(self) -> float:
+        for job_id in list(self._left):
+            await self._remove_files(job_id)
+        return RETRY_EVERY_S

@@ -50,20 +50,32 @@ class CommandSocket:
             await asyncio.to_thread((self._folder / SOCKET_NAME).unlink, missing_ok=True)
 
     async def _answer(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            answer = await self._answer_to(reader)
+            if answer is not None:
+                writer.write(json.dumps(answer).encode() + b"\n")
+                await writer.drain()
+        writer.close()
+
+    async def _answer_to(self, reader: asyncio.StreamReader) -> dict[str, Any] | None:
+        """`None` if Ctrl-C ended the command before it had asked."""
         try:
-            command, fields = json.loads(await reader.readline())
+            line = await reader.readline()
+        except ValueError:
+            return {"error": f"a command has at most {MAX_LINE_BYTES:,} bytes"}
+        return await self._carry_out(line) if line.endswith(b"\n") else None
+
+    async def _carry_out(self, line: bytes) -> dict[str, Any]:
+        try:
+            command, fields = json.loads(line)
             if command not in WATCHING:
                 log.info("an operator's command", command=command)
-            answer = await self._run(command, fields)
+            return await self._run(command, fields)
         except HeadwayError as error:
-            answer = {"error": str(error)}
+            return {"error": str(error)}
         except Exception as error:
             log.exception("an operator's command failed")
-            answer = {"error": f"{type(error).__name__}: {error}"}
-        with suppress(ConnectionError):
-            writer.write(json.dumps(answer).encode() + b"\n")
-            await writer.drain()
-        writer.close()
+            return {"error": f"{type(error).__name__}: {error}"}
 
 
 def ask(folder: Path, command: str, fields: Any) -> dict[str, Any]:
@@ -76,7 +88,7 @@ def ask(folder: Path, command: str, fields: Any) -> dict[str, Any]:
             line = connection.makefile("rb").readline()
     except OSError as error:
         raise SetupError(f"the server that owns {folder} does not respond ({error}): restart it") from error
-    if not line:
+    if not line.endswith(b"\n"):
         raise SetupError(f"the server that owns {folder} closed the connection: see its log")
     answer: dict[str, Any] = json.loads(line)
     if "error" in answer:

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from .actions import Actions
 from .audit import AuditTrail
 from .events import EventHub
 from .jobs import JobStore
@@ -15,6 +16,7 @@ class Backend:
     """The ports of one record, whichever engine keeps it."""
 
     store: JobStore
+    actions: Actions
     hub: EventHub
     keys: KeyStore
     outbox: Outbox

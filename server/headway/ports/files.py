@@ -7,12 +7,13 @@ A handler can put anything in place of its job's files and directories. Links ar
 appears between a check and its use: nothing outside is published, opened or deleted.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, NamedTuple, Protocol
+from typing import BinaryIO, NamedTuple, Protocol, Self
 
 from ..domain.jobs import Job, OutputFile
+from ..domain.uploads import AnnouncedUpload
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +55,61 @@ class Uploads(Protocol):
         """Give a retry the inputs of `job`, durably. The bytes are shared, not copied."""
         ...
 
-    def remove_job(self, job_id: str) -> None:
+    def remove_job(self, job_id: str) -> bool:
         """Delete all files of a job that was not accepted, or whose record is gone. There need not be any.
 
-        What cannot be deleted is left behind and logged.
+        What cannot be deleted is left behind and logged. Returns whether nothing is left.
+        """
+        ...
+
+
+class Part(Protocol):
+    """A part of an upload that is being appended. A context manager: its end closes the file."""
+
+    def write(self, data: bytes | bytearray) -> None:
+        """Append these bytes. If it raises, some of them may have been appended."""
+        ...
+
+    def sync(self) -> int:
+        """Make everything durable. Returns the upload's size."""
+        ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
+
+
+class UploadFiles(Protocol):
+    """Resumable uploads that no job has taken yet. One part of an upload is appended at a time."""
+
+    def create(self, upload: AnnouncedUpload) -> None:
+        """Make room for an upload, durably; it is empty."""
+        ...
+
+    def describe(self, upload: AnnouncedUpload) -> None:
+        """Replace what is known of the upload, durably."""
+        ...
+
+    def append(self, upload_id: str, offset: int) -> Part:
+        """Begin to append behind the first `offset` bytes. What follows them was never durable, and is dropped."""
+        ...
+
+    def link(self, upload_id: str, target: Path) -> None:
+        """Give the bytes a second name, which becomes durable with its directory."""
+        ...
+
+    def remove(self, upload_id: str) -> None:
+        """Delete the upload, but not what was linked. It need not exist."""
+        ...
+
+    def count(self) -> int:
+        """How many uploads there are."""
+        ...
+
+    def load(self) -> Sequence[tuple[AnnouncedUpload, int]]:
+        """At start: all uploads, the oldest first, and how many bytes of each are durable.
+
+        What cannot be read is deleted: a crash came between.
         """
         ...
 
@@ -71,6 +123,10 @@ class AttemptFiles(Protocol):
 
     def input(self, job_id: str, field: str) -> Path:
         """Where the upload of one field is. Quick."""
+        ...
+
+    def open_input(self, job_id: str, field: str) -> BinaryIO:
+        """Open the upload of one field, which the job's record has; the caller closes it."""
         ...
 
     def lock_file(self, job_id: str) -> Path:
@@ -107,6 +163,17 @@ class AttemptFiles(Protocol):
 
     def discard_output(self, job: Job) -> None:
         """Delete what the attempt wrote as output, whether or not it has been published."""
+        ...
+
+    def add_output(self, job: Job, arrived: Path, name: str) -> None:
+        """Move a file, which is durable, into the output directory of attempt `job.attempt` as `name`.
+
+        It replaces a file of that name. The file itself is moved: `arrived` is below the data directory.
+        """
+        ...
+
+    def discard_unpublished(self, job: Job) -> None:
+        """Delete what attempt `job.attempt` has in its output directory, unless it has been published."""
         ...
 
     def discard_work(self, job: Job) -> None:
@@ -155,8 +222,11 @@ class Orphans(Protocol):
         """Whether the job has any files. Quick."""
         ...
 
-    def remove_job(self, job_id: str) -> None:
-        """Delete all files of a job whose record is gone. What cannot be deleted is left behind and logged."""
+    def remove_job(self, job_id: str) -> bool:
+        """Delete all files of a job whose record is gone. What cannot be deleted is left behind and logged.
+
+        Returns whether nothing is left.
+        """
         ...
 
 
@@ -166,6 +236,11 @@ class FileStore(Uploads, AttemptFiles, Outputs, Orphans, Protocol):
     @property
     def root(self) -> Path:
         """The data directory."""
+        ...
+
+    @property
+    def uploads(self) -> UploadFiles:
+        """Uploads that no job has taken yet."""
         ...
 
     @property

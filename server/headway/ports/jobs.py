@@ -14,19 +14,23 @@ returned before them. After its commit, a write rings the bells of the jobs that
 If an awaiting task is cancelled, an operation that was handed over is still carried out; only its result is lost.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import NamedTuple, Protocol, overload
 
 from ..domain.attempts import PastAttempt, Usage
 from ..domain.audit import Actor
-from ..domain.filters import JobFilter
+from ..domain.filters import NEWEST_FIRST, JobFilter, Order
 from ..domain.idempotency import FirstSubmission, IdempotencyKey
-from ..domain.jobs import Claim, Counts, Documents, Job, LogLine, NewJob, NewLogLine, OutputFile
+from ..domain.jobs import Claim, Counts, Documents, Job, LiveJob, LogLine, NewJob, NewLogLine, OutputFile
 from ..domain.outcomes import Outcome
 from ..domain.progress import Progress
+from ..errors import QueueFullError, QuotaExceededError
 from ..quotas import Account
+from .editing import Editing
+from .housekeeping import Housekeeping
+from .reservations import Reservations
 
 
 class Hold(Protocol):
@@ -78,7 +82,10 @@ class Claims:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, newest first, and the cursor of the next page (`None`: this was the last)."""
+    """Some jobs in the order of a list, and the cursor of the next page (`None`: this was the last).
+
+    It can have fewer jobs than were asked for, or none, although more follow.
+    """
 
     jobs: Sequence[Job]
     next_cursor: str | None
@@ -90,6 +97,13 @@ class FilePage:
 
     files: Sequence[OutputFile]
     next_cursor: str | None
+
+
+Refusal = QueueFullError | QuotaExceededError
+"""Why there is no room for a job of a batch."""
+
+Outcomes = Callable[[Sequence[Refusal | None]], str]
+"""Makes JSON text of a batch's outcomes: of each job `None` if there is room for it, or the refusal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,6 +158,19 @@ class Submissions(Protocol):
         """
         ...
 
+    async def insert_batch(
+        self, batch: Sequence[tuple[NewJob, int | None]], outcomes: Outcomes, key: IdempotencyKey | None = None
+    ) -> str | FirstSubmission:
+        """Record jobs of one owner and API key as queued, in one step: after a crash all of them are there, or none.
+
+        Each comes with the limit of its type, and is recorded or refused as if `insert` were called for one after the
+        other. Returns what `outcomes` makes of that, which is called once, before anything is written.
+
+        With `key`: as for `insert`, and the text of the outcomes is recorded with it. If no job is recorded, the key
+        stays unused.
+        """
+        ...
+
     async def first_with_key(self, caller: str, key: str, now: datetime) -> FirstSubmission | None:
         """The submission that the caller's key stands for, even if its job is gone; `None` if the key is free."""
         ...
@@ -156,8 +183,11 @@ class Reader(Protocol):
         """The job as it is now. Raises `JobNotFoundError`."""
         ...
 
-    async def documents(self, caller: str, job_id: str) -> Documents:
-        """Input and result. Raises `JobNotFoundError`."""
+    async def documents(self, caller: str, job_id: str, *, with_result: bool = True) -> Documents:
+        """Input and, if wanted, result: one that nobody needs, of many megabytes, is not read.
+
+        Raises `JobNotFoundError`.
+        """
         ...
 
     async def files(self, job: Job, after: str, limit: int) -> FilePage:
@@ -171,8 +201,10 @@ class Reader(Protocol):
         """The job's output file of that name, if it has one."""
         ...
 
-    async def page(self, caller: str, filter: JobFilter, limit: int, cursor: str | None) -> Page:
-        """Jobs after `cursor`, newest first. Raises `ValueError` for a cursor that this store did not make."""
+    async def page(
+        self, caller: str, filter: JobFilter, limit: int, cursor: str | None, order: Order = NEWEST_FIRST
+    ) -> Page:
+        """Jobs after `cursor`. Raises `ValueError`, which says why, for a cursor of another list or of none."""
         ...
 
     async def active(self, caller: str, filter: JobFilter, limit: int, ended_since: datetime) -> Sequence[Job]:
@@ -223,6 +255,13 @@ class Reader(Protocol):
         """
         ...
 
+    def live(self, caller: str, job_id: str) -> LiveJob | None:
+        """The job if memory holds it and it is running. The next tick changes what was returned.
+
+        For the watchers of its progress; what is said of `held` applies to it too.
+        """
+        ...
+
     def median_run_s(self, job_type: str) -> float | None:
         """The median run time of the type's most recently completed jobs, if known. Never blocks."""
         ...
@@ -249,7 +288,7 @@ class Control(Protocol):
         ...
 
     async def delete_result(self, caller: str, job_id: str, now: datetime, by: Actor | None = None) -> Job:
-        """Delete the result of a job that has ended and keep its record.
+        """Delete the result of a job that has ended and keep its record. A job without one is returned as it is.
 
         Raises `JobNotFoundError`, and `JobStateError` if the job has not ended.
         """
@@ -324,29 +363,6 @@ class Attempts(Protocol):
         ...
 
 
-class Housekeeping(Protocol):
-    """Removing what has expired."""
-
-    async def expire(self, now: datetime, limit: int) -> int:
-        """Delete at most `limit` jobs whose `expires_at` has passed; returns how many.
-
-        Fewer, but at least one, if they have so many output files that others would wait for the deletion.
-        """
-        ...
-
-    async def forget_keys(self, now: datetime, limit: int) -> int:
-        """Delete at most `limit` expired idempotency keys; returns how many."""
-        ...
-
-    async def existing(self, job_ids: Sequence[str]) -> frozenset[str]:
-        """Those of the ids that are jobs. Directories of the others are orphaned."""
-        ...
-
-    async def ended(self, job_ids: Sequence[str]) -> Mapping[str, bool]:
-        """Those of the ids that are jobs which have ended, and whether they have output files."""
-        ...
-
-
 class Probe(Protocol):
     """Whether the record can be written."""
 
@@ -355,5 +371,5 @@ class Probe(Protocol):
         ...
 
 
-class JobStore(Submissions, Reader, Control, Attempts, Housekeeping, Probe, Protocol):
+class JobStore(Submissions, Reservations, Reader, Control, Editing, Attempts, Housekeeping, Probe, Protocol):
     """The record: every accepted job, its history and its outcome. What a backend implements."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Protocol
 
 from ..domain.audit import Actor
-from ..domain.deliveries import Delivery, Message, SigningSecret, Verdict
+from ..domain.deliveries import Delivery, DeliveryFilter, DeliveryPage, Message, SigningSecret, Verdict
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,13 @@ class Outbox(Protocol):
         """At most `limit` of the job's deliveries, newest first."""
         ...
 
+    async def page(self, caller: str, filter: DeliveryFilter, limit: int, cursor: str | None) -> DeliveryPage:
+        """At most `limit` of the deliveries that `caller`, an owner or `EVERY_OWNER`, may see.
+
+        `cursor` is the id of the last one of the page before, or of the last one that it looked at.
+        """
+        ...
+
     async def redeliver(self, job_id: str, delivery_id: str, now: datetime, by: Actor | None = None) -> Delivery | None:
         """Make one of the job's deliveries due now, with all attempts left; `None` if there is no such delivery.
 
@@ -67,6 +74,7 @@ class Outbox(Protocol):
     async def recover(self, now: datetime) -> int:
         """At start: make leased deliveries due, because their sender is gone; returns how many there were.
 
+        What was under way, here or when a lease ends, counts as an attempt but uses up no try.
         Deliveries that were postponed by a clock ahead of this one wait no longer than was intended.
         """
         ...
@@ -83,7 +91,17 @@ class Outbox(Protocol):
         ...
 
     async def rotate_secret(
-        self, owner: str, now: datetime, overlap_s: float, by: Actor | None = None
+        self, owner: str, now: datetime, overlap_s: float, by: Actor | None = None, *, revealed: bool = False
     ) -> Sequence[SigningSecret]:
-        """Create a new secret; the older ones sign for `overlap_s` more seconds. Returns all, the new one first."""
+        """Create a new secret; the older ones sign for `overlap_s` more seconds. Returns all, the new one first.
+
+        `revealed`: its owner is given it now. Raises `TooManySecretsError` if more than `MAX_SECRETS` would sign.
+        """
+        ...
+
+    async def reveal_secret(self, owner: str, now: datetime, by: Actor | None = None) -> SigningSecret:
+        """The current secret, for its owner, who gets it once; one is created if there is none.
+
+        Raises `SecretRevealedError` if they have had it.
+        """
         ...

@@ -37,19 +37,26 @@ class Attempt:
         self.job: Job = claim.job
         self.reported = Reported()
         self.logs = LogBuffer()
-        self.meter = Meter(time.monotonic(), median_s=median_s)
+        began_s = time.monotonic()
+        self.meter = Meter(began_s, median_s=median_s)
         self.published = self.meter.initial()
-        self.published_s = time.monotonic()
+        self.published_s = began_s
         self.due_s = -math.inf
         """When progress may be published next, by the monotonic clock.
 
         A token bucket of two: after a quiet time two reports are let through at once. With one, a single delay would
         push all later reports of a handler that reports at exactly the permitted rate behind their time for good.
         """
-        self.last_sign_s = time.monotonic()
+        self.last_sign_s = began_s
         """When the handler last showed that it is alive: by beginning, or with a report, log line or checkpoint."""
         self.usage: Usage | None = None
         """What its process used, once that has been measured."""
+        self.left_nothing = False
+        """Whether neither this attempt nor an earlier one can have left directories or a lock: nobody looks for them.
+        Three looks took a fiftieth of a short job's time.
+        """
+        self.recorded: Job | None = None
+        """The job after its end has been recorded."""
         self.stop_reason: StopReason | None = None
         self.exceeded: JobError | None = None
         """The limit that it has passed, if that is why it stops."""
@@ -123,7 +130,7 @@ class Attempt:
         self.usage = usage
 
     def left(self, pids: Collection[int]) -> None:
-        """Processes of the attempt have been killed, and are still there."""
-        log.error("the system holds up processes that have been killed", pids=sorted(pids))
+        """Processes of the attempt could not be killed: the kernel holds them up, or they are another user's."""
+        log.error("processes of an attempt could not be killed", pids=sorted(pids))
         named = ", ".join(map(str, sorted(pids)))
-        self.logs.note("error", f"processes of this attempt have been killed, but the system holds them up: {named}")
+        self.logs.note("error", f"processes of this attempt could not be killed: {named}")

@@ -5,7 +5,7 @@ Child processes import this module, so it loads neither asyncio nor logging.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple, cast
 
 from pydantic import BaseModel, ValidationError
 
@@ -14,14 +14,14 @@ from ..authoring.dependencies import Factory
 from ..authoring.job_types import JobType
 from ..authoring.uploads import Upload
 from ..domain.jobs import JobError
+from ..domain.outcomes import INTERRUPTED
 from ..errors import JobCancelled, JobFailed
 from ..limits import RESULT_BYTES
 from ..tracebacks import describe, formatted
 
 
-@dataclass(frozen=True, slots=True)
-class Returned:
-    """The handler returned. `result_url` is what it set in the context."""
+class Returned(NamedTuple):
+    """The handler returned. `result_url` is what it set in the context. A tuple, like `Completed`."""
 
     result_json: str
     result_url: str | None = None
@@ -47,7 +47,17 @@ class Stopped:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The handler's process died with the one that it was forked from, through no fault of its own."""
+    """The attempt ended without an end of its own: what ran it is gone. That counts as a crash, not as a failure."""
+
+    how: str = "the job's process died with the one that it was forked from"
+    """For the job's log."""
+    error: JobError = INTERRUPTED
+    """Why the job fails, if it may not be started again."""
+
+
+@dataclass(frozen=True, slots=True)
+class NotBegun:
+    """The attempt has not begun, because the worker that was to run it had gone."""
 
 
 End = Returned | Raised | Stopped
@@ -94,31 +104,50 @@ async def call_async(
     dependencies: Callable[[Needs], Awaitable[Mapping[str, Any]]],
 ) -> End:
     """Call an `async def` handler. Never raises: `SystemExit` in a task would end the event loop."""
-    from asyncio import CancelledError  # noqa: PLC0415 - child processes never need asyncio
-
     try:
         parsed = _parse(job_type, input_json, uploads)
         needed = await dependencies(job_type.dependencies) if job_type.dependencies else {}
         return _returned(job_type, await job_type.call(context, parsed, needed), context.result_url)
-    except CancelledError:
-        return Stopped()
     except BaseException as error:  # noqa: BLE001 - as above
+        from asyncio import CancelledError  # noqa: PLC0415 - child processes never need asyncio
+
+        return Stopped() if issubclass(type(error), CancelledError) else end_of(error, job_type)
+
+
+def returned_elsewhere(job_type: JobType, result_json: bytes, result_url: str | None) -> End:
+    """The end of an attempt whose result a worker has sent. Never raises."""
+    try:
+        try:
+            value = job_type.output.validate_json(result_json)
+        except ValidationError as error:
+            title = "The worker sent a result other than the job type declares"
+            raise _invalid_output(title, _first_of(error)) from error
+        return _returned(job_type, value, result_url)
+    except Exception as error:  # noqa: BLE001 - as for handlers: the output's model is the author's
         return end_of(error, job_type)
 
 
 def end_of(error: BaseException, job_type: JobType | None) -> Stopped | Raised:
-    """What an exception means. `job_type` is `None` if it could not even be loaded."""
+    """What an exception means. `job_type` is `None` if it could not even be loaded. Never raises.
+
+    Its class decides. `isinstance` would ask `__class__` too, which an author can replace.
+    """
     detail = describe(error)
-    if isinstance(error, DependencyFailedError):
-        detail, error = str(error), error.cause
-    if isinstance(error, JobCancelled):
+    if issubclass(type(error), DependencyFailedError):
+        detail, error = str(error), error.cause  # type: ignore[attr-defined]
+    if issubclass(type(error), JobCancelled):
         return Stopped()
-    if isinstance(error, JobFailed):
-        stated = JobError.stated(error.type, error.title, error.detail, error.status)
-        return Raised(stated, final=True, exception=error)
+    try:
+        if issubclass(type(error), JobFailed):
+            failed = cast("JobFailed", error)
+            stated = JobError.stated(failed.type, failed.title, failed.detail, failed.status)
+            return Raised(stated, final=True, exception=error)
+        final = job_type is not None and issubclass(type(error), job_type.no_retry)
+    except BaseException:  # noqa: BLE001 - attributes of the author's own, or a metaclass
+        final = False
     return Raised(
         JobError.stated("handler-error", "The job's handler raised an error", detail, 500),
-        final=job_type is not None and isinstance(error, job_type.no_retry),
+        final=final,
         traceback=formatted(error),
         exception=error,
     )

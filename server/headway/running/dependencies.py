@@ -1,15 +1,16 @@
 """The dependencies of `async def` handlers: one per factory for the whole server, in its event loop."""
 
 import asyncio
-import traceback
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
-from typing import Any
+from typing import Any, cast
 
 import structlog
 
+from ..authoring.author_code import AuthorCode, servers_own
 from ..authoring.dependencies import Factory, Kind
+from ..tracebacks import formatted
 from .calling import DependencyFailedError, Needs
 from .limits import CLEAN_UP_WITHIN_S
 
@@ -96,7 +97,8 @@ class _Dependency:
             self._waiting -= 1
             if not self._waiting and not self._settled.is_set():
                 self._given_up = True
-                self.task.cancel()
+                with servers_own():  # the handler that has waited is running
+                    self.task.cancel()
 
     async def close(self, within_s: float) -> bool:
         """Clean up. Returns whether the task has ended."""
@@ -113,12 +115,14 @@ class _Dependency:
 
     async def _live(self) -> BaseException | None:
         """Returns what the author's code raised: in a task, `SystemExit` would end the event loop."""
+        code = AuthorCode(f"dependency:{self.factory.name}")
         try:
-            async with self._made() as self.value:
-                self.ready = True
-                self._all.is_ready(self)
-                self._settled.set()
-                await self._over.wait()
+            with code.running():
+                async with self._made() as self.value:
+                    self.ready = True
+                    self._all.is_ready(self)
+                    self._settled.set()
+                    await self._over.wait()
         except asyncio.CancelledError as error:
             task = asyncio.current_task()
             if task is not None and task.cancelling():
@@ -126,6 +130,8 @@ class _Dependency:
             return error  # something that the factory awaited was cancelled
         except BaseException as error:  # noqa: BLE001 - as above
             return error
+        finally:
+            code.close()
         return None
 
     @asynccontextmanager
@@ -157,11 +163,10 @@ class _Dependency:
     def _log_end(self, error: BaseException | None) -> None:
         if error is not None:
             happened = "cleaning up a dependency failed" if self._over.is_set() else "a dependency broke"
-            text = "".join(traceback.format_exception(error))
-            log.error(happened, factory=self.factory.name, traceback=text)
+            log.error(happened, factory=self.factory.name, traceback=formatted(error))
 
 
 def _failure(factory: Factory, error: BaseException) -> DependencyFailedError:
-    if isinstance(error, DependencyFailedError):  # of something that it needs
-        return error
+    if issubclass(type(error), DependencyFailedError):  # of something that it needs
+        return cast("DependencyFailedError", error)
     return DependencyFailedError(factory, error)

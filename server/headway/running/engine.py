@@ -22,6 +22,7 @@ from .attempt import Attempt, StopReason
 from .failure_hook import FailureHook
 from .limits import RunLimits
 from .publishing import Publisher
+from .remote.workers import Workers
 from .slots import Loads, NoLoads, Slots
 
 CLAIM_AT_LEAST_EVERY_S = 5.0
@@ -57,6 +58,7 @@ class EmbeddedEngine:
         limits: RunLimits,
         failures: FailureHook | None = None,
         loads: Loads | None = None,
+        workers: Workers | None = None,
     ) -> None:
         self._store = store
         self._hub = hub
@@ -66,12 +68,13 @@ class EmbeddedEngine:
         self._failures = failures or FailureHook()
         self._running: dict[str, Attempt] = {}
         self._publisher = Publisher(store, self._running, limits.tick_s)
-        self._attempts: set[asyncio.Task[None]] = set()
         self._loops: list[Loop] = []
         self._slot_free = asyncio.Event()
         loads = loads or NoLoads()
         loads.when_loaded(self._slot_free.set)
-        self._slots = Slots(registry, limits, loads, left=self._slot_free.set)
+        self._workers = workers or Workers(store, registry)
+        self._workers.when_asked(self._slot_free.set)
+        self._slots = Slots(registry, limits, loads, left=self._slot_free.set, asking=self._workers.asking)
         self._claiming = asyncio.Lock()
         self._stopping = False
 
@@ -95,8 +98,9 @@ class EmbeddedEngine:
         self._slot_free.set()
         for attempt in self._running.values():
             attempt.stop(StopReason.SHUTDOWN, grace_s)
+        self._workers.stop()
         async with self._claiming:  # a claim in progress brings attempts that must be stopped too
-            attempts = list(self._attempts)
+            attempts = [attempt for loop in self._loops for attempt in loop.work]
         if attempts:
             await asyncio.wait(attempts, timeout=grace_s + STOP_WITHIN_S)
         await self._failures.close(STOP_WITHIN_S)
@@ -125,12 +129,13 @@ class EmbeddedEngine:
 
     async def _claim(self, loop: Loop) -> float:
         """Claim as much as there is room for. Returns the seconds after which to claim again without being woken."""
-        free = self._slots.free()
-        if not free:
-            return CLAIM_AT_LEAST_EVERY_S
-        claimed = await self._store.claim(free, utc_now())
-        for claim in claimed.claims:
-            self._begin(claim, loop)
+        with self._workers.served():
+            free = self._slots.free()
+            if not free:
+                return CLAIM_AT_LEAST_EVERY_S
+            claimed = await self._store.claim(free, utc_now())
+            for claim in claimed.claims:
+                self._begin(claim, loop)
         for claim in claimed.claims:  # a cancel may have been recorded before the attempt was registered
             await self._stop_if_cancelled(claim.job.id)
         if claimed.next_run_at is None:
@@ -143,11 +148,10 @@ class EmbeddedEngine:
         attempt = Attempt(claim, self._store.median_run_s(claim.job.type), slot)
         self._publisher.listen_to(attempt)
         self._running[claim.job.id] = attempt
+        self._workers.give(attempt)
         if self._stopping:
             attempt.stop(StopReason.SHUTDOWN, 0.0)
-        task = loop.spawn(f"attempt:{claim.job.id}", self._execute(attempt))
-        self._attempts.add(task)
-        task.add_done_callback(self._attempts.discard)
+        loop.spawn(f"attempt:{claim.job.id}", self._execute(attempt))
 
     async def _execute(self, attempt: Attempt) -> None:
         try:
@@ -159,10 +163,13 @@ class EmbeddedEngine:
                 del self._running[attempt.job.id]
             self._publisher.forget(attempt)
             attempt.slot.leave()
+            self._workers.ended(attempt)
 
     async def _wake_when_queued(self, queued: Listener) -> None:
         if await queued.wait(CLAIM_AT_LEAST_EVERY_S):
             self._slot_free.set()
+        if self._hub.closed:
+            self._workers.send_away()
 
     # Cancels
 

@@ -7,6 +7,7 @@ means for the job is decided in `_decide`, and nowhere else.
 import asyncio
 import random
 import time
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -16,7 +17,17 @@ from ..authoring.job_types import Registry
 from ..clock import utc_now
 from ..domain.attempts import attempt_outcome
 from ..domain.jobs import Job, JobError, Status
-from ..domain.outcomes import Cancelled, Completed, Failed, Outcome, Retry, after_crash, after_failure, after_shutdown
+from ..domain.outcomes import (
+    Cancelled,
+    Completed,
+    Failed,
+    Interrupted,
+    Outcome,
+    Retry,
+    after_crash,
+    after_failure,
+    after_shutdown,
+)
 from ..errors import InvalidOutputError, QuotaExceededError
 from ..metrics import JobMetrics
 from ..ports.files import AttemptFiles
@@ -24,13 +35,14 @@ from ..ports.jobs import Attempts
 from ..tracebacks import describe
 from .attempt import Attempt, StopReason
 from .bounds.watching import too_much_written
-from .calling import End, Lost, Raised, Returned, Stopped
+from .calling import End, Lost, NotBegun, Raised, Returned, Stopped
 from .failure_hook import FailureHook
 from .limits import RunLimits
 from .performing import Performer
 from .processes.partner import Partners
 from .processes.processes import Processes
 from .recording import Recorder
+from .remote.workers import Workers
 
 log = structlog.get_logger(__name__)
 
@@ -40,6 +52,7 @@ STOPPED_BY_ITSELF = JobError(
     detail="The job was not cancelled, but something that its handler awaited was.",
     status=500,
 )
+CANCELLED_BY_OTHERS = "the attempt's task was cancelled, and not by the server: the attempt was interrupted"
 
 
 class Executor:
@@ -53,15 +66,20 @@ class Executor:
         limits: RunLimits,
         *,
         processes: Partners | None = None,
+        workers: Workers | None = None,
         metrics: JobMetrics | None = None,
         failures: FailureHook | None = None,
     ) -> None:
-        """`processes`: how children of `def` handlers start; by default each is a new interpreter."""
+        """`processes`: how children of `def` handlers start; by default each is a new interpreter.
+
+        `workers`: who does the jobs of types without a handler.
+        """
         self._store = store
         self._registry = registry
         self._files = files
         self._limits = limits
-        self._performer = Performer(store, files, limits, processes or Processes())
+        workers = workers or Workers(store, registry)
+        self._performer = Performer(store, files, limits, processes or Processes(), workers)
         self._recorder = Recorder(store, files)
         self._metrics = metrics or JobMetrics()
         self._failures = failures or FailureHook()
@@ -81,10 +99,10 @@ class Executor:
         structlog.contextvars.bind_contextvars(job_id=attempt.job.id, attempt=attempt.job.attempt)
         self._count_wait(attempt.job)
         started_s = time.monotonic()
-        end = await self._perform(attempt)
+        end = await self._perform_uncancelled(attempt)
         outcome = await self._decide(attempt, end)
         attempt.slot.leave()  # now, so that the next claim is in the transaction that records this end
-        recorded = await self._recorder.record(attempt, outcome)
+        recorded = attempt.recorded = await self._recorder.record(attempt, outcome)
         self._report(attempt, outcome, recorded, time.monotonic() - started_s)
         self._report_failure(end, recorded)
 
@@ -95,7 +113,15 @@ class Executor:
 
     # Perform
 
-    async def _perform(self, attempt: Attempt) -> End | Lost:
+    async def _perform_uncancelled(self, attempt: Attempt) -> End | Lost | NotBegun:
+        """Perform it. Who cancels this task, which the server does not before it has stopped the attempt, loses it."""
+        with suppress(asyncio.CancelledError):
+            return await self._perform(attempt)
+        if attempt.stop_reason is None:
+            log.error("the task of an attempt was cancelled by something other than the server")
+        return Lost(CANCELLED_BY_OTHERS)
+
+    async def _perform(self, attempt: Attempt) -> End | Lost | NotBegun:
         job_type = self._registry.get(attempt.job.type)
         if job_type is None:
             return Raised(_error("unavailable", "The server no longer serves this job type", None))
@@ -110,7 +136,7 @@ class Executor:
 
     # Decide
 
-    async def _decide(self, attempt: Attempt, end: End | Lost) -> Outcome:  # noqa: PLR0911 - one clear match
+    async def _decide(self, attempt: Attempt, end: End | Lost | NotBegun) -> Outcome:  # noqa: PLR0911 - one clear match
         """What the end means for the job. Output becomes durable before the row that names it."""
         reason = attempt.stop_reason
         match end:
@@ -119,14 +145,14 @@ class Executor:
             case Raised(error, final=True):
                 attempt.logs.note("error", error.text)
                 return Failed(error)
+            case NotBegun():
+                return Interrupted()
             case _ if reason is StopReason.SHUTDOWN:
                 return self._interrupted(attempt)
-            case _ if reason is StopReason.TIMEOUT or reason is StopReason.STALLED:
-                return self._failed(attempt, _over_deadline(attempt))
-            case _ if reason is StopReason.LIMIT and attempt.exceeded is not None:
-                return self._failed(attempt, attempt.exceeded)
+            case _ if (exceeded := _over_limit(attempt)) is not None:
+                return self._failed(attempt, exceeded)
             case Lost():
-                return self._lost(attempt)
+                return self._lost(attempt, end)
             case Stopped() if reason is StopReason.CANCEL:
                 return Cancelled()
             case Stopped():
@@ -141,7 +167,7 @@ class Executor:
             error = await asyncio.to_thread(too_much_written, job_type.limits, written)
             if error is not None:
                 return self._failed(attempt, error)
-        if not self._files.has_output(attempt.job):
+        if attempt.left_nothing or not self._files.has_output(attempt.job):
             return self._within_quotas(attempt, Completed(end.result_json, result_url=end.result_url))
         try:
             published = await asyncio.to_thread(self._files.publish_output, attempt.job)
@@ -171,12 +197,12 @@ class Executor:
         job_type = self._registry.get(attempt.job.type)
         return after_shutdown(may_restart=job_type is None or job_type.on_interrupt == "requeue")
 
-    def _lost(self, attempt: Attempt) -> Outcome:
-        """The handler's process was taken along by another: like a crash of the server, no failure of the job."""
+    def _lost(self, attempt: Attempt, lost: Lost) -> Outcome:
+        """The process or worker that ran it has gone. Like a crash of the server, this is not a failure of the job."""
         job_type = self._registry.get(attempt.job.type)
         limit = job_type.recovery_limit if job_type is not None else None
-        outcome = after_crash(attempt.job, self._limits.max_recoveries if limit is None else limit)
-        attempt.logs.note("warning", "the job's process died with the one that it was forked from")
+        outcome = after_crash(attempt.job, self._limits.max_recoveries if limit is None else limit, lost.error)
+        attempt.logs.note("warning", lost.how)
         return outcome
 
     def _failed(self, attempt: Attempt, error: JobError) -> Outcome:
@@ -199,7 +225,7 @@ class Executor:
             self._metrics.cpu_s[attempt.job.type].observe(attempt.usage.cpu_s)
         log.info("attempt ended", type=attempt.job.type, outcome=word, run_s=round(run_s, 3))
 
-    def _report_failure(self, end: End | Lost, recorded: Job | None) -> None:
+    def _report_failure(self, end: End | Lost | NotBegun, recorded: Job | None) -> None:
         if recorded is not None and recorded.status is Status.FAILED:
             self._failures.report(recorded, end.exception if isinstance(end, Raised) else None)
 
@@ -211,11 +237,16 @@ def _in_a_word(outcome: Outcome, recorded: Job | None) -> str:
     return attempt_outcome(recorded, outcome).value
 
 
-def _over_deadline(attempt: Attempt) -> JobError:
+def _over_limit(attempt: Attempt) -> JobError | None:
+    """The limit because of which the attempt was stopped, if that is why."""
+    if attempt.stop_reason is StopReason.LIMIT:
+        return attempt.exceeded
     if attempt.stop_reason is StopReason.STALLED:
         return _error(
             "stalled", "The job showed no sign of progress", "It was stopped at the stall time-out of its type."
         )
+    if attempt.stop_reason is not StopReason.TIMEOUT:
+        return None
     limit = attempt.job.timeout_s
     detail = None if limit is None else f"The limit is {limit:g} s."
     return _error("timeout", "The job exceeded its time limit", detail)

@@ -8,6 +8,9 @@ DIE_WITHIN_S = 60.0
 """How long killed processes may take to be gone. On a busy machine they wait for a core; only the kernel can hold one
 up for ever, in a dead NFS mount say. Then the end is recorded all the same, and the job's log says so."""
 
+MAX_LEASES = 10_000
+"""How many jobs workers may do at once, of all types together: each is held in memory."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunLimits:

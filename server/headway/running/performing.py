@@ -1,6 +1,10 @@
-"""Performing an attempt: its handler runs as a task in the server's loop or in a process of its own, and is stopped."""
+"""Performing an attempt: its handler runs as a task in the server's loop or in a process of its own, and is stopped.
+
+The jobs of a type without a handler are done by workers elsewhere, which report over HTTP.
+"""
 
 import asyncio
+from collections.abc import Coroutine
 from contextlib import nullcontext
 from functools import partial
 from typing import Any
@@ -17,7 +21,7 @@ from ..ports.files import AttemptFiles
 from ..ports.jobs import Attempts
 from .attempt import Attempt, StopReason
 from .bounds.watching import Watch
-from .calling import End, Lost, Stopped, call_async
+from .calling import End, Lost, NotBegun, Stopped, call_async
 from .deadlines import until_stopped
 from .dependencies import Dependencies
 from .handler_tasks import HandlerTasks
@@ -25,6 +29,8 @@ from .limits import RunLimits
 from .processes.conversation import Conversation
 from .processes.messages import CheckpointOutcome, Start
 from .processes.partner import Partners
+from .recording import store_checkpoint
+from .remote.workers import Workers
 from .subprocesses import Subprocesses
 
 POLITE_CANCEL_S = 1.0
@@ -38,11 +44,14 @@ log = structlog.get_logger(__name__)
 class Performer:
     """Runs handlers of both kinds. One for the server."""
 
-    def __init__(self, store: Attempts, files: AttemptFiles, limits: RunLimits, processes: Partners) -> None:
+    def __init__(
+        self, store: Attempts, files: AttemptFiles, limits: RunLimits, processes: Partners, workers: Workers
+    ) -> None:
         self._store = store
         self._files = files
         self._limits = limits
         self._processes = processes
+        self._workers = workers
         self._dependencies = Dependencies()
         self._abandoned: set[asyncio.Task[Any]] = set()
 
@@ -58,9 +67,11 @@ class Performer:
         """Clean up what `async def` handlers depended on. No attempt runs any more."""
         await self._dependencies.close()
 
-    async def perform(self, attempt: Attempt, job_type: JobType) -> End | Lost:
+    def perform(self, attempt: Attempt, job_type: JobType) -> Coroutine[Any, Any, End | Lost | NotBegun]:
         """Run the handler to its end, or until it has been stopped."""
-        return await (self._in_loop if job_type.is_async else self._in_process)(attempt, job_type)
+        if job_type.is_remote:
+            return self._by_worker(attempt, job_type)
+        return (self._in_loop if job_type.is_async else self._in_process)(attempt, job_type)
 
     # In the loop
 
@@ -81,15 +92,18 @@ class Performer:
             if not task.done():
                 self._abandon(attempt, task)
                 await processes.end()
-        return task.result() if task.done() and not task.cancelled() else Stopped()
+        if not task.done():
+            return Stopped()
+        attempt.left_nothing = job.attempt == 1 and not context.has_directories
+        return Stopped() if task.cancelled() else task.result()
 
     async def _call(self, attempt: Attempt, job_type: JobType, context: Context, processes: Subprocesses) -> End:
         """Call the handler, and end what it has started."""
         uploads, get = self._uploads(attempt.job), self._dependencies.get
-        tasks = HandlerTasks(attempt.logs)
+        tasks = HandlerTasks(attempt.logs, f"job:{attempt.job.type}:{attempt.job.id}")
         with capture(attempt.logs):
             try:
-                with tasks.owned():
+                with tasks:
                     end = await call_async(job_type, context, attempt.claim.input_json, uploads, get)
                 return await tasks.end(end, job_type, self._limits.cancel_grace_s)
             finally:
@@ -107,7 +121,7 @@ class Performer:
             reported=attempt.reported,
             logs=attempt.logs,
             checkpoint_json=attempt.claim.checkpoint_json,
-            async_checkpoint=partial(self._store_checkpoint, attempt),
+            async_checkpoint=partial(store_checkpoint, self._store, attempt),
             start_process=processes.start,
         )
 
@@ -153,7 +167,7 @@ class Performer:
 
     async def _checkpoint_of_child(self, attempt: Attempt, checkpoint_json: str) -> CheckpointOutcome:
         try:
-            await self._store_checkpoint(attempt, checkpoint_json)
+            await store_checkpoint(self._store, attempt, checkpoint_json)
         except ClaimLostError:
             return CheckpointOutcome.LOST
         except StoreUnavailableError as error:
@@ -161,11 +175,31 @@ class Performer:
             return CheckpointOutcome.FAILED
         return CheckpointOutcome.STORED
 
-    # Both
+    # By a worker
 
-    async def _until_stopped(self, attempt: Attempt, job_type: JobType, task: asyncio.Task[Any]) -> None:
+    async def _by_worker(self, attempt: Attempt, job_type: JobType) -> End | Lost | NotBegun:
+        """Wait for what the worker reports. It cannot be interrupted: it learns that it should stop when it reports."""
+        lease = self._workers.lease_of(attempt)
+        if lease is None:
+            return NotBegun()
+        task = asyncio.create_task(lease.until_ended(), name=f"lease:{attempt.job.type}:{attempt.job.id}")
+        try:
+            watch = self._watch(attempt, job_type, 0.0)
+            async with nullcontext() if watch is None else watch.over():
+                await self._until_stopped(attempt, job_type, task)
+            lease.look_again()
+            return await task
+        finally:
+            lease.close()
+            if not task.done():
+                task.cancel()
+                await asyncio.wait({task})
+
+    # All
+
+    def _until_stopped(self, attempt: Attempt, job_type: JobType, task: asyncio.Task[Any]) -> Coroutine[Any, Any, None]:
         grace_s = self._limits.cancel_grace_s
-        await until_stopped(attempt, task, stall_timeout_s=job_type.stall_timeout_s, grace_s=grace_s)
+        return until_stopped(attempt, task, stall_timeout_s=job_type.stall_timeout_s, grace_s=grace_s)
 
     def _watch(self, attempt: Attempt, job_type: JobType, grace_s: float) -> Watch | None:
         """What watches the attempt, if it has limits. It has `grace_s` seconds to stop once it has passed one."""
@@ -173,10 +207,6 @@ class Performer:
             return None
         written_bytes = partial(self._files.written_bytes, attempt.job)
         return Watch(job_type.limits, written_bytes, partial(attempt.exceed, grace_s=grace_s))
-
-    async def _store_checkpoint(self, attempt: Attempt, checkpoint_json: str) -> None:
-        attempt.began()
-        await self._store.checkpoint(attempt.job.id, attempt.job.attempt, checkpoint_json)
 
     def _uploads(self, job: Job) -> dict[str, Upload]:
         return {

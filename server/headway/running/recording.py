@@ -1,8 +1,6 @@
 """Recording how an attempt ended: until the store takes it, whatever is cancelled meanwhile."""
 
 import asyncio
-from collections.abc import Awaitable
-from typing import TypeVar
 
 import structlog
 
@@ -10,6 +8,7 @@ from ..clock import utc_now
 from ..domain.jobs import Job
 from ..domain.outcomes import Outcome
 from ..errors import ClaimLostError, JobNotFoundError, StoreUnavailableError
+from ..loops import uncancellable
 from ..ports.files import AttemptFiles
 from ..ports.jobs import Attempts
 from .attempt import Attempt
@@ -17,7 +16,6 @@ from .attempt import Attempt
 RECORD_AGAIN_AFTER_S = 0.5
 
 log = structlog.get_logger(__name__)
-T = TypeVar("T")
 
 
 class Recorder:
@@ -30,8 +28,8 @@ class Recorder:
     async def record(self, attempt: Attempt, outcome: Outcome) -> Job | None:
         """The job as recorded, `None` if the claim was lost."""
         recorded = await uncancellable(self._finish(attempt, outcome))
-        if recorded is None:
-            return None
+        if recorded is None or attempt.left_nothing:
+            return recorded
         if recorded.terminal:
             self._files.discard_lock(recorded.id)
         if not self._files.has_any(attempt.job.id):
@@ -60,17 +58,7 @@ class Recorder:
                 await asyncio.sleep(RECORD_AGAIN_AFTER_S)
 
 
-async def uncancellable(awaitable: Awaitable[T]) -> T:
-    """Await to the end, however often the caller is cancelled meanwhile; then let the cancellation go on."""
-    task = asyncio.ensure_future(awaitable)
-    cancelled = False
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            cancelled = not task.cancelled()
-        except Exception:  # noqa: BLE001, S110 - raised by result() below
-            pass
-    if cancelled and not task.cancelled() and task.exception() is None:
-        raise asyncio.CancelledError
-    return task.result()
+async def store_checkpoint(store: Attempts, attempt: Attempt, checkpoint_json: str) -> None:
+    """Record a checkpoint, which is a sign of progress too. Raises `ClaimLostError` and `StoreUnavailableError`."""
+    attempt.began()
+    await store.checkpoint(attempt.job.id, attempt.job.attempt, checkpoint_json)

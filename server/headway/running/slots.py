@@ -9,8 +9,12 @@ from functools import partial
 from typing import Protocol
 
 from ..authoring.job_types import JobType, Registry
+from ..ports.actions import ACTION_TYPE
 from ..ports.jobs import FreeSlots
-from .limits import RunLimits
+from .limits import MAX_LEASES, RunLimits
+
+MAX_ACTIONS = 100
+"""Actions that run at once. They have slots of their own: what other jobs take up may be what they are to free."""
 
 
 class Slot:
@@ -57,10 +61,23 @@ class NoLoads:
 class Slots:
     """Which slots are taken, and how many are free."""
 
-    def __init__(self, registry: Registry, limits: RunLimits, loads: Loads, left: Callable[[], None]) -> None:
-        """`left` is called whenever a slot is left."""
-        tasks, processes = by_kind(registry)
-        self._pools = [(limits.max_tasks, tasks), (limits.max_processes, processes)]
+    def __init__(
+        self,
+        registry: Registry,
+        limits: RunLimits,
+        loads: Loads,
+        left: Callable[[], None],
+        asking: Callable[[str], int],
+    ) -> None:
+        """`left` is called whenever a slot is left; `asking` says how many workers ask for a job of a type now."""
+        tasks, processes, remote, actions = by_kind(registry)
+        self._pools = [
+            (limits.max_tasks, tasks),
+            (limits.max_processes, processes),
+            (MAX_LEASES, remote),
+            (MAX_ACTIONS, actions),
+        ]
+        self._asking = asking
         self._loads = loads
         self._taken: Counter[str] = Counter()
         self._left = left
@@ -84,22 +101,34 @@ class Slots:
         if total <= 0:
             return FreeSlots(0, {})
         of_type = {
-            job_type.name: min(total, self._limit_of(job_type, size) - self._taken[job_type.name])
+            job_type.name: min(total, self._most_of(job_type, size) - self._taken[job_type.name])
             for job_type in job_types
             if job_type.unavailable() is None
         }
         return FreeSlots(total, {name: slots for name, slots in of_type.items() if slots > 0})
 
-    def _limit_of(self, job_type: JobType, size: int) -> int:
-        """How many jobs of a type may run. While it loads one job waits for that: more would only keep others out."""
+    def _most_of(self, job_type: JobType, size: int) -> int:
+        """How many jobs of a type may run. While it loads one job waits for that: more would only keep others out.
+
+        Of a type without a handler, a job begins only if a worker asks for one.
+        """
+        if job_type.is_remote:
+            wanted = self._taken[job_type.name] + self._asking(job_type.name)
+            return min(wanted, job_type.concurrency or size)
         return 1 if self._loads.is_loading(job_type.name) else job_type.concurrency or size
 
 
-def by_kind(registry: Registry) -> tuple[list[JobType], list[JobType]]:
-    """The types whose jobs are tasks, and those whose jobs are processes."""
-    return [each for each in registry if each.is_async], [each for each in registry if not each.is_async]
+def by_kind(registry: Registry) -> tuple[list[JobType], list[JobType], list[JobType], list[JobType]]:
+    """The types whose jobs are tasks, those whose jobs are processes, those whose jobs workers do elsewhere, and the
+    server's own.
+    """
+    own = [each for each in registry if each.name == ACTION_TYPE]
+    remote = [each for each in registry if each.is_remote]
+    local = [each for each in registry if each.name != ACTION_TYPE and not each.is_remote]
+    return [each for each in local if each.is_async], [each for each in local if not each.is_async], remote, own
 
 
 def names_by_kind(registry: Registry) -> list[frozenset[str]]:
     """The names of the types that share slots, for each kind."""
-    return [frozenset(job_type.name for job_type in kind) for kind in by_kind(registry)]
+    of_authors = by_kind(registry)[:-1]
+    return [*(frozenset(job_type.name for job_type in kind) for kind in of_authors), frozenset({ACTION_TYPE})]

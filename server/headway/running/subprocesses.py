@@ -8,6 +8,7 @@ from collections.abc import Callable, Collection
 from contextlib import suppress
 from typing import Any
 
+from ..authoring.author_code import servers_own
 from .limits import DIE_WITHIN_S
 from .processes import leash
 from .processes.groups import end_group
@@ -31,7 +32,8 @@ class Subprocesses:
         if self._ended:
             _kill_group(process)
         self._running.add(process)
-        task = asyncio.create_task(self._watch(process), name=f"subprocess:{process.pid}")
+        with servers_own():  # the handler may have none left
+            task = asyncio.create_task(self._watch(process), name=f"subprocess:{process.pid}")
         self._watching.add(task)
         task.add_done_callback(self._watching.discard)
         self._check_not_ended()

@@ -26,7 +26,9 @@ class LoopWatchdog:
         self._lag = lag
         self._due_s = time.monotonic()
         self._handlers: dict[CodeType, str] = {
-            job_type.handler.__code__: job_type.name for job_type in registry if job_type.is_async
+            job_type.handler.__code__: job_type.name
+            for job_type in registry
+            if job_type.is_async and not job_type.is_remote
         }
         self._beat_s = time.monotonic()
         self._loop_thread = threading.get_ident()

@@ -9,11 +9,12 @@ from ..clock import utc_now
 from ..domain.access import Caller
 from ..domain.idempotency import KEPT, FirstSubmission, IdempotencyKey
 from ..domain.jobs import Job, NewJob
-from ..errors import StoreUnavailableError
+from ..errors import InvalidError, StoreUnavailableError
 from ..ports.files import Uploads
 from ..ports.jobs import Hold, Submissions
 from .idempotency import first_job
 from .reading import Reading
+from .uploads.taking import TakenUploads
 
 Recorded = TypeVar("Recorded")
 
@@ -22,12 +23,14 @@ class Prepared(NamedTuple):
     """A job that is ready to be recorded. `place_files` puts its inputs where the job finds them; it blocks.
 
     `held`: the room in quotas that its uploads hold. It is released when the record takes over, in the same turn.
+    `taken`: the resumable uploads among its inputs.
     """
 
     new: NewJob
     max_queued: int | None
     place_files: Callable[[], None] | None
     held: Hold | None = None
+    taken: TakenUploads | None = None
 
 
 class Accepted(NamedTuple):
@@ -47,7 +50,8 @@ class Accepting:
 
     async def accept(self, prepared: Prepared) -> Accepted:
         """Record a job. Raises what `Submissions.insert` raises."""
-        return Accepted(await self._with_files(prepared, self._store.insert(prepared.new, prepared.max_queued)))
+        insert = self._store.insert(prepared.new, prepared.max_queued)
+        return Accepted(await (insert if prepared.place_files is None else self._with_files(prepared, insert)))
 
     async def accept_once(
         self,
@@ -66,11 +70,34 @@ class Accepting:
         """
         first = first or await self.first_with(caller, key)
         if first is None:
-            recorded = await self._record_once(caller, key, fingerprint, await prepare())
-            if isinstance(recorded, Job):
-                return Accepted(recorded)
-            first = recorded
+            try:
+                prepared = await prepare()
+            except InvalidError:  # another request with this key may have taken the upload that both name
+                first = await self.first_with(caller, key)
+                if first is None:
+                    raise
+            else:
+                recorded = await self._record_once(caller, key, fingerprint, prepared)
+                if isinstance(recorded, Job):
+                    return Accepted(recorded)
+                first = recorded
         return Accepted(await first_job(self._reading, caller, first, fingerprint, utc_now()), replayed=True)
+
+    async def place_files(self, prepared: Prepared) -> None:
+        """Put the files of a job where it finds them. Raises `StoreUnavailableError`, and leaves none behind then."""
+        if prepared.place_files is not None:
+            try:
+                await self._place(prepared.place_files)
+            except StoreUnavailableError:
+                await self.remove_files(prepared)
+                raise
+
+    async def remove_files(self, prepared: Prepared) -> None:
+        """Remove the files of a job that was not recorded. Its resumable uploads are as they were."""
+        if prepared.place_files is not None:
+            await asyncio.to_thread(self._files.remove_job, prepared.new.id)
+        if prepared.taken is not None:
+            prepared.taken.give_back()
 
     async def first_with(self, caller: Caller, key: str) -> FirstSubmission | None:
         """What the caller's key already stands for."""
@@ -83,7 +110,7 @@ class Accepting:
         insert = self._store.insert(prepared.new, prepared.max_queued, recorded_key)
         recorded = await self._with_files(prepared, insert)
         if not isinstance(recorded, Job):  # another request with this key came first
-            await self._remove_files(prepared)
+            await self.remove_files(prepared)
         return recorded
 
     async def _with_files(self, prepared: Prepared, insert: Coroutine[Any, Any, Recorded]) -> Recorded:
@@ -97,14 +124,17 @@ class Accepting:
                     await asyncio.shield(placing)
                 except asyncio.CancelledError:  # the thread goes on nevertheless
                     await asyncio.gather(placing, return_exceptions=True)
-                    await self._remove_files(prepared)
+                    await self.remove_files(prepared)
                     raise
                 if prepared.held is not None:
                     prepared.held.release()
-                return await insert
+                recorded = await (insert if prepared.taken is None else _handing_over(prepared.taken, insert))
         except Exception:  # not if cancelled: the insert is carried out nevertheless
-            await self._remove_files(prepared)
+            await self.remove_files(prepared)
             raise
+        if prepared.taken is not None and isinstance(recorded, Job):
+            await prepared.taken.used()
+        return recorded
 
     async def _place(self, place_files: Callable[[], None]) -> None:
         try:
@@ -112,6 +142,11 @@ class Accepting:
         except OSError as error:
             raise StoreUnavailableError(f"the files cannot be stored: {error.strerror}") from error
 
-    async def _remove_files(self, prepared: Prepared) -> None:
-        if prepared.place_files is not None:
-            await asyncio.to_thread(self._files.remove_job, prepared.new.id)
+
+async def _handing_over(taken: TakenUploads, insert: Coroutine[Any, Any, Recorded]) -> Recorded:
+    taken.hand_over()
+    try:
+        return await insert
+    except asyncio.CancelledError:
+        taken.leave()
+        raise

@@ -28,11 +28,15 @@ class Cancelling:
         if not is_job_id(job_id):
             raise JobNotFoundError(job_id)
         job = await self._store.cancel(caller.sees, job_id, utc_now(), caller.actor)
-        if job.terminal and job.attempt:  # an attempt that is over may have left them
-            self._files.discard_lock(job_id)
-            if self._files.has_any(job_id):
-                await asyncio.to_thread(self._discard_files, job)
+        await self.tidy_cancelled(job)
         return job
+
+    async def tidy_cancelled(self, job: Job) -> None:
+        """Remove what an attempt that is over may have left of a job whose cancel is recorded."""
+        if job.terminal and job.attempt:
+            self._files.discard_lock(job.id)
+            if self._files.has_any(job.id):
+                await asyncio.to_thread(self._discard_files, job)
 
     def _discard_files(self, job: Job) -> None:
         self._files.discard_output(job)
@@ -46,9 +50,13 @@ class Cancelling:
         if not is_job_id(job_id):
             raise JobNotFoundError(job_id)
         job = await self._store.delete(caller.sees, job_id, utc_now(), caller.actor)
-        if job.terminal and job.attempt:
-            self._files.discard_lock(job_id)
+        self.tidy_deleted(job)
         return job
+
+    def tidy_deleted(self, job: Job) -> None:
+        """Remove the lock of a job whose deletion is recorded. Retention deletes its files."""
+        if job.terminal and job.attempt:
+            self._files.discard_lock(job.id)
 
     async def delete_ended(self, caller: Caller, job_id: str) -> None:
         """Delete a job that has ended. Raises `JobNotFoundError`, and `JobStateError` before its end."""

@@ -6,7 +6,7 @@ from datetime import datetime
 from ..clock import utc_now
 from ..domain.access import Caller, may_see
 from ..domain.attempts import PastAttempt
-from ..domain.filters import JobFilter
+from ..domain.filters import NEWEST_FIRST, JobFilter, Order
 from ..domain.ids import is_job_id
 from ..domain.jobs import Counts, Documents, Job, LogLine, OutputFile
 from ..errors import InvalidError, JobNotFoundError, NotAllowedError
@@ -40,18 +40,25 @@ class Reading:
             raise JobNotFoundError(job_id)
         return job
 
-    async def documents(self, job: Job) -> Documents:
-        """The job's input and result. Raises `JobNotFoundError`."""
-        return await self._store.documents(job.owner, job.id)
+    async def documents(self, job: Job, *, with_result: bool) -> Documents:
+        """The job's input and, if wanted, its result. Raises `JobNotFoundError`."""
+        return await self._store.documents(job.owner, job.id, with_result=with_result)
 
     async def page(
-        self, caller: Caller, filter: JobFilter, limit: int, cursor: str | None, *, parameter: str = "cursor"
+        self,
+        caller: Caller,
+        filter: JobFilter,
+        limit: int,
+        cursor: str | None,
+        order: Order = NEWEST_FIRST,
+        *,
+        parameter: str = "cursor",
     ) -> Page:
-        """Jobs, newest first. Raises `InvalidError`, naming `parameter`, for a cursor that belongs to no list."""
+        """Jobs in this order. Raises `InvalidError`, naming `parameter`, for a cursor that is not one of this list."""
         try:
-            return await self._store.page(caller.sees, filter, limit, cursor)
-        except ValueError:
-            raise InvalidError([(f"/{parameter}", "is not a cursor of this list")]) from None
+            return await self._store.page(caller.sees, filter, limit, cursor, order)
+        except ValueError as error:
+            raise InvalidError([(f"/{parameter}", str(error))]) from None
 
     async def counts(self, caller: Caller) -> Counts:
         """How many jobs there are, by type and status."""

@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..authoring.author_code import AuthorCode
 from ..authoring.resources import Reader, Readers, ResourceContext
 from ..domain.access import Caller
 from ..errors import ResourceNotFoundError, ResourceTimeoutError
@@ -53,6 +54,7 @@ class AuthorCalls:
     def __init__(self, limit_s: float = READ_LIMIT_S, at_once: int = READERS_AT_ONCE) -> None:
         self._limit_s = limit_s
         self._threads = asyncio.Semaphore(at_once)
+        self._code = AuthorCode("resource")
 
     async def read(self, reader: Reader, *arguments: Any) -> bytes:
         """What the function returns, as JSON. Raises `ResourceTimeoutError` after `limit_s` seconds."""
@@ -60,7 +62,8 @@ class AuthorCalls:
             async with asyncio.timeout(self._limit_s) as limit:
                 if not reader.is_async:
                     return await self._in_thread(lambda: reader.encode(reader.function(*arguments)))
-                return reader.encode(await reader.function(*arguments))
+                with self._code.running():
+                    return reader.encode(await reader.function(*arguments))
         except TimeoutError:
             if not limit.expired():
                 raise

@@ -1,6 +1,7 @@
 """Results and output files: reading them, deleting them."""
 
 import asyncio
+from collections.abc import AsyncIterator, Sequence
 from typing import BinaryIO
 
 from ..clock import utc_now
@@ -9,8 +10,10 @@ from ..domain.jobs import Job, OutputFile, Status
 from ..errors import JobHasFailedError, NotFinishedError, OutputNotFoundError, ResultGoneError, StoreUnavailableError
 from ..ports.files import Outputs
 from ..ports.jobs import Control
-from ..representation import INLINE_RESULT_BYTES, error_fields, poll_after_s
+from ..representation import error_fields, poll_after_s, shows_result
 from .reading import Reading
+
+FILES_PER_PAGE = 200
 
 
 class Results:
@@ -24,7 +27,7 @@ class Results:
     async def value(self, job: Job) -> bytes:
         """What the handler returned, as JSON text. Raises like `check_completed`, and `ResultGoneError` if deleted."""
         check_completed(job)
-        documents = await self._reading.documents(job)
+        documents = await self._reading.documents(job, with_result=True)
         if documents.result_json is None:
             deleted = job.result_bytes is None
             raise ResultGoneError("The result was deleted." if deleted else "The record of the result is damaged.")
@@ -32,9 +35,9 @@ class Results:
 
     async def inline(self, job: Job) -> bytes:
         """What the handler returned, as JSON text, if it is at most 64 KiB; otherwise `null`."""
-        if job.result_bytes is None or job.result_bytes > INLINE_RESULT_BYTES:
+        if not shows_result(job):
             return b"null"
-        documents = await self._reading.documents(job)
+        documents = await self._reading.documents(job, with_result=True)
         return (documents.result_json or "null").encode()
 
     async def open_output(self, job: Job, name: str) -> tuple[OutputFile, BinaryIO]:
@@ -45,18 +48,34 @@ class Results:
         file = await self._reading.file(job, name)
         if file is None:
             raise OutputNotFoundError("The job has no such file.")
+        return file, await asyncio.to_thread(self.open_file, job, name)
+
+    def open_file(self, job: Job, name: str) -> BinaryIO:
+        """The file of that name, which the record has; the caller closes it. Blocks. Raises like `open_output`."""
         try:
-            return file, await asyncio.to_thread(self._files.open_output, job.id, name)
+            return self._files.open_output(job.id, name)
         except (FileNotFoundError, PermissionError):
             raise OutputNotFoundError("The file is no longer there.") from None
         except OSError as error:
             raise StoreUnavailableError(f"the file cannot be opened: {error.strerror}") from error
 
-    def download_name(self, job: Job, name: str | None) -> str:
-        """Which file a download without a name means: the first by name. Raises like `check_completed`, too."""
+    async def pages(self, job: Job) -> AsyncIterator[Sequence[OutputFile]]:
+        """All output files, by name: a job may have too many to hold at once."""
+        cursor: str | None = ""
+        while cursor is not None:
+            page = await self._reading.files(job, cursor, FILES_PER_PAGE)
+            yield page.files
+            cursor = page.next_cursor
+
+    def check_files(self, job: Job) -> None:
+        """Raises like `check_completed`, and `ResultGoneError` if the files were deleted."""
         check_completed(job)
         if job.result_bytes is None:
             raise ResultGoneError("The files were deleted.")
+
+    def download_name(self, job: Job, name: str | None) -> str:
+        """Which file a download without a name means: the first by name. Raises like `check_files`, too."""
+        self.check_files(job)
         if not job.files:
             raise OutputNotFoundError("The job produced no file.")
         return job.files[0].name if name is None else name

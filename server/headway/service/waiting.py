@@ -63,14 +63,15 @@ class Waiting:
             job = await self._store.get(caller.sees, job_id)
             if over(job):
                 return job
-            with contextlib.nullcontext() if client is None else self._counted(client, owner):
+            with contextlib.nullcontext() if client is None else self.counted(client, owner):
                 while not over(job):
                     await listener.wait(max(0.0, deadline_s - loop.time()))
                     job = await self._store.get(caller.sees, job_id)
             return job
 
     @contextlib.contextmanager
-    def _counted(self, client: str, owner: str | None) -> Iterator[None]:
+    def counted(self, client: str, owner: str | None) -> Iterator[None]:
+        """Within the block a request waits. Raises `TooManyWaitsError`."""
         self._check_limits(client, owner)
         self._waits += 1
         self._of_client[client] += 1

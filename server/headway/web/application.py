@@ -13,13 +13,15 @@ from ..ports.backend import Backend
 from ..representation import Encoder
 from ..service.service import Service
 from ..settings import Settings
+from ..turns import Turns
 from .connections.arriving_bodies import ArrivingBodies
 from .connections.limits import CONNECTIONS, Connections
-from .connections.slow_readers import SlowReaders
+from .connections.slow_readers import SLOW_READERS, SlowReaders
 from .connections.stalled_bodies import StalledBodies
 from .connections.unauthenticated_bodies import UnauthenticatedBodies
 from .identity.clients import CLIENTS, Clients
 from .identity.gate import GATE, Gate
+from .identity.penalties import PENALTIES, Penalties
 from .identity.rates import RATES, Rates
 from .identity.refusals import REFUSALS, Refusals
 from .identity.revocation import Revocations
@@ -38,7 +40,6 @@ from .streams.audiences import Audiences
 from .streams.fan_out import FanOut
 from .streams.open_streams import OpenStreams, StreamLimits
 from .streams.snapshots import ManySnapshots
-from .turns import Turns
 
 MAX_LINE_BYTES = 32 * 1024
 """The limit for a request's first line: an id of 8 kB gets a 404, not the parser's 400."""
@@ -59,28 +60,13 @@ def make_app(
     tickets = Tickets(backend.keys)
     gate = Gate(settings, backend.keys, tickets)
     app = web.Application(middlewares=[middleware(gate, metrics.requests, lines=settings.access_log)])
-    links = Links(settings.public_url)
-    encoder = Encoder(links)
-    app[LINKS] = links
     app[GATE] = gate
     app[TICKETS] = tickets
-    app[CLIENTS] = clients = Clients(settings.trusted_proxies)
-    app[RATES] = Rates(
-        submissions_per_minute=settings.submissions_per_minute,
-        lists_per_minute=settings.lists_per_minute,
-        snapshots_per_minute=max(settings.lists_per_minute, settings.max_streams_per_owner),
-        failed_sign_ins_per_minute=settings.failed_sign_ins_per_minute,
-        shared=settings.exposed,
-    )
-    app[REFUSALS] = Refusals(backend.audit)
-    app[CONNECTIONS] = Connections(
-        most=settings.max_connections,
-        head_timeout_s=settings.head_timeout_s,
-        stall_timeout_s=settings.stream_stall_timeout_s,
-        address_of=clients.of_peer if settings.key_needed else None,
-    )
+    app[LINKS] = links = Links(settings.public_url)
     app[DESCRIPTION] = Description(registry, settings)
-    turns = Turns()
+    app[REFUSALS] = Refusals(backend.audit)
+    _limit_clients(app, settings)
+    encoder, turns = Encoder(links), Turns()
     app[PARTS] = Parts(
         service=service,
         store=backend.store,
@@ -96,7 +82,7 @@ def make_app(
         accepted=AcceptedResponses(registry, links),
         streams=OpenStreams(_stream_limits(settings)),
         fan_out=FanOut(backend.store, backend.hub, encoder),
-        slow_readers=SlowReaders(settings.stream_stall_timeout_s),
+        slow_readers=app[SLOW_READERS],
         arriving=ArrivingBodies(settings.max_body_bytes),
         unauthenticated_bodies=UnauthenticatedBodies(settings.body_timeout_s),
         audiences=Audiences(backend.store, backend.hub, encoder, settings.tick_s),
@@ -105,12 +91,32 @@ def make_app(
     )
     app.on_startup.append(_name_cookie)
     app.cleanup_ctx.extend([_streams, _checks])
-    app.on_shutdown.extend([refuse_unread, _end_streams])
+    app.on_shutdown.extend([refuse_unread, app[PENALTIES].stop, _end_streams])
     app.on_response_prepare.append(_harden)
     add_routes(app)
     if not server_logger.filters:
         server_logger.addFilter(ClientFaults())
     return app
+
+
+def _limit_clients(app: web.Application, settings: Settings) -> None:
+    """What says how much each client, owner and address may ask for, and holds them to it."""
+    app[CLIENTS] = clients = Clients(settings.trusted_proxies)
+    app[RATES] = Rates(
+        submissions_per_minute=settings.submissions_per_minute,
+        lists_per_minute=settings.lists_per_minute,
+        snapshots_per_minute=max(settings.lists_per_minute, settings.max_streams_per_owner),
+        failed_sign_ins_per_minute=settings.failed_sign_ins_per_minute,
+        shared=settings.exposed,
+    )
+    app[PENALTIES] = Penalties(settings.max_body_bytes, shared=settings.exposed)
+    app[CONNECTIONS] = Connections(
+        most=settings.max_connections,
+        head_timeout_s=settings.head_timeout_s,
+        stall_timeout_s=settings.stream_stall_timeout_s,
+        address_of=clients.of_peer if settings.key_needed else None,
+    )
+    app[SLOW_READERS] = SlowReaders(settings.stream_stall_timeout_s)
 
 
 def _stream_limits(settings: Settings) -> StreamLimits:

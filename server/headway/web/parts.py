@@ -16,6 +16,7 @@ from ..ports.record import RecordKeeper
 from ..representation import Encoder
 from ..service.service import Service
 from ..settings import Settings
+from ..turns import Turns
 from .connections.arriving_bodies import ArrivingBodies
 from .connections.lost_clients import LostClients
 from .connections.slow_readers import SlowReaders
@@ -26,7 +27,6 @@ from .streams.audiences import Audiences
 from .streams.fan_out import FanOut
 from .streams.open_streams import OpenStreams
 from .streams.snapshots import ManySnapshots
-from .turns import Turns
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,6 +58,10 @@ class Parts:
     turns: Turns
     parsing: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(1))
     """Held while a large body is parsed in a thread."""
+    archiving: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
+    """Held while a piece of an archive is made in a thread."""
+    compressing: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a large response is compressed in a thread."""
 
 
 PARTS = web.AppKey("parts", Parts)

@@ -7,7 +7,7 @@ from functools import wraps
 from typing import Any
 
 import structlog
-from aiohttp import web
+from aiohttp import hdrs, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from .. import errors
@@ -24,7 +24,11 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "body-timeout": (408, "The body did not arrive in time"),
     "head-timeout": (408, "The request did not arrive in time"),
     "not-finished": (409, "The job has not finished"),
+    "too-many-secrets": (409, "Too many secrets sign at present"),
+    "lease-lost": (409, "The lease has ended"),
     "conflict": (409, "The job's state does not allow this"),
+    "mismatching-offset": (409, "The part does not begin where the upload ends"),
+    "taken-over": (409, "Another request has taken the upload over"),
     "gone": (410, "The resource is gone"),
     "precondition-failed": (412, "A precondition failed"),
     "too-large": (413, "The request is too large"),
@@ -35,6 +39,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "idempotency-key-reused": (422, "The idempotency key was used for another request"),
     "validation-failed": (422, "The request is not valid"),
     "job-failed": (422, "The job failed"),
+    "upload-busy": (423, "The upload is busy"),
     "too-many-requests": (429, "Too many requests"),
     "too-many-streams": (429, "Too many streams are open"),
     "quota-exceeded": (429, "A quota is used up"),
@@ -44,6 +49,7 @@ KINDS: Mapping[str, tuple[int, str]] = {
     "queue-full": (503, "The queue is full"),
     "disk-full": (503, "The disk is full"),
     "storage-quota-exceeded": (507, "The storage quota is used up"),
+    "insufficient-storage": (507, "The disk has no room for the upload"),
     "store-unavailable": (503, "The store cannot be written"),
     "not-ready": (503, "The server is not ready"),
     "stopping": (503, "The server is stopping"),
@@ -67,7 +73,16 @@ KIND_BY_ERROR: Mapping[type[HeadwayError], str] = {
     errors.OutputNotFoundError: "not-found",
     errors.DeliveryNotFoundError: "not-found",
     errors.ResourceNotFoundError: "not-found",
+    errors.UploadNotFoundError: "not-found",
+    errors.UploadOffsetError: "mismatching-offset",
+    errors.UploadTakenOverError: "taken-over",
+    errors.UploadBusyError: "upload-busy",
+    errors.UploadSpaceError: "insufficient-storage",
+    errors.TooManyUploadsError: "too-many-requests",
+    errors.SecretRevealedError: "gone",
+    errors.TooManySecretsError: "too-many-secrets",
     errors.JobStateError: "conflict",
+    errors.EditedMeanwhileError: "precondition-failed",
     errors.NotFinishedError: "not-finished",
     errors.JobHasFailedError: "job-failed",
     errors.ResultGoneError: "gone",
@@ -86,6 +101,7 @@ KIND_BY_ERROR: Mapping[type[HeadwayError], str] = {
     errors.TooManyWaitsError: "too-many-waits",
     errors.StoreUnavailableError: "store-unavailable",
     errors.NotReadyError: "not-ready",
+    errors.LeaseLostError: "lease-lost",
 }
 """How each error of the other rooms is reported to clients. A class takes precedence over its base."""
 
@@ -93,6 +109,7 @@ DETAILS: Mapping[type[HeadwayError], str | None] = {
     errors.JobNotFoundError: "There is no such job.",
     errors.JobTypeNotFoundError: "There is no such job type; GET /job-types lists them.",
     errors.ResourceNotFoundError: None,
+    errors.LeaseLostError: "Stop: the job is another worker's now, or has ended. What was sent is dropped.",
 }
 """Details that replace the error's own text, which repeats what was asked for."""
 
@@ -137,9 +154,10 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         """What happened, for people."""
         return self.detail or (self.errors[0][1] if self.errors else KINDS[self.kind][1])
 
-    def response(self, request: web.Request, *, status: int | None = None) -> web.Response:
+    def members(self, request: web.Request, *, status: int | None = None) -> dict[str, Any]:
+        """The object that reports it (RFC 9457, 3.1 and 3.2)."""
         default_status, title = KINDS[self.kind]
-        body: dict[str, Any] = {
+        members: dict[str, Any] = {
             "type": f"/problems/{self.kind}",
             "title": title,
             "status": status or default_status,
@@ -147,10 +165,14 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
             "instance": request.app[LINKS].to(request.rel_url.raw_path[:200]),
         }
         if self.errors:
-            body["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in self.errors]
+            members["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in self.errors]
+        return members | self.extra
+
+    def response(self, request: web.Request, *, status: int | None = None) -> web.Response:
+        members = self.members(request, status=status)
         return web.Response(
-            status=status or default_status,
-            body=json.dumps(body | self.extra, ensure_ascii=False).encode("utf-8", "replace"),
+            status=members["status"],
+            body=json.dumps(members, ensure_ascii=False).encode("utf-8", "replace"),
             content_type="application/problem+json",
             headers={"Cache-Control": "no-store", **request.get(RATE_LIMITS, {}), **self.headers},
         )
@@ -174,6 +196,8 @@ async def answer_to(request: web.Request, error: Exception) -> web.StreamRespons
             if problem.kind == "stopping" and not request.content.is_eof():
                 await answer_and_linger(request, response)
             return response
+        case web.HTTPMethodNotAllowed() if request.method == hdrs.METH_OPTIONS:
+            return web.Response(status=204, headers={hdrs.ALLOW: _allowed(error)})
         case web.HTTPException():
             if error.status < 400:  # noqa: PLR2004 - a redirect is an answer, not a problem
                 raise error
@@ -226,6 +250,8 @@ def _extra(error: HeadwayError) -> Mapping[str, Any] | None:
     match error:
         case errors.JobHasFailedError():
             return {"jobError": error.error}
+        case errors.UploadOffsetError():
+            return {"offset": error.offset}
         case errors.QuotaExceededError():
             return {"quota": error.quota, "of": error.holder, "limit": error.limit, "used": error.used}
         case _:
@@ -244,9 +270,14 @@ def _retry_after_s(error: HeadwayError) -> int | None:
 
 def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
     """An error that aiohttp raised: the router's 404 and 405, mostly."""
-    headers = {"Allow": error.headers["Allow"]} if "Allow" in error.headers else None
+    headers = {"Allow": _allowed(error)} if isinstance(error, web.HTTPMethodNotAllowed) else None
     kind = _KIND_BY_STATUS.get(error.status, "http-error")
     return Problem(kind, error.reason, headers=headers).response(request, status=error.status)
+
+
+def _allowed(error: web.HTTPMethodNotAllowed) -> str:
+    """`OPTIONS` is allowed on every path: it answers what is."""
+    return ",".join(sorted({*error.allowed_methods, hdrs.METH_OPTIONS}))
 
 
 class ClientFaults(logging.Filter):

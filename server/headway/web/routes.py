@@ -10,7 +10,7 @@ from ..authoring.job_types import JobType, Registry
 from ..authoring.resources import overlap
 from ..errors import SetupError
 from .endpoints import (
-    deliveries,
+    actions,
     files,
     health,
     history,
@@ -27,7 +27,12 @@ from .endpoints import (
 )
 from .endpoints.resources import resource_routes
 from .endpoints.sdks import azure, google
+from .endpoints.uploads import tus
+from .endpoints.webhooks import deliveries, secrets
+from .endpoints.work import claims, ends, reports
+from .endpoints.work import files as work_files
 from .identity.gate import GATE
+from .identity.penalties import PENALTIES
 from .identity.refusals import REFUSALS
 from .openapi import openapi
 from .parts import PARTS
@@ -35,10 +40,35 @@ from .problems import Problem
 from .streams import many, one
 
 BUILT_IN = (
-    *("/jobs", "/job-types", "/operations", "/v1/jobs", "/problems", "/session", "/usage"),
+    *("/jobs", "/job-types", "/operations", "/v1/jobs", "/problems", "/session", "/uploads", "/usage", "/webhooks"),
+    "/work",
     *("/healthz", "/readyz", "/metrics", "/openapi.json", "/docs", "/static"),
 )
 """The server's own paths, and everything below them. No job type's resource may overlap them."""
+
+Routes = Sequence[tuple[str, str, Handler]]
+"""Methods, paths and endpoints."""
+
+UPLOADS: Routes = (
+    ("POST", "/uploads", tus.create_upload),
+    ("OPTIONS", "/uploads", tus.options),
+    ("PATCH", "/uploads/{uploadId}", tus.append_part),
+    ("HEAD", "/uploads/{uploadId}", tus.read_offset),
+    ("DELETE", "/uploads/{uploadId}", tus.delete_upload),
+    ("POST", "/uploads/{uploadId}", tus.override),
+    ("OPTIONS", "/uploads/{uploadId}", tus.options),
+)
+OF_WORKERS: Routes = (
+    ("POST", "/work/{type}/claim", claims.claim_job),
+    ("POST", "/work/{type}/progress", reports.report_progress),
+    ("POST", "/work/{type}/logs", reports.add_lines),
+    ("POST", "/work/{type}/checkpoint", reports.set_checkpoint),
+    ("POST", "/work/{type}/complete", ends.complete_job),
+    ("POST", "/work/{type}/fail", ends.fail_job),
+    ("GET", "/work/{type}/inputs/{field}", work_files.read_input),
+    ("PUT", "/work/{type}/files/{name:[^/]+}", work_files.write_output),
+)
+"""What workers elsewhere call."""
 
 
 def check_paths(registry: Registry) -> None:
@@ -55,18 +85,33 @@ def add_routes(app: web.Application) -> None:
 
     Routes of one path stand together: aiohttp then makes them one resource and matches it once.
     """
-    routes = [
+    for method, path, endpoint in _routes(app[PARTS].registry):
+        add = app.router.add_get if method == "GET" else partial(app.router.add_route, method)
+        add(path, endpoint, expect_handler=_expect)
+        if path.startswith("/jobs/") and "{" not in path:
+            allowed = [hdrs.METH_GET, hdrs.METH_HEAD] if method == "GET" else [method]
+            app.router.add_route(hdrs.METH_ANY, path, _only(allowed), expect_handler=_expect)
+
+
+def _routes(registry: Registry) -> Routes:
+    """Method, path and endpoint of each route, in their order."""
+    return [
         ("GET", "/jobs/progress", many.jobs_stream),
         ("GET", "/jobs/stats", lists.stats),
+        ("POST", "/jobs/batch", submissions.create_batch),
+        ("POST", "/jobs/actions", actions.create_action),
         ("GET", "/jobs/{id}", jobs.read_job),
         ("POST", "/jobs/{id}", submissions.create_typed_job),
+        ("PATCH", "/jobs/{id}", jobs.edit_job),
         ("DELETE", "/jobs/{id}", jobs.delete_job),
         ("GET", "/jobs/{id}/progress", one.job_stream),
         ("GET", "/jobs/{id}/result", results.read_result),
         ("DELETE", "/jobs/{id}/result", results.delete_result),
         ("GET", "/jobs/{id}/logs", history.read_logs),
         ("GET", "/jobs/{id}/attempts", history.list_attempts),
+        ("GET", "/jobs/{id}/badge.svg", jobs.read_badge),
         ("GET", "/jobs/{id}/files", files.list_files),
+        ("GET", "/jobs/{id}/files.zip", files.read_archive),
         ("GET", "/jobs/{id}/files/{name:[^/]+}", files.read_file),  # braces too, which aiohttp would leave out
         ("POST", "/jobs/{id}/retry", retries.retry_job),
         ("GET", "/jobs/{id}/deliveries", deliveries.list_deliveries),
@@ -75,6 +120,13 @@ def add_routes(app: web.Application) -> None:
         ("GET", "/jobs", lists.list_jobs),
         ("POST", "/jobs", submissions.create_job),
         ("GET", "/usage", lists.usage),
+        *UPLOADS,
+        ("GET", "/webhooks/deliveries", deliveries.list_all_deliveries),
+        ("GET", "/webhooks/secret", secrets.list_secrets),
+        ("POST", "/webhooks/secret/reveal", secrets.reveal_secret),
+        ("POST", "/webhooks/secret/rotate", secrets.rotate_secret),
+        ("POST", "/webhooks/test", secrets.send_test),
+        *OF_WORKERS,
         ("GET", "/job-types", job_types.job_types),
         ("GET", "/session", sessions.read_session),
         ("POST", "/session", sessions.open_session),
@@ -91,15 +143,9 @@ def add_routes(app: web.Application) -> None:
         ("GET", "/docs", pages.docs),
         ("GET", "/", pages.index),
         ("GET", "/static/{path:.+}", pages.static_file),
-        *(_of_one_type(job_type) for job_type in app[PARTS].registry),
-        *resource_routes(app[PARTS].registry),
+        *(_of_one_type(job_type) for job_type in registry),
+        *resource_routes(registry),
     ]
-    for method, path, endpoint in routes:
-        add = app.router.add_get if method == "GET" else partial(app.router.add_route, method)
-        add(path, endpoint, expect_handler=_expect)
-        if path.startswith("/jobs/") and "{" not in path:
-            allowed = [hdrs.METH_GET, hdrs.METH_HEAD] if method == "GET" else [method]
-            app.router.add_route(hdrs.METH_ANY, path, _only(allowed), expect_handler=_expect)
 
 
 def _of_one_type(job_type: JobType) -> tuple[str, str, Handler]:
@@ -126,6 +172,7 @@ async def _expect(request: web.Request) -> web.StreamResponse | None:
         await request.app[GATE].admit(request)
     except Problem as problem:
         request.app[REFUSALS].note(request, problem)
+        await request.app[PENALTIES].delay(request, problem.status)
         return problem.response(request)
     await request.writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
     request.writer.output_size = 0

@@ -133,7 +133,8 @@ class WebhookSender:
         bound = structlog.contextvars.bound_contextvars(job_id=delivery.job_id, delivery_id=delivery.id)
         with bound:
             try:
-                headers = signed_headers(message, await self._outbox.secrets(delivery.owner, utc_now()))
+                secrets = await self._outbox.secrets(delivery.owner, utc_now())
+                headers = signed_headers(delivery.id, message.body, secrets)
                 began_s = time.monotonic()
                 verdict = await self._send(message, headers)
                 self._log(delivery, verdict, time.monotonic() - began_s)

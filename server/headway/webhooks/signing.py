@@ -5,17 +5,17 @@ from datetime import UTC, datetime
 
 from standardwebhooks.webhooks import Webhook
 
-from ..domain.deliveries import Message, SigningSecret
+from ..domain.deliveries import SigningSecret
 
 
-def signed_headers(message: Message, secrets: Iterable[SigningSecret]) -> Mapping[str, str]:
-    """One signature for each valid secret, so that receivers can change theirs in time."""
-    now, id = _wall_clock(), message.delivery.id
+def signed_headers(id: str, body: str, secrets: Iterable[SigningSecret]) -> Mapping[str, str]:
+    """One signature for each valid secret, so that receivers can change theirs in time. `id` is the delivery's."""
+    now = _wall_clock()
     return {
         "Content-Type": "application/json",
         "webhook-id": id,
         "webhook-timestamp": str(int(now.timestamp())),
-        "webhook-signature": " ".join(Webhook(secret.text).sign(id, now, message.body) for secret in secrets),
+        "webhook-signature": " ".join(Webhook(secret.text).sign(id, now, body) for secret in secrets),
     }
 
 

@@ -1,5 +1,8 @@
 """The other commit's tree: a git worktree in a temporary directory, gone at the end."""
 
+import os
+import shutil
+import signal
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -22,7 +25,9 @@ def checked_out(commit: str) -> Iterator[Path]:
             git("worktree", "add", "--quiet", "--detach", str(tree), commit)
             yield tree
         finally:
-            # Twice: one that was interrupted while it was added is locked.
+            # One that was interrupted while it was added may be half there, which git refuses to remove, and is locked:
+            # hence `--force` twice.
+            shutil.rmtree(tree, ignore_errors=True)
             with suppress(CheckoutError):
                 git("worktree", "remove", "--force", "--force", str(tree))
 
@@ -44,10 +49,17 @@ def git(*arguments: str) -> str:
         CheckoutError: git fails, or is not installed.
 
     """
+    pipe = subprocess.PIPE
     try:
-        done = subprocess.run(["git", *arguments], cwd=HERE, capture_output=True, text=True, check=False)
+        process = subprocess.Popen(["git", *arguments], cwd=HERE, stdout=pipe, stderr=pipe, text=True, process_group=0)
     except FileNotFoundError as error:
         raise CheckoutError("git is not installed") from error
-    if done.returncode:
-        raise CheckoutError(done.stderr.strip())
-    return done.stdout.strip()
+    with process:
+        try:
+            printed, complained = process.communicate()
+        except BaseException:  # with the processes that git has started, which would write on
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    if process.returncode:
+        raise CheckoutError(complained.strip())
+    return printed.strip()

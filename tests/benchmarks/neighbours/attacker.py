@@ -1,4 +1,7 @@
-"""A process that attacks until it is killed: `python -m tests.benchmarks.neighbours.attacker NAME PORT KEY`."""
+"""A process that attacks until it is killed: `python -m tests.benchmarks.neighbours.attacker NAME PORT KEY`.
+
+It prints a line when it begins.
+"""
 
 import os
 import sys
@@ -12,7 +15,10 @@ NICE = 10
 def main() -> None:
     name, port, key = sys.argv[1:]
     os.nice(NICE)
-    attacks.run(attacks.ATTACKS[name], attacks.Target(int(port), key))
+    attack = attacks.ATTACKS[name]
+    attacks.prepare(attack)
+    print("attacking", flush=True)
+    attacks.run(attack, attacks.Target(int(port), key))
 
 
 if __name__ == "__main__":

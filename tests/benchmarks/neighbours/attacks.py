@@ -22,7 +22,10 @@ from headway.limits import OUTPUT_FILES
 from tests.support.keys import bearer
 
 MB = 1_000_000
+BATCH_JOBS = 1_000
 TIMEOUT_S = 30.0
+SOURCE = ("127.0.0.2", 0)
+"""An address of the attacker's own: what counts by address must not refuse the one who measures."""
 JSON = {"Content-Type": "application/json"}
 FORM = {"Content-Type": "multipart/form-data; boundary=b-o-u-n-d-a-r-y"}
 LISTED = "/jobs?limit=200"
@@ -44,14 +47,22 @@ class Target:
 
 
 Round = Callable[[Target], None]
+Body = Callable[[], bytes]
 
 
 @dataclass(frozen=True)
 class Attack:
-    """What one thread does in a round, and how many threads do it."""
+    """What one thread does in a round, how many threads do it, and what they send, if it takes time to make."""
 
     round: Round
     threads: int
+    body: Body | None = None
+
+
+def prepare(attack: Attack) -> None:
+    """Make what it sends: the bomb takes seconds, during which nobody would be attacked."""
+    if attack.body is not None:
+        attack.body()
 
 
 def run(attack: Attack, target: Target) -> None:
@@ -96,7 +107,34 @@ def _line_feeds() -> bytes:
     return b"\n" * (5 * MB)
 
 
-def _post(path: str, body: Callable[[], bytes], headers: Mapping[str, str], *, with_key: bool = False) -> Round:
+def _batch(make: Callable[[int], dict[str, object]]) -> bytes:
+    return json.dumps({"jobs": [make(number) for number in range(BATCH_JOBS)]}).encode()
+
+
+@cache
+def _small_jobs() -> bytes:
+    return _batch(lambda number: {"type": "noop", "label": f"n{number}", "runAt": "2099-01-01T00:00:00Z"})
+
+
+@cache
+def _large_jobs() -> bytes:
+    """16 MB of jobs with thousands of small values each."""
+    return _batch(lambda _: {"type": "noop", "input": {"text": [1] * 5_000}})
+
+
+@cache
+def _ids() -> bytes:
+    """An action on a thousand jobs that there are not."""
+    ids = [f"01a1fa65-5e24-7000-907c-{number:012x}" for number in range(BATCH_JOBS)]
+    return json.dumps({"action": "cancel", "ids": ids}).encode()
+
+
+@cache
+def _any_job() -> bytes:
+    return json.dumps({"action": "retry", "filter": {"q": "a* b* c* d* e*"}}).encode()
+
+
+def _post(path: str, body: Body, headers: Mapping[str, str], *, with_key: bool = False) -> Round:
     def round(target: Target) -> None:
         _ask(target, "POST", path, body(), {**headers, **(bearer(target.key) if with_key else {})})
 
@@ -109,7 +147,7 @@ def _get(path: str) -> Round:
 
     def round(target: Target) -> None:
         if not hasattr(kept, "connection"):
-            kept.connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=TIMEOUT_S)
+            kept.connection = http.client.HTTPConnection("127.0.0.1", target.port, TIMEOUT_S, SOURCE)
         try:
             kept.connection.request("GET", path, headers=dict(bearer(target.key)))
             kept.connection.getresponse().read()
@@ -121,7 +159,7 @@ def _get(path: str) -> Round:
 
 
 def _ask(target: Target, method: str, path: str, body: bytes | None, headers: Mapping[str, str]) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, TIMEOUT_S, SOURCE)
     try:
         connection.request(method, path, body, dict(headers))
         connection.getresponse().read()
@@ -146,7 +184,7 @@ def _slow_bodies(target: Target) -> None:
     while True:
         while len(connections) < SLOW_BODIES:
             with contextlib.suppress(OSError):
-                connections.append(socket.create_connection(("127.0.0.1", target.port), timeout=TIMEOUT_S))
+                connections.append(socket.create_connection(("127.0.0.1", target.port), TIMEOUT_S, SOURCE))
                 connections[-1].sendall(head)
         for connection in list(connections):
             try:
@@ -160,7 +198,7 @@ def _slow_bodies(target: Target) -> None:
 def _snapshot(target: Target) -> None:
     """Opens a stream of many jobs and leaves once the snapshot has come."""
     request = f"GET /jobs/progress HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {target.key}\r\n\r\n".encode()
-    with socket.create_connection(("127.0.0.1", target.port), timeout=TIMEOUT_S) as connection:
+    with socket.create_connection(("127.0.0.1", target.port), TIMEOUT_S, SOURCE) as connection:
         connection.sendall(request)
         end = b""
         while b"event: ready" not in end and b" 429 " not in end:
@@ -181,7 +219,7 @@ def _different_filters(target: Target) -> None:
     streams: dict[int, socket.socket] = {}
     for number in itertools.count():
         if len(streams) < FILTERS:
-            stream = socket.create_connection(("127.0.0.1", target.port), timeout=TIMEOUT_S)
+            stream = socket.create_connection(("127.0.0.1", target.port), TIMEOUT_S, SOURCE)
             path = f"/jobs/progress?type=steps-async,type-{number}"
             stream.sendall(
                 f"GET {path} HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {target.key}\r\n\r\n".encode()
@@ -198,7 +236,7 @@ def _different_filters(target: Target) -> None:
 def _long_queue(target: Target) -> None:
     """Keeps thousands of jobs of two to four seconds queued, as fast as the rate of submissions allows."""
     headers = {**JSON, **bearer(target.key)}
-    connection = http.client.HTTPConnection("127.0.0.1", target.port, timeout=TIMEOUT_S)
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, TIMEOUT_S, SOURCE)
     with contextlib.closing(connection):
         for number in range(QUEUED_JOBS):
             body = json.dumps({"steps": 2, "step_s": 1 + number % 100 / 100})
@@ -208,6 +246,36 @@ def _long_queue(target: Target) -> None:
             if response.status == HTTPStatus.TOO_MANY_REQUESTS:
                 break
     time.sleep(TOP_UP_S)
+
+
+def _repeated(body: Body) -> Round:
+    """The same batch again and again, with the idempotency key of the first."""
+    first: list[bool] = []
+
+    def round(target: Target) -> None:
+        headers = {**JSON, **bearer(target.key), "Idempotency-Key": "the-same"}
+        if not first:
+            first.append(True)
+            small = b'{"jobs": [{"type": "noop", "runAt": "2099-01-01T00:00:00Z"}]}'
+            _ask(target, "POST", "/jobs/batch", small, headers)
+        _ask(target, "POST", "/jobs/batch", body(), headers)
+
+    return round
+
+
+def _parts(target: Target) -> None:
+    """Announces an upload and sends it byte by byte."""
+    headers = {**bearer(target.key), "Tus-Resumable": "1.0.0"}
+    connection = http.client.HTTPConnection("127.0.0.1", target.port, TIMEOUT_S, SOURCE)
+    with contextlib.closing(connection):
+        connection.request("POST", "/uploads", headers=headers | {"Upload-Length": "500"})
+        response = connection.getresponse()
+        response.read()
+        path = response.headers["Location"].removeprefix("http://jobs.example")
+        for offset in range(500):
+            sent = {"Upload-Offset": str(offset), "Content-Type": "application/offset+octet-stream"}
+            connection.request("PATCH", path, b"x", headers | sent)
+            connection.getresponse().read()
 
 
 def _nothing(_target: Target) -> None:
@@ -225,20 +293,34 @@ GZIP = {"Content-Encoding": "gzip"}
 
 ATTACKS: Mapping[str, Attack] = {
     "nothing": Attack(_nothing, 1),
-    "gzip bombs without a key": Attack(_post("/nowhere", _bomb, JSON | GZIP), 20),
-    "unknown fields without a key": Attack(_post("/session", _unknown_fields, JSON), 4),
-    "a list of ones without a key": Attack(_post("/session", _ones, JSON), 4),
+    "gzip bombs without a key": Attack(_post("/nowhere", _bomb, JSON | GZIP), 20, _bomb),
+    "unknown fields without a key": Attack(_post("/session", _unknown_fields, JSON), 4, _unknown_fields),
+    "a list of ones without a key": Attack(_post("/session", _ones, JSON), 4, _ones),
     "slow bodies without a key": Attack(_slow_bodies, 1),
-    "gzip bombs": Attack(_post("/jobs/noop", _bomb, JSON | GZIP, with_key=True), 4),
-    "unknown fields": Attack(_post("/jobs/noop", _unknown_fields, JSON, with_key=True), 4),
-    "a list of ones": Attack(_post("/jobs/noop", _ones, JSON, with_key=True), 4),
-    "a form of line feeds": Attack(_post("/jobs/reads-upload", _line_feeds, FORM, with_key=True), 4),
+    "gzip bombs": Attack(_post("/jobs/noop", _bomb, JSON | GZIP, with_key=True), 4, _bomb),
+    "unknown fields": Attack(_post("/jobs/noop", _unknown_fields, JSON, with_key=True), 4, _unknown_fields),
+    "a list of ones": Attack(_post("/jobs/noop", _ones, JSON, with_key=True), 4, _ones),
+    "a form of line feeds": Attack(_post("/jobs/reads-upload", _line_feeds, FORM, with_key=True), 4, _line_feeds),
     "50000 output files": Attack(_many_files, 2),
     "5000 queued jobs": Attack(_long_queue, 1),
     "lists": Attack(_get(LISTED), 32),
     "statistics": Attack(_get("/jobs/stats"), 32),
     "snapshots": Attack(_snapshot, 32),
     "different filters": Attack(_different_filters, 1),
+    "small batches by 2": Attack(_post("/jobs/batch", _small_jobs, JSON, with_key=True), 2, _small_jobs),
+    "small batches by 8": Attack(_post("/jobs/batch", _small_jobs, JSON, with_key=True), 8, _small_jobs),
+    "small batches": Attack(_post("/jobs/batch", _small_jobs, JSON, with_key=True), 30, _small_jobs),
+    "large batches by 2": Attack(_post("/jobs/batch", _large_jobs, JSON, with_key=True), 2, _large_jobs),
+    "large batches": Attack(_post("/jobs/batch", _large_jobs, JSON, with_key=True), 30, _large_jobs),
+    "repeated batches by 2": Attack(_repeated(_large_jobs), 2, _large_jobs),
+    "repeated batches by 8": Attack(_repeated(_large_jobs), 8, _large_jobs),
+    "repeated batches": Attack(_repeated(_large_jobs), 30, _large_jobs),
+    "repeated small batches": Attack(_repeated(_small_jobs), 30, _small_jobs),
+    "actions on unknown jobs": Attack(_post("/jobs/actions", _ids, JSON, with_key=True), 16, _ids),
+    "actions on found jobs": Attack(_post("/jobs/actions", _any_job, JSON, with_key=True), 16, _any_job),
+    "searches that find nothing": Attack(_get("/jobs?limit=200&q=a*,b*,c*,d*,e*,f*,g*,h*,i*,j*&metadata.x=y"), 32),
+    "claims": Attack(_post("/work/noop/claim?wait=1", lambda: b"", {}, with_key=True), 200),
+    "parts of uploads": Attack(_parts, 100),
     "messages of 100 MB": Attack(_job("much-process", what="message", megabytes=100), 2),
     "errors of 100 MB": Attack(_job("odd-process", text=r"long\n", times=20_000_000, way="raise"), 2),
     "checkpoints of 50 MB": Attack(_job("much-process", what="checkpoint", megabytes=50), 2),

@@ -1,6 +1,7 @@
 """The latency of one owner's polls and empty jobs, quiet and while somebody else attacks, in one run.
 
-The server has a core of its own; the attacker is on the other, with the client that measures.
+The server has a core of its own; the attacker is on the other, with the client that measures. That client never waits
+for the attacker: where it may, it has a real-time priority (sched(7)), which no process of the server inherits.
 """
 
 import http.client
@@ -11,7 +12,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,12 +66,12 @@ def run(play: Play) -> Table:
 def _compare(name: str, folder: str, attacker: str, victim: str) -> tuple[Latencies, Latencies]:
     """Quiet, and under attack."""
     with on_core(SERVER_CORE), _serving(folder) as server, on_core(LOAD_CORE):
-        _measure(server, victim, polls=50)
-        quiet = _measure(server, victim)
+        measure(server, victim, polls=50)
+        quiet = measure(server, victim)
         with _attacking(name, server.port, attacker) as process:
             assert os.sched_getaffinity(process.pid) == {LOAD_CORE}
             assert os.sched_getaffinity(server.process.pid) == {SERVER_CORE}
-            return quiet, _measure(server, victim)
+            return quiet, measure(server, victim)
 
 
 def _serving(folder: str) -> ServerProcess:
@@ -88,26 +89,41 @@ def _fill(folder: Path, key: str) -> None:
 @contextmanager
 def _attacking(name: str, port: int, key: str) -> Iterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "tests.benchmarks.neighbours.attacker", name, str(port), key]
-    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    assert process.stdout is not None
     try:
+        assert process.stdout.readline(), "the attacker has not begun"
         time.sleep(WARM_UP_S)
         yield process
         assert process.poll() is None, "the attacker has ended"
     finally:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
-def _measure(server: ServerProcess, key: str, polls: int = POLLS) -> Latencies:
+@contextmanager
+def _first_in_line() -> Iterator[None]:
+    """Within this block the process runs before the attacker; without the privilege, like any other."""
+    with suppress(PermissionError):
+        os.sched_setscheduler(0, os.SCHED_FIFO | os.SCHED_RESET_ON_FORK, os.sched_param(1))
+    try:
+        yield
+    finally:
+        if os.sched_getscheduler(0) != os.SCHED_OTHER:
+            os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+
+
+def measure(server: ServerProcess, key: str, polls: int = POLLS) -> Latencies:
     """Polls at a steady pace, and now and then an empty job that is waited for."""
     connection = http.client.HTTPConnection("127.0.0.1", server.port)
     found = Latencies([], [])
     _, path = _job(connection, key)
-    for place in range(polls):
-        found.polls.append(_ask(connection, "GET", path, key)[0])
-        if place % (POLLS // EMPTY_JOBS) == 0:
-            found.jobs.append(_job(connection, key)[0])
-        time.sleep(PACE_S)
+    with _first_in_line():
+        for place in range(polls):
+            found.polls.append(_ask(connection, "GET", path, key)[0])
+            if place % (POLLS // EMPTY_JOBS) == 0:
+                found.jobs.append(_job(connection, key)[0])
+            time.sleep(PACE_S)
     connection.close()
     return found
 

@@ -60,12 +60,14 @@ class Requester(asyncio.Protocol):
 async def run(port: int, connections: int, seconds: float, request: bytes) -> dict[str, Any]:
     """Send for this long after the first response; how many responses of each status were received, and how fast.
 
-    On a busy machine the first one may take longer than a short run.
+    On a busy machine the first one may take longer than a short run. `began_s` is when the first connection was made,
+    by the monotonic clock, which all processes share.
     """
     loop = asyncio.get_running_loop()
     statuses: dict[bytes, int] = {}
     latencies_s: list[float] = []
     answered = asyncio.Event()
+    began_s = time.monotonic()
     made = [
         await loop.create_connection(lambda: Requester(request, statuses, latencies_s, answered), "127.0.0.1", port)
         for _ in range(connections)
@@ -79,6 +81,7 @@ async def run(port: int, connections: int, seconds: float, request: bytes) -> di
     for transport, _ in made:
         transport.abort()
     return {
+        "began_s": began_s,
         "per_second": answers / taken_s,
         "statuses": {status.decode(): count for status, count in statuses.items()},
         "p50_ms": percentile(latencies_s, 0.5) * 1000,

@@ -1,6 +1,7 @@
 """The load generator of the throughput benchmarks."""
 
 import asyncio
+import time
 
 from tests.benchmarks.throughput.load import run
 
@@ -14,7 +15,9 @@ async def test_a_run_that_is_shorter_than_the_first_response_still_measures_it()
             writer.write(RESPONSE)
         writer.close()
 
+    before_s = time.monotonic()
     async with await asyncio.start_server(respond, "127.0.0.1", 0) as server:
         found = await run(server.sockets[0].getsockname()[1], 1, 0.0, REQUEST)
+    assert before_s < found["began_s"] < time.monotonic(), "the clock starts with the first connection"
     assert set(found["statuses"]) == {"202"}
     assert 0 < found["p50_ms"] <= found["p99_ms"]

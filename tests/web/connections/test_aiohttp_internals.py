@@ -6,6 +6,7 @@ from importlib.metadata import version
 
 import pytest
 from aiohttp import web
+from aiohttp.test_utils import make_mocked_request
 from aiohttp_sse import EventSourceResponse
 from headway.web.connections.aiohttp_internals import PRIVATE_NAMES
 from packaging.requirements import Requirement
@@ -35,6 +36,7 @@ async def test_the_private_names_are_there(of_class: str, name: str) -> None:
         "RequestHandler": server(),
         "AppRunner": web.AppRunner(web.Application()),
         "Server": server,
+        "Request": make_mocked_request("GET", "/"),
         "EventSourceResponse": EventSourceResponse(),
     }
     assert hasattr(made[of_class], name), f"{of_class}.{name} is gone from aiohttp, and web/connections relies on it"

@@ -298,6 +298,28 @@ def test_an_owner_has_half_of_the_connections_in_use_at_most(few: tuple[Owner, O
         ann.assert_given_back()
 
 
+def test_those_who_have_tickets_of_an_owner_have_a_quarter_of_the_connections_and_none_of_the_owners(
+    few: tuple[Owner, Owner],
+) -> None:
+    ann, bob = few
+    made = ann.send(request_bytes("POST", f"/jobs/{ann.job}/tickets", [*JSON, *ann.headers], b"{}"))
+    waiting = request_bytes("GET", f"/jobs/{ann.job}?wait=50&ticket={made.json['ticket']}")
+    half, quarter = CONNECTIONS // 2, CONNECTIONS // 4
+    for ending in ENDINGS:
+        with Held(ann.server.port) as tickets, Held(ann.server.port) as held:
+            for place in range(quarter + MORE):
+                tickets.open(waiting, 1, f"127.0.2.{place + 1}")
+            assert_refused(list(tickets.wait_for_refusals(MORE)), 503, "too-many-connections", "Tickets of this owner")
+            assert len(tickets.connections) == quarter
+            for place in range(half - 1):
+                held.open(unfinished_form(ann.headers), 1, f"127.0.1.{place + 1}")
+            ann.assert_served()
+            bob.assert_served()
+            held.end(ending)
+            tickets.end(ending)
+        ann.assert_given_back()
+
+
 def test_an_owners_idle_connections_make_room_for_its_new_ones(few: tuple[Owner, Owner]) -> None:
     ann, bob = few
     request = ann.get("/jobs/{job}").replace(b"Connection: close\r\n", b"")

@@ -8,9 +8,9 @@ from typing import Any, cast
 
 import pytest
 from headway.loops import Loops
-from headway.web.connections.slow_readers import MIN_BYTES_PER_S, SlowReaders
+from headway.web.connections.slow_readers import MIN_BYTES_PER_S, SlowReaders, acknowledged_bytes
 
-from tests.support.process import WAIT_TIMEOUT_S
+from tests.support.process import WAIT_TIMEOUT_S, eventually
 from tests.support.serving import Serving
 
 TIMEOUT_S = 10.0
@@ -121,6 +121,28 @@ def test_a_download_at_a_byte_now_and_then_ends_and_others_go_on(serving: Servin
             time.sleep(PAUSE_S)
         assert received > 50 * 1_000
         assert server.log().count("a download was cut") == 1
+
+
+def test_a_large_result_that_is_not_read_is_cut_off(serving: Serving) -> None:
+    server = serving(":memory:", env={"HEADWAY_STREAM_STALL_TIMEOUT_S": "1"})
+    job_id = server.submit("largest-result")
+    server.wait_for(job_id)
+    request = f"GET /jobs/{job_id}/result HTTP/1.1\r\nHost: localhost\r\n\r\n".encode()
+    with _asking(server.port, request) as slow:
+        eventually(lambda: "a download was cut" in server.log())
+        assert _rest(slow) < 8 * 1024 * 1024
+
+
+async def test_a_connection_that_has_gone_does_not_end_the_check_of_others() -> None:
+    class Gone:
+        def get_extra_info(self, _name: str) -> Any:
+            class Closed:
+                def getsockopt(self, *_: object) -> bytes:
+                    raise ValueError("negative file descriptor")
+
+            return Closed()
+
+    assert acknowledged_bytes(cast("Any", Gone())) is None
 
 
 def _rest(asking: socket.socket) -> int:

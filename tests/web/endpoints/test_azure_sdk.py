@@ -1,5 +1,6 @@
 """Azure's own poller (`azure.core.polling`) follows jobs, through a proxy with a path prefix."""
 
+import importlib.metadata
 import time
 from collections.abc import Iterator
 from typing import Any
@@ -13,6 +14,7 @@ from azure.core.polling import LROPoller
 from azure.core.polling.base_polling import LocationPolling, LROBasePolling, StatusCheckPolling
 from azure.core.rest import HttpRequest
 
+from tests.support.client_table import assert_in_the_table
 from tests.support.process import WAIT_TIMEOUT_S, ServerProcess
 from tests.support.proxy import PrefixProxy
 from tests.support.raw import assert_problem, send
@@ -44,6 +46,7 @@ def test_a_poller_ends_at_the_result_by_operation_location(client: Any) -> None:
     poller = begin(client, "/jobs/steps-process", {"steps": 30, "step_s": 0.05})
     assert poller.result(WAIT_TIMEOUT_S) == {"steps": 30}
     assert poller.status() == "Succeeded"
+    assert_in_the_table("azure-core", importlib.metadata.version("azure-core"))
 
 
 def test_a_failure_raises_with_the_jobs_error(client: Any) -> None:

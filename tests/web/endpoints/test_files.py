@@ -1,12 +1,14 @@
 """`GET /jobs/{id}/files/{name}`: downloads, ranges, conditions, and what must not be reached."""
 
+import email.policy
 import http.client
 from typing import Any
 
 import pytest
+from headway.web.responses.ranges import MAX_RANGES
 
 from tests.support.process import ServerProcess
-from tests.support.raw import assert_problem, send
+from tests.support.raw import RawReply, assert_problem, send
 from tests.support.serving import Serving
 
 CSV = b"a,b\n1,2\n"
@@ -83,6 +85,9 @@ def test_inline_shows_a_page_without_any_power(server: ServerProcess, job: Any) 
         ("bytes=7-7", "bytes 7-7/8", CSV[7:]),
         ("bytes=6-999999999999999999", "bytes 6-7/8", CSV[6:]),
         ("BYTES=0-0", "bytes 0-0/8", CSV[:1]),
+        ("bytes=0-1,3-4", "bytes 0-4/8", CSV[:5]),
+        ("bytes=5-6 , -8,0-", "bytes 0-7/8", CSV),
+        ("bytes=100-200,2-2,8-", "bytes 2-2/8", CSV[2:3]),
     ],
 )
 def test_a_range_is_a_206(server: ServerProcess, csv_url: str, given: str, content_range: str, body: bytes) -> None:
@@ -94,14 +99,51 @@ def test_a_range_is_a_206(server: ServerProcess, csv_url: str, given: str, conte
 @pytest.mark.parametrize(
     "given",
     [
-        *("bytes=8-", "bytes=100-200", "bytes=5-2", "bytes=-0", "bytes=-", "bytes=", "bytes=a-b", "bytes=0-1,3-4"),
+        *("bytes=8-", "bytes=100-200", "bytes=5-2", "bytes=-0", "bytes=-", "bytes=", "bytes=a-b", "bytes=8-9,9-"),
         *("bytes=1", "bytes= 0-1", "bytes=--1", "bytes=-1-2", f"bytes={'9' * 5000}-"),
+        *("bytes=0-1,", "bytes=0-1,5-2", "bytes=0-1;3-4", "bytes=0-1,-"),
     ],
 )
 def test_a_range_that_cannot_be_is_a_416(server: ServerProcess, csv_url: str, given: str) -> None:
     reply = send(server, "GET", csv_url, [("Range", given)])
     assert_problem(reply, 416, "range-not-satisfiable")
     assert reply.headers["Content-Range"] == "bytes */8"
+
+
+def parts_of(reply: RawReply) -> list[tuple[str, bytes]]:
+    """Each part's range and bytes, as the standard library reads the message."""
+    head = f"Content-Type: {reply.headers['Content-Type']}\r\n\r\n".encode()
+    message: Any = email.message_from_bytes(head + reply.body, policy=email.policy.HTTP)
+    found = list(message.iter_parts())
+    assert all(part.get_content_type() == "text/javascript" for part in found)
+    return [(part["Content-Range"], part.get_payload(decode=True)) for part in found]
+
+
+def test_several_ranges_are_one_response_with_a_part_each(server: ServerProcess) -> None:
+    whole = send(server, "GET", "/static/app.js")
+    size = len(whole.body)
+    for given, spans in (
+        ("0-9,500-599", [(0, 10), (500, 600)]),
+        ("-20, 1000-1009 ,0-0", [(size - 20, size), (1000, 1010), (0, 1)]),
+        ("900-999,0-9,950-1049,1100-1199", [(0, 10), (900, 1200)]),
+        (f"0-0,{size}-,200-{size * 9}", [(0, 1), (200, size)]),
+    ):
+        reply = send(server, "GET", "/static/app.js", [("Range", f"bytes={given}")])
+        assert (reply.status, int(reply.headers["Content-Length"])) == (206, len(reply.body))
+        assert (reply.headers["Etag"], reply.headers["Accept-Ranges"]) == (whole.headers["Etag"], "bytes")
+        assert reply.headers["Last-Modified"] == whole.headers["Last-Modified"]
+        assert "Content-Range" not in reply.headers
+        expected = [(f"bytes {first}-{end - 1}/{size}", whole.body[first:end]) for first, end in spans]
+        assert parts_of(reply) == expected
+
+
+def test_ranges_that_would_send_more_than_the_file_are_one_and_too_many_are_refused(server: ServerProcess) -> None:
+    size = len(send(server, "GET", "/static/app.js").body)
+    again = send(server, "GET", "/static/app.js", [("Range", "bytes=" + ",".join(["0-"] * MAX_RANGES))])
+    assert (again.status, again.headers["Content-Range"]) == (206, f"bytes 0-{size - 1}/{size}")
+    many = ",".join(f"{place}-{place}" for place in range(0, 100 * MAX_RANGES + 100, 100))
+    refused = send(server, "GET", "/static/app.js", [("Range", f"bytes={many}")])
+    assert_problem(refused, 416, "range-not-satisfiable")
 
 
 def test_a_unit_that_nobody_knows_is_ignored(server: ServerProcess, csv_url: str) -> None:
@@ -127,6 +169,7 @@ def test_other_conditions_hold_too(server: ServerProcess, csv_url: str) -> None:
     assert send(server, "GET", csv_url, [("If-Match", etag)]).status == 200
     assert send(server, "GET", csv_url, [("If-Match", "*")]).status == 200
     assert_problem(send(server, "GET", csv_url, [("If-Match", '"x"')]), 412, "precondition-failed")
+    assert_problem(send(server, "GET", csv_url, [("If-Match", "")]), 412, "precondition-failed")
     assert_problem(send(server, "GET", csv_url, [("If-Unmodified-Since", long_ago)]), 412, "precondition-failed")
 
 

@@ -2,6 +2,7 @@
 through a proxy with a path prefix.
 """
 
+import importlib.metadata
 import itertools
 from typing import Any
 
@@ -10,6 +11,7 @@ from google.api_core import exceptions, operation, operations_v1
 from google.auth.credentials import AnonymousCredentials
 from google.protobuf import json_format, struct_pb2  # type: ignore[import-untyped]
 
+from tests.support.client_table import assert_in_the_table
 from tests.support.process import WAIT_TIMEOUT_S, ServerProcess
 from tests.support.proxy import PrefixProxy
 from tests.support.raw import assert_problem, send
@@ -51,6 +53,7 @@ def test_the_sdks_future_polls_until_it_is_done(client: Any, published: ServerPr
     result = json_format.MessageToDict(future.result(timeout=WAIT_TIMEOUT_S))
     assert result == {"result": {"steps": 30}, "resultUrl": f"{proxy.url}/jobs/{job_id}/result"}
     assert future.done()
+    assert_in_the_table("google-api-core", importlib.metadata.version("google-api-core"))
 
 
 def test_metadata_is_the_jobs_representation(client: Any, published: ServerProcess) -> None:

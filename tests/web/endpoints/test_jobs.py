@@ -177,9 +177,93 @@ def test_a_list_can_be_filtered(server: ServerProcess, listed: list[str]) -> Non
 
 
 @pytest.mark.parametrize(
+    ("sort", "expected"),
+    [
+        ("createdAt", "abc"),
+        ("-createdAt", "cba"),
+        ("-updatedAt", "cba"),
+        ("updatedAt", "abc"),
+        ("priority", "bca"),
+        ("-priority", "acb"),
+        ("completedAt", ""),
+    ],
+)
+def test_a_list_is_sorted_as_asked_for_on_all_its_pages(
+    server: ServerProcess, ranked: dict[str, str], sort: str, expected: str
+) -> None:
+    path, found = f"/jobs?label=ranked&sort={sort}&limit=2", ""
+    while path:
+        reply = server.request("GET", path)
+        found += "".join(ranked[job["jobId"]] for job in reply.json["jobs"])
+        path = reply.headers.get("Link", "<>")[1:].partition(">")[0]
+    assert found == expected
+
+
+@pytest.fixture(scope="module")
+def ranked(server: ServerProcess) -> dict[str, str]:
+    """Jobs that wait, by their ids."""
+    query = f"{LATER}&label=ranked&priority="
+    return {
+        server.submit("noop", query=f"{query}{priority}"): name for name, priority in zip("abc", (9, 0, 5), strict=True)
+    }
+
+
+def test_a_cursor_of_a_list_with_another_order_is_refused(server: ServerProcess, ranked: dict[str, str]) -> None:
+    cursor = server.request("GET", "/jobs?label=ranked&sort=priority&limit=1").json["nextCursor"]
+    refused = server.request("GET", f"/jobs?label=ranked&limit=1&cursor={cursor}")
+    assert_problem(refused, 422, "validation-failed", "/cursor")
+    assert (
+        refused.json["detail"] == "belongs to a list that is sorted by priority, and this one is sorted by -createdAt"
+    )
+
+
+def test_a_list_finds_jobs_by_their_metadata(server: ServerProcess) -> None:
+    given = {"list.order": "4711, 4712", "customer": "Ada & Ä"}
+    both, one = (
+        server.request("POST", "/jobs", {"type": "noop", "metadata": metadata}).json["jobId"]
+        for metadata in (given, {"list.order": "4711, 4712"})
+    )
+
+    def found(query: str) -> list[str]:
+        return [job["jobId"] for job in server.request("GET", f"/jobs?{query}").json["jobs"]]
+
+    order = "metadata.list.order=4711,%204712"
+    assert found(order) == [one, both]
+    assert found(f"{order}&metadata.customer=Ada%20%26%20%C3%84") == [both]
+    assert found(f"{order}&metadata.customer=") == []
+    assert found(f"{order}&type=fails") == []
+
+
+def test_a_list_is_searched_by_words_of_labels_and_messages(server: ServerProcess) -> None:
+    job_id = ended(server, "says", {"text": "Ünique words, said"}, "?label=A%20list%20to%20search")
+    for query in ("%C3%9Cnique", "%C3%BCNI*", "list%20words", "search%20li*&type=says"):
+        listed = server.request("GET", f"/jobs?q={query}").json["jobs"]
+        assert [job["jobId"] for job in listed] == [job_id]
+    assert server.request("GET", "/jobs?q=%C3%BCni%20words").json["jobs"] == []
+
+
+def test_a_list_knows_when_jobs_were_updated(server: ServerProcess, listed: list[str]) -> None:
+    third = server.job(listed[2])["updatedAt"]
+    found = server.request("GET", f"/jobs?label=list%20%26%20%C3%BC&updatedAfter={third}&sort=updatedAt").json["jobs"]
+    assert [job["jobId"] for job in found] == listed[1::-1]
+
+
+@pytest.mark.parametrize(
     ("query", "pointer"),
     [
         ("limit=0", "/limit"),
+        ("sort=label", "/sort"),
+        ("sort=%2BcreatedAt", "/sort"),
+        ("q=", "/q"),
+        ("q=*%20-", "/q"),
+        (f"q={'a' * 201}", "/q"),
+        ("q=1%202%203%204%205%206%207%208%209%2010%2011", "/q"),
+        ("metadata=%7B%22a%22:%22b%22%7D", "/metadata"),
+        ("metadata.a=b&metadata.a=c", "/metadata.a"),
+        ("metadata.a%20b=c", "/metadata/a b/[key]"),
+        ("metadata.=c", "/metadata//[key]"),
+        (f"metadata.a={'b' * 201}", "/metadata/a"),
+        ("&".join(f"metadata.a{number}=b" for number in range(21)), "/metadata"),
         ("limit=201", "/limit"),
         ("limit=many", "/limit"),
         ("limit=99999999999999999999999", "/limit"),
@@ -198,6 +282,7 @@ def test_a_list_can_be_filtered(server: ServerProcess, listed: list[str]) -> Non
         ("surprise=1", "/surprise"),
         ("created_after=2026-01-01T00:00:00Z", "/created_after"),
     ],
+    ids=lambda value: value[:30],
 )
 def test_a_list_refuses_odd_filters(server: ServerProcess, query: str, pointer: str) -> None:
     assert_problem(server.request("GET", f"/jobs?{query}"), 422, "validation-failed", pointer)
@@ -353,10 +438,10 @@ def test_head_answers_like_get_without_a_body(server: ServerProcess, completed_i
     assert head.headers | each_time_new == get.headers | each_time_new
 
 
-MEANT = {("DELETE", "/jobs/{id}/result")}
+MEANT = {("DELETE", "/jobs/{id}/result"), ("PATCH", "/jobs/{id}")}
 OTHER = [
     (method, path)
-    for method in ("PUT", "PATCH", "OPTIONS", "TRACE", "DELETE", "POST")
+    for method in ("PUT", "PATCH", "TRACE", "DELETE", "POST")
     for path in READABLE
     # Below /jobs a POST or DELETE names a type or a job.
     if (method not in ("DELETE", "POST") or not path.startswith("/jobs") or path.count("/") > 2)
@@ -370,7 +455,9 @@ def test_another_method_is_405_and_says_which_are_allowed(
 ) -> None:
     reply = send(server, method, path.format(id=completed_id))
     assert_problem(reply, 405, "method-not-allowed")
-    assert {"GET", "HEAD"} <= set(reply.headers["Allow"].split(","))
+    assert {"GET", "HEAD", "OPTIONS"} <= set(reply.headers["Allow"].split(","))
+    asked = send(server, "OPTIONS", path.format(id=completed_id))
+    assert (asked.status, asked.headers["Allow"], asked.body) == (204, reply.headers["Allow"], b"")
 
 
 @pytest.mark.parametrize("path", ["/nothing", "/jobs/", "//jobs", "/static/", "/static/app.py", "/static/../run.py"])

@@ -8,10 +8,13 @@ import sys
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import closing
+from http.client import HTTPConnection
 from http.cookies import SimpleCookie
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
+
+from headway.web.identity.refusals import MOST_KINDS
 
 from tests.support.keys import bearer, keys, make_key
 from tests.support.process import RUN, ServerProcess, eventually, run_command
@@ -39,6 +42,8 @@ def test_the_trail_names_who_did_what_and_what_was_refused(serving: Serving, tmp
     query = LATER + "&label=planted-label&webhookUrl=https%3A%2F%2Fexample.com%2Fplanted-hook"
     submitted = server.request("POST", "/jobs/noop" + query, {}, with_key)
     job_id = submitted.json["jobId"]
+    for _ in range(2):  # the second time it changes nothing
+        assert server.request("PATCH", f"/jobs/{job_id}", {"label": "planted-name"}, with_key).status == 200
     assert server.request("DELETE", f"/jobs/{job_id}", headers=with_key).status == 204
     retried = server.request("POST", f"/jobs/{job_id}/retry", headers=with_key).json["jobId"]
     assert server.request("DELETE", f"/jobs/{job_id}?purge=true", headers=with_key).status == 204
@@ -63,6 +68,7 @@ def test_the_trail_names_who_did_what_and_what_was_refused(serving: Serving, tmp
         (*operator, "create-key", key_ids["ann"], "ok"),
         (*operator, "create-key", key_ids["reader"], "ok"),
         (*key, "submit", job_id, "ok"),
+        (*key, "edit", job_id, "ok"),
         (*key, "cancel", job_id, "ok"),
         (*key, "retry", retried, "ok"),
         (*key, "delete", job_id, "ok"),
@@ -77,14 +83,16 @@ def test_the_trail_names_who_did_what_and_what_was_refused(serving: Serving, tmp
         (*key, "submit", None, "validation-failed"),
         (*key, "submit", None, "forbidden"),
         (*key, "cancel", UNKNOWN, "not-found"),
+        (*key, "cancel", UNKNOWN, "forbidden"),
         (*key, "delete", UNKNOWN, "not-found"),
+        (*key, "delete", UNKNOWN, "validation-failed"),
         (*operator, "show-secrets", None, "ok"),
         (*operator, "revoke-key", key_ids["reader"], "ok"),
     ]
     of_ann = entries[2]
     expected = {"address": "127.0.0.1", "requestId": "request-1", "keyId": key_ids["ann"], "jobType": "noop"}
     assert of_ann.items() >= (expected | {"owner": "ann", "times": 1}).items()
-    assert [told(entry)[2] for entry in audit(tmp_path, "--action", "cancel")] == ["cancel", "cancel"]
+    assert [told(entry)[2] for entry in audit(tmp_path, "--action", "cancel")] == ["cancel"] * 3
     assert {entry["actor"] for entry in audit(tmp_path, "--actor", "operator", "--since", "1h")} == {"operator"}
     planted = ("planted", ann, reader, WRONG_KEY, cookie.value)
     assert not any(secret in json.dumps(entries) for secret in planted)
@@ -149,7 +157,9 @@ def _be_refused(server: ServerProcess, ann: Mapping[str, str], reader: Mapping[s
         ("POST", "/jobs/noop", {"planted": "input"}, ann, 422),
         ("POST", "/jobs/noop", {}, reader, 403),
         ("DELETE", f"/jobs/{UNKNOWN}", None, ann, 404),
+        ("DELETE", f"/jobs/{UNKNOWN}?purge=false", None, reader, 403),
         ("DELETE", f"/jobs/{UNKNOWN}?purge=true", None, ann, 404),
+        ("DELETE", f"/jobs/{UNKNOWN}?purge=perhaps", None, ann, 422),
     ]
     for method, path, body, headers, expected_status in refused:
         assert server.request(method, path, body, dict(headers)).status == expected_status
@@ -171,6 +181,25 @@ def test_a_flood_of_refused_requests_leaves_a_few_entries(serving: Serving, tmp_
     refused = audit(tmp_path, "--action", "sign-in")
     assert sum(entry["times"] for entry in refused) == 40
     assert len(refused) <= 8  # a minute may end in between
+
+
+def test_one_owners_refused_requests_hide_no_entry_of_another(serving: Serving, tmp_path: Path) -> None:
+    ann, bob = make_key(tmp_path, "ann"), make_key(tmp_path, "bob")
+    server = serving(tmp_path, env=EXPOSED)
+
+    def is_refused(key: str, address: str) -> None:
+        with closing(HTTPConnection("127.0.0.1", server.port, source_address=(address, 0))) as connection:
+            connection.request("DELETE", f"/jobs/{UNKNOWN}", headers=dict(bearer(key)))
+            assert connection.getresponse().status == 404
+
+    for host in range(1, MOST_KINDS + 5):
+        is_refused(ann, f"127.0.2.{host}")
+    is_refused(bob, "127.0.3.1")
+    assert server.stop() == 0
+    entries = audit(tmp_path, "--action", "cancel")
+    assert ("bob", "127.0.3.1") in [(entry["actorOwner"], entry["address"]) for entry in entries]
+    assert ("ann", None) in [(entry["actorOwner"], entry["address"]) for entry in entries]
+    assert sum(entry["times"] for entry in entries) == MOST_KINDS + 5
 
 
 def test_every_acknowledged_change_has_its_entry_after_kill_9(serving: Serving, tmp_path: Path) -> None:

@@ -82,6 +82,7 @@ def templates(world: World) -> list[str]:
 
 def filled(template: str, job_id: str, delivery: str) -> str:
     values = {"id": job_id, "key": job_id, "name": "report.html", "deliveryId": delivery, "path": "app.js"}
+    values |= {"type": "noop", "field": "document"}
     return re.sub(r"{(\w+)}", lambda found: values[found[1]], template)
 
 
@@ -109,7 +110,7 @@ def test_another_owners_job_is_a_404_on_every_path_with_every_method(world: Worl
             for job_id in world.jobs.values():
                 reply = world.ask(world.bob, method, filled(template, job_id, world.delivery), body)
                 assert told(reply, job_id, world.delivery) == unknown, (method, template)
-                assert reply.status in (404, 405), (method, template, reply.status)
+                assert reply.status in (404, 405) or method == "OPTIONS", (method, template, reply.status)
                 tried += 1
     assert tried >= 15 * len(METHODS) * len(world.jobs)
     for name, job_id in world.jobs.items():

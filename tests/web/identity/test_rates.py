@@ -117,6 +117,26 @@ def test_tickets_are_limited_per_owner_and_apart_from_submissions(exposed: Expos
     assert exposed.submit(ada).status == 202
 
 
+def test_claims_are_limited_per_owner_and_apart_from_submissions(exposed: Exposing) -> None:
+    exposed(submissions_per_minute=2)
+    ada = exposed.key("ada")  # she may not work, which is said after counting: a guess costs as much as a claim
+    replies = [exposed.ask("POST", "/work/noop/claim", ada, address) for address in (HERE, THERE)]
+    assert [reply.status for reply in replies] == [403, 403]
+    assert_too_many(exposed.ask("POST", "/work/noop/claim", ada, "192.0.2.2"))
+    assert exposed.submit(ada).status == 202
+
+
+def test_edits_are_limited_per_owner_and_apart_from_submissions(exposed: Exposing) -> None:
+    exposed(submissions_per_minute=2)
+    ada = exposed.key("ada")
+    job = f"/jobs/{exposed.submit(ada).json['jobId']}"
+    replies = [exposed.ask("PATCH", job, ada, address, body={"label": "x"}) for address in (HERE, THERE)]
+    assert [reply.status for reply in replies] == [200, 200]
+    assert [limits(reply)["edits-by-owner"][0] for reply in replies] == [1, 0]
+    assert_too_many(exposed.ask("PATCH", job, ada, "192.0.2.2", body={"label": "y"}))
+    assert exposed.submit(ada).status == 202
+
+
 READS_MANY = ("/jobs", "/jobs?limit=200", "/jobs/stats", "/v1/jobs/operations", "/api/todos")
 
 

@@ -1,26 +1,36 @@
 """Every status that the description promises is produced here, once for each operation, and no other."""
 
 import asyncio
+import json
+import shutil
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import closing
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import pytest
 from aiohttp import FormData
 from aiohttp.test_utils import TestClient, TestServer
 from headway.app import Rooms, opened
+from headway.authoring.job_types import Registry
 from headway.authoring.loading import load_job_types
+from headway.domain.deliveries import MAX_SECRETS
 from headway.operating.keys import CreateKey, create_key
+from headway.ports.actions import MOST_ACTIVE
 from headway.quotas import Quota
+from headway.service.uploads import resumable
 from headway.settings import Settings
 from headway.web.identity.rates import RATES, Rate
 from headway.web.openapi import Description
 
+from tests.support.receiver import Receiver
 from tests.support.serving import UNKNOWN
 
 JOBS = Path(__file__).parents[2] / "fuzz" / "jobs_to_fuzz.py"
+REMOTE_JOBS = Path(__file__).parents[2] / "job_types" / "remote_jobs.py"
 LATER = {"runAt": "2099-01-01T00:00:00Z"}
 LETTER = {"text": "Dear reader"}
 INPUTS: Mapping[str, Any] = {
@@ -29,6 +39,7 @@ INPUTS: Mapping[str, Any] = {
     "fail-always": LETTER,
     "count-papers": {"pages": 2},
     "do-nothing": {},
+    "read-aloud": {},
     "stop-slowly": {},
 }
 BODY_LIMIT_BYTES = 20_000
@@ -49,10 +60,14 @@ class Asking:
         JSON body.
         """
         method, template = operation.split()
+        again = {**options, "query": query}
         path = template.format(
             id=options.pop("id", UNKNOWN),
             name=options.pop("name", "letter.txt"),
             path="app.js",
+            type=options.pop("type", "read-aloud"),
+            field=options.pop("field", "document"),
+            uploadId=options.pop("upload", UNKNOWN),
             deliveryId=options.pop("delivery", UNKNOWN),
         )
         suffix = query if isinstance(query, str) else ""
@@ -64,7 +79,16 @@ class Asking:
             always = {name for name, header in described["headers"].items() if header.get("required", True)}
             assert always <= reply.headers.keys(), (operation, status)
             self.seen.add((method, template, status))
-            return await reply.json() if reply.content_type == "application/json" else body
+            found = await reply.json() if reply.content_type == "application/json" else body
+        if status == 200 and self.is_conditional(method, template):
+            held = {**again.pop("headers", {}), "If-None-Match": reply.headers["ETag"]}
+            await self.ask(operation, 304, **again, headers=held)
+        return found
+
+    def is_conditional(self, method: str, template: str) -> bool:
+        """Whether it is JSON with a 304, which is tried here."""
+        answers = self.document["paths"][template][method.lower()]["responses"]
+        return "304" in answers and "application/json" in answers["200"]["content"]
 
     async def submit(self, job_type: str, input: Any = LETTER, **query: str) -> str:
         """A job's id."""
@@ -77,8 +101,21 @@ class Asking:
         await self.ask("GET /jobs/{id}", 200, id=job_id, query={"wait": "30"})
         return job_id
 
+    async def upload(self) -> str:
+        """The id of an upload of eight bytes, of which none has arrived."""
+        headers = {"Tus-Resumable": "1.0.0", "Upload-Length": "8"}
+        async with self.client.post("/uploads", headers=headers) as reply:
+            return reply.headers["Location"].rpartition("/")[2]
+
     async def message_of(self, job_id: str) -> str | None:
         return (await self.rooms.store.get("local", job_id)).progress.message
+
+    async def undelivered(self) -> int:
+        """Deliveries still to come. The first one exists as soon as its job runs, the last one once it has ended."""
+        async with self.client.get("/webhooks/deliveries") as reply:
+            listed = (await reply.json())["deliveries"]
+        ended = [each for each in listed if each["event"] == "job.completed"]
+        return 1 - len(ended) + sum(each["deliveredAt"] is None for each in listed)
 
     async def requests_that_wait(self) -> int:
         return self.rooms.service.waiting._waits
@@ -94,16 +131,19 @@ class Asking:
 
 
 @pytest.fixture
-async def asking(tmp_path: Path) -> AsyncIterator[Asking]:
+async def asking(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Asking]:
     settings = Settings(
         data_dir=str(tmp_path / "data"),
         max_body_bytes=BODY_LIMIT_BYTES,
         body_timeout_s=0.5,
+        max_upload_bytes=100_000,
         max_streams_per_client=1,
         webhook_allow=("127.0.0.1",),
         max_waits_per_client=1,
     )
-    registry = load_job_types([str(JOBS)])
+    monkeypatch.setattr(resumable, "LONGEST_WAIT_S", 0.0)
+    remote = [each for each in load_job_types([str(REMOTE_JOBS)]) if each.name == "read-aloud"]
+    registry = Registry([*load_job_types([str(JOBS)]), *remote])
     document = Description(registry, settings).document()
     async with opened(settings, registry) as rooms, TestClient(TestServer(rooms.app)) as client:
         yield Asking(client, rooms, document)
@@ -112,8 +152,15 @@ async def asking(tmp_path: Path) -> AsyncIterator[Asking]:
 
 @pytest.mark.slow
 async def test_every_documented_status_is_produced(asking: Asking) -> None:
+    worker = asyncio.create_task(work(asking))
     for operation, input, query in submissions(asking.document):
         await submit_in_every_way(asking, operation, input, query)
+    worker.cancel()
+    await asyncio.wait({worker})
+    await do_jobs_elsewhere(asking)
+    await submit_batches(asking)
+    await act_on_many(asking)
+    await send_uploads(asking)
     await read_and_delete_jobs(asking)
     await poll_as_sdks_do(asking)
     await look_at_deliveries(asking)
@@ -151,11 +198,7 @@ async def submit_in_every_way(asking: Asking, operation: str, input: Any, by_que
     key = {"Idempotency-Key": f'"{operation}"'}
 
     def sent() -> dict[str, Any]:
-        if "count-papers" not in operation:
-            return {"json": input}
-        form = FormData({"input": '{"pages": 2}'})
-        form.add_field("letter", b"Dear reader", filename="letter.txt")
-        return {"data": form}
+        return with_files(operation, input)
 
     job = await asking.ask(operation, 202, **named, **sent(), headers=key)
     await asking.ask(operation, 200, **named, **sent(), headers={"Prefer": "wait=30"})
@@ -163,16 +206,98 @@ async def submit_in_every_way(asking: Asking, operation: str, input: Any, by_que
     await asking.ask("DELETE /jobs/{id}", 204, id=job["jobId"], query={"purge": "true"})
     await asking.ask(operation, 410, **named, **sent(), headers=key)
     await asking.ask(operation, 400, **named, json=input, query="?%ff")
-    json = {"Content-Type": "application/json"}
-    await asking.ask(operation, 400, **named, data=b"{", headers=json)
-    await asking.ask(operation, 413, **named, data=b" " * (BODY_LIMIT_BYTES + 1), headers=json)
+    as_json = {"Content-Type": "application/json"}
+    await asking.ask(operation, 400, **named, data=b"{", headers=as_json)
+    await asking.ask(operation, 413, **named, data=b" " * (BODY_LIMIT_BYTES + 1), headers=as_json)
     await asking.ask(operation, 415, **named, data=b"{}", headers={"Content-Type": "text/plain"})
     await asking.ask(operation, 422, **named, json={"surprise": 1})
-    await asking.ask(operation, 408, **named, data=stalled(), headers=json)
+    await asking.ask(operation, 408, **named, data=stalled(), headers=as_json)
     if not by_query:
         await asking.ask(operation, 404, json={"type": "nothing", "input": {}})
     if operation == "POST /jobs/{id}":
         await asking.ask(operation, 404, id="nothing", json=input)
+
+
+def with_files(operation: str, input: Any) -> dict[str, Any]:
+    """The body of a submission: a form if its type takes files."""
+    for name, field in (("count-papers", "letter"), ("read-aloud", "document")):
+        if name in operation:
+            form = FormData({"input": json.dumps(input)})
+            form.add_field(field, b"Dear reader", filename="letter.txt")
+            return {"data": form}
+    return {"json": input}
+
+
+async def submit_batches(asking: Asking) -> None:
+    operation, as_json = "POST /jobs/batch", {"Content-Type": "application/json"}
+    key = {"Idempotency-Key": '"batch"'}
+    letters = {"jobs": [{"type": "write-letter", "input": LETTER}]}
+    await asking.ask(operation, 200, json=letters, headers=key)
+    await asking.ask(operation, 422, json={"jobs": [*letters["jobs"], {}]}, headers=key)
+    await asking.ask(operation, 400, data=b"{", headers=as_json)
+    await asking.ask(operation, 408, data=stalled(), headers=as_json)
+    await asking.ask(operation, 413, json={"jobs": [{"input": "a" * BODY_LIMIT_BYTES}, {"input": "a" * 99_999}]})
+    await asking.ask(operation, 415, data=b"{}", headers={"Content-Type": "text/plain"})
+
+
+async def act_on_many(asking: Asking) -> None:
+    """An empty quota refuses an action once there are some."""
+    operation, json = "POST /jobs/actions", {"Content-Type": "application/json"}
+    key, body = {"Idempotency-Key": '"action"'}, {"action": "cancel", "ids": [UNKNOWN]}
+    action = await asking.ask(operation, 202, json=body, headers=key)
+    for _ in range(MOST_ACTIVE):
+        await asking.ask(operation, 200, json=body, headers={"Prefer": "wait=30"})
+    await asking.ask("GET /jobs/{id}", 200, id=action["jobId"], query={"wait": "30"})
+    await asking.ask("DELETE /jobs/{id}", 204, id=action["jobId"], query={"purge": "true"})
+    await asking.ask(operation, 410, json=body, headers=key)
+    await asking.ask(operation, 422, json={"action": "cancel"})
+    await asking.ask(operation, 400, data=b"{", headers=json)
+    await asking.ask(operation, 408, data=stalled(), headers=json)
+    await asking.ask(operation, 413, data=b" " * (BODY_LIMIT_BYTES + 1), headers=json)
+    await asking.ask(operation, 415, data=b"{}", headers={"Content-Type": "text/plain"})
+
+
+async def send_uploads(asking: Asking) -> None:
+    ask, one, tus = asking.ask, "/uploads/{uploadId}", {"Tus-Resumable": "1.0.0"}
+    part = {**tus, "Content-Type": "application/offset+octet-stream", "Upload-Offset": "0"}
+    override = {"X-HTTP-Method-Override": "PATCH"}
+    for path in ("/uploads", one):
+        await ask(f"OPTIONS {path}", 204)
+    for length, status in (("8", 201), ("a", 400), (str(10**14), 413)):
+        await ask("POST /uploads", status, headers={**tus, "Upload-Length": length})
+    await ask("POST /uploads", 412)
+    await ask("POST /uploads", 415, data=b"a", headers={**tus, "Upload-Length": "8"})
+    upload = await asking.upload()
+    await ask(f"POST {one}", 405, upload=upload, headers=tus)
+    await ask(f"POST {one}", 200, upload=upload, headers={**tus, "X-HTTP-Method-Override": "HEAD"})
+    await ask(f"HEAD {one}", 200, upload=upload, headers=tus)
+    for method, headers in (("PATCH", part), ("POST", part | override)):
+        await append_in_every_way(asking, f"{method} {one}", upload, headers)
+    for method, headers in (("PATCH", part), ("POST", part | override), ("HEAD", tus), ("DELETE", tus)):
+        await ask(f"{method} {one}", 404, headers=headers)
+        await ask(f"{method} {one}", 412, upload=upload)
+        await ask(f"{method} {one}", 400, upload=upload, headers={**headers, "Upload-Checksum": "sha1 YQ=="})
+        async with asking.rooms.service.uploads._kept[upload].lock:
+            await ask(f"{method} {one}", 423, upload=upload, headers=headers)
+    await ask(f"DELETE {one}", 204, upload=upload, headers=tus)
+    asking.rooms.service.admission.stopping = True
+    for method, headers in (("PATCH", part), ("POST", part | override)):
+        await ask(f"{method} {one}", 503, headers=headers)
+    await ask("POST /uploads", 503, headers={**tus, "Upload-Length": "8"})
+    asking.rooms.service.admission.stopping = False
+
+
+async def append_in_every_way(asking: Asking, operation: str, upload: str, headers: dict[str, str]) -> None:
+    def at_end() -> dict[str, str]:
+        return headers | {"Upload-Offset": str(asking.rooms.service.uploads._kept[upload].received_bytes)}
+
+    await asking.ask(operation, 409, upload=upload, data=b"a", headers=headers | {"Upload-Offset": "5"})
+    await asking.ask(operation, 413, upload=upload, data=b"123456789", headers=at_end())
+    await asking.ask(operation, 415, upload=upload, data=b"a", headers=headers | {"Content-Type": "text/plain"})
+    await asking.ask(operation, 408, upload=upload, data=stalled(), headers=at_end())
+    with patch.object(asking.rooms.service.admission, "_min_free_bytes", 10**18):
+        await asking.ask(operation, 507, upload=upload, data=b"a", headers=at_end())
+    await asking.ask(operation, 204, upload=upload, headers=at_end())
 
 
 async def stalled() -> AsyncIterator[bytes]:
@@ -206,6 +331,13 @@ async def read_and_delete_jobs(asking: Asking) -> None:
     await ask("GET /jobs/{id}/files", 404)
     await ask("GET /jobs/{id}/attempts", 200, id=ended)
     await ask("GET /jobs/{id}/attempts", 404)
+    await ask("GET /jobs/{id}/badge.svg", 200, id=ended)
+    await ask("GET /jobs/{id}/badge.svg", 304, id=ended, headers={"If-None-Match": "*"})
+    await ask("GET /jobs/{id}/badge.svg", 404)
+    await ask("GET /jobs/{id}/files.zip", 200, id=ended)
+    await ask("GET /jobs/{id}/files.zip", 404)
+    await ask("POST /jobs/{id}/retry", 409, id=waiting)
+    await edit_jobs(asking, waiting, ended)
     await ask("DELETE /jobs/{id}", 204, id=waiting)
     await ask("DELETE /jobs/{id}", 404)
     await ask("DELETE /jobs/{id}", 409, id=ended)
@@ -217,12 +349,82 @@ async def read_and_delete_jobs(asking: Asking) -> None:
     await ask("POST /jobs/{id}/retry", 200, id=failed, headers={"Prefer": "wait=30"})
     await ask("POST /jobs/{id}/retry", 400, id=failed, query="?%ff")
     await ask("POST /jobs/{id}/retry", 404)
-    await ask("POST /jobs/{id}/retry", 409, id=ended)
+    as_json = {"Content-Type": "application/json"}
+    await ask("POST /jobs/{id}/retry", 408, id=failed, data=stalled(), headers=as_json)
+    await ask("POST /jobs/{id}/retry", 413, id=failed, data=b" " * (BODY_LIMIT_BYTES + 1), headers=as_json)
+    await ask("POST /jobs/{id}/retry", 415, id=failed, data=b"{}", headers={"Content-Type": "text/plain"})
+    await ask("POST /jobs/{id}/retry", 422, id=failed, json={"input": {"text": 1}})
     key = {"Idempotency-Key": '"again"'}
     again = await ask("POST /jobs/{id}/retry", 202, id=failed, headers=key)
     await ask("GET /jobs/{id}", 200, id=again["jobId"], query={"wait": "30"})
     await ask("DELETE /jobs/{id}", 204, id=again["jobId"], query={"purge": "true"})
     await ask("POST /jobs/{id}/retry", 410, id=failed, headers=key)
+
+
+async def work(asking: Asking) -> None:
+    """Does all jobs of the type without a handler, until it is cancelled."""
+    workplace = asking.rooms.service.working._workplace  # its waits do not count
+    while True:
+        lease = await workplace.claim("read-aloud", None, 50)
+        if lease is not None:
+            await lease.complete({}, None)
+
+
+async def claimed(asking: Asking) -> dict[str, str]:
+    """The header that names a lease on a new job."""
+    await asking.ask("POST /jobs/read-aloud", 202, **with_files("read-aloud", {}))
+    assignment = await asking.ask("POST /work/{type}/claim", 200, query={"wait": "30"})
+    return {"Headway-Lease": assignment["lease"]}
+
+
+async def do_jobs_elsewhere(asking: Asking) -> None:
+    ask, step, file = asking.ask, "POST /work/{type}", "GET /work/{type}/inputs/{field}"
+    written = "PUT /work/{type}/files/{name}"
+    await ask(f"{step}/claim", 204)
+    await ask(f"{step}/claim", 404, type="nothing")
+    with_body = [f"{step}/{name}" for name in ("progress", "logs", "checkpoint", "complete", "fail")]
+    lease, no_lease = await claimed(asking), {"Headway-Lease": "hwl_none"}
+    for operation in (*with_body, file, written):
+        await ask(operation, 400)
+        await ask(operation, 404, type="nothing", headers=lease)
+        await ask(operation, 409, headers=no_lease)
+    for operation in with_body:
+        as_json = {**lease, "Content-Type": "application/json"}
+        await ask(operation, 408, data=stalled(), headers=as_json)
+        await ask(operation, 413, data=BytesIO(b" " * 17_000_000), headers=as_json)
+        await ask(operation, 415, data=b"{}", headers={**lease, "Content-Type": "image/png"})
+    await ask(written, 200, data=b"Dear reader", headers=lease)
+    await ask(written, 408, data=stalled(), headers=lease)
+    await ask(written, 413, data=BytesIO(b" " * 100_001), headers=lease)
+    await ask(written, 415, data=b"", headers={**lease, "Content-Encoding": "unknown"})
+    await ask(f"{step}/logs", 200, json={"lines": []}, headers=lease)
+    await ask(f"{step}/progress", 200, json={"done": 1}, headers=lease)
+    await ask(f"{step}/checkpoint", 200, json={"page": 1}, headers=lease)
+    await ask(file, 200, headers=lease)
+    await ask(file, 206, headers={**lease, "Range": "bytes=0-1"})
+    await ask(file, 416, headers={**lease, "Range": "bytes=99999-"})
+    await ask(f"{step}/complete", 200, json={"result": {}}, headers=lease)
+    await ask(f"{step}/fail", 200, json={}, headers=await claimed(asking))
+    async with asyncio.TaskGroup() as tasks:
+        waiting = tasks.create_task(asking.ask(f"{step}/claim", 200, query={"wait": "50"}))
+        await asking.until(asking.requests_that_wait, 1)
+        await ask(f"{step}/claim", 429, query={"wait": "50"})
+        await ask("POST /jobs/read-aloud", 202, **with_files("read-aloud", {}))
+        lease = {"Headway-Lease": (await waiting)["lease"]}
+    await ask(f"{step}/complete", 200, json={"result": {}}, headers=lease)
+
+
+async def edit_jobs(asking: Asking, waiting: str, ended: str) -> None:
+    operation, merge_patch = "PATCH /jobs/{id}", {"Content-Type": "application/merge-patch+json"}
+    await asking.ask(operation, 200, id=waiting, json={"label": "edited"})
+    await asking.ask(operation, 400, id=waiting, data=b"{", headers=merge_patch)
+    await asking.ask(operation, 404, json={"label": "edited"})
+    await asking.ask(operation, 408, id=waiting, data=stalled(), headers=merge_patch)
+    await asking.ask(operation, 409, id=ended, json={"priority": 3})
+    await asking.ask(operation, 412, id=waiting, json={}, headers={"If-Match": '"e0"'})
+    await asking.ask(operation, 413, id=waiting, data=b" " * (BODY_LIMIT_BYTES + 1), headers=merge_patch)
+    await asking.ask(operation, 415, id=waiting, data=b"{}", headers={"Content-Type": "text/plain"})
+    await asking.ask(operation, 422, id=waiting, json={"status": "completed"})
 
 
 async def poll_as_sdks_do(asking: Asking) -> None:
@@ -244,13 +446,28 @@ async def poll_as_sdks_do(asking: Asking) -> None:
 
 async def look_at_deliveries(asking: Asking) -> None:
     all_of_them, one = "/jobs/{id}/deliveries", "/jobs/{id}/deliveries/{deliveryId}/redeliver"
-    told = await asking.submit("write-letter", webhookUrl="http://127.0.0.1:9/")
-    await asking.ask("GET /jobs/{id}", 200, id=told, query={"wait": "30"})
+    with Receiver() as receiver:
+        told = await asking.submit("write-letter", webhookUrl=receiver.url())
+        await asking.until(asking.undelivered, 0)
+        await look_at_what_was_delivered(asking, all_of_them, one, told)
+    await asking.ask("GET /webhooks/secret", 200)
+    await asking.ask("POST /webhooks/secret/reveal", 200)
+    await asking.ask("POST /webhooks/secret/reveal", 410)
+    for _ in range(MAX_SECRETS - 1):
+        await asking.ask("POST /webhooks/secret/rotate", 201)
+    await asking.ask("POST /webhooks/secret/rotate", 409)
+    await asking.ask("POST /webhooks/test", 200, json={"url": "http://127.0.0.1:9/"})
+
+
+async def look_at_what_was_delivered(asking: Asking, all_of_them: str, one: str, told: str) -> None:
+    """Each list is read while nothing is being delivered: a delivery changes its ETag."""
     listed = await asking.ask(f"GET {all_of_them}", 200, id=told)
     await asking.ask(f"GET {all_of_them}", 404)
     delivery = listed["deliveries"][0]["deliveryId"]
     await asking.ask(f"POST {one}", 202, id=told, delivery=delivery)
     await asking.ask(f"POST {one}", 404, id=told)
+    await asking.until(asking.undelivered, 0)
+    await asking.ask("GET /webhooks/deliveries", 200)
 
 
 async def follow_streams(asking: Asking) -> None:
@@ -296,6 +513,9 @@ async def read_results_and_files(asking: Asking, prefix: str) -> None:
         await ask(f"GET {result}", 422, id=await asking.ended("fail-always"))
         await ask(f"DELETE {result}", 404)
         await ask(f"DELETE {result}", 409, id=waiting)
+        await ask("GET /jobs/{id}/files.zip", 409, id=waiting)
+        await ask("GET /jobs/{id}/files.zip", 410, id=cancelled)
+        await ask("GET /jobs/{id}/files.zip", 422, id=await asking.ended("fail-always"))
     else:
         await ask(f"GET {file}", 409, id=waiting)
         await ask(f"GET {file}", 410, id=cancelled)
@@ -324,14 +544,14 @@ async def exceed_a_quota(asking: Asking) -> None:
     await asking.ask("GET /usage", 403, query={"owner": "somebody"})
     repeatable = await asking.ended("fail-always")
     inputs = {operation: input for operation, input, _ in submissions(asking.document)}
+    inputs["POST /jobs/actions"] = {"action": "cancel", "ids": [UNKNOWN]}
     await asking.rooms.keys.set_owner_quota("local", Quota(bytes=0))
     for path, operations in asking.document["paths"].items():
-        if "507" in operations.get("post", {}).get("responses", {}):
+        if "507" in operations.get("post", {}).get("responses", {}) and not path.startswith("/uploads"):
             operation = f"POST {path}"
-            form = FormData({"input": '{"pages": 2}'})
-            form.add_field("letter", b"Dear reader", filename="letter.txt")
-            sent = {"data": form} if "count-papers" in path else {"json": inputs.get(operation)}
+            sent = with_files(operation, inputs.get(operation))
             await asking.ask(operation, 507, id=repeatable if path.endswith("/retry") else "write-letter", **sent)
+    await asking.ask("POST /uploads", 507, headers={"Tus-Resumable": "1.0.0", "Upload-Length": "8"})
     await asking.rooms.keys.set_owner_quota("local", None)
 
 
@@ -342,13 +562,15 @@ async def sign_in_and_out(asking: Asking) -> None:
     await asking.ask("POST /session", 200, json={"key": key})
     await asking.ask("DELETE /session", 204)
     await asking.ask("GET /metrics", 403, headers={"Authorization": f"Bearer {key}"})
+    await asking.ask("GET /work/{type}/inputs/{field}", 403, headers={"Authorization": f"Bearer {key}"})
     waiting = await asking.submit("write-letter", **LATER)
     await asking.ask("POST /jobs/{id}/tickets", 201, id=waiting, json={})
     await asking.ask("POST /jobs/{id}/tickets", 404, json={})
-    json = {"Content-Type": "application/json"}
-    for operation in ("POST /session", "POST /jobs/{id}/tickets"):
-        await asking.ask(operation, 408, id=waiting, data=stalled(), headers=json)
-        await asking.ask(operation, 413, id=waiting, data=b" " * (BODY_LIMIT_BYTES + 1), headers=json)
+    as_json = {"Content-Type": "application/json"}
+    with_bodies = ("POST /session", "POST /jobs/{id}/tickets", "POST /webhooks/secret/rotate", "POST /webhooks/test")
+    for operation in with_bodies:
+        await asking.ask(operation, 408, id=waiting, data=stalled(), headers=as_json)
+        await asking.ask(operation, 413, id=waiting, data=b" " * (BODY_LIMIT_BYTES + 1), headers=as_json)
         await asking.ask(operation, 415, id=waiting, data=b"{}", headers={"Content-Type": "text/plain"})
 
 
@@ -364,7 +586,7 @@ async def refuse_what_no_operation_takes(asking: Asking) -> None:
             asking.rooms.app[RATES]._failed_sign_ins = Rate(1)
             for status in (401, 429):
                 await asking.ask(name, status, headers={"Authorization": "Bearer of no key"})
-            if method != "get":
+            if method not in ("get", "head", "options"):
                 await asking.ask(name, 403, headers={"Origin": "https://elsewhere.example"})
             new = {status for status in statuses if (method.upper(), path, int(status)) not in asking.seen}
             if "422" in new:
@@ -383,6 +605,9 @@ async def stop(asking: Asking) -> None:
         await asking.ask("GET /jobs/{id}/progress", 503, id=waiting)
         for operation, input, _ in submissions(asking.document):
             await asking.ask(operation, 503, id="write-letter", json=input)
+        await asking.ask("POST /jobs/batch", 503, json={"jobs": [{}]})
+        await asking.ask("POST /work/{type}/claim", 503)
+        await asking.ask("POST /jobs/actions", 503, json={"action": "cancel", "ids": [UNKNOWN]})
     finally:
         asking.rooms.service.admission.stopping = False
 
@@ -395,16 +620,27 @@ async def lose_the_record(asking: Asking) -> None:
             connection.execute(f"ALTER TABLE {before} RENAME TO {after}")
 
     ended = await asking.ended("fail-always")
-    rename("jobs", "lost")
-    rename("sessions", "lost_too")
+    lease = await claimed(asking)
+    upload = await asking.upload()
+    lost = ("jobs", "sessions", "deliveries", "webhook_secrets", "audit")
+    for table in lost:
+        rename(table, f"lost_{table}")
     try:
         await asking.ask("POST /session", 503, json={"key": asking.key})
+        await asking.ask("POST /work/{type}/checkpoint", 503, json={}, headers=lease)
+        shutil.rmtree(asking.rooms.files.root / "incoming")
+        await asking.ask("PUT /work/{type}/files/{name}", 503, data=b"Dear reader", headers=lease)
+        shutil.rmtree(asking.rooms.files.root / "jobs")
+        await asking.ask("GET /work/{type}/inputs/{field}", 503, headers=lease)
         await asking.ask("POST /jobs/{id}/tickets", 503, json={})
+        await asking.ask("POST /webhooks/test", 503, json={"url": "http://127.0.0.1:9/"})
+        await asking.ask("DELETE /uploads/{uploadId}", 503, upload=upload, headers={"Tus-Resumable": "1.0.0"})
+        await asking.ask("PATCH /jobs/{id}", 503, json={})
         for path, operations in asking.document["paths"].items():
             for method, operation in operations.items():
                 name = f"{method.upper()} {path}"
                 if "503" in operation["responses"] and (method.upper(), path, 503) not in asking.seen:
                     await asking.ask(name, 503, id=ended if path.endswith("/retry") else UNKNOWN, name="x")
     finally:
-        rename("lost", "jobs")
-        rename("lost_too", "sessions")
+        for table in lost:
+            rename(f"lost_{table}", table)

@@ -1,6 +1,7 @@
 """A client that openapi-python-client generates from `/openapi.json`: it submits a job and reads it."""
 
 import importlib
+import importlib.metadata
 import json
 import subprocess
 import sys
@@ -11,9 +12,16 @@ from typing import Any
 
 import pytest
 
+from tests.support.client_table import assert_in_the_table
 from tests.support.process import ServerProcess, eventually
 
 NAME = "generated_headway_client"
+CONFIG = """
+post_hooks: [] # it would be formatted; nobody reads it
+content_type_overrides:
+  application/offset+octet-stream: application/octet-stream
+  text/plain: application/octet-stream
+"""
 
 
 @pytest.fixture
@@ -28,7 +36,7 @@ def package(server: ServerProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     document = tmp_path / "openapi.json"
     document.write_bytes(server.request("GET", "/openapi.json").body)
     config = tmp_path / "config.yml"
-    config.write_text("post_hooks: []\n")  # it would be formatted; nobody reads it
+    config.write_text(CONFIG)
     done = subprocess.run(
         [Path(sys.executable).with_name("openapi-python-client"), "generate", "--path", document,
          "--output-path", tmp_path / NAME, "--meta", "none", "--config", config],
@@ -64,3 +72,4 @@ def test_a_generated_client_submits_a_job_and_reads_its_result(server: ServerPro
         assert json.loads(file.content)["reply"] == "pong"
         unknown = part("api.jobs.read_job").sync_detailed("nothing", client=client)
         assert (unknown.status_code, unknown.parsed.type_) == (404, "/problems/not-found")
+    assert_in_the_table("openapi-python-client", importlib.metadata.version("openapi-python-client"))

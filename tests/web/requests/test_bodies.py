@@ -8,6 +8,9 @@ from typing import Any, cast
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import make_mocked_request
+from headway.turns import Turns
+from headway.web.identity.clients import CLIENTS, Clients
+from headway.web.identity.penalties import PENALTIES, Penalties
 from headway.web.parts import PARTS, Parts
 from headway.web.requests import bodies
 from headway.web.requests.bodies import LARGE_BYTES, parsed
@@ -18,7 +21,9 @@ LARGE = b"[%s]" % (b" " * (LARGE_BYTES - 1))
 
 def a_request() -> web.Request:
     app = web.Application()
-    app[PARTS] = cast("Parts", SimpleNamespace(parsing=asyncio.Lock()))  # all of it that is needed
+    app[PARTS] = cast("Parts", SimpleNamespace(parsing=asyncio.Lock(), turns=Turns()))  # all of it that is needed
+    app[CLIENTS] = Clients(())
+    app[PENALTIES] = Penalties(1, shared=False)
     return make_mocked_request("POST", "/jobs", app=app)
 
 

@@ -203,3 +203,13 @@ def test_a_preamble_and_an_epilogue_of_a_few_lines_are_skipped(server: ServerPro
 def test_a_part_that_names_a_charset_too_long_is_a_400(server: ServerProcess) -> None:
     body = form(part("_charset_", b"x" * 100), part("document", b"hello", "a.txt"))
     assert_problem(send(server, "POST", "/jobs/reads-upload", FORM, body), 400, "malformed-request")
+
+
+@pytest.mark.parametrize("coding", ["identity", "gzip"])
+async def test_a_connection_that_was_lost_before_the_body_was_read_is_not_an_error_of_the_server(coding: str) -> None:
+    loop = asyncio.get_running_loop()
+    unfinished = StreamReader(BaseProtocol(loop), 2**24, loop=loop)
+    unfinished.feed_data(gzip.compress(b"begun")[:12])
+    content = Content(unfinished, coding, MIB)
+    with pytest.raises(ConnectionError):
+        await read_all(content)

@@ -291,7 +291,7 @@ def test_the_log_has_a_line_for_each_event_whatever_was_sent(serving: Serving) -
 def test_an_uploads_name_is_never_a_path(serving: Serving, tmp_path: Path, name: str) -> None:
     server = serving(tmp_path / "data")
     body = form(part("document", b"hello", name.replace("\0", "%00").replace("\\", "\\\\")))
-    reply = send(server, "POST", "/jobs/waits-with-upload", FORM, body)
+    reply = send(server, "POST", "/jobs/reads-upload", FORM, body)
     assert reply.status in (202, 400, 422)
     files = {str(path.relative_to(tmp_path / "data")) for path in (tmp_path / "data").rglob("*") if path.is_file()}
     own = {"headway.db", "headway.db-wal", "headway.db-shm", "headway.lock"}

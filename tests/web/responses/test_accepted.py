@@ -44,10 +44,11 @@ def test_a_filled_response_equals_an_ordinary_one(public_url: str, on_complete: 
     ):
         accepted = queued(number, at)
         assert fits_template(accepted)
-        filled = responses.fill(accepted, position, more)
+        filled = responses.fill(accepted, position, Links("http://localhost:8000"), more)
         body = encoder.job(accepted, position)
         assert filled._body == body
-        headers = responses.headers(accepted) | more | {"Retry-After": "1"}
+        operation = {"Operation-Location": f"http://localhost:8000/operations/{accepted.id}"}
+        headers = responses.headers(accepted) | more | operation | {"Retry-After": "1"}
         assert sorted(filled._head.split(b"\r\n")) == sorted(head_of_json(202, body, headers).split(b"\r\n"))
         assert filled._head.endswith(b"\r\nDate: ")
 

@@ -45,6 +45,18 @@ def test_a_redirect_happens_only_on_request(server: ServerProcess) -> None:
     assert_problem(send(server, "GET", f"/jobs/{UNKNOWN}?redirect=true"), 404, "not-found")
 
 
+def test_a_ticket_travels_along_with_a_redirect_below_the_job(server: ServerProcess) -> None:
+    """And nowhere else: not to a URL that the handler chose."""
+    job_id, todo_id = ended(server, "noop"), ended(server, "todo", {"title": "Buy milk"})
+    for of_job, follows in ((job_id, f"/jobs/{job_id}/result?ticket={{}}"), (todo_id, "/api/todos/")):
+        ticket = server.request("POST", f"/jobs/{of_job}/tickets", {}).json["ticket"]
+        reply = send(server, "GET", f"/jobs/{of_job}?redirect=true&ticket={ticket}")
+        assert reply.status == 303
+        assert reply.headers["Location"].startswith(follows.format(ticket))
+        assert ("ticket" in reply.headers["Location"]) == ("ticket" in follows)
+        assert send(server, "GET", reply.headers["Location"]).status == 200
+
+
 @pytest.mark.parametrize("given", [PUBLIC_URL, f"{PUBLIC_URL}/"])
 def test_links_are_absolute_with_a_public_url(serving: Serving, given: str) -> None:
     server = serving(":memory:", "--insecure", env={"HEADWAY_PUBLIC_URL": given})

@@ -2,13 +2,16 @@
 
 import asyncio
 import time
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from headway.backends.bells import LocalHub
+from headway.backends.memory.snapshots import Snapshots
 from headway.domain.ids import JobIds
-from headway.domain.jobs import Job, NewJob, Status
+from headway.domain.jobs import Job, LiveJob, NewJob, Status
+from headway.domain.progress import Progress
 from headway.links import Links
 from headway.loops import Loops
 from headway.ports.events import Bell
@@ -79,6 +82,9 @@ class Jobs:
     def held(self, _caller: str, job_id: str) -> Job | None:
         return self.snapshots.get(job_id)
 
+    def live(self, _caller: str, _job_id: str) -> None:
+        """Nothing is known of what was recorded."""
+
     def tick(self) -> None:
         """The next version of all jobs."""
         self.snapshots = {job.id: job._replace(version=job.version + 1) for job in self.snapshots.values()}
@@ -109,6 +115,101 @@ async def test_a_batch_of_progress_is_sent_whole_before_the_next_one_is_publishe
         await asyncio.sleep(0)
     await fan_out.stop()
     assert {len(outlet.frames) for outlet in outlets} == {3}
+
+
+class Held:
+    """A running job as the embedded store holds it, and its fan-out. It is the part of the store that this needs."""
+
+    def __init__(self, hub: LocalHub) -> None:
+        self.snapshots = Snapshots()
+        self.job = a_job()
+        self.snapshots.put(self.job)
+        self._hub = hub
+        fan_out = FanOut(cast("Reader", self), hub, Encoder(Links("")))
+        self.channel = fan_out.enter(self.job.id, self.job.owner)
+        self.fan_out = fan_out
+
+    def held(self, _caller: str, job_id: str) -> Job | None:
+        return self.snapshots.get(job_id)
+
+    def live(self, _caller: str, job_id: str) -> LiveJob | None:
+        return self.snapshots.live(job_id)
+
+    def watch(self) -> Outlet:
+        """A watcher that has been sent the job as it is now."""
+        outlet = Outlet()
+        watcher = Watcher(outlet, self.job.last_seq)
+        watcher.version = self.snapshots.version(self.job.id)
+        assert self.channel.join(watcher)
+        return outlet
+
+    def tick(self, done: int) -> None:
+        live = self.snapshots.live(self.job.id)
+        assert live is not None
+        self.snapshots.tick(live, Progress(done=done), datetime.now(UTC))
+
+    def change(self, **fields: Any) -> None:
+        """Something other than a tick."""
+        job = self.snapshots.get(self.job.id)
+        assert job is not None
+        self.snapshots.put(job._replace(version=job.version + 1, **fields))
+
+    async def published(self) -> bytes:
+        """Ring, and return the event that a watcher is to be sent."""
+        self._hub.ring(Bell.CHANGED, self.job.id)
+        await asyncio.sleep(0)
+        await asyncio.sleep(0)
+        job = self.snapshots.get(self.job.id)
+        assert job is not None
+        return b"data: " + Encoder(Links("")).job(job, None) + b"\n\n"
+
+
+@pytest.fixture
+async def held() -> AsyncIterator[Held]:
+    held = Held(LocalHub())
+    held.fan_out.start(Loops())
+    yield held
+    await held.fan_out.stop()
+
+
+async def test_whatever_changes_a_running_job_between_its_ticks_is_sent(held: Held) -> None:
+    outlet = held.watch()
+    expected = []
+    for done in range(9):
+        if done == 3:
+            held.change(cancel_requested=True)
+        if done == 6:
+            held.change(cancel_requested=False, last_seq=3, state_seq=3)
+        else:
+            held.tick(done)
+        expected.append(await held.published())
+    expected[6] = b"id: 3\n" + expected[6]
+    assert [frame.text for frame in outlet.frames] == expected
+    assert [b'"cancelRequested":true' in event for event in expected] == [3 <= done < 6 for done in range(9)]
+
+
+async def test_a_tick_is_sent_once_however_often_the_bell_rings(held: Held) -> None:
+    outlet = held.watch()
+    expected = []
+    for done in range(3):
+        held.tick(done)
+        expected.append(await held.published())
+        await held.published()
+    assert [frame.text for frame in outlet.frames] == expected
+
+
+async def test_a_watcher_who_has_read_a_tick_that_is_not_published_yet_is_not_sent_it(held: Held) -> None:
+    outlet = held.watch()
+    held.tick(0)
+    await held.published()
+    held.tick(1)
+    ahead = held.watch()
+    first = await held.published()
+    held.tick(2)
+    second = await held.published()
+    assert [frame.text for frame in outlet.frames[1:]] == [first, second]
+    assert [frame.text for frame in ahead.frames] == [second]
+    assert outlet.frames[-1] is ahead.frames[-1]
 
 
 @pytest.fixture

@@ -17,12 +17,12 @@ from headway.links import Links
 from headway.loops import Loops
 from headway.ports.events import Bell
 from headway.representation import Encoder
+from headway.turns import Turns
 from headway.web.streams.audience import Audience, Member
 from headway.web.streams.audiences import Audiences
 from headway.web.streams.lookup import FILTERS_PER_OWNER, Lookup
 from headway.web.streams.response import Frame
 from headway.web.streams.snapshots import PAUSE_S, ManySnapshots
-from headway.web.turns import Turns
 
 from tests.conformance.backends import BODY_OF
 from tests.conformance.records import at, new_job
@@ -83,9 +83,9 @@ async def test_a_change_examines_only_the_audiences_that_it_may_concern(
     examined: list[JobFilter] = []
     event = Audiences.event
 
-    async def noted(self: Audiences, audience: Audience, job_id: str, held: int | None) -> Any:
+    async def noted(self: Audiences, audience: Audience, *about: Any) -> Any:
         examined.append(audience.filter)
-        return await event(self, audience, job_id, held)
+        return await event(self, audience, *about)
 
     monkeypatch.setattr(Audiences, "event", noted)
     for filter in filters_of_others(job):

@@ -1,12 +1,12 @@
 """What is known about all jobs without reading any: how many there are, how many are queued, how long they run."""
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from math import ceil
 from statistics import median
 
 from ...domain.access import EVERY_OWNER, LOCAL_OWNER, may_see
-from ...domain.jobs import Counts, Job, Status
+from ...domain.jobs import ACTIVE, Counts, Job, Status
 from ...errors import OwnerQueueFullError, QueueFullError
 
 RUN_TIMES = 50
@@ -18,14 +18,21 @@ LONGEST_RETRY_S = 60
 class Census:
     """Counts of jobs, changed in commit order in the loop's thread."""
 
-    def __init__(self, max_queued: int, max_queued_per_owner: int | None = None) -> None:
-        """`max_queued_per_owner` does not apply to `LOCAL_OWNER`, whose jobs are everybody's without API keys."""
+    def __init__(
+        self, max_queued: int, max_queued_per_owner: int | None = None, sharing: Sequence[Collection[str]] = ()
+    ) -> None:
+        """`max_queued_per_owner` does not apply to `LOCAL_OWNER`, whose jobs are everybody's without API keys.
+
+        `sharing` holds the job types that share slots, pool by pool. Those in none share with each other.
+        """
+        self.pool_of = {job_type: pool for pool, job_types in enumerate(sharing) for job_type in job_types}
         self._max_queued = max_queued
         self._max_queued_per_owner = max_queued_per_owner
         self._jobs: Counter[tuple[str, str, Status]] = Counter()
         self._queued = 0
         self._queued_by_type: Counter[str] = Counter()
         self._queued_by_owner: Counter[str] = Counter()
+        self._queued_by_pool: Counter[tuple[str, int | None]] = Counter()
         self._reserved = 0
         self._reserved_by_type: Counter[str] = Counter()
         self._reserved_by_owner: Counter[str] = Counter()
@@ -45,9 +52,22 @@ class Census:
         """Add `jobs` (or, if negative, take them away) to the count of a state."""
         self._jobs[owner, job_type, status] += jobs
         if status is Status.QUEUED:
-            self._queued += jobs
-            self._queued_by_type[job_type] += jobs
-            self._queued_by_owner[owner] += jobs
+            self._count_queued(owner, job_type, jobs)
+
+    def moved(self, owner: str, job_type: str, before: Status, after: Status, jobs: int = 1) -> None:
+        """Jobs have gone from one state to another."""
+        counts = self._jobs
+        counts[owner, job_type, before] -= jobs
+        counts[owner, job_type, after] += jobs
+        queued = jobs * ((after is Status.QUEUED) - (before is Status.QUEUED))
+        if queued:
+            self._count_queued(owner, job_type, queued)
+
+    def _count_queued(self, owner: str, job_type: str, jobs: int) -> None:
+        self._queued += jobs
+        self._queued_by_type[job_type] += jobs
+        self._queued_by_owner[owner] += jobs
+        self._queued_by_pool[owner, self.pool_of.get(job_type)] += jobs
 
     def of(self, caller: str) -> Counts:
         """The jobs that the caller may see."""
@@ -74,35 +94,57 @@ class Census:
         """How many jobs of an owner are queued."""
         return self._queued_by_owner[owner]
 
+    def kept_of(self, owner: str, job_type: str) -> int:
+        """How many jobs of an owner and type there are, whatever their state."""
+        return sum(self._jobs[owner, job_type, status] for status in Status)
+
+    def active_of(self, owner: str, job_type: str) -> int:
+        """How many jobs of an owner and type have not ended."""
+        return sum(self._jobs[owner, job_type, status] for status in ACTIVE)
+
+    def queued_beside(self, owner: str, job_type: str) -> int:
+        """How many jobs of an owner are queued that share slots with this type, its own included."""
+        return self._queued_by_pool[owner, self.pool_of.get(job_type)]
+
     def queued_types_of(self, owner: str) -> dict[str, int]:
         """How many jobs of an owner are queued, by type."""
-        types = [job_type for job_type, jobs in self._queued_by_type.items() if jobs]
-        return {job_type: jobs for job_type in types if (jobs := self._jobs[owner, job_type, Status.QUEUED])}
+        of, queued = self._jobs, Status.QUEUED
+        return {
+            job_type: jobs
+            for job_type, of_all in self._queued_by_type.items()
+            if of_all and (jobs := of[owner, job_type, queued])
+        }
 
     # Room in the queue
 
     def check_room(self, owner: str, job_type: str, max_queued_of_type: int | None) -> None:
         """Raises `QueueFullError` if no other job may be queued."""
-        self._check_share(owner, job_type)
+        if (share := self.queue_share(owner)) is not None:
+            of_owner = self._queued_by_owner[owner] + self._reserved_by_owner[owner]
+            if of_owner >= share:
+                message = f"{of_owner:,} jobs of this owner are queued already"
+                raise OwnerQueueFullError(message, self._retry_after_s(job_type))
         queued = self._queued + self._reserved
-        of_type = self._queued_by_type[job_type] + self._reserved_by_type[job_type]
-        if queued < self._max_queued and (max_queued_of_type is None or of_type < max_queued_of_type):
-            return
-        which = f"{queued:,} jobs" if queued >= self._max_queued else f"{of_type:,} jobs of this type"
-        raise QueueFullError(f"{which} are queued already", self._retry_after_s(job_type))
+        if queued >= self._max_queued:
+            raise QueueFullError(f"{queued:,} jobs are queued already", self._retry_after_s(job_type))
+        if max_queued_of_type is not None:
+            of_type = self._queued_by_type[job_type] + self._reserved_by_type[job_type]
+            if of_type >= max_queued_of_type:
+                message = f"{of_type:,} jobs of this type are queued already"
+                raise QueueFullError(message, self._retry_after_s(job_type))
+
+    def room(self, owner: str, job_type: str, max_queued_of_type: int | None) -> int:
+        """How many more jobs may be queued."""
+        rooms = [self._max_queued - self._queued - self._reserved]
+        if (share := self.queue_share(owner)) is not None:
+            rooms.append(share - self._queued_by_owner[owner] - self._reserved_by_owner[owner])
+        if max_queued_of_type is not None:
+            rooms.append(max_queued_of_type - self._queued_by_type[job_type] - self._reserved_by_type[job_type])
+        return min(rooms)
 
     def queue_share(self, owner: str) -> int | None:
         """How many jobs the owner may have in the queue; `None`: as many as there is room for."""
         return None if owner == LOCAL_OWNER else self._max_queued_per_owner
-
-    def _check_share(self, owner: str, job_type: str) -> None:
-        most = self.queue_share(owner)
-        if most is None:
-            return
-        queued = self._queued_by_owner[owner] + self._reserved_by_owner[owner]
-        if queued >= most:
-            message = f"{queued:,} jobs of this owner are queued already"
-            raise OwnerQueueFullError(message, self._retry_after_s(job_type))
 
     def _retry_after_s(self, job_type: str) -> int:
         median_s = self.median_run_s(job_type)

@@ -6,7 +6,7 @@ queue for each pool of slots: jobs of one pool never wait for those of another.
 
 import asyncio
 import time
-from collections import defaultdict
+from collections import OrderedDict, defaultdict
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -37,37 +37,37 @@ class _Positions:
 class QueuePositions:
     """A job's position, from 1, among its owner's due jobs that share slots with it."""
 
-    def __init__(self, read_due: ReadDue, census: Census, sharing: Sequence[Collection[str]] = ()) -> None:
-        """`sharing` holds the job types that share slots, pool by pool. Those in none share with each other."""
+    def __init__(self, read_due: ReadDue, census: Census) -> None:
         self._read_due = read_due
         self._census = census
-        self._pool_of = {job_type: pool for pool, job_types in enumerate(sharing) for job_type in job_types}
-        self._owners: dict[str, _Positions] = {}
+        self._owners: OrderedDict[str, _Positions] = OrderedDict()
+        """The one that was asked for last comes last."""
 
     async def of(self, job: Job, now: datetime) -> int | None:
         """`None` for a job that is not queued, not due yet, or beyond the first thousand."""
         if job.status is not Status.QUEUED or job.run_at > now:
             return None
         positions = self._positions_of(job.owner)
-        if _outdated(positions):
+        if time.monotonic() >= positions.outdated_at_s:
             async with positions.reading:
-                if _outdated(positions):
+                if time.monotonic() >= positions.outdated_at_s:
                     positions.of = await self._read(job.owner, now)
                     pause_s = max(READ_EVERY_S, self._census.queued_of_owner(job.owner) / JOBS_READ_PER_S)
                     positions.outdated_at_s = time.monotonic() + pause_s
         if (place := positions.of.get(job.id)) is not None:
             return place
         # A job queued since then is behind all the others. At least 1: `job` may have been claimed meanwhile.
-        pool_of, queued = self._pool_of.get, self._census.queued_types_of(job.owner)
-        pool = pool_of(job.type)
-        last = max(1, sum([jobs for job_type, jobs in queued.items() if pool_of(job_type) == pool]))
-        return last if last <= MAX_POSITION else None
+        last = self._census.queued_beside(job.owner, job.type)
+        return None if last > MAX_POSITION else last or 1
 
     def _positions_of(self, owner: str) -> _Positions:
-        positions = self._owners.pop(owner, None) or _Positions()
-        self._owners[owner] = positions  # as the one that was asked for last
-        if len(self._owners) > OWNERS_HELD:
-            del self._owners[next(iter(self._owners))]
+        positions = self._owners.get(owner)
+        if positions is None:
+            positions = self._owners[owner] = _Positions()
+            if len(self._owners) > OWNERS_HELD:
+                self._owners.popitem(last=False)
+        else:
+            self._owners.move_to_end(owner)
         return positions
 
     async def _read(self, owner: str, now: datetime) -> dict[str, int]:
@@ -81,9 +81,5 @@ class QueuePositions:
         """How many jobs of each type are queued, by the pool that they use."""
         pools: defaultdict[int | None, dict[str, int]] = defaultdict(dict)
         for job_type, jobs in queued.items():
-            pools[self._pool_of.get(job_type)][job_type] = jobs
+            pools[self._census.pool_of.get(job_type)][job_type] = jobs
         return pools
-
-
-def _outdated(positions: _Positions) -> bool:
-    return time.monotonic() >= positions.outdated_at_s

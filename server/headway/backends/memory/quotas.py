@@ -24,16 +24,18 @@ NO_KEY = ""
 class _Holding:
     """What one owner, or one key, has."""
 
-    __slots__ = ("bytes", "held_bytes", "held_jobs", "jobs", "queued", "quota", "running")
+    __slots__ = ("bytes", "held_bytes", "held_jobs", "jobs", "queued", "quota", "reserved_bytes", "running")
 
     def __init__(self) -> None:
         self.quota: Quota | None = None
         self.jobs = self.bytes = self.queued = self.running = 0
         self.held_jobs = self.held_bytes = 0
+        self.reserved_bytes = 0
+        """Of resumable uploads, which no job has taken yet."""
 
     @property
     def used(self) -> Used:
-        return Used(self.jobs, self.bytes, self.queued, self.running)
+        return Used(self.jobs, self.bytes + self.reserved_bytes, self.queued, self.running)
 
 
 class Hold:
@@ -58,7 +60,7 @@ class Hold:
             if more_jobs:
                 _check_count(holder, "jobs", quota.jobs, holding.jobs + holding.held_jobs, RETRY_WHEN_KEPT_S)
                 _check_count(holder, "queued", quota.queued, holding.queued + holding.held_jobs, RETRY_WHEN_QUEUED_S)
-            used_bytes = holding.bytes + holding.held_bytes
+            used_bytes = holding.bytes + holding.reserved_bytes + holding.held_bytes
             if quota.bytes is not None and used_bytes + more_bytes > quota.bytes:
                 raise StorageQuotaExceededError(holder, "bytes", quota.bytes, used_bytes)
 
@@ -67,6 +69,22 @@ class Hold:
         for _, holding, _ in self._holdings:
             holding.held_bytes -= self._bytes
             holding.held_jobs -= self._jobs
+        self._holdings = ()
+
+
+class Reservation:
+    """The bytes of a resumable upload: counted as used until `release`, with a quota or without."""
+
+    def __init__(self, holdings: Iterable[_Holding], size_bytes: int) -> None:
+        self._holdings = tuple(holdings)
+        self._bytes = size_bytes
+        for holding in self._holdings:
+            holding.reserved_bytes += size_bytes
+
+    def release(self) -> None:
+        """Count it no longer. May be called twice."""
+        for holding in self._holdings:
+            holding.reserved_bytes -= self._bytes
         self._holdings = ()
 
 
@@ -84,7 +102,7 @@ class Quotas:
 
     def __init__(self, default: Quota = NO_QUOTA) -> None:
         """`default`: the quota of every owner who has none of their own."""
-        self.default = default
+        self.default = NO_QUOTA if default == NO_QUOTA else default
         self._owners: dict[str, _Holding] = {}
         self._keys: dict[str, _Holding] = {}
         self._with_own = 0
@@ -132,6 +150,13 @@ class Quotas:
             holdings.append(("key", of_key, of_key.quota))
         return Hold(holdings) if holdings else UNLIMITED
 
+    def reserve(self, owner: str, key_id: str | None, size_bytes: int, *, checked: bool) -> Reservation:
+        """Count these bytes as used. If `checked`, raises `StorageQuotaExceededError` where they do not fit."""
+        if checked:
+            self.hold(owner, key_id).check(size_bytes)
+        of_key = () if key_id is None else (_of(self._keys, key_id),)
+        return Reservation((_of(self._owners, owner), *of_key), size_bytes)
+
     # How full they are
 
     def of_owner(self, owner: str) -> Account:
@@ -147,8 +172,10 @@ class Quotas:
         return Account(NO_QUOTA, Used()) if holding is None else Account(holding.quota or NO_QUOTA, holding.used)
 
     def owners(self) -> list[str]:
-        """The owners who keep a job or have a quota of their own."""
-        return sorted(owner for owner, held in self._owners.items() if held.jobs or held.quota is not None)
+        """The owners who keep a job or an upload, or have a quota of their own."""
+        return sorted(
+            owner for owner, held in self._owners.items() if held.jobs or held.reserved_bytes or held.quota is not None
+        )
 
 
 def _of(holdings: dict[str, _Holding], name: str) -> _Holding:

@@ -9,11 +9,12 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from typing import Any, NamedTuple
 
+from ...ports.actions import ACTION_TYPE
 from ...quotas import Holder as Kind
 from .quotas import NO_KEY
 
 MOST_OPEN = 1_000
-"""Open jobs of a holder and type, whatever its limit. If one is lifted, parked jobs are opened so many at a time."""
+"""Open jobs of a holder and type, whatever its limit. If one is lifted, parked jobs are opened this many at a time."""
 
 Holder = tuple[Kind, str]
 """An owner by name, or a key by id."""
@@ -101,8 +102,8 @@ class RunningLimits:
     # Waiting jobs
 
     def enter(self, group: Group, priority: int) -> bool:
-        """A job falls due. Returns whether it is open; otherwise it is parked."""
-        if not self._is_limited(group):
+        """A job falls due. Returns whether it is open; otherwise it is parked. Actions are never held up."""
+        if group.job_type == ACTION_TYPE or not self._is_limited(group):
             return True
         overtakes = any(holder in self._unsettled for holder in group.holders)
         if not overtakes and self._has_room(group, priority):

@@ -1,11 +1,14 @@
 """Jobs in memory: all running ones, the most recent others, and those deleted a moment ago. Bounded."""
 
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 
-from ...domain.jobs import Job, Status
+from ...domain.access import may_see
+from ...domain.jobs import Job, LiveJob, Status
+from ...domain.progress import Progress
 
 MAX_RECENT = 10_000
 MAX_DEPARTED = 2_000
@@ -22,47 +25,62 @@ class Snapshots:
     """The newest state of the jobs that somebody may ask for. Changed in commit order, in the loop's thread."""
 
     def __init__(self) -> None:
-        self._running: dict[str, Job] = {}
+        self._running: dict[str, LiveJob] = {}
         self._recent: OrderedDict[str, Job] = OrderedDict()
         self._departed: OrderedDict[str, Job] = OrderedDict()
         self._loading: dict[str, set[Loading]] = {}
 
     def get(self, job_id: str) -> Job | None:
         """The job's newest state, `None` if memory does not hold it."""
-        job = self._running.get(job_id)
-        if job is None:
-            job = self._recent.get(job_id)
-            if job is not None:
-                self._recent.move_to_end(job_id)
+        live = self._running.get(job_id)
+        if live is not None:
+            return live.job
+        job = self._recent.get(job_id)
+        if job is not None:
+            self._recent.move_to_end(job_id)
         return job
 
-    def running(self, job_id: str) -> Job | None:
-        """The job's newest state if it is running."""
+    def live(self, job_id: str) -> LiveJob | None:
+        """The job if it is running."""
         return self._running.get(job_id)
+
+    def running(self, caller: str) -> list[Job]:
+        """The running jobs that the caller may see."""
+        return [live.job for live in self._running.values() if may_see(caller, live.recorded.owner)]
 
     def version(self, job_id: str) -> int:
         """The newest published version, 0 if unknown. Changes nothing, so the writer's thread may call it."""
-        job = self._running.get(job_id) or self._recent.get(job_id)
-        return 0 if job is None else job.version
+        known = self._running.get(job_id) or self._recent.get(job_id)
+        return 0 if known is None else known.version
 
     def put(self, job: Job) -> None:
         """Keep the job's new state."""
-        self._outdate(job.id)
-        if job.status is Status.RUNNING:
-            self._running[job.id] = job
-            self._recent.pop(job.id, None)
-            return
-        self._running.pop(job.id, None)
-        self._recent[job.id] = job
-        self._recent.move_to_end(job.id)
-        if len(self._recent) > MAX_RECENT:
-            self._recent.popitem(last=False)
-
-    def put_running(self, job: Job) -> None:
-        """Keep the new state of a job that was running before and still is."""
         if self._loading:
             self._outdate(job.id)
-        self._running[job.id] = job
+        job_id, recent = job.id, self._recent
+        recent.pop(job_id, None)  # so that it becomes the last of them
+        if job.status is Status.RUNNING:
+            self._running[job_id] = LiveJob(job)
+            return
+        self._running.pop(job_id, None)
+        recent[job_id] = job
+        if len(recent) > MAX_RECENT:
+            recent.popitem(last=False)
+
+    def add(self, jobs: Iterable[Job]) -> None:
+        """Keep new jobs, which are queued."""
+        for job in jobs:
+            self._recent[job.id] = job
+            if self._loading:
+                self._outdate(job.id)
+        while len(self._recent) > MAX_RECENT:
+            self._recent.popitem(last=False)
+
+    def tick(self, live: LiveJob, progress: Progress, now: datetime) -> None:
+        """Publish newer progress of a running job."""
+        if self._loading:
+            self._outdate(live.recorded.id)
+        live.tick(progress, now)
 
     def remove(self, job: Job) -> None:
         """The job was deleted; `job` is its last state."""

@@ -76,8 +76,8 @@ class Turns:
             line.claimed = max(line.current.values())
         self.next_due_ms = NEVER_MS if next_due_ms is None else next_due_ms
 
-    def next(self, job_type: str, priority: int, owner: str, first_waiting: FirstWaiting) -> int:
-        """The turn of a job that falls due now."""
+    def next(self, job_type: str, priority: int, owner: str, first_waiting: FirstWaiting, jobs: int = 1) -> int:
+        """The turn of a job that falls due now. Of several, the first one: the others have those that follow."""
         line = self._line(job_type, priority)
         if not line.waiting and line.owners:  # nobody waits: nobody has to be fair to anybody
             line = self._replace(job_type, priority)
@@ -85,28 +85,44 @@ class Turns:
         turn = last + 1
         if waiting < line.waiting or not waiting:
             turn = max(turn, self._current(line, job_type, priority, first_waiting))
-        self._change(line, owner, _Owner(turn, waiting + 1, claimed))
-        line.waiting += 1
+        self._change(line, owner, _Owner(turn + jobs - 1, waiting + jobs, claimed))
+        line.waiting += jobs
         return turn
 
-    def left(self, job_type: str, priority: int, owner: str, turn: int | None, *, claimed: bool) -> None:
-        """A job waits no longer. One in front (0), one that was not due (`None`) and a parked one (-1) had no turn."""
+    def claimed(self, job_type: str, priority: int, owner: str, turns: Sequence[int]) -> None:
+        """Jobs of one owner, which had these turns, are claimed. Those in front (0) had none."""
+        line = self._line(job_type, priority)
+        known = line.owners.get(owner)
+        used = [turn for turn in turns if turn > 0]
+        if not used or known is None or not known.waiting:
+            return
+        self._outdate(line, job_type)
+        newest, jobs = max(used), min(len(used), known.waiting)
+        self._leave(line, owner, jobs, known.last, max(known.claimed, newest))
+        line.claimed = max(line.claimed, newest)
+
+    def left(self, job_type: str, priority: int, owner: str, turn: int | None) -> None:
+        """A job waits no longer, and was not claimed. One in front (0), one that was not due (`None`) and a parked one
+        (-1) had no turn.
+        """
         line = self._line(job_type, priority)
         known = line.owners.get(owner)
         if not turn or turn < 0 or known is None or not known.waiting:
             return
+        self._outdate(line, job_type)
+        # A turn that was not used goes to the owner's next job.
+        self._leave(line, owner, 1, turn - 1 if turn == known.last else known.last, known.claimed)
+
+    def _outdate(self, line: _Line, job_type: str) -> None:
         if not line.outdated.get(job_type):
             self._set_key(line.outdated, job_type, value=True)
-        last, waiting, last_claimed = known.last, known.waiting - 1, known.claimed
-        if claimed:
-            last_claimed = max(last_claimed, turn)
-        elif turn == last:  # a turn that was not used goes to the owner's next job
-            last = turn - 1
+
+    def _leave(self, line: _Line, owner: str, jobs: int, last: int, claimed: int) -> None:
+        """`jobs` of an owner's jobs wait no longer."""
+        waiting = line.owners[owner].waiting - jobs
         # The turns of cancelled jobs were not used.
-        self._change(line, owner, _Owner(last if waiting else last_claimed, waiting, last_claimed))
-        line.waiting -= 1
-        if claimed:
-            line.claimed = max(line.claimed, turn)
+        self._change(line, owner, _Owner(last if waiting else claimed, waiting, claimed))
+        line.waiting -= jobs
 
     def falls_due(self, at_ms: int) -> None:
         """A job without a turn falls due at this time."""

@@ -16,6 +16,7 @@ from ..memory.running_limits import RunningLimits
 from ..memory.turns import Turns
 from ..mending import report
 from .announcing import Announcer, BodyOf
+from .listing.words import BEGINS_WORD, begins_word
 from .opening.connection import READER_PRAGMAS, ReadText, open_writer, uri
 from .opening.repairing import repair
 from .queue.pools import follow_pools
@@ -31,7 +32,7 @@ class Database:
 
     def __init__(self, path: Path, writer: Writer, readers: "Readers") -> None:
         self.path = path
-        self.write, self.post = writer.write, writer.post  # each submission goes this way: no call in between
+        self.write, self.write_row, self.post = writer.write, writer.write_row, writer.post  # no call in between
         self._writer = writer
         self._readers = readers
 
@@ -99,6 +100,7 @@ class Readers:
             connection = await aiosqlite.connect(f"{uri(path)}?mode=rw", uri=True, isolation_level=None)
             self._all.append(connection)
             connection.text_factory = ReadText()
+            await connection.create_function(BEGINS_WORD, 3, begins_word, deterministic=True)
             for pragma in READER_PRAGMAS:
                 await connection.execute_fetchall(pragma)
             self._idle.put_nowait(connection)

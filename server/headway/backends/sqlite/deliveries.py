@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
 
 from ...domain.deliveries import (
+    MAX_SECRETS,
     REST_S,
     Delivered,
     Delivery,
@@ -23,6 +24,7 @@ from ...domain.deliveries import (
     needs_rest,
 )
 from ...domain.instants import from_ms, nearest_to_ms, to_ms
+from ...errors import SecretRevealedError, TooManySecretsError
 from ...ports.outbox import Limits
 from ..mending import Mending
 from .announcing import is_gone
@@ -185,17 +187,34 @@ def expire(tx: Transaction, ended: datetime, gone: datetime, now: datetime, limi
     return tx.execute(SQL["forget_deliveries"], {"before": to_ms(ended), "limit": limit}).rowcount
 
 
-def rotate_secret(tx: Transaction, owner: str, secret: str, until: datetime, now: datetime) -> list[SigningSecret]:
+def rotate_secret(
+    tx: Transaction, owner: str, secret: str, until: datetime, now: datetime, *, revealed: bool
+) -> list[SigningSecret]:
     """Record a new secret. The older ones sign until `until` at the latest. Returns all that sign."""
     where: Parameters = {"owner": owner, "secret": secret, "until": to_ms(until), "now": to_ms(now)}
+    where |= {"revealed_at": to_ms(now) if revealed else None}
     tx.execute(SQL["expire_webhook_secrets"], where)
     tx.execute(SQL["insert_webhook_secret"], where)
-    return secrets_of(tx.execute(SQL["webhook_secrets"], where).fetchall())
+    signing = secrets_of(tx.execute(SQL["webhook_secrets"], where).fetchall())
+    if len(signing) > MAX_SECRETS:
+        raise TooManySecretsError(
+            f"{MAX_SECRETS} secrets sign at present. Wait until one expires, or let none overlap."
+        )
+    return signing
+
+
+def reveal_secret(tx: Transaction, owner: str, secret: str, now: datetime) -> SigningSecret:
+    """The owner's current secret, which is `secret` if there is none yet, unless it was revealed before."""
+    current = first_secret(tx, owner, secret, now)[0]
+    if current.revealed_at is not None:
+        raise SecretRevealedError(f"The secret was revealed at {current.revealed_at.isoformat(timespec='seconds')}.")
+    tx.execute(SQL["reveal_webhook_secret"], {"owner": owner, "secret": current.text, "now": to_ms(now)})
+    return current._replace(revealed_at=now)
 
 
 def first_secret(tx: Transaction, owner: str, secret: str, now: datetime) -> list[SigningSecret]:
     """The owner's secrets. If there are none yet, `secret` becomes the first."""
-    where: Parameters = {"owner": owner, "secret": secret, "now": to_ms(now)}
+    where: Parameters = {"owner": owner, "secret": secret, "now": to_ms(now), "revealed_at": None}
     if not tx.execute(SQL["webhook_secrets"], where).fetchall():
         tx.execute(SQL["insert_webhook_secret"], where)
     return secrets_of(tx.execute(SQL["webhook_secrets"], where).fetchall())
@@ -270,7 +289,8 @@ def to_message(row: Row) -> Message:
 
 
 def secrets_of(rows: Sequence[Row]) -> list[SigningSecret]:
-    return [
-        SigningSecret(secret, nearest_to_ms(created_at), None if expires_at is None else nearest_to_ms(expires_at))
-        for secret, created_at, expires_at in rows
-    ]
+    return [SigningSecret(secret, nearest_to_ms(at), *map(_instant, ends)) for secret, at, *ends in rows]
+
+
+def _instant(ms: int | None) -> datetime | None:
+    return None if ms is None else nearest_to_ms(ms)

@@ -76,6 +76,7 @@ class SqliteKeyStore:
             "read_only": int(key.read_only),
             "admin": int(key.admin),
             "created_at": to_ms(key.created_at),
+            "works_on": " ".join(sorted(key.works_on)),
         }
 
         def operation(tx: Transaction) -> bool:
@@ -257,7 +258,7 @@ def _secret(tx: Transaction) -> bytes:
 
 
 def _to_key(
-    id: str, name: str, owner: str, read_only: int, admin: int, created_at: int, revoked_at: int | None
+    id: str, name: str, owner: str, read_only: int, admin: int, created_at: int, revoked_at: int | None, works_on: str
 ) -> ApiKey:
     mend = Mending("api_keys", id)
     key = ApiKey(
@@ -268,6 +269,7 @@ def _to_key(
         admin=bool(mend.whole("admin", admin)),
         created_at=mend.instant("created_at", created_at),
         revoked_at=None if revoked_at is None else mend.instant("revoked_at", revoked_at),
+        works_on=frozenset(mend.text("works_on", works_on).split()),
     )
     mend.report()
     return key

@@ -5,7 +5,6 @@ batch run again.
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -33,12 +32,14 @@ from ...quotas import utf8_bytes
 from ..memory.mirror import Changed
 from ..memory.running_limits import Group
 from .queue.joining import insert
+from .queue.keys import first_with, remember
 from .queue.parking import come_back
 from .rows import (
     COLUMN_COUNT,
     ID,
     Kept,
     Parameters,
+    Row,
     attempt_values,
     completed_values,
     error_json,
@@ -60,15 +61,11 @@ def insert_once(tx: Transaction, new: NewJob, key: IdempotencyKey, *, refused: b
 
     `refused`: the queue is full, so nothing is inserted.
     """
-    where: Parameters = {"owner": key.owner, "key": key.key, "now": to_ms(new.created_at)}
-    row = tx.execute(SQL["first_with_key"], where).fetchone()
-    if row is not None:
-        return FirstSubmission(*row)
-    if not refused:
+    first = first_with(tx, key, new.created_at)
+    if first is None and not refused:
         insert(tx, [new])
-        where |= {"job_id": new.id, "fingerprint": key.fingerprint, "expires_at": to_ms(key.expires_at)}
-        tx.execute(SQL["insert_key"], where)
-    return None
+        remember(tx, key, new.id)
+    return first
 
 
 def forget_keys(tx: Transaction, now: datetime, limit: int) -> int:
@@ -76,7 +73,10 @@ def forget_keys(tx: Transaction, now: datetime, limit: int) -> int:
 
 
 class Ended(NamedTuple):
-    """The end of an attempt, with its last progress and log lines, and rows of its output files if it has many."""
+    """The end of an attempt, with its last progress and log lines, and rows of its output files if it has many.
+
+    `in_parts_bytes`: the size of a result that is in parts.
+    """
 
     job: Job
     outcome: Outcome
@@ -85,6 +85,7 @@ class Ended(NamedTuple):
     now: datetime
     usage: Usage | None = None
     files: Sequence[Parameters] = ()
+    in_parts_bytes: int | None = None
 
 
 def finish(tx: Transaction, ended: Sequence[Ended], version_of: Callable[[str], int]) -> list[Changed | None]:
@@ -100,7 +101,7 @@ def finish(tx: Transaction, ended: Sequence[Ended], version_of: Callable[[str], 
         changed = completed.pop(_key(one), None) or _end(tx, one, version_of(one.job.id))
         if changed is not None and changed.job.terminal and changed.job.purge_requested:
             tx.delete(changed.job)
-            changed = replace(changed, deleted=True)
+            changed = changed._replace(deleted=True)
         changes.append(changed)
     _keep_attempts(tx, ended, changes)
     return changes
@@ -123,7 +124,7 @@ def _complete(
 ) -> dict[tuple[str, int], Changed]:
     """Complete the jobs whose attempts did. Those that are cancelled and stale attempts are not among the result."""
     rows = [
-        completed_values(one.job, version_of(one.job.id), one.outcome, one.progress, one.now)
+        completed_values(one.job, version_of(one.job.id), one.outcome, one.progress, one.now, one.in_parts_bytes)
         for one in ended
         if isinstance(one.outcome, Completed)
     ]
@@ -231,23 +232,30 @@ def delete(
     if changed.before is changed.job.status:  # it had ended, so the cancel changed nothing
         tx.audit_job(by, now, Action.DELETE, changed.job)
     tx.delete(changed.job)
-    return replace(changed, deleted=True)
+    return changed._replace(deleted=True)
 
 
-def delete_result(tx: Transaction, caller: str, job_id: str, version: int, now: datetime) -> Job | None:
-    """Delete an ended job's result; `None` if there is no such job, or it has not ended."""
+def delete_result(
+    tx: Transaction, caller: str, job_id: str, version: int, now: datetime, by: Actor | None = None
+) -> tuple[Job, Job] | None:
+    """Delete an ended job's result: the job before and after; `None` if there is no such job, or it has not ended.
+
+    A job without one is returned as it is, and has no entry in the audit trail, like a repeated `cancel`.
+    """
     where: Parameters = {"id": job_id, "caller": caller, "now": to_ms(now), "version": version}
     found = tx.execute(getting(caller), where).fetchone()
     if found is None:
         return None
-    where["freed"] = freed = tx.output_bytes(to_job(found))
+    before = to_job(found)
+    where["freed"] = freed = tx.output_bytes(before)
     row = tx.execute(SQL["delete_result"], where).fetchone()
     if row is None:
-        return None
+        return (before, before) if before.terminal else None
     tx.execute(SQL["delete_output_files"], {"job_id": job_id})
     job = to_job(row)
     tx.grew(job.owner, job.type, job.status, Kept.of(row[COLUMN_COUNT:]).key_id, -freed)
-    return job
+    tx.audit_job(by, now, Action.DELETE_RESULT, job)
+    return before, job
 
 
 def recover(
@@ -317,24 +325,28 @@ def checkpoint(tx: Transaction, job_id: str, attempt: int, checkpoint_json: str)
 
 def expire(tx: Transaction, now: datetime, limit: int) -> list[Changed]:
     rows = tx.execute(SQL["expired"], {"now": to_ms(now), "limit": limit}).fetchall()
-    expired: list[Job] = []
+    expired: list[tuple[Job, int]] = []
     files = 0
-    for job in map(to_job, rows):
-        expired.append(job)
+    for *row, number in rows:
+        job = to_job(tuple(row))
+        expired.append((job, number))
         files += job.files_total
         if files >= FILES_EXPIRED_AT_ONCE:
             break
-    for job in expired:
-        tx.delete(job)
+    for job, number in expired:
+        tx.delete(job, number)
         tx.audit_job(SERVER, now, Action.EXPIRE, job)
-    return [Changed(job.status, job, deleted=True) for job in expired]
+    return [Changed(job.status, job, deleted=True) for job, _ in expired]
 
 
-def delete_ended(tx: Transaction, job_ids: Sequence[str]) -> list[Changed]:
-    """Delete those of the jobs that have ended, and release pages of the file."""
-    rows = [tx.execute(getting(EVERY_OWNER), {"id": job_id}).fetchone() for job_id in job_ids]
-    ended = [job for row in rows if row is not None and (job := to_job(row)).terminal]
-    deleted = [Changed(job.status, job, deleted=True) for job in ended if tx.delete(job)]
+def delete_ended(tx: Transaction, found: Sequence[Row]) -> list[Changed]:
+    """Delete those of the jobs that have ended, and release pages of the file. `found`: their ids and rows."""
+    deleted: list[Changed] = []
+    for job_id, number in found:
+        row = tx.execute(getting(EVERY_OWNER), {"id": job_id}).fetchone()
+        row = row or tx.execute(SQL["get_row"], {"row": number}).fetchone()  # its id is damaged
+        if row is not None and row[ID] == job_id and (job := to_job(row)).terminal and tx.delete(job, number):
+            deleted.append(Changed(job.status, job, deleted=True))
     tx.execute(SQL["incremental_vacuum"]).fetchall()
     return deleted
 

@@ -2,16 +2,15 @@
 
 import asyncio
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Coroutine, Sequence
 from datetime import datetime
-from operator import itemgetter
+from typing import Any
 
 from ...domain.access import may_see
 from ...domain.attempts import PastAttempt, implied_attempt
-from ...domain.filters import JobFilter
-from ...domain.ids import first_id_at_ms, is_job_id
+from ...domain.filters import NEWEST_FIRST, Cursor, JobFilter, Order
 from ...domain.instants import to_ms
-from ...domain.jobs import Counts, Documents, Job, LogLine, OutputFile
+from ...domain.jobs import Counts, Documents, Job, LiveJob, LogLine, OutputFile
 from ...errors import JobNotFoundError
 from ...ports.jobs import FilePage, Page
 from ...quotas import Account, Quota
@@ -20,7 +19,18 @@ from ..memory.positions import QueuePositions
 from ..memory.quotas import Quotas
 from ..mending import report
 from .database import Database
-from .rows import FILES_IN_A_ROW, ID, Parameters, Row, first_active, to_attempt, to_job, to_log_line, to_output_files
+from .listing.active import active_where, first_active
+from .listing.pages import Pages
+from .results.parts import read_result
+from .rows import (
+    FILES_IN_A_ROW,
+    Parameters,
+    Row,
+    to_attempt,
+    to_job,
+    to_log_line,
+    to_output_files,
+)
 from .statements import SQL, getting
 
 ROWS_AT_ONCE = 25
@@ -29,14 +39,18 @@ ROWS_AT_ONCE = 25
 class SqliteReader:
     """Reads jobs. Other owners' jobs are always read from the file, like unknown ones: speed would reveal them."""
 
-    def __init__(
-        self, database: Database, mirror: Mirror, quotas: Quotas, sharing: Sequence[Collection[str]] = ()
-    ) -> None:
+    def __init__(self, database: Database, mirror: Mirror, quotas: Quotas) -> None:
         self._database = database
+        self._pages = Pages(database)
         self._quotas = quotas
         self._mirror = mirror
         self._snapshots, self._census = mirror.snapshots, mirror.census
-        self._positions = QueuePositions(self._read_due, mirror.census, sharing)
+        self._positions = QueuePositions(self._read_due, mirror.census)
+
+    @property
+    def mirror(self) -> Mirror:
+        """What memory knows of the jobs, for what else changes them."""
+        return self._mirror
 
     # One job
 
@@ -61,13 +75,16 @@ class SqliteReader:
                 self._snapshots.put(job)
                 return job
 
-    async def documents(self, caller: str, job_id: str) -> Documents:
-        row = await self._database.one(SQL["documents"], {"id": job_id, "caller": caller})
+    async def documents(self, caller: str, job_id: str, *, with_result: bool = True) -> Documents:
+        wanted = {"id": job_id, "caller": caller, "with_result": with_result}
+        row = await self._database.one(SQL["documents"], wanted)
         if row is None:
             raise JobNotFoundError(job_id)
-        input_json, result_json, has_result = row
+        input_json, result_json, has_result, in_parts = row
         if input_json is None or (result_json is None and has_result):
-            report("jobs", job_id, "input or result, which is no JSON")
+            report("jobs", job_id, "input or result, which is not JSON")
+        if in_parts:
+            result_json = await read_result(self._database, job_id)
         return Documents("null" if input_json is None else input_json, result_json)
 
     def departed(self, caller: str, job_id: str) -> Job | None:
@@ -77,6 +94,10 @@ class SqliteReader:
     def held(self, caller: str, job_id: str) -> Job | None:
         job = self._snapshots.get(job_id)
         return job if job is not None and may_see(caller, job.owner) else None
+
+    def live(self, caller: str, job_id: str) -> LiveJob | None:
+        live = self._snapshots.live(job_id)
+        return live if live is not None and may_see(caller, live.recorded.owner) else None
 
     async def logs(self, job_id: str, after: int, up_to: int, limit: int) -> Sequence[LogLine]:
         where = {"id": job_id, "after": after, "up_to": up_to, "limit": limit}
@@ -115,20 +136,19 @@ class SqliteReader:
 
     # Many
 
-    async def page(self, caller: str, filter: JobFilter, limit: int, cursor: str | None) -> Page:
-        if cursor is not None and not is_job_id(cursor):
-            raise ValueError(cursor)
-        where, parameters = _conditions(filter)
-        if cursor is not None:
-            where += " AND id < :cursor"
-        sql = SQL["page"].replace("{where}", where)
-        parameters |= {"limit": limit + 1, "cursor": cursor}
-        rows = sorted(await self._of_owners(caller, sql, parameters), key=itemgetter(ID), reverse=True)
-        jobs = [job for job in await self._current(rows[:limit]) if filter.matches(job)]
-        return Page(jobs, _next_cursor(rows[:limit]) if len(rows) > limit else None)
+    async def page(
+        self, caller: str, filter: JobFilter, limit: int, cursor: str | None, order: Order = NEWEST_FIRST
+    ) -> Page:
+        after = None if cursor is None else Cursor.read(cursor, order)
+        live: frozenset[str] = frozenset()
+        if filter.terms or filter.updated_after is not None:  # memory knows better what running jobs say
+            live = frozenset(job.id for job in self._snapshots.running(caller) if filter.matches(job))
+        rows, last = await self._pages.read(self._census.owners(caller), filter, order, limit, after, live)
+        jobs = [job for job in await self._current(rows) if filter.matches(job)]
+        return Page(jobs, None if last is None else str(last))
 
     async def active(self, caller: str, filter: JobFilter, limit: int, ended_since: datetime) -> Sequence[Job]:
-        where, parameters = _conditions(filter)
+        where, parameters = active_where(filter)
         parameters |= {"since": to_ms(ended_since), "limit": limit}
         # One statement reads one moment, so a job that is claimed meanwhile is in one of its parts.
         rows = await self._of_owners(caller, SQL["active"].replace("{where}", where), parameters)
@@ -168,8 +188,8 @@ class SqliteReader:
     def holders(self) -> Sequence[str]:
         return self._quotas.owners()
 
-    async def queue_position(self, job: Job, now: datetime) -> int | None:
-        return await self._positions.of(job, now)
+    def queue_position(self, job: Job, now: datetime) -> Coroutine[Any, Any, int | None]:
+        return self._positions.of(job, now)
 
     async def _read_due(self, owner: str, job_types: Collection[str], now: datetime, limit: int) -> list[str]:
         where = {"owner": owner, "types": json.dumps(list(job_types)), "now": to_ms(now), "limit": limit}
@@ -177,30 +197,3 @@ class SqliteReader:
 
     def median_run_s(self, job_type: str) -> float | None:
         return self._census.median_run_s(job_type)
-
-
-def _next_cursor(rows: Sequence[Row]) -> str | None:
-    """Where the next page begins: after the last row, unless its id is damaged."""
-    return next((row[ID] for row in reversed(rows) if is_job_id(row[ID])), None)
-
-
-def _conditions(filter: JobFilter) -> tuple[str, Parameters]:
-    """The filter as SQL: constant text, with all values as parameters."""
-    conditions: list[str] = []
-    parameters: Parameters = {}
-    for column, values in (("status", filter.statuses), ("type", filter.types), ("id", filter.ids)):
-        if values:
-            conditions.append(f"AND {column} IN (SELECT value FROM json_each(:{column}_in))")  # noqa: S608 - constants
-            parameters[f"{column}_in"] = json.dumps(sorted(values))
-    if filter.label is not None:
-        conditions.append("AND label = :label")
-        parameters["label"] = filter.label
-    if filter.created_after is not None:  # ids carry their creation time, so the list's own index serves
-        conditions.append("AND id >= :first_id")
-        parameters["first_id"] = first_id_at_ms(to_ms(filter.created_after) + 1)
-    if filter.created_before is not None:
-        before = filter.created_before
-        rounded_up = to_ms(before) + bool(before.microsecond % 1000)
-        conditions.append("AND id < :end_id")
-        parameters["end_id"] = first_id_at_ms(rounded_up)
-    return " ".join(conditions), parameters

@@ -10,6 +10,7 @@ from typing import Self
 
 from ...errors import SetupError, StoreUnavailableError
 from ...metrics import CommitMetrics
+from ...ports.backend import Backend
 from ...ports.events import Bell, EventHub
 from ...quotas import NO_QUOTA, Quota
 from ..memory.quotas import Quotas
@@ -19,6 +20,7 @@ from .announcing import BodyOf
 from .auditing.audit_trail import SqliteAuditTrail
 from .database import Database
 from .key_store import SqliteKeyStore
+from .many.actions import SqliteActions
 from .outbox import SqliteOutbox
 from .record_keeper import SqliteRecordKeeper
 from .store import SqliteStore
@@ -29,7 +31,9 @@ class SqliteRecord:
     """Jobs, keys and deliveries of one server process, which owns the file. Open it with `SqliteRecord.open`."""
 
     database: Database
+    hub: EventHub
     store: SqliteStore
+    actions: SqliteActions
     keys: SqliteKeyStore
     outbox: SqliteOutbox
     keeper: SqliteRecordKeeper
@@ -80,8 +84,22 @@ class SqliteRecord:
                 message = f"{path} cannot be read ({error}): restore a backup or choose another --data-dir"
                 raise SetupError(message) from error
             opening.pop_all()
+        actions = SqliteActions(database, hub, store.mirror, quotas)
         outbox, keeper = SqliteOutbox(database, hub), SqliteRecordKeeper(database, store)
-        return cls(database, store, keys, outbox, keeper, SqliteAuditTrail(database))
+        return cls(database, hub, store, actions, keys, outbox, keeper, SqliteAuditTrail(database))
+
+    @property
+    def backend(self) -> Backend:
+        """Its ports."""
+        return Backend(
+            store=self.store,
+            actions=self.actions,
+            hub=self.hub,
+            keys=self.keys,
+            outbox=self.outbox,
+            keeper=self.keeper,
+            audit=self.audit,
+        )
 
     async def close(self) -> None:
         """Bring everything to disk and close the file."""

@@ -47,12 +47,11 @@ class SqliteRecordKeeper:
     ) -> Sequence[str]:
         # Found by a reader: finding them may take long, and would hold up every other write.
         found = await self._database.all(SQL["ended_before"], _ended(before, statuses) | {"limit": limit})
-        ids = [row[0] for row in found]
-        if not ids:
+        if not found:
             return []
 
         def operation(tx: Transaction) -> list[Changed]:
-            deleted = operations.delete_ended(tx, ids)
+            deleted = operations.delete_ended(tx, found)
             for changed in deleted:
                 tx.audit_job(by, utc_now(), Action.DELETE, changed.job)
             return deleted

@@ -4,15 +4,16 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import datetime
-from operator import itemgetter
+from itertools import chain
 from typing import Any, NamedTuple, Self
 
 from ...domain.attempts import AttemptOutcome, PastAttempt, Usage
 from ...domain.deliveries import Webhook, WebhookEvent
 from ...domain.instants import from_ms, to_ms
-from ...domain.jobs import FILES_SHOWN, Job, JobError, LogLine, NewJob, OutputFile, Status, UploadedFile
+from ...domain.jobs import FILES_SHOWN, Job, JobError, LogLine, Metadata, NewJob, OutputFile, Status, UploadedFile
 from ...domain.outcomes import Completed
 from ...domain.progress import Progress
+from ...quotas import utf8_bytes
 from ..mending import Mending
 
 Row = tuple[Any, ...]
@@ -23,7 +24,7 @@ COLUMNS = (
     "expires_at, attempt, max_attempts, failures, recoveries, interruptions, cancel_requested, "
     "purge_requested, percent, done, total, unit, message, step, rate_per_second, eta_s, error, files, "
     "result_bytes, retry_of, timeout_s, retain_s, uploads, last_seq, state_seq, version, result_url, "
-    "webhook, files_total, CASE WHEN completed_at IS NULL THEN key_id END"
+    "webhook, files_total, CASE WHEN completed_at IS NULL THEN key_id END, metadata, edits"
 )
 """The key stands behind the result, through which SQLite would have to read. Of an ended job nobody needs it here."""
 COLUMN_COUNT = COLUMNS.count(",") + 1
@@ -34,6 +35,7 @@ DELIVERY_COLUMNS = (
 )
 FILES_IN_A_ROW = 200
 """So that a page of files is in two or three rows."""
+_STATUS = {status.value: status for status in Status}
 ID, STATUS, ENDED_AT = 0, 4, 10
 """Positions in `COLUMNS`."""
 
@@ -47,41 +49,52 @@ def to_job(row: Row) -> Job:
 
 
 def _to_job(row: Row) -> Job:
+    (
+        id, owner, type, label, status, priority, created_ms, run_ms, started_ms, updated_ms, completed_ms, expires_ms,
+        attempt, max_attempts, failures, recoveries, interruptions, cancel_requested, purge_requested, percent, done,
+        total, unit, message, step, rate_per_second, eta_s, error, files, result_bytes, retry_of, timeout_s, retain_s,
+        uploads, last_seq, state_seq, version, result_url, webhook, files_total, key_id, metadata,
+        edits, *_,
+    ) = row  # fmt: skip
+    shown = tuple(_output(**file) for file in json.loads(files)) if files else ()
+    # By position: names would take twice as long, and a row is read at every change of a job.
     return Job(
-        id=row[0],
-        owner=row[1],
-        type=row[2],
-        label=row[3],
-        status=Status(row[4]),
-        priority=row[5],
-        created_at=from_ms(row[6]),
-        run_at=from_ms(row[7]),
-        started_at=None if row[8] is None else from_ms(row[8]),
-        updated_at=from_ms(row[9]),
-        completed_at=None if row[10] is None else from_ms(row[10]),
-        expires_at=None if row[11] is None else from_ms(row[11]),
-        attempt=row[12],
-        max_attempts=row[13],
-        failures=row[14],
-        recoveries=row[15],
-        interruptions=row[16],
-        cancel_requested=bool(row[17]),
-        purge_requested=bool(row[18]),
-        progress=Progress(row[19], _number(row[20]), _number(row[21]), *row[22:27]),
-        error=None if row[27] is None else JobError.stated(**json.loads(row[27])),
-        files=(files := tuple(_output(**file) for file in json.loads(row[28])) if row[28] else ()),
-        files_total=len(files) if row[39] is None else row[39],
-        result_bytes=row[29],
-        retry_of=row[30],
-        timeout_s=row[31],
-        retain_s=row[32],
-        uploads=tuple(_upload(**file) for file in json.loads(row[33])) if row[33] else (),
-        last_seq=row[34],
-        state_seq=row[35],
-        version=row[36],
-        result_url=row[37],
-        webhook=None if row[38] is None else to_webhook(row[38]),
-        key_id=row[40],
+        from_ms(updated_ms),
+        Progress(percent, _number(done), _number(total), unit, message, step, rate_per_second, eta_s),
+        version,
+        id,
+        owner,
+        type,
+        from_ms(created_ms),
+        from_ms(run_ms),
+        retain_s,
+        label,
+        priority,
+        max_attempts,
+        timeout_s,
+        tuple(_upload(**file) for file in json.loads(uploads)) if uploads else (),
+        retry_of,
+        None if webhook is None else to_webhook(webhook),
+        key_id,
+        () if metadata is None else _metadata(json.loads(metadata)),
+        _STATUS[status],
+        None if started_ms is None else from_ms(started_ms),
+        None if completed_ms is None else from_ms(completed_ms),
+        None if expires_ms is None else from_ms(expires_ms),
+        attempt,
+        failures,
+        recoveries,
+        interruptions,
+        bool(cancel_requested),
+        bool(purge_requested),
+        None if error is None else JobError.stated(**json.loads(error)),
+        shown,
+        len(shown) if files_total is None else files_total,
+        result_bytes,
+        result_url,
+        last_seq,
+        state_seq,
+        edits or 0,
     )
 
 
@@ -103,6 +116,7 @@ class Kept(NamedTuple):
 
 
 NO_FILES: tuple[OutputFile, ...] = ()
+NO_METADATA: Metadata = ()
 DAMAGED = JobError("damaged-record", "The record of this job is damaged", "The server's log says where.", 500)
 
 
@@ -148,9 +162,15 @@ def _mended_job(row: Row) -> Job:
         result_url=mend.optional_text("result_url", row[37]),
         webhook=mend.from_json("webhook", row[38], lambda _, __: to_webhook(row[38]), None),
         key_id=mend.optional_text("key_id", row[40]),
+        metadata=mend.from_json("metadata", row[41], _mended_metadata, NO_METADATA),
+        edits=mend.optional_whole("edits", row[42]) or 0,
     )
     mend.report()
     return job
+
+
+def _mended_metadata(pairs: Any, mend: Mending) -> Metadata:
+    return tuple((mend.text("metadata", name), mend.text("metadata", value)) for name, value in pairs.items())
 
 
 def _mended_progress(row: Row, mend: Mending) -> Progress:
@@ -206,19 +226,17 @@ def _upload(field: str, filename: str, content_type: str, size_bytes: int) -> Up
     return UploadedFile(field, filename, content_type, int(size_bytes))
 
 
+def _metadata(pairs: Any) -> Metadata:
+    for text in chain.from_iterable(pairs.items()):
+        text.encode()
+    return tuple(pairs.items())
+
+
 def _number(value: Any) -> int | float | None:
     """A value of a column that takes any type."""
     if value is not None and not isinstance(value, int | float):
         raise TypeError(type(value))
     return value
-
-
-def first_active(rows: Sequence[Row], limit: int) -> list[Row]:
-    """The first `limit` active jobs of several owners, running ones first, newest first; then as many that ended."""
-    newest = sorted(rows, key=itemgetter(ID), reverse=True)
-    running, queued = ([row for row in newest if row[STATUS] == status] for status in ("running", "queued"))
-    ended = sorted((row for row in rows if row[ENDED_AT] is not None), key=itemgetter(ENDED_AT), reverse=True)
-    return (running + queued)[:limit] + ended[:limit]
 
 
 def to_log_line(row: Row) -> LogLine:
@@ -283,14 +301,17 @@ def new_job_values(new: NewJob, turn: int | None) -> Row:
         new.retry_of,
         None if new.webhook is None else webhook_json(new.webhook),
         new.input_json,
+        metadata_json(new.metadata),
         turn,
         new.key_id,
         new.kept_bytes,
     )
 
 
-def completed_values(job: Job, version: int, outcome: Completed, progress: Progress, now: datetime) -> Row:
-    """The values for `queries/complete.sql`, in its order."""
+def completed_values(
+    job: Job, version: int, outcome: Completed, progress: Progress, now: datetime, in_parts_bytes: int | None = None
+) -> Row:
+    """The values for `queries/complete.sql`, in its order. `in_parts_bytes`: the size of a result that is in parts."""
     return (
         job.id,
         job.attempt,
@@ -301,8 +322,8 @@ def completed_values(job: Job, version: int, outcome: Completed, progress: Progr
         progress.unit,
         progress.message,
         progress.step,
-        outcome.result_json,
-        len(outcome.result_json.encode()),
+        outcome.result_json if in_parts_bytes is None else None,
+        utf8_bytes(outcome.result_json) if in_parts_bytes is None else in_parts_bytes,
         outcome.result_url,
         files_json(outcome.files[:FILES_SHOWN]),
         len(outcome.files) if len(outcome.files) > FILES_SHOWN else None,
@@ -348,6 +369,10 @@ def progress_parameters(progress: Progress) -> Parameters:
 
 def files_json(files: tuple[OutputFile, ...] | tuple[UploadedFile, ...]) -> str | None:
     return json.dumps([asdict(file) for file in files]) if files else None
+
+
+def metadata_json(metadata: Metadata) -> str | None:
+    return json.dumps(dict(metadata), ensure_ascii=False) if metadata else None
 
 
 def error_json(error: JobError) -> str:

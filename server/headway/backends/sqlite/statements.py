@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -56,5 +57,5 @@ def in_statements(by_size: Mapping[int, str], rows: Sequence[Sequence[Any]]) -> 
     done = 0
     for size in ROWS_AT_ONCE:
         while len(rows) - done >= size:
-            yield by_size[size], [value for row in rows[done : done + size] for value in row]
+            yield by_size[size], list(chain.from_iterable(rows[done : done + size]))
             done += size

@@ -8,7 +8,6 @@ import asyncio
 import json
 import time
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from types import MappingProxyType
@@ -18,27 +17,31 @@ import structlog
 
 from ...clock import utc_now
 from ...domain.attempts import Usage
-from ...domain.audit import Action, Actor
+from ...domain.audit import Actor
 from ...domain.idempotency import FirstSubmission, IdempotencyKey
 from ...domain.instants import to_ms
 from ...domain.jobs import FILES_SHOWN, STATUSES, Job, NewJob, NewLogLine, Status
 from ...domain.outcomes import Completed, Outcome
 from ...domain.progress import Progress
 from ...errors import ClaimLostError, JobNotFoundError, JobStateError, QueueFullError, QuotaExceededError
+from ...ports.editing import WantedEdit
 from ...ports.events import Bell, EventHub
-from ...ports.jobs import Claims, FreeSlots, LogBatch, Recovery, Tick
+from ...ports.jobs import Claims, FreeSlots, LogBatch, Outcomes, Recovery, Tick
 from ..memory.census import Census
 from ..memory.mirror import Changed, Mirror
-from ..memory.quotas import UNLIMITED, Hold, Quotas
+from ..memory.quotas import UNLIMITED, Hold, Quotas, Reservation
 from . import operations
 from .database import Database
+from .pending import Batched, Operation
+from .queue.arrivals import Arrivals
+from .queue.batches import Batch
 from .queue.claiming import claim
-from .queue.joining import insert
+from .queue.editing import carry_out
 from .reading import SqliteReader
+from .results.parts import LargeResults
 from .rows import Parameters, output_files_parameters
 from .statements import SQL
 from .transaction import Transaction, probe
-from .writer import Batched, Operation, Rows
 
 TICKS_TO_DISK_EVERY_S, TICKS_TO_DISK_WITHIN_S = 0.5, 10.0
 """The shortest and the longest time between two flushes, however few or many jobs report."""
@@ -62,10 +65,12 @@ class SqliteStore(SqliteReader):
         hub: EventHub,
         mirror: Mirror,
         quotas: Quotas,
-        sharing: Sequence[Collection[str]] = (),
     ) -> None:
-        super().__init__(database, mirror, quotas, sharing)
+        super().__init__(database, mirror, quotas)
+        self._arrivals = Arrivals(mirror, quotas)
         self._outputs: dict[tuple[str, int], Hold] = {}
+        self._results = LargeResults(database)
+        mirror.deleted = self._results.deleted
         self._hub = hub
         self._keys_inserting: set[tuple[str, str]] = set()
         self._ticks_written_s = 0.0
@@ -84,7 +89,7 @@ class SqliteStore(SqliteReader):
         """Read the counts that memory begins with, `quotas` too. Raises `StoreUnavailableError`."""
         counts = await database.all(SQL["counts"], {})
         run_times = await database.all(SQL["run_times"], {"limit": RUN_TIMES_SCANNED})
-        census = Census(max_queued, max_queued_per_owner)
+        census = Census(max_queued, max_queued_per_owner, sharing)
         quotas.count({tuple(key): (jobs, size_bytes) for *key, jobs, size_bytes in counts})
         census.load(
             (
@@ -94,11 +99,12 @@ class SqliteStore(SqliteReader):
             ),
             ((job_type, run_ms / 1000) for job_type, run_ms in reversed(run_times)),
         )
-        return cls(database, hub, Mirror(hub, census), quotas, sharing)
+        return cls(database, hub, Mirror(hub, census), quotas)
 
     def close(self) -> None:
         """Hand what is only in memory to the writer; closing the database brings it to disk."""
         self._write_ticks()
+        self._results.close()
 
     # Submissions
 
@@ -116,12 +122,8 @@ class SqliteStore(SqliteReader):
     def hold(self, owner: str, key_id: str | None) -> Hold:
         return self._quotas.hold(owner, key_id)
 
-    def _hold_place(self, new: NewJob) -> Hold:
-        """Hold the place of a new job in its quotas. Raises `QuotaExceededError`."""
-        hold = self._quotas.hold(new.owner, new.key_id)
-        if hold is not UNLIMITED:
-            hold.grow(new.kept_bytes, 1)
-        return hold
+    def reserve(self, owner: str, key_id: str | None, size_bytes: int, *, checked: bool = True) -> Reservation:
+        return self._quotas.reserve(owner, key_id, size_bytes, checked=checked)
 
     @overload
     async def insert(self, new: NewJob, max_queued_of_type: int | None = None) -> Job: ...
@@ -136,21 +138,7 @@ class SqliteStore(SqliteReader):
     ) -> Job | FirstSubmission:
         if key is not None:
             return await self._insert_once(new, max_queued_of_type, key)
-        self._census.check_room(new.owner, new.type, max_queued_of_type)
-        hold = self._hold_place(new)
-        job = Job.queued(new)
-
-        def committed(_: None) -> Job:
-            settled()
-            return self._mirror.accept(job)
-
-        def settled() -> None:
-            self._census.release(new.owner, new.type)
-            if hold is not UNLIMITED:
-                hold.release()
-
-        self._census.reserve(new.owner, new.type)
-        return await self._database.write(Rows(insert, new), committed, settled)
+        return await self._database.write_row(self._arrivals, self._arrivals.take_place(new, max_queued_of_type))
 
     async def _insert_once(
         self, new: NewJob, max_queued_of_type: int | None, key: IdempotencyKey
@@ -162,7 +150,7 @@ class SqliteStore(SqliteReader):
         try:
             self._census.check_room(new.owner, new.type, max_queued_of_type)
             if first:
-                hold = self._hold_place(new)
+                hold = self._arrivals.hold_quota(new)
         except (QueueFullError, QuotaExceededError) as error:
             refusal = error  # unless it is a repeat, which only the transaction knows
         places = int(refusal is None and first)
@@ -187,6 +175,11 @@ class SqliteStore(SqliteReader):
         if accepted is None:
             raise refusal or AssertionError("with room there is either the job or the first submission")
         return accepted
+
+    async def insert_batch(
+        self, batch: Sequence[tuple[NewJob, int | None]], outcomes: Outcomes, key: IdempotencyKey | None = None
+    ) -> str | FirstSubmission:
+        return await Batch(self._mirror, self._quotas, batch).insert(self._database, outcomes, key)
 
     async def first_with_key(self, caller: str, key: str, now: datetime) -> FirstSubmission | None:
         row = await self._database.one(SQL["first_with_key"], {"owner": caller, "key": key, "now": to_ms(now)})
@@ -217,7 +210,7 @@ class SqliteStore(SqliteReader):
                 return None
             if changed.job.status is Status.RUNNING:
                 self._hub.ring(Bell.CANCEL, job_id)
-            return replace(changed, job=self._mirror.adopt(changed))
+            return changed._replace(job=self._mirror.adopt(changed))
 
         changed = await self._database.write(operation, committed)
         if changed is None:
@@ -225,20 +218,24 @@ class SqliteStore(SqliteReader):
         return changed
 
     async def delete_result(self, caller: str, job_id: str, now: datetime, by: Actor | None = None) -> Job:
-        def operation(tx: Transaction) -> Job | None:
-            job = operations.delete_result(tx, caller, job_id, self._snapshots.version(job_id), now)
-            if job is not None:
-                tx.audit_job(by, now, Action.DELETE_RESULT, job)
-            return job
+        def operation(tx: Transaction) -> tuple[Job, Job] | None:
+            return operations.delete_result(tx, caller, job_id, self._snapshots.version(job_id), now, by)
 
-        def committed(job: Job | None) -> Job | None:
-            return None if job is None else self._mirror.update(job)
+        def committed(found: tuple[Job, Job] | None) -> Job | None:
+            if found is None:
+                return None
+            before, job = found
+            self._results.deleted(before)
+            return self._mirror.update(job)
 
         job = await self._database.write(operation, committed)
         if job is None:
             held = await self.get(caller, job_id)
             raise JobStateError(f"the job is {held.status}")
         return job
+
+    async def edit(self, wanted: WantedEdit) -> Job:
+        return await carry_out(wanted, self._database, self._mirror)
 
     # Attempts
 
@@ -263,10 +260,8 @@ class SqliteStore(SqliteReader):
         operation = partial(claim, pools=waiting, now=now, median_s=self.median_run_s)
 
         def committed(claims: Claims) -> Claims:
-            claimed = [
-                claim._replace(job=self._mirror.adopt(Changed(Status.QUEUED, claim.job))) for claim in claims.claims
-            ]
-            return replace(claims, claims=claimed)
+            self._mirror.begin([claimed.job for claimed in claims.claims])
+            return claims
 
         return await self._database.write(operation, committed)
 
@@ -336,19 +331,30 @@ class SqliteStore(SqliteReader):
         files: Sequence[Parameters] = ()
         if isinstance(outcome, Completed) and len(outcome.files) > FILES_SHOWN:  # not in the writer: others would wait
             files = await asyncio.to_thread(output_files_parameters, job.id, outcome.files)
-        operation = Batched(self._finish, operations.Ended(job, outcome, progress, lines, now, usage, files))
+        try:
+            in_parts_bytes = await self._results.keep(job, outcome)
+        except ClaimLostError:
+            self._release_output(job)
+            raise
+        ended = operations.Ended(job, outcome, progress, lines, now, usage, files, in_parts_bytes)
 
         def committed(changed: Changed | None) -> Job | None:
             settled()
-            if hold := self._outputs.pop((job.id, job.attempt), None):
-                hold.release()
+            if in_parts_bytes is not None and (changed is None or changed.job.status is not Status.COMPLETED):
+                self._results.discard_unused(job)
+            self._release_output(job)
             return None if changed is None else self._mirror.adopt(changed)
 
         settled = self._mirror.ending(job)
-        ended = await self._database.write(operation, committed, settled)
-        if ended is None:
+        recorded = await self._database.write(Batched(self._finish, ended), committed, settled)
+        if recorded is None:
             raise ClaimLostError(f"attempt {job.attempt} of job {job.id} is not current")
-        return ended
+        return recorded
+
+    def _release_output(self, job: Job) -> None:
+        """The output of an attempt is counted now, or was not recorded."""
+        if hold := self._outputs.pop((job.id, job.attempt), None):
+            hold.release()
 
     def _finish(self, tx: Transaction, ended: Sequence[operations.Ended]) -> list[Changed | None]:
         return operations.finish(tx, ended, self._snapshots.version)
@@ -368,6 +374,9 @@ class SqliteStore(SqliteReader):
     async def ended(self, job_ids: Sequence[str]) -> Mapping[str, bool]:
         rows = await self._database.all(SQL["ended"], {"ids": json.dumps(list(job_ids))})
         return {job_id: bool(has_output) for job_id, has_output in rows}
+
+    async def discard_orphaned_results(self) -> None:
+        await self._results.discard_orphaned()
 
     async def check_writable(self) -> None:
         await self._database.write(partial(probe, now=utc_now()), lambda _: None)

@@ -1,13 +1,15 @@
 """One transaction of the writer, as its operations see it."""
 
 import sqlite3
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 
 from ...domain.audit import Action, Actor, Entry
 from ...domain.deliveries import WebhookEvent
+from ...domain.filters import recorded_words
 from ...domain.instants import to_ms
-from ...domain.jobs import EVENT_OF, TRANSITIONS, Job, NewJob, Status, Transition
+from ...domain.jobs import EVENT_OF, TERMINAL, TRANSITIONS, Job, NewJob, Status, Transition
+from ...ports.actions import ACTION_TYPE
 from ..memory.quotas import NO_KEY, Change, CountKey
 from ..memory.running_limits import Group, RunningLimits
 from ..memory.turns import Turns
@@ -22,8 +24,13 @@ NO_JOB = ""
 """The id under which the probe writes, which no job has."""
 NO_CHANGE = (0, 0)
 QUEUED = Status.QUEUED.value
-_COUNTED = {transition: (before, before.value, after.value) for transition, (before, after) in TRANSITIONS.items()}
-"""The state before each transition, and what jobs are counted as before and after it: text, which hashes faster."""
+_COUNTED = {
+    transition: (before, before.value, after.value, after in TERMINAL, EVENT_OF.get(after))
+    for transition, (before, after) in TRANSITIONS.items()
+}
+"""The state before each transition; what jobs are counted as before and after it, as text, which hashes faster; whether
+they have ended by it; and the event of it.
+"""
 
 
 class Transaction:
@@ -70,15 +77,18 @@ class Transaction:
         """Execute a statement once for each of the parameters."""
         self._connection.executemany(sql, parameters)
 
-    def inserted(self, new: NewJob, kept_bytes: int) -> None:
-        """A job was inserted, which keeps so much. Its history is empty: that it is queued is implied."""
-        self._count((new.owner, new.key_id or NO_KEY, new.type, QUEUED), 1, kept_bytes)
-        if new.by is not None:
-            self.audited.append(submitted_values(new.by, new))
+    def inserted(self, jobs: Sequence[NewJob], kept_bytes: int) -> None:
+        """Jobs of one owner, key and type are inserted, which keep so much together.
 
-    def next_turn(self, job_type: str, priority: int, owner: str) -> int:
-        """The turn of a job that falls due now."""
-        return self.turns.next(job_type, priority, owner, self._first_turn)
+        Their history is empty: that they are queued is implied.
+        """
+        first = jobs[0]
+        self._count((first.owner, first.key_id or NO_KEY, first.type, QUEUED), len(jobs), kept_bytes)
+        self.audited += [submitted_values(new.by, new) for new in jobs if new.by is not None]
+
+    def next_turns(self, job_type: str, priority: int, owner: str, jobs: int = 1) -> int:
+        """The turn of a job that falls due now, or the first of the turns of several."""
+        return self.turns.next(job_type, priority, owner, self._first_turn, jobs)
 
     def _first_turn(self, job_type: str, priority: int) -> int | None:
         row = self.execute(SQL["first_turn"], {"type": job_type, "priority": priority}).fetchone()
@@ -89,22 +99,23 @@ class Transaction:
 
         `more_bytes`: what the job keeps since.
         """
-        before, was, became = _COUNTED[transition]
-        if before is Status.RUNNING and self.limits.in_force:
+        before, was, became, ended, event = _COUNTED[transition]
+        if before is Status.RUNNING and self.limits.in_force and job.type != ACTION_TYPE:
             self.limits.ended(job.owner, kept.key_id)
-        active_bytes = kept.bytes + kept.checkpoint_bytes
-        after_bytes = kept.bytes if job.terminal else active_bytes
-        self._count((job.owner, kept.key_id, job.type, was), -1, more_bytes - active_bytes)
-        self._count((job.owner, kept.key_id, job.type, became), 1, after_bytes)
-        at = to_ms(job.updated_at)
-        self._entered.append((job.id, job.state_seq, at, job.status.value, f"attempt {job.attempt}"))
-        if job.webhook is not None and (event := EVENT_OF.get(job.status)) is not None and job.announces(event):
+        owner, job_type, (key_id, size_bytes, checkpoint_bytes) = job.owner, job.type, kept
+        active_bytes = size_bytes + checkpoint_bytes
+        self._count((owner, key_id, job_type, was), -1, more_bytes - active_bytes)
+        self._count((owner, key_id, job_type, became), 1, size_bytes if ended else active_bytes)
+        self._entered.append((job.id, job.state_seq, to_ms(job.updated_at), became, f"attempt {job.attempt}"))
+        if ended and job.progress.message is not None:
+            self.index_words(job, recorded_words(job))
+        if job.webhook is not None and event is not None and job.announces(event):
             self.announce(event, job)
         return before
 
     def left_queue(self, job: Job, key_id: str, turn: int | None) -> None:
         """A queued job was cancelled: its turn goes to another. One that was not due yet had none."""
-        self.turns.left(job.type, job.priority, job.owner, turn, claimed=False)
+        self.turns.left(job.type, job.priority, job.owner, turn)
         if turn is not None and self.limits.in_force:
             self.limits.left(Group(job.owner, key_id, job.type), job.priority, parked=turn < 0)
 
@@ -125,10 +136,10 @@ class Transaction:
         if by is not None:
             self.audit(Entry(at, by, action, job.owner, job.id, job.type))
 
-    def delete(self, job: Job) -> bool:
+    def delete(self, job: Job, row: int | None = None) -> bool:
         """Delete the job, its history and attempts, and the deliveries that have ended. Pending ones are still sent.
 
-        Returns whether it was there: a row with a damaged id cannot be found by what was read of it.
+        Returns whether it was there. One with a damaged id is not found by what was read of it, but by its `row`.
         """
         self._write_history()
         if job.webhook is not None:
@@ -136,15 +147,38 @@ class Transaction:
         if job.files_total > len(job.files):
             self.execute(SQL["delete_output_files"], {"job_id": job.id})
         self.execute(SQL["delete_history"], {"job_id": job.id})
+        if job.metadata:
+            self.forget_metadata(job)
+        if job.label is not None or job.progress.message is not None:
+            self.forget_words(job)
         if job.attempt:
             self.execute(SQL["delete_attempts"], {"job_id": job.id})
         rows = self.execute(SQL["delete"], {"id": job.id}).fetchall()
+        if not rows and row is not None:
+            rows = self.execute(SQL["delete_row"], {"row": row}).fetchall()
         if not rows:
             return False
         kept = Kept.of(rows[0])
         size_bytes = kept.bytes if job.terminal else kept.bytes + kept.checkpoint_bytes
         self._count((job.owner, kept.key_id, job.type, job.status.value), -1, -size_bytes)
         return True
+
+    def index_metadata(self, job: Job | NewJob) -> None:
+        """Let lists find the job by its metadata."""
+        self._connection.executemany(SQL["insert_metadata"], _pairs(job))
+
+    def forget_metadata(self, job: Job) -> None:
+        """Lists find the job by its metadata no longer."""
+        self._connection.executemany(SQL["delete_metadata"], _pairs(job))
+
+    def index_words(self, job: Job | NewJob, words: Iterable[str]) -> None:
+        """Let lists find the job by these words."""
+        self._connection.executemany(SQL["insert_word"], [(job.owner, word, job.id) for word in words])
+
+    def forget_words(self, job: Job) -> None:
+        """Lists find the job by its words no longer."""
+        words = [(job.owner, word, job.id) for word in recorded_words(job)]
+        self._connection.executemany(SQL["delete_word"], words)
 
     def output_bytes(self, job: Job) -> int:
         """What the job's result and output files keep."""
@@ -181,6 +215,10 @@ class Transaction:
         rows, self._entered = self._entered, []
         for statement, values in in_statements(ENTERED, rows):
             self.execute(statement, values)
+
+
+def _pairs(job: Job | NewJob) -> list[Row]:
+    return [(job.owner, name, value, job.id) for name, value in job.metadata]
 
 
 def probe(tx: Transaction, now: datetime) -> None:

@@ -7,14 +7,10 @@ never leave it open. A batch is handed to the thread as a whole, which costs far
 import asyncio
 import sqlite3
 import time
-from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from itertools import groupby
-from typing import Any, Generic, TypeVar
-
-import structlog
+from typing import Any, TypeVar
 
 from ...errors import StoreUnavailableError
 from ...metrics import CommitMetrics
@@ -22,56 +18,19 @@ from ..memory.quotas import Change, CountKey
 from ..memory.running_limits import RunningLimits
 from ..memory.turns import Turns
 from .announcing import Announcer
+from .pending import Batch, Batched, Operation, Pending, PendingRow, Rows, by_kind
 from .queue.parking import settle
 from .transaction import Transaction
 
-log = structlog.get_logger(__name__)
 T = TypeVar("T")
 R = TypeVar("R")
-
-Operation = Callable[[Transaction], T]
-"""One change, carried out in the writer's thread in a transaction that others may share. It must not commit."""
 
 MAX_BATCH = 512
 MAX_WAITING = 20_000
 QUIET_TURNS = 3
 """After this many turns of the loop without a new operation, a batch is complete."""
-
-
-@dataclass(slots=True)
-class Rows(Generic[T]):
-    """An operation on one row that can be carried out for many rows at once, at half the cost for each.
-
-    In a batch these come before all other operations. One may depend on such a row; such a row depends on none.
-    """
-
-    write: Callable[[Transaction, Sequence[T]], None]
-    row: T
-
-    def __call__(self, tx: Transaction) -> None:
-        self.write(tx, [self.row])
-
-
-@dataclass(slots=True)
-class Batched(Generic[T, R]):
-    """An operation that is carried out together with those beside it that have the same `perform`.
-
-    It keeps its place among the operations of its batch. `perform` returns a result for each item, in their order.
-    """
-
-    perform: Callable[[Transaction, Sequence[T]], Sequence[R]]
-    item: T
-
-    def __call__(self, tx: Transaction) -> R:
-        return self.perform(tx, [self.item])[0]
-
-
-@dataclass(slots=True)
-class _Pending:
-    operation: Operation[Any]
-    committed: Callable[[Any], Any]
-    failed: Callable[[], None] | None
-    future: "asyncio.Future[Any] | None"
+ENOUGH = 32
+"""A batch of this size is written at once: what is still on its way is received while it is synced."""
 
 
 class Writer:
@@ -104,10 +63,11 @@ class Writer:
         self._audited = audited
         self._has_audited = False
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="headway-writer")
-        self._waiting: list[_Pending] = []
+        self._waiting = Batch()
+        self._loop = asyncio.get_running_loop()
         self._wake = asyncio.Event()
         self._closing = False
-        self._task = asyncio.create_task(self._run(), name="headway-writer")
+        self._task = self._loop.create_task(self._run(), name="headway-writer")
 
     async def write(
         self, operation: Operation[T], committed: Callable[[T], R], failed: Callable[[], None] | None = None
@@ -119,21 +79,36 @@ class Writer:
         date. Raises `StoreUnavailableError` if the file could not be written, or what `operation` raises; then
         nothing of it is on disk.
         """
-        refusal = "closed" if self._closing else "too far behind" if len(self._waiting) >= MAX_WAITING else None
-        if refusal is not None:
+        if self._closing or len(self._waiting) >= MAX_WAITING:
             if failed is not None:
                 failed()
-            raise StoreUnavailableError(f"the store is {refusal}")
-        future: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        self._enqueue(_Pending(operation, committed, failed, future))
+            raise self._refusal()
+        future: asyncio.Future[R] = self._loop.create_future()
+        self._enqueue(Pending(operation, committed, failed, future))
         return await future
 
     def post(self, operation: Operation[T], committed: Callable[[T], None], failed: Callable[[], None]) -> None:
         """Like `write`, but does not wait."""
-        self._enqueue(_Pending(operation, committed, failed, None))
+        self._enqueue(Pending(operation, committed, failed, None))
 
-    def _enqueue(self, pending: _Pending) -> None:
-        self._waiting.append(pending)
+    async def write_row(self, kind: Rows[T, R], row: T) -> R:
+        """Write a row together with others of its kind. Once it is durable, returns the answer of `kind.committed`.
+
+        As for `write`, exactly one of `committed` and `failed` is called, and the same is raised.
+        """
+        if self._closing or len(self._waiting) >= MAX_WAITING:
+            kind.failed([row])
+            raise self._refusal()
+        future: asyncio.Future[R] = self._loop.create_future()
+        self._waiting.rows.append(PendingRow(kind, row, future))
+        self._wake.set()
+        return await future
+
+    def _refusal(self) -> StoreUnavailableError:
+        return StoreUnavailableError(f"the store is {'closed' if self._closing else 'too far behind'}")
+
+    def _enqueue(self, pending: Pending) -> None:
+        self._waiting.operations.append(pending)
         self._wake.set()
 
     async def close(self) -> None:
@@ -141,25 +116,22 @@ class Writer:
         self._closing = True
         self._wake.set()
         await self._task
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._connection.close)
+        await self._loop.run_in_executor(self._thread, self._connection.close)
         self._thread.shutdown()
 
     async def _run(self) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             await self._wake.wait()
             self._wake.clear()
             while self._waiting:
                 await self._gather()
-                batch, self._waiting = self._waiting[:MAX_BATCH], self._waiting[MAX_BATCH:]
-                batch.sort(key=_follows)
+                batch = self._waiting.take(MAX_BATCH)
                 started_s = time.perf_counter()
-                results = await loop.run_in_executor(self._thread, self._commit, batch)
+                results = await self._loop.run_in_executor(self._thread, self._commit, batch)
                 self._commits.seconds.observe(time.perf_counter() - started_s)
                 self._commits.operations.observe(len(batch))
                 self._count()
-                for pending, result in zip(batch, results, strict=True):
-                    _settle(pending, result)
+                batch.settle(results)
                 if self._has_audited:
                     self._has_audited = False
                     if self._audited is not None:
@@ -183,30 +155,31 @@ class Writer:
         operations. A lone write waits for three turns of an idle loop, some ten microseconds; a sync takes far longer.
         """
         quiet_turns = 0
-        while quiet_turns < QUIET_TURNS and len(self._waiting) < MAX_BATCH:
+        while quiet_turns < QUIET_TURNS and len(self._waiting) < ENOUGH:
             waiting = len(self._waiting)
             await asyncio.sleep(0)
             quiet_turns = quiet_turns + 1 if len(self._waiting) == waiting else 0
 
-    def _commit(self, batch: list[_Pending]) -> list[Any]:
-        """A result or an exception for each operation. If the batch fails, each is carried out by itself."""
+    def _commit(self, batch: Batch) -> list[Any]:
+        """A result or an exception for each. If the batch fails, each is carried out by itself."""
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             # Locked, for example. No operation is to blame, and each would wait for the lock again.
-            return [_translated(error) for _ in batch]
+            return [_translated(error) for _ in range(len(batch))]
         try:
             return self._transact(batch)
         except Exception as error:  # noqa: BLE001 - each operation's error goes to its own caller
             if len(batch) == 1:
                 return [_translated(error)]
-        return [self._commit([pending])[0] for pending in batch]
+        return [self._commit(one)[0] for one in batch.one_by_one()]
 
-    def _transact(self, batch: list[_Pending]) -> list[Any]:
+    def _transact(self, batch: Batch) -> list[Any]:
         """Carry out the batch in the transaction that has begun. On an error it is rolled back."""
         tx = Transaction(self._connection, self._announcer, self._turns, self._limits)
         try:
-            results = _carry_out(tx, [pending.operation for pending in batch])
+            _write_rows(tx, batch.rows)
+            results = [None] * len(batch.rows) + _carry_out(tx, [pending.operation for pending in batch.operations])
             if tx.limits.unsettled:
                 settle(tx)
             tx.commit()
@@ -220,11 +193,9 @@ class Writer:
 
 
 def _carry_out(tx: Transaction, operations: list[Operation[Any]]) -> list[Any]:
-    """The results of the operations, the first of which are rows."""
-    rows = [operation for operation in operations if isinstance(operation, Rows)]
-    _write_rows(tx, rows)
-    results: list[Any] = [None] * len(rows)
-    for perform, group in groupby(operations[len(rows) :], key=_perform):
+    """The results of the operations."""
+    results: list[Any] = []
+    for perform, group in groupby(operations, key=_perform):
         if perform is None:
             results += [operation(tx) for operation in group]
         else:
@@ -237,17 +208,9 @@ def _perform(operation: Operation[Any]) -> Callable[[Transaction, Sequence[Any]]
     return operation.perform if isinstance(operation, Batched) else None
 
 
-def _write_rows(tx: Transaction, operations: list[Rows[Any]]) -> None:
-    together: defaultdict[Callable[[Transaction, Sequence[Any]], None], list[Any]] = defaultdict(list)
-    for operation in operations:
-        together[operation.write].append(operation.row)
-    for write, rows in together.items():
-        write(tx, rows)
-
-
-def _follows(pending: _Pending) -> bool:
-    """False for rows. Sorted by it, a batch is settled in the order in which it is written."""
-    return not isinstance(pending.operation, Rows)
+def _write_rows(tx: Transaction, rows: Iterable[PendingRow]) -> None:
+    for kind, some in by_kind(rows).items():
+        kind.write(tx, [pending.row for pending in some])
 
 
 def _translated(error: Exception) -> Exception:
@@ -258,22 +221,3 @@ def _translated(error: Exception) -> Exception:
         unavailable.__cause__ = error
         return unavailable
     return error
-
-
-def _settle(pending: _Pending, result: Any) -> None:
-    """Give the caller its result. An error in `committed` is logged: the write is on disk, and others must go on."""
-    answer = result
-    try:
-        if not isinstance(result, Exception):
-            answer = pending.committed(result)
-        elif pending.failed is not None:
-            pending.failed()
-    except Exception as error:
-        log.exception("memory could not follow the disk")
-        answer = error
-    if pending.future is None or pending.future.done():  # done: its caller was cancelled
-        return
-    if isinstance(answer, Exception):
-        pending.future.set_exception(answer)
-    else:
-        pending.future.set_result(answer)

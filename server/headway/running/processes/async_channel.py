@@ -81,7 +81,8 @@ class AsyncChannel:
                 await self._more
             finally:
                 self._more = None
-        taken = bytes(self._received[:count])
+        with memoryview(self._received) as received:  # one copy: it may have many megabytes
+            taken = bytes(received[:count])
         del self._received[:count]
         return taken
 

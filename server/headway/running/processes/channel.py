@@ -70,6 +70,8 @@ MAX_BYTES: Mapping[type[Message], int] = MappingProxyType(
 _KINDS = tuple(MAX_BYTES)
 _REPORTED_VALUES = 6
 _MOST_BYTES = 2**62
+SOCKET_LOST = 74
+"""The exit code of a child whose handler has closed or used up its channel: EX_IOERR of sysexits(3)."""
 
 
 class GarbledMessageError(Exception):
@@ -153,11 +155,17 @@ def encode(message: Message) -> bytes:
 def decode(body: bytes) -> Message:
     """The message that `encode` was given, without its head. Raises `GarbledMessageError`."""
     try:
-        head, found, written = (part.decode("utf-8", "surrogatepass") for part in body.partition(b"\n"))
-        parts = json.loads(head)
-        return _message(*(_with(written, parts) if found else parts))
+        with memoryview(body) as view:  # parts of it are not copied before they are decoded
+            end = body.find(b"\n")
+            if end < 0:
+                return _message(*json.loads(_text(view)))
+            return _message(*_with(_text(view[end + 1 :]), json.loads(_text(view[:end]))))
     except (ValueError, TypeError, LookupError, OverflowError, RecursionError) as error:
         raise GarbledMessageError(f"{len(body):,} bytes that are not a message") from error
+
+
+def _text(part: memoryview) -> str:
+    return str(part, "utf-8", "surrogatepass")
 
 
 def _written(message: Message) -> str | None:

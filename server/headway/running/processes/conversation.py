@@ -14,7 +14,8 @@ from ...domain.jobs import JobError, NewLogLine
 from ..bounds.watching import Watch
 from ..calling import End, Lost, Raised, Returned, Stopped
 from ..limits import CLEAN_UP_WITHIN_S
-from .channel import GarbledMessageError
+from .beginning import StartWatch
+from .channel import SOCKET_LOST, GarbledMessageError
 from .messages import (
     Began,
     Cancel,
@@ -81,6 +82,7 @@ class Conversation:
         self._gave_up = False
         """Whether it has been cancelled, to wait no longer."""
         self._partner: Partner | None = None
+        self._beginning: StartWatch | None = None
         self._begun = False
         self._cancelled = False
         self._killed = False
@@ -90,7 +92,8 @@ class Conversation:
 
         Except for what the kernel holds up although it has been killed: that is reported.
         """
-        for left in reversed(range(STARTS)):
+        left = STARTS
+        while True:
             try:
                 partner = self._partner = await self._start_child()
             except LoadFailedError as error:
@@ -103,10 +106,11 @@ class Conversation:
                 await self._processes.part(partner, self._start.type, keep=not (self._cancelled or self._killed))
             if not isinstance(end, Exit):
                 return end
+            was_stopped = self._beginning is not None and self._beginning.was_stopped
+            left -= not was_stopped  # there may be any number of those
             if self._begun or self._killed or not left:
                 return Lost() if end.code is None else _died(end.code)
             log.warning("a child process died before it began, another one is started", code=end.code)
-        raise AssertionError("unreachable")
 
     def cancel(self) -> None:
         """Ask the handler to stop: sets `ctx.cancelled`."""
@@ -150,6 +154,7 @@ class Conversation:
 
     async def _talk(self, partner: Partner) -> End | Exit:
         """The end that the child sent, or how it died without one."""
+        self._beginning = StartWatch(partner.child)
         try:
             partner.channel.send(self._start)
             if self._cancelled:  # while there was nobody to tell
@@ -162,6 +167,8 @@ class Conversation:
             partner.child.kill()
             self._account_for(partner, await asyncio.shield(partner.exiting))
             return _process_died("It wrote to the server's socket.")
+        finally:
+            self._beginning.end()
 
     async def _until_ended(self, partner: Partner) -> End | Exit:
         """Relay until the process has ended, or stays: something that it started may hold its channel open."""
@@ -182,7 +189,7 @@ class Conversation:
         while (message := await channel.receive()) is not None:
             match message:
                 case Began():
-                    self._begun = True
+                    self._has_begun()
                     self._listening.began()
                 case Report():
                     self._report(message)
@@ -221,6 +228,11 @@ class Conversation:
         if exit.left:
             self._listening.left(exit.left)
 
+    def _has_begun(self) -> None:
+        self._begun = True
+        if self._beginning is not None:
+            self._beginning.end()
+
     def _report(self, report: Report) -> None:
         if report.progress is not None:
             self._listening.progress(report.progress)
@@ -230,6 +242,8 @@ class Conversation:
 
 
 def _died(code: int) -> Raised:
+    if code == SOCKET_LOST:
+        return _process_died("Its handler closed the server's socket, or read from it, so its end was not received.")
     how = f"with exit code {code}" if code >= 0 else f"by signal {-code}"
     return _process_died(f"It ended {how}.")
 

@@ -89,13 +89,25 @@ def reaped() -> Iterator[Reaped]:
             yield Reaped(pid, os.waitstatus_to_exitcode(status), usage)
 
 
+def kill(pid: int) -> bool:
+    """Kill a process. Returns `False` if that is not permitted: it is another user's, root's with `sudo` say."""
+    with suppress(ProcessLookupError):
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except PermissionError:
+            return False
+    return True
+
+
 def sweep(but: Collection[int] = ()) -> None:
-    """Kill every child except those in `but`, and what falls to this process meanwhile, until none is left."""
-    while left := children().difference(but):
-        for pid in left:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
-        for pid in left:
+    """Kill every child except those in `but`, and what falls to this process meanwhile, until none is left.
+
+    Except for other users' processes, which go on.
+    """
+    spared = set(but)
+    while left := children() - spared:
+        spared |= {pid for pid in left if not kill(pid)}
+        for pid in left - spared:
             with suppress(ChildProcessError):
                 os.waitpid(pid, 0)
 

@@ -21,8 +21,8 @@ async def attach(group: int) -> asyncio.subprocess.Process:
 
 async def release(leash: asyncio.subprocess.Process) -> None:
     """End the leash without killing the group."""
+    with suppress(ProcessLookupError):
+        leash.kill()  # a handler may have stopped it, and then it would not read on
     if leash.stdin is not None:
-        with suppress(ConnectionError):
-            leash.stdin.write(b"\n")
-            leash.stdin.close()
+        leash.stdin.close()
     await leash.wait()

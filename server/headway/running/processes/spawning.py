@@ -84,12 +84,11 @@ class SpawnedChild:
         """Kill the child and everything in its groups."""
         if self.cgroup is not None:
             self.cgroup.kill()
-        try:
+        with suppress(ProcessLookupError, PermissionError):  # it has not made its group yet, or has left it
             os.killpg(self._process.pid, signal.SIGKILL)
-        except (ProcessLookupError, PermissionError):
-            if self._process.returncode is None:  # it has not made its group yet
-                with suppress(ProcessLookupError):
-                    self._process.kill()
+        if self._process.returncode is None:
+            with suppress(ProcessLookupError):
+                self._process.kill()
         if self._giving_up is None and not self.exiting.done():
             held_up = Exit(-signal.SIGKILL, left=(self.pid,))
             # Once the child has ended, what it has left in its group may take as long again.

@@ -18,7 +18,7 @@ class Exit:
     usage: Usage | None = None
     """What it used in its whole life, where its parent can say it."""
     left: tuple[int, ...] = ()
-    """Processes of it that have been killed and are still there: the kernel holds them up."""
+    """Processes of it that could not be killed: the kernel holds them up, or they are another user's."""
 
 
 class LoadFailedError(Exception):

@@ -20,6 +20,8 @@ PRIVATE_NAMES: Mapping[str, tuple[str, ...]] = {
     # The server is made again, with the same arguments and connections of our own class.
     "AppRunner": ("_make_server",),
     "Server": ("_kwargs", "_loop"),
+    # A request is handled without the application's own handler, which sets where it was routed to.
+    "Request": ("_match_info",),
     # The kernel drops a stream's connection when its client reads nothing.
     "EventSourceResponse": ("_set_tcp_user_timeout",),
 }

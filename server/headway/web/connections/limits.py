@@ -16,15 +16,14 @@ from typing import Any
 
 import structlog
 from aiohttp import StreamReader, web
-from aiohttp.http_parser import RawRequestMessage
 from aiohttp.streams import EMPTY_PAYLOAD
-from yarl import URL
 
 from ...loops import Loop, Loops
 from ..problems import KINDS, Problem
 from ..request_ids import REQUEST_ID, request_id
 from ..responses.ready import harden, whole_answer
-from .shares import Shares, newcomers, owned
+from .served_requests import handled_by, served_by
+from .shares import Shares, newcomers, owned, ticketed
 
 CHECKS_PER_LIMIT = 10
 LONGEST_PAUSE_S = 1.0
@@ -33,8 +32,9 @@ CLOSED_AT_ONCE = 20
 SEARCH_AGAIN_S = 0.1
 LOG_EVERY_S = 10.0
 FULL_RETRY_S = 5
+OWNER_FULL = "The owner of the key has half of the connections in use, which is the limit."
+TICKETS_FULL = "Tickets of this owner have a quarter of the connections in use, which is the limit."
 TOO_MUCH = frozenset({HTTPStatus.TOO_MANY_REQUESTS, HTTPStatus.SERVICE_UNAVAILABLE})
-MAX_SEGMENTS = 64
 MAX_HEAD_BYTES = 64 * 1024
 """Of a head that does not arrive all at once. aiohttp limits lines and their number: 4 MB, kept for ten seconds."""
 EARLY_LINGER_S = 2.0
@@ -54,32 +54,17 @@ class Runner(web.AppRunner):
         super().__init__(app, auto_decompress=False, **options)
 
     async def _make_server(self) -> web.Server:
-        return _Server(self.app[CONNECTIONS], await super()._make_server())
+        return _Server(self.app, await super()._make_server())
 
 
 class _Server(web.Server):
-    def __init__(self, connections: "Connections", made: web.Server) -> None:
-        factory = _routable(made.request_factory)
-        super().__init__(made.request_handler, request_factory=factory, loop=made._loop, **made._kwargs)  # noqa: SLF001 - all that it was made with
-        self._of_us = connections
+    def __init__(self, app: web.Application, made: web.Server) -> None:
+        factory = served_by(app, made.request_factory)
+        super().__init__(handled_by(app), request_factory=factory, loop=made._loop, **made._kwargs)  # noqa: SLF001 - all that it was made with
+        self._of_app = app[CONNECTIONS]
 
     def __call__(self) -> web.RequestHandler:
-        return Connection(self._of_us, self, loop=self._loop, **self._kwargs)
-
-
-def _routable(make_request: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
-    """Paths of very many segments are cut, to be answered like any other unknown path.
-
-    aiohttp's router tries every prefix: a path of 31 kB that consists of slashes took it 0.1 s, before anything else.
-    """
-
-    def make(message: RawRequestMessage, *arguments: Any) -> web.BaseRequest:
-        if message.path.count("/") > MAX_SEGMENTS and (path := message.url.raw_path).count("/") > MAX_SEGMENTS:
-            path = "/".join(path.split("/", MAX_SEGMENTS)[:MAX_SEGMENTS])
-            message = message._replace(path=path, url=URL(path, encoded=True))
-        return make_request(message, *arguments)
-
-    return make
+        return Connection(self._of_app, self, loop=self._loop, **self._kwargs)
 
 
 class Connection(web.RequestHandler):
@@ -152,9 +137,12 @@ class Connection(web.RequestHandler):
         """When aiohttp would close it: sorts connections by how long they have been idle."""
         return self._next_keepalive_close_time
 
-    def authenticated(self, owner: str) -> None:
-        """A request on it has come with a valid key. Raises `Problem` if this owner has too many connections in use."""
-        self._connections.authenticated(self, owner)
+    def authenticated(self, owner: str, *, by_ticket: bool = False) -> None:
+        """A request on it has come with a valid key, or a ticket of its owner.
+
+        Raises `Problem` if this owner, or all who have tickets of it, have too many connections in use.
+        """
+        self._connections.authenticated(self, owner, by_ticket=by_ticket)
 
     def answered_early(self, status: int, *, known: bool) -> None:
         """The request has its response before its body has arrived; aiohttp reads on, so that the client can read it.
@@ -206,6 +194,7 @@ class Connections:
         self._most = most
         self.newcomers: Shares[Connection] = newcomers(most)
         self._owned: Shares[Connection] = owned(most)
+        self._ticketed: Shares[Connection] = ticketed(most)
         self._address_of = address_of
         self._head_timeout_s = head_timeout_s
         self.stall_timeout_ms = int(stall_timeout_s * 1000)
@@ -247,21 +236,24 @@ class Connections:
         self._heads.pop(connection, None)
         self.newcomers.leave(connection)
         self._owned.leave(connection)
+        self._ticketed.leave(connection)
 
-    def authenticated(self, connection: Connection, owner: str) -> None:
-        """Count the connection for this owner. If there is no room, the owner's longest idle ones are closed.
+    def authenticated(self, connection: Connection, owner: str, *, by_ticket: bool = False) -> None:
+        """Count the connection for this owner, or for the owner's tickets. Without room the longest idle are closed.
 
         Raises `Problem` if they are all in use; the connection stays what it was, a newcomer for example.
         """
-        if self._owned.holder(connection) == owner or connection not in self._open:
+        shares, others = (self._ticketed, self._owned) if by_ticket else (self._owned, self._ticketed)
+        if shares.holder(connection) == owner or connection not in self._open:
             return
-        if self._owned.is_full_for(owner):
-            self._close(self._owned.to_close(owner))
-            if self._owned.is_full_for(owner):
-                detail = "The owner of the key has half of the connections in use, which is the limit."
+        if shares.is_full_for(owner):
+            self._close(shares.to_close(owner))
+            if shares.is_full_for(owner):
+                detail = TICKETS_FULL if by_ticket else OWNER_FULL
                 raise Problem("too-many-connections", detail, retry_after_s=FULL_RETRY_S)
         self.newcomers.leave(connection)
-        self._owned.enter(connection, owner)
+        others.leave(connection)
+        shares.enter(connection, owner)
 
     def _close(self, connections: Collection[Connection]) -> None:
         for connection in connections:

@@ -10,6 +10,8 @@ KEPT = 4
 """A quarter is kept for clients that have shown one."""
 PER_OWNER = 2
 """One owner may have half of all."""
+PER_TICKETS = 4
+"""All who have tickets of one owner may have a quarter, apart from what the owner has."""
 CLOSED_AT_ONCE = 20
 SEARCH_AGAIN_S = 0.1
 
@@ -107,3 +109,11 @@ def newcomers(connections: int) -> Shares[Each]:
 def owned(connections: int) -> Shares[Each]:
     """Those on which a key was shown, by the owner of the latest, of `connections` that there may be in all."""
     return Shares(connections, connections // PER_OWNER)
+
+
+def ticketed(connections: int) -> Shares[Each]:
+    """Those on which a ticket was shown last, by the owner whose it is, of `connections` that there may be in all.
+
+    Owners give tickets to others, who must not be able to use up what the owners need themselves.
+    """
+    return Shares(connections, connections // PER_TICKETS)

@@ -1,4 +1,4 @@
-"""Downloads that are read too slowly are cut off, so that no client can hold a place and an open file for ever."""
+"""Large responses that are read too slowly are cut off, so that no client can hold a place and memory for ever."""
 
 import asyncio
 import contextlib
@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 
 import structlog
+from aiohttp import web
 
 from ...loops import Loop, Loops
 
@@ -30,7 +31,7 @@ def acknowledged_bytes(transport: asyncio.Transport) -> int | None:
     sock = transport.get_extra_info("socket")
     if sock is None or sys.platform != "linux":
         return None
-    with contextlib.suppress(OSError, struct.error):  # not TCP, or an old kernel
+    with contextlib.suppress(OSError, struct.error, ValueError):  # not TCP, an old kernel, a socket that uvloop closed
         info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO_BYTES_ACKED + 8)
         taken: int = struct.unpack_from("=Q", info, _TCP_INFO_BYTES_ACKED)[0]
         return taken
@@ -41,7 +42,7 @@ def reset(transport: asyncio.Transport) -> None:
     """Close the connection and drop what is unsent. Without that the kernel would go on sending what it holds."""
     sock = transport.get_extra_info("socket")
     if sock is not None:
-        with contextlib.suppress(OSError):
+        with contextlib.suppress(OSError, ValueError):  # closed meanwhile; uvloop's has a negative descriptor
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     transport.abort()
 
@@ -94,3 +95,8 @@ class SlowReaders:
                 log.info("a download was cut off: it was read too slowly", read_bytes=taken - before)
                 self._cut(transport)
         return min(LONGEST_PAUSE_S, self._timeout_s / CHECKS_PER_LIMIT)
+
+
+SLOW_READERS = web.AppKey("slow_readers", SlowReaders)
+LARGE_BYTES = 64 * 1024
+"""What is larger may wait for its reader. Smaller responses fit into the buffers of a connection."""

@@ -1,27 +1,36 @@
-"""`GET /jobs/{id}/files` and `GET /jobs/{id}/files/{name}`: a job's output files."""
+"""`GET /jobs/{id}/files`, `GET /jobs/{id}/files.zip` and `GET /jobs/{id}/files/{name}`: a job's output files."""
 
 import re
+from contextlib import aclosing
+from functools import partial
 from typing import Annotated
 
-from aiohttp import web
+import structlog
+from aiohttp import hdrs, web
 from pydantic import Field
 from pydantic_core import to_json
 
 from ...clock import utc_now
 from ...domain.audit import Action, Entry
 from ...domain.jobs import Job
+from ...errors import OutputNotFoundError, StoreUnavailableError
 from ...representation import file_fields, path_segment
+from ..connections.slow_readers import reset
 from ..identity.gate import actor, count_list
 from ..links import LINKS
 from ..parts import parts
 from ..requests.filters import QueryModel
 from ..requests.path import find_job
-from ..requests.query import query
+from ..requests.query import NoQuery, query
+from ..responses.archive import Archive
 from ..responses.files import send_file
-from ..responses.json import PRIVATE, json_response
+from ..responses.json import PRIVATE
 from ..responses.paging import page_headers
+from ..responses.representations import representation
 
 SANDBOX = "sandbox; default-src 'none'; style-src 'unsafe-inline'; img-src data:; frame-ancestors 'none'"
+
+log = structlog.get_logger(__name__)
 
 
 class FilesQuery(QueryModel):
@@ -46,7 +55,7 @@ async def list_files(request: web.Request) -> web.Response:
     status_url = request.app[LINKS].job(job)
     files = [file_fields(file, status_url) for file in page.files]
     body = to_json({"files": files, "filesTotal": job.files_total, "nextCursor": page.next_cursor})
-    return json_response(body, headers=page_headers(request, page.next_cursor))
+    return await representation(request, body, page_headers(request, page.next_cursor))
 
 
 async def read_file(request: web.Request) -> web.StreamResponse:
@@ -59,9 +68,7 @@ async def read_file(request: web.Request) -> web.StreamResponse:
 async def send_output(request: web.Request, job: Job, name: str, *, inline: bool) -> web.StreamResponse:
     """Send the job's output file of that name. Raises `OutputNotFoundError`."""
     file, opened = await parts(request).service.results.open_output(job, name)
-    if parts(request).settings.audit_downloads:
-        entry = Entry(utc_now(), actor(request), Action.DOWNLOAD, job.owner, job.id, job.type)
-        parts(request).audit.note([entry])
+    _note_download(request, job)
     headers = {
         "Content-Type": file.content_type,
         "Content-Disposition": _disposition(name, inline=inline),
@@ -70,6 +77,41 @@ async def send_output(request: web.Request, job: Job, name: str, *, inline: bool
         **PRIVATE,
     }
     return await send_file(request, opened, headers)
+
+
+async def read_archive(request: web.Request) -> web.StreamResponse:
+    """`GET /jobs/{id}/files.zip`: all output files as one, made while it is sent.
+
+    If it cannot be completed, because a file is deleted meanwhile for example, the connection is reset.
+    """
+    query(request, NoQuery)
+    job = await find_job(request)
+    results = parts(request).service.results
+    results.check_files(job)
+    _note_download(request, job)
+    name = f"{job.type}-{job.id}.zip"
+    headers = {"Content-Type": "application/zip", "Content-Disposition": _disposition(name, inline=False), **PRIVATE}
+    response = web.StreamResponse(headers=headers)
+    await response.prepare(request)
+    if request.method == hdrs.METH_HEAD:
+        return response
+    pieces = Archive(partial(results.open_file, job), parts(request).archiving).pieces(results.pages(job))
+    try:
+        with parts(request).slow_readers.watching(request.transport):
+            async with aclosing(pieces):
+                async for piece in pieces:
+                    await response.write(piece)
+    except (OutputNotFoundError, StoreUnavailableError) as error:
+        log.warning("an archive was cut off: a file cannot be read", job_id=job.id, reason=str(error))
+        if request.transport is not None:
+            reset(request.transport)
+    return response
+
+
+def _note_download(request: web.Request, job: Job) -> None:
+    if parts(request).settings.audit_downloads:
+        entry = Entry(utc_now(), actor(request), Action.DOWNLOAD, job.owner, job.id, job.type)
+        parts(request).audit.note([entry])
 
 
 def _disposition(name: str, *, inline: bool) -> str:

@@ -3,12 +3,12 @@
 from aiohttp import web
 
 from ..parts import parts
-from ..responses.json import json_response
+from ..responses.json import NOT_KEPT, json_response
 
 
 async def healthz(_request: web.Request) -> web.Response:
     """`GET /healthz`: the process answers."""
-    return json_response(b'{"status":"ok"}', headers={"Cache-Control": "no-store"})
+    return json_response(b'{"status":"ok"}', headers=NOT_KEPT)
 
 
 async def readyz(request: web.Request) -> web.Response:
@@ -16,4 +16,4 @@ async def readyz(request: web.Request) -> web.Response:
     service = parts(request).service
     service.admission.check_running()
     await service.readiness.check()
-    return json_response(b'{"status":"ready"}', headers={"Cache-Control": "no-store"})
+    return json_response(b'{"status":"ready"}', headers=NOT_KEPT)

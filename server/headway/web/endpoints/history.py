@@ -11,7 +11,8 @@ from ..parts import parts
 from ..requests.filters import QueryModel
 from ..requests.path import find_job
 from ..requests.query import query
-from ..responses.json import PRIVATE, json_response
+from ..responses.json import PRIVATE
+from ..responses.representations import representation
 
 
 class LogsQuery(QueryModel):
@@ -35,7 +36,7 @@ async def read_logs(request: web.Request) -> web.Response:
     lines = await parts(request).service.reading.logs(job, wanted.after, wanted.limit)
     next_after = lines[-1].seq if len(lines) == wanted.limit else None
     body = to_json({"lines": [log_line_fields(line) for line in lines], "nextAfter": next_after})
-    return json_response(body, headers=PRIVATE)
+    return await representation(request, body, PRIVATE)
 
 
 async def list_attempts(request: web.Request) -> web.Response:
@@ -45,4 +46,4 @@ async def list_attempts(request: web.Request) -> web.Response:
     attempts = await parts(request).service.reading.attempts(job, wanted.after, wanted.limit)
     next_after = attempts[-1].number if len(attempts) == wanted.limit else None
     body = to_json({"attempts": [attempt_fields(attempt) for attempt in attempts], "nextAfter": next_after})
-    return json_response(body, headers=PRIVATE)
+    return await representation(request, body, PRIVATE)

@@ -8,13 +8,15 @@ from pydantic_core import to_json
 from ...authoring.job_types import JobType
 from ..parts import parts
 from ..requests.query import NoQuery, query
-from ..responses.json import json_response
+from ..responses.json import PRIVATE
+from ..responses.representations import representation
 
 
 async def job_types(request: web.Request) -> web.Response:
     """`GET /job-types`"""
     query(request, NoQuery)
-    return json_response(to_json({"jobTypes": [type_fields(job_type) for job_type in parts(request).registry]}))
+    body = to_json({"jobTypes": [type_fields(job_type) for job_type in parts(request).registry]})
+    return await representation(request, body, PRIVATE)
 
 
 def type_fields(job_type: JobType) -> dict[str, Any]:

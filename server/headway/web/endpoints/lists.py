@@ -11,13 +11,14 @@ from ...clock import utc_now
 from ...domain.filters import JobFilter
 from ...domain.jobs import Status
 from ...quotas import Account
+from ...turns import PIECE
 from ..identity.gate import caller, count_list, identity
 from ..parts import parts
 from ..requests.filters import ListQuery, PageQuery
 from ..requests.query import NoQuery, query
-from ..responses.json import PRIVATE, json_response
+from ..responses.json import PRIVATE
 from ..responses.paging import page_headers
-from ..turns import PIECE
+from ..responses.representations import representation
 
 
 class MeasureView(BaseModel):
@@ -63,7 +64,7 @@ async def page_of_jobs(request: web.Request, wanted: PageQuery, filter: JobFilte
     await count_list(request)
     reading, encoder = parts(request).service.reading, parts(request).encoder
     async with parts(request).turns.of(caller(request).sees):
-        page = await reading.page(caller(request), filter, wanted.limit, wanted.cursor)
+        page = await reading.page(caller(request), filter, wanted.limit, wanted.cursor, wanted.order)
         now = utc_now()
         jobs = []
         for place, job in enumerate(page.jobs, 1):
@@ -71,7 +72,7 @@ async def page_of_jobs(request: web.Request, wanted: PageQuery, filter: JobFilte
             if place % PIECE == 0:
                 await asyncio.sleep(0)  # others' turn
     body = b'{"jobs":[%s],"nextCursor":%s}' % (b",".join(jobs), to_json(page.next_cursor))
-    return json_response(body, headers=page_headers(request, page.next_cursor))
+    return await representation(request, body, page_headers(request, page.next_cursor))
 
 
 async def stats(request: web.Request) -> web.Response:
@@ -85,7 +86,7 @@ async def stats(request: web.Request) -> web.Response:
         for name, of_type in sorted(counts.by_type.items())
     }
     total = sum(by_status.values())
-    return json_response(to_json({"total": total, "byStatus": by_status, "byType": by_type}), headers=PRIVATE)
+    return await representation(request, to_json({"total": total, "byStatus": by_status, "byType": by_type}), PRIVATE)
 
 
 async def usage(request: web.Request) -> web.Response:
@@ -97,7 +98,7 @@ async def usage(request: web.Request) -> web.Response:
         owner=_account_view(owner, reading.usage(asking, owner)),
         key=None if key is None or owner != key.owner else _account_view(key.name, reading.usage_of_key(key.id)),
     )
-    return json_response(to_json(view), headers=PRIVATE)
+    return await representation(request, to_json(view), PRIVATE)
 
 
 def _account_view(name: str, account: Account) -> AccountView:

@@ -19,6 +19,7 @@ from ...ports.record import Levels
 from ..connections.limits import CONNECTIONS
 from ..identity.gate import refuse_unless_operator
 from ..parts import Parts, parts
+from ..responses.json import NOT_KEPT
 from ..streams.open_streams import OpenStreams
 
 
@@ -34,7 +35,7 @@ async def metrics(request: web.Request) -> web.Response:
     ProcessCollector(registry=registry)
     registry.register(_Headway(parts(request), len(request.app[CONNECTIONS]), levels, now))
     encode, content_type = choose_encoder(request.headers.get("Accept", ""))
-    return web.Response(body=encode(registry), headers={"Content-Type": content_type, "Cache-Control": "no-store"})
+    return web.Response(body=encode(registry), headers={"Content-Type": content_type, **NOT_KEPT})
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -14,8 +14,9 @@ from ..parts import parts
 from ..requests.filters import PageQuery
 from ..requests.query import NoQuery, query
 from ..responses.json import PRIVATE
+from ..responses.representations import representation
 from .files import FileQuery, send_output
-from .jobs import read_job
+from .jobs import read_state
 from .lists import page_of_jobs
 from .results import read_result
 from .submissions import create_resource
@@ -71,7 +72,7 @@ class JobEndpoints:
     async def status(self, request: web.Request) -> web.StreamResponse:
         """`GET {path}/{id}/status`: the job, as `/jobs/{id}` shows it."""
         await self._own_job(request)
-        return await read_job(request)
+        return await read_state(request)
 
     async def download(self, request: web.Request) -> web.StreamResponse:
         """`GET {path}/{id}/download`: the job's file; of several, the one that is named or the first by name."""
@@ -102,16 +103,13 @@ class AuthorEndpoints:
         if not given:
             query(request, NoQuery)
         await count_list(request)
-        return _response(await self._resources(request).list(caller(request), *given))
+        return await representation(request, await self._resources(request).list(caller(request), *given), PRIVATE)
 
     async def read(self, request: web.Request) -> web.Response:
         """`GET {path}/{key}` by the author's `get`; `None` is a 404."""
         query(request, NoQuery)
-        return _response(await self._resources(request).get(caller(request), request.match_info[self.parameter]))
+        body = await self._resources(request).get(caller(request), request.match_info[self.parameter])
+        return await representation(request, body, PRIVATE)
 
     def _resources(self, request: web.Request) -> Resources:
         return parts(request).service.resources[self._name]
-
-
-def _response(body: bytes) -> web.Response:
-    return web.Response(body=body, headers=PRIVATE, content_type="application/json")

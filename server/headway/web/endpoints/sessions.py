@@ -18,10 +18,10 @@ from ..parts import parts
 from ..problems import unauthorized
 from ..requests.bodies import unauthenticated_json_body
 from ..requests.query import NoQuery, query
+from ..responses.json import NOT_KEPT, json_response
 
 LASTS = timedelta(days=7)
 MAX_KEY_CHARS = 200
-NOT_KEPT = {"Cache-Control": "no-store"}
 
 
 class SignIn(BaseModel, extra="forbid", strict=True):
@@ -96,5 +96,4 @@ def _answer(request: web.Request, asking: Identity) -> web.Response:
         admin=key is not None and key.admin,
         read_only=asking.read_only,
     )
-    body = to_json(view, by_alias=True)
-    return web.Response(body=body, headers=NOT_KEPT, content_type="application/json")
+    return json_response(to_json(view, by_alias=True), headers=NOT_KEPT)

@@ -9,14 +9,17 @@ from ...domain.jobs import Job
 from ...errors import JobNotFoundError, TooManyWaitsError
 from ...representation import poll_after_s
 from ...service.accepting import Accepted
+from ..identity.base_urls import CLIENT_REQUEST_ID, absolute_links, location_links
 from ..identity.gate import caller, count_submission
 from ..links import LINKS
 from ..parts import parts
 from ..problems import RATE_LIMITS
+from ..requests.batches import submit_batch
 from ..requests.preferences import PREFER, applied_wait, preferred_wait_s
 from ..requests.submissions import submit
 from ..responses.accepted import fits_template
 from ..responses.headers import etag
+from ..responses.json import PRIVATE, json_response
 from ..responses.ready import can_be_ready, ready_json
 from ..waiting import wait_for_job
 from .jobs import MAX_WAIT_S, make_ready
@@ -45,18 +48,29 @@ async def create_resource(request: web.Request, name: str) -> web.StreamResponse
     return await accepted_response(request, await submit(request, name, own_path=True))
 
 
+async def create_batch(request: web.Request) -> web.Response:
+    """`POST /jobs/batch`: 200 with an outcome for each job, once those that are accepted are durable."""
+    count_submission(request)
+    told = await submit_batch(request)
+    headers = PRIVATE | request.get(RATE_LIMITS, {})
+    if told.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    return json_response(told.outcomes_json.encode(), headers=headers)
+
+
 async def accepted_response(request: web.Request, accepted: Accepted) -> web.StreamResponse:
     """202: accepted, durable, and where to look (RFC 9110, 15.3.3).
 
     A client that prefers to wait gets 200 and the finished job, if it ends in time.
     """
-    job = accepted.job
-    more = request.get(RATE_LIMITS, {})
+    job, of, absolute = accepted.job, parts(request), absolute_links(request)
+    limits = request.get(RATE_LIMITS, {})
     ready = can_be_ready(request)
-    if ready and not accepted.replayed and PREFER not in request.headers and fits_template(job):
-        position = await parts(request).service.reading.queue_position(job, job.created_at)
-        return parts(request).accepted.fill(job, position, more)
-    headers = parts(request).accepted.headers(job) | more
+    plain = PREFER not in request.headers and CLIENT_REQUEST_ID not in request.headers
+    if ready and plain and not accepted.replayed and fits_template(job):
+        return of.accepted.fill(job, await of.store.queue_position(job, job.created_at), absolute, limits)
+    headers = of.accepted.headers(job, location_links(request)) | limits
+    headers["Operation-Location"] = absolute.operation(job)
     if accepted.replayed:
         headers["Idempotency-Replayed"] = "true"
     now = utc_now() if accepted.replayed else job.created_at
@@ -65,9 +79,9 @@ async def accepted_response(request: web.Request, accepted: Accepted) -> web.Str
         if job.terminal:
             with suppress(JobNotFoundError):  # deleted since then: the response says how it ended, without its result
                 return await _finished_response(request, job, headers | applied_wait(wait_s))
-    position = await parts(request).service.reading.queue_position(job, now)
+    position = await of.store.queue_position(job, now)
     headers["Retry-After"] = str(poll_after_s(job))
-    body = parts(request).encoder.job(job, position)
+    body = of.encoder.job(job, position)
     if ready:
         return ready_json(202, body, headers)
     return web.Response(body=body, status=202, headers=headers, content_type="application/json")

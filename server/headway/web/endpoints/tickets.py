@@ -17,10 +17,10 @@ from ..identity.gate import actor, count_ticket, identity
 from ..identity.tickets import TICKET, TICKETS, Ticket
 from ..links import LINKS
 from ..parts import parts
-from ..problems import RATE_LIMITS
 from ..requests.bodies import json_body
 from ..requests.path import find_job
 from ..requests.query import NoQuery, query
+from ..responses.json import json_response, not_kept
 
 LASTS_S = 300
 LONGEST_S = 3600
@@ -57,5 +57,4 @@ async def make_ticket(request: web.Request) -> web.Response:
     await parts(request).audit.append([entry])
     progress_url = f"{request.app[LINKS].job(job)}/progress?{urlencode({TICKET: ticket})}"
     fields = {"ticket": ticket, "expiresAt": instant(expires_at), "progressUrl": progress_url}
-    headers = {"Cache-Control": "no-store", **request.get(RATE_LIMITS, {})}
-    return web.Response(body=to_json(fields), status=201, headers=headers, content_type="application/json")
+    return json_response(to_json(fields), status=201, headers=not_kept(request))

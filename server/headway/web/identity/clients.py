@@ -43,6 +43,10 @@ class Clients:
                 break
         return _counted_as(str(found))
 
+    def through_proxy(self, request: web.BaseRequest) -> bool:
+        """Whether the request came through a trusted proxy."""
+        return bool(self._trusted) and (found := _address(request.remote or "")) is not None and self._trusts(found)
+
     def of_peer(self, peer: str) -> str | None:
         """The client of a connection, before any request; `None` if it is a trusted proxy, which may have many."""
         found = _address(peer)

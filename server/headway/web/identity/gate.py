@@ -17,6 +17,7 @@ from ...domain.audit import Actor, ActorKind
 from ...ports.keys import KeyStore
 from ...settings import Settings
 from ..connections.limits import Connection
+from ..negotiation import prefers_html
 from ..problems import Problem, unauthorized
 from ..request_ids import request_id
 from .clients import CLIENTS
@@ -35,7 +36,9 @@ TICKET_PATHS = frozenset(
         "/jobs/{id}/result",
         "/jobs/{id}/logs",
         "/jobs/{id}/attempts",
+        "/jobs/{id}/badge.svg",
         "/jobs/{id}/files",
+        "/jobs/{id}/files.zip",
         "/jobs/{id}/files/{name}",
     }
 )
@@ -75,15 +78,20 @@ def client(request: web.Request) -> str:
 
 
 def keys_owner(request: web.BaseRequest) -> str | None:
-    """The owner of the key, session or ticket that the request came with; `None` without any."""
-    key = identity(request).key
-    return None if key is None else key.owner
+    """The owner of the key or session that the request came with; `None` without any.
+
+    A request with a ticket is not the owner's, so it does not count against the owner's limits.
+    """
+    asking = identity(request)
+    return None if asking.key is None or not asking.caller.owner else asking.key.owner
 
 
 def sharer(request: web.Request) -> str:
     """Whose share of what there is once for all the request uses: its owner's or, without a key, its address's."""
-    owner = keys_owner(request)
-    return f"address {client(request)}" if owner is None else f"owner {owner}"
+    asking = request.get(_IDENTITY, NOBODY)
+    if asking.key is None or not asking.caller.owner:
+        return f"address {client(request)}"
+    return f"owner {asking.key.owner}"
 
 
 def identity(request: web.BaseRequest) -> Identity:
@@ -91,23 +99,30 @@ def identity(request: web.BaseRequest) -> Identity:
     return request[_IDENTITY]
 
 
+def has_ticket(request: web.BaseRequest) -> bool:
+    """Whether the request was admitted because of a ticket, and not of a key or session that came along."""
+    asking = identity(request)
+    return asking is not NOBODY and not asking.caller.owner
+
+
 def has_key(request: web.BaseRequest) -> bool:
-    """Whether the request came with a valid key, session or ticket. Not before the gate has found out."""
-    return request.get(_IDENTITY, NOBODY).key is not None
+    """Whether the request came with a valid key or session. Not before the gate has found out."""
+    asking = request.get(_IDENTITY, NOBODY)
+    return asking.key is not None and bool(asking.caller.owner)
 
 
-def caller(request: web.BaseRequest) -> Caller:
+def caller(request: web.Request) -> Caller:
     """On whose behalf the request is made. If it may change something, also whom the audit trail names for that."""
     asking = identity(request).caller
     if request.method in SAFE_METHODS:
         return asking
-    return Caller(asking.owner, asking.sees, asking.key_id, actor(request))
+    return Caller(asking.owner, asking.sees, asking.key_id, actor(request), asking.works_on)
 
 
-def actor(request: web.BaseRequest) -> Actor:
+def actor(request: web.Request) -> Actor:
     """Who sent the request, for the audit trail. Anonymous before the gate has found out, or if it refused."""
     asking = request.get(_IDENTITY, NOBODY)
-    address, id = request.app[CLIENTS].of(request) if isinstance(request, web.Request) else None, request_id(request)
+    address, id = request.app[CLIENTS].of(request), request_id(request)
     if asking.key is None:
         return Actor(ActorKind.LOCAL if asking is LOCAL else ActorKind.ANONYMOUS, None, None, address, id)
     kind = ActorKind.SESSION if asking.session else ActorKind.KEY if asking.caller.owner else ActorKind.TICKET
@@ -119,14 +134,29 @@ def count_submission(request: web.Request) -> None:
     request.app[RATES].count_submission(request, keys_owner(request))
 
 
+def count_part(request: web.Request) -> None:
+    """Raises `Problem` if the request's owner, or its address, has reached the limit."""
+    request.app[RATES].count_part(request, keys_owner(request))
+
+
 def count_redelivery(request: web.Request) -> None:
     """Raises `Problem` if the request's owner, or its address, has reached the limit."""
     request.app[RATES].count_redelivery(request, keys_owner(request))
 
 
+def count_edit(request: web.Request) -> None:
+    """Raises `Problem` if the request's owner, or its address, has reached the limit."""
+    request.app[RATES].count_edit(request, keys_owner(request))
+
+
 def count_ticket(request: web.Request) -> None:
     """Raises `Problem` if the request's owner, or its address, has reached the limit."""
     request.app[RATES].count_ticket(request, keys_owner(request))
+
+
+def count_claim(request: web.Request) -> None:
+    """Raises `Problem` if the request's owner, or its address, has reached the limit."""
+    request.app[RATES].count_claim(request, keys_owner(request))
 
 
 async def count_list(request: web.Request) -> None:
@@ -158,7 +188,7 @@ class Gate:
     def __init__(self, settings: Settings, keys: KeyStore, tickets: Tickets) -> None:
         self._keys = keys
         self._tickets = tickets
-        self._hosts = Hosts(settings)
+        self.hosts = Hosts(settings)
         self._key_needed = settings.key_needed
         self._warned = settings.insecure
         self.origins = Origins(settings.cors_origins, settings.public_url)
@@ -173,7 +203,7 @@ class Gate:
 
     async def admit(self, request: web.Request) -> None:
         """Identify the client. From here on `identity` can be called."""
-        self._hosts.check(request)
+        self.hosts.check(request)
         if not self._warned and FORWARDED_FOR in request.headers:
             self._warn_of_proxy(request)
         asking = await self._identify(request)
@@ -184,7 +214,7 @@ class Gate:
             request.protocol.key_id = None if asking.key is None else asking.key.id
             request.protocol.session = asking.session
             if asking.key is not None:
-                request.protocol.authenticated(asking.key.owner)
+                request.protocol.authenticated(asking.key.owner, by_ticket=not asking.caller.owner)
 
     def _warn_of_proxy(self, request: web.Request) -> None:
         """Once, not for every request: `HEADWAY_TRUSTED_PROXIES` or `HEADWAY_PUBLIC_URL` is missing."""
@@ -209,7 +239,7 @@ class Gate:
             return await self._by_ticket(request)
         if not self._key_needed:
             return LOCAL
-        if _canonical(request) in OPEN_PATHS:
+        if _canonical(request) in OPEN_PATHS or _leads_to_page(request):
             return NOBODY
         raise unauthorized("Send an API key: Authorization: Bearer hwk_...")
 
@@ -247,11 +277,20 @@ class Gate:
     def _check_write(self, request: web.Request, asking: Identity) -> None:
         if asking.ambient:
             self.origins.refuse_foreign(request, with_cookie=asking.key is not None)
-        if asking.read_only and asking is not NOBODY and _canonical(request) != "/session":
+        if asking.read_only and asking is not NOBODY and not _open_to_readers(_canonical(request)):
             raise Problem("forbidden", "The API key is read-only.")
 
 
 GATE = web.AppKey("gate", Gate)
+
+
+def _leads_to_page(request: web.Request) -> bool:
+    """Whether the answer only leads to the page, where one can sign in.
+
+    No browser sends the cookie with the request that a link on another site causes (`SameSite=Strict`).
+    """
+    page = request.method in SAFE_METHODS and not request.rel_url.raw_query_string and prefers_html(request)
+    return page and _canonical(request) == "/jobs/{id}"
 
 
 def takes_ticket(request: web.Request) -> bool:
@@ -272,6 +311,11 @@ def _bearer(authorization: str) -> str | None:
     """The token (RFC 6750, 2.1); `None` for other schemes, which may be meant for a proxy."""
     scheme, _, token = authorization.partition(" ")
     return token.strip() if scheme.lower() == "bearer" else None
+
+
+def _open_to_readers(path: str | None) -> bool:
+    """Whether a read-only key may write there: it can sign out, and do jobs if it has that right of its own."""
+    return path is not None and (path == "/session" or path.startswith("/work/"))
 
 
 def _canonical(request: web.Request) -> str | None:

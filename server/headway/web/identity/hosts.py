@@ -39,11 +39,15 @@ class Hosts:
         host = request.headers.get(hdrs.HOST)
         if host in self._seen or host is None:  # HTTP/1.0: no browser
             return
-        found = _HOST.fullmatch(host)
-        if found is None or not self._is_ours(found[1].lower()):
+        if not self.accepts(host):
             raise Problem("misdirected", "The host names of this server are set by HEADWAY_ALLOWED_HOSTS.")
         if len(self._seen) < REMEMBERED:
             self._seen.add(host)
+
+    def accepts(self, host: str) -> bool:
+        """Whether this is a name of this server, with or without a port."""
+        found = _HOST.fullmatch(host)
+        return found is not None and self._is_ours(found[1].lower())
 
     def _is_ours(self, name: str) -> bool:
         if name in self._names or name.rstrip(".") in self._names:

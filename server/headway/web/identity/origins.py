@@ -10,13 +10,15 @@ from ..problems import Problem
 
 SEC_FETCH_SITE = istr("Sec-Fetch-Site")
 OWN_SITES = frozenset({"same-origin", "none"})
-METHODS = "GET, HEAD, POST, DELETE"
+METHODS = "GET, HEAD, POST, PATCH, DELETE"
 SENT = (
-    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Prefer, Range, X-Request-ID"
+    "Authorization, Content-Type, Idempotency-Key, If-Match, If-None-Match, Last-Event-ID, Prefer, Range, "
+    "Tus-Resumable, Upload-Length, Upload-Metadata, Upload-Offset, X-HTTP-Method-Override, X-Request-ID"
 )
 SHOWN = (
     "Content-Disposition, Content-Location, ETag, Idempotency-Replayed, Link, Location, Operation-Location, "
-    "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, X-Request-ID"
+    "Preference-Applied, RateLimit, RateLimit-Policy, Retry-After, Tus-Extension, Tus-Max-Size, Tus-Resumable, "
+    "Tus-Version, Upload-Expires, Upload-Length, Upload-Metadata, Upload-Offset, X-Request-ID"
 )
 PREFLIGHT_KEPT_S = 600
 
@@ -52,7 +54,8 @@ class Origins:
         """Tell the browser that it may give the response to the page."""
         if not self._allowed:
             return
-        response.headers.add(hdrs.VARY, hdrs.ORIGIN)
+        vary = response.headers.get(hdrs.VARY)
+        response.headers[hdrs.VARY] = hdrs.ORIGIN if vary is None else f"{vary}, {hdrs.ORIGIN}"
         origin = request.headers.get(hdrs.ORIGIN)
         if origin is not None and self.allows(origin):
             response.headers[hdrs.ACCESS_CONTROL_ALLOW_ORIGIN] = "*" if "*" in self._allowed else origin
@@ -64,7 +67,7 @@ class Origins:
         Programs send neither header; current browsers send at least one of them with every write.
         """
         origin, site = request.headers.get(hdrs.ORIGIN), request.headers.get(SEC_FETCH_SITE)
-        if not with_cookie and self.allows(origin):
+        if origin is site is None or (not with_cookie and self.allows(origin)):
             return
         foreign = (
             site not in OWN_SITES if site is not None else origin is not None and not self._is_own(request, origin)

@@ -19,6 +19,8 @@ from .clients import CLIENTS
 WINDOW_S = 60
 SIGN_INS_PER_MINUTE = 120
 """By address, valid or not: each costs the server a body to parse."""
+PARTS_PER_SUBMISSION = 5
+"""Clients send a large file in parts of a few megabytes, of which a fast line takes some fifty a second."""
 HELD_S = 1.0
 MAX_HELD = 1_000
 """A list that is refused waits a second for its 429: it costs as much as a short list, and some clients do not wait."""
@@ -126,7 +128,10 @@ class Rates:
         self._held = 0
         self._submissions = _OwnersAndAddresses("submissions", submissions_per_minute, clock_s)
         self._redeliveries = _OwnersAndAddresses("redeliveries", submissions_per_minute, clock_s)
+        self._edits = _OwnersAndAddresses("edits", submissions_per_minute, clock_s)
         self._tickets = _OwnersAndAddresses("tickets", submissions_per_minute, clock_s)
+        self._claims = _OwnersAndAddresses("claims", submissions_per_minute, clock_s)
+        self._parts = _OwnersAndAddresses("upload-parts", PARTS_PER_SUBMISSION * submissions_per_minute, clock_s)
         self._failed_sign_ins = Rate(failed_sign_ins_per_minute, clock_s)
         self._sign_ins = Rate(SIGN_INS_PER_MINUTE, clock_s)
         self._shared = shared
@@ -143,9 +148,21 @@ class Rates:
         """As `count_submission`, with the same limits: each of them makes the server send a request."""
         self._count_change(request, owner, self._redeliveries)
 
+    def count_edit(self, request: web.Request, owner: str | None) -> None:
+        """As `count_submission`, with the same limits: each is a commit, and has an entry in the audit trail."""
+        self._count_change(request, owner, self._edits)
+
     def count_ticket(self, request: web.Request, owner: str | None) -> None:
         """As `count_submission`, with the same limits: each of them has an entry in the audit trail."""
         self._count_change(request, owner, self._tickets)
+
+    def count_claim(self, request: web.Request, owner: str | None) -> None:
+        """As `count_submission`, with the same limits, for workers that ask for a job."""
+        self._count_change(request, owner, self._claims)
+
+    def count_part(self, request: web.Request, owner: str | None) -> None:
+        """As `count_submission`, with higher limits: each part of an upload is synced to disk."""
+        self._count_change(request, owner, self._parts)
 
     def _count_change(self, request: web.Request, owner: str | None, changes: _OwnersAndAddresses) -> None:
         if self._limited and self._counts(owner):

@@ -3,10 +3,23 @@
 from ..endpoints.sessions import SessionView, SignIn
 from ..endpoints.tickets import TicketOrder, TicketView
 from ..requests.query import NoQuery
-from .operation import RATE_HEADERS, Answer, Operation, Operations, Schema, json_content, ref
+from . import examples
+from .operation import (
+    RATE_HEADERS,
+    Answer,
+    Operation,
+    Operations,
+    Schema,
+    answered,
+    json_content,
+    ref,
+)
 
 SECURITY: list[Schema] = [{"key": []}, {"session": []}, {}]
 """Any one of them; `{}`: none is needed on a server that only its own machine can reach."""
+
+SECURITY_WITH_TICKETS: list[Schema] = [{"key": []}, {"session": []}, {"ticket": []}, {}]
+"""On the paths of a job that a ticket opens."""
 
 
 def security_schemes(session_cookie: str) -> Schema:
@@ -32,13 +45,14 @@ def security_schemes(session_cookie: str) -> Schema:
     }
 
 
-SESSION = json_content(ref(SessionView))
+SESSION = json_content(ref(SessionView), examples.SESSION)
 
 OPERATIONS: Operations = {
     ("GET", "/session"): Operation(
         id="readSession",
         tag="access",
         summary="Show who is signed in",
+        description="As the server sees the request, and whether it needs a key at all.",
         query=NoQuery,
         answers={200: Answer(description="Who is signed in, and whether a key is needed", content=SESSION)},
     ),
@@ -51,7 +65,7 @@ OPERATIONS: Operations = {
             "arrives within ten seconds; an address may send 120 a minute."
         ),
         query=NoQuery,
-        content=json_content(ref(SignIn)),
+        content=json_content(ref(SignIn), examples.SIGN_IN),
         content_required=True,
         answers={200: Answer(description="Signed in", content=SESSION, headers=("Set-Cookie",))},
         problems=("body-timeout", "too-large", "unsupported-media-type", "store-unavailable"),
@@ -60,6 +74,7 @@ OPERATIONS: Operations = {
         id="signOut",
         tag="access",
         summary="Sign out",
+        description="Ends the session, its streams and its waits, and removes the cookie.",
         query=NoQuery,
         answers={204: Answer(description="The session has ended", headers=("Set-Cookie",))},
     ),
@@ -72,8 +87,8 @@ OPERATIONS: Operations = {
             "minutes. It is no longer valid once the key that created it is revoked."
         ),
         query=NoQuery,
-        content=json_content(ref(TicketOrder)),
-        answers={201: Answer(description="The ticket", content=json_content(ref(TicketView)), sometimes=RATE_HEADERS)},
+        content=json_content(ref(TicketOrder), examples.TICKET_ORDER),
+        answers={201: answered("The ticket", ref(TicketView), examples.TICKET, sometimes=RATE_HEADERS)},
         problems=("not-found", "body-timeout", "too-large", "unsupported-media-type", "store-unavailable"),
     ),
 }

@@ -2,19 +2,22 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from pydantic import BaseModel
 
 from ..problems import KINDS
 from ..request_ids import REQUEST_ID
+from .examples import Example, problem
+from .parameters import PATH_PARAMETERS, RESPONSE_HEADERS
 
 Schema = dict[str, Any]
 Operations = Mapping[tuple[str, str], "Operation"]
 """By method and path, as the routes have them."""
 
 REF = "#/components/schemas/{model}"
+EXAMPLE = "#/components/examples/{name}"
 JSON = "application/json"
 PROBLEM = "application/problem+json"
 
@@ -27,9 +30,11 @@ OF_STATUS: Mapping[int, Sequence[str]] = {401: ("WWW-Authenticate",), 429: ("Ret
 RATE_HEADERS = ("RateLimit", "RateLimit-Policy")
 RATED = frozenset({401, 429})
 """The statuses of problems that may have `RateLimit` headers."""
+OF_REPRESENTATIONS = ("ETag", "Vary")
 OF_QUERIES = ("malformed-request", "validation-failed")
 """The additional problems of operations with query parameters."""
 
+SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 _PARAMETER = re.compile(r"{(\w+)}")
 
 
@@ -76,6 +81,8 @@ class Operation:
     """Kinds of problems beyond `ALWAYS`, `OF_QUERIES` and `OF_WRITES`."""
     problem_headers: Mapping[int, Sequence[str]] = field(default_factory=dict)
     """Headers that the problem with a status always has."""
+    conditional: bool = False
+    """It is a `representation`: with an ETag, a 304, and compressed if it is big."""
 
     def described(self, method: str, path: str) -> Schema:
         """The operation object (OpenAPI 3.1, 4.8.10)."""
@@ -86,9 +93,9 @@ class Operation:
             "parameters": [
                 *(_path_parameter(name) for name in _PARAMETER.findall(path)),
                 *_query_parameters(self.query),
-                *({"$ref": f"#/components/parameters/{name}"} for name in (*self.headers, REQUEST_ID)),
+                *({"$ref": f"#/components/parameters/{name}"} for name in (*self._request_headers(), REQUEST_ID)),
             ],
-            "responses": self._responses(() if method == "GET" else OF_WRITES),
+            "responses": self._responses(() if method in SAFE else OF_WRITES),
         }
         if self.description:
             operation["description"] = self.description
@@ -96,8 +103,22 @@ class Operation:
             operation["requestBody"] = {"required": self.content_required, "content": dict(self.content)}
         return operation
 
+    def _request_headers(self) -> Sequence[str]:
+        return (*self.headers, "If-None-Match") if self.conditional else self.headers
+
+    def _all_answers(self) -> Mapping[int, Answer]:
+        if not self.conditional:
+            return self.answers
+        whole = self.answers[200]
+        headers, sometimes = (*whole.headers, *OF_REPRESENTATIONS), (*whole.sometimes, "Content-Encoding")
+        return {
+            **self.answers,
+            200: replace(whole, headers=headers, sometimes=sometimes),
+            304: Answer(description="It has not changed", headers=OF_REPRESENTATIONS, sometimes=whole.sometimes),
+        }
+
     def _responses(self, of_method: Sequence[str]) -> Schema:
-        responses = {str(status): answer.described() for status, answer in self.answers.items()}
+        responses = {str(status): answer.described() for status, answer in self._all_answers().items()}
         by_status: dict[int, list[str]] = {}
         of_query = self.query_problems if self.query else ()
         for kind in dict.fromkeys([*self.problems, *of_query, *of_method, *ALWAYS]):
@@ -115,7 +136,7 @@ def _problem(kinds: Sequence[str], headers: Sequence[str], sometimes: Sequence[s
     return {
         "description": "; ".join(KINDS[kind][1] for kind in kinds),
         "headers": _response_headers(headers, sometimes),
-        "content": {PROBLEM: {"schema": schema}},
+        "content": {PROBLEM: {"schema": schema, **shown([problem(kind) for kind in kinds])}},
     }
 
 
@@ -129,7 +150,10 @@ def _path_parameter(name: str) -> Schema:
 
 
 def _query_parameters(model: type[BaseModel] | None) -> list[Schema]:
-    """Lists are separated by commas: arrays without `explode`."""
+    """Lists are separated by commas, arrays without `explode`; that they may be repeated too, OpenAPI cannot say.
+
+    Objects are JSON text.
+    """
     if model is None:
         return []
     schema = model.model_json_schema(ref_template=REF)
@@ -137,9 +161,15 @@ def _query_parameters(model: type[BaseModel] | None) -> list[Schema]:
     for name, value in schema.get("properties", {}).items():
         inlined = _inlined(value, schema.get("$defs", {}))
         inlined.pop("uniqueItems", None)  # a set in the model, but duplicates are accepted
-        parameter: Schema = {"name": name, "in": "query", "schema": inlined}
+        parameter: Schema = {"name": name, "in": "query"}
         if "description" in inlined:
             parameter["description"] = inlined.pop("description")
+        if "patternProperties" in value:  # each property is a parameter of its own
+            parameter |= {"schema": inlined, "style": "form", "explode": True}
+        elif value.get("type") == "object":
+            parameter["content"] = {JSON: {"schema": inlined}}
+        else:
+            parameter["schema"] = inlined
         if value.get("type") == "array":
             parameter |= {"style": "form", "explode": False}
         found.append(parameter)
@@ -163,9 +193,24 @@ def ref(model: type[BaseModel]) -> Schema:
     return {"$ref": REF.format(model=model.__name__)}
 
 
-def json_content(schema: Schema, example: Any = None) -> dict[str, Schema]:
-    """JSON content, with an example if there is one."""
-    return {JSON: {"schema": schema} if example is None else {"schema": schema, "example": example}}
+def json_content(schema: Schema, *examples: Example) -> dict[str, Schema]:
+    """JSON content, with its examples."""
+    return {JSON: {"schema": schema, **shown(examples)}}
+
+
+def any_file(description: str) -> dict[str, Schema]:
+    """A body of any media type. One stands for all: client generators support no `*/*` here."""
+    return {"application/octet-stream": {"schema": {"type": "string", "format": "binary", "description": description}}}
+
+
+def answered(description: str, schema: Schema, *examples: Example, **more: Any) -> Answer:
+    """A response in JSON. `more`: the other fields of `Answer`."""
+    return Answer(description=description, content=json_content(schema, *examples), **more)
+
+
+def shown(examples: Sequence[Example]) -> Schema:
+    """References to examples, as content has them."""
+    return {"examples": {each.name: {"$ref": EXAMPLE.format(name=each.name)} for each in examples}} if examples else {}
 
 
 def array(items: Schema) -> Schema:
@@ -189,110 +234,3 @@ def or_null(of_type: str) -> Schema:
 def link(operation_id: str, description: str, **parameters: str) -> Schema:
     """A link from a response to an operation (OpenAPI 3.1, 4.8.20)."""
     return {"operationId": operation_id, "description": description, "parameters": parameters}
-
-
-PATH_PARAMETERS: Mapping[str, Schema] = {
-    "id": {"description": "The id of a job. A malformed id is a 404.", "schema": {"type": "string"}},
-    "deliveryId": {"description": "The id of one of the job's deliveries.", "schema": {"type": "string"}},
-    "key": {"description": "An id, as the job type's author defines it.", "schema": {"type": "string"}},
-    "name": {"description": "The name of one of the job's `files`.", "schema": {"type": "string"}},
-    "path": {"description": "A file of the page.", "schema": {"type": "string"}},
-}
-
-REQUEST_HEADERS: Mapping[str, Schema] = {
-    REQUEST_ID: {
-        "description": (
-            "The client's id for this request. It is sent back and written to the server's log. "
-            "Printable ASCII, at most 128 characters; anything else is replaced."
-        ),
-        "schema": {"type": "string"},
-    },
-    "If-None-Match": {
-        "description": "The ETags that the client has: if one of them is current, the response is a 304.",
-        "schema": {"type": "string"},
-    },
-    "If-Match": {
-        "description": "ETags: if none of them is the file's, the response is a 412.",
-        "schema": {"type": "string"},
-    },
-    "If-Modified-Since": {"description": "An HTTP date.", "schema": {"type": "string"}},
-    "If-Unmodified-Since": {"description": "An HTTP date.", "schema": {"type": "string"}},
-    "Idempotency-Key": {
-        "description": (
-            "A string in quotes (RFC 9651), 1 to 255 characters. Within 24 hours another submission with the same key "
-            "returns the first one's job instead of a new one."
-        ),
-        "schema": {"type": "string", "pattern": r'^"(?:[ !#-\[\]-~]|\\["\\]){1,255}"$'},
-    },
-    "Last-Event-ID": {
-        "description": (
-            "The id of the last event that the client received; what it missed follows. EventSource sends it by itself."
-        ),
-        "schema": {"type": "string"},
-    },
-    "Prefer": {
-        "description": "`wait=30`: seconds to wait (RFC 7240, 4.3), at most `maxWaitSeconds`.",
-        "schema": {"type": "string"},
-    },
-    "Range": {
-        "description": "One range of bytes (RFC 9110, 14.2); other units are ignored.",
-        "schema": {"type": "string"},
-    },
-    "If-Range": {"description": "The range applies only if this is the file's ETag.", "schema": {"type": "string"}},
-}
-
-RESPONSE_HEADERS: Mapping[str, Schema] = {
-    "Accept-Ranges": {"description": "`bytes`", "schema": {"const": "bytes"}},
-    "Content-Disposition": {
-        "description": "The file's name (RFC 6266), and whether to save or display it.",
-        "schema": {"type": "string"},
-    },
-    "Content-Location": {
-        "description": "The URL of the resource that the body represents.",
-        "schema": {"type": "string", "format": "uri-reference"},
-    },
-    "Content-Range": {
-        "description": "Which bytes these are, and the file's size.",
-        "schema": {"type": "string"},
-    },
-    "ETag": {"description": "For `If-None-Match`.", "schema": {"type": "string", "pattern": '^(W/)?"[^"]*"$'}},
-    "Idempotency-Replayed": {
-        "description": "`true` if the job was accepted earlier, with the same key.",
-        "schema": {"const": "true"},
-    },
-    "Last-Modified": {"description": "An HTTP date.", "schema": {"type": "string"}},
-    "Link": {"description": 'The next page, `rel="next"` (RFC 8288), if there is one.', "schema": {"type": "string"}},
-    "Location": {"description": "The URL of the job.", "schema": {"type": "string", "format": "uri-reference"}},
-    "Operation-Location": {
-        "description": "The URL that Azure's SDKs poll.",
-        "schema": {"type": "string", "format": "uri-reference"},
-    },
-    "Preference-Applied": {
-        "description": "`wait=30`: the preference that the server applied (RFC 7240, 3).",
-        "schema": {"type": "string", "pattern": "^wait=[0-9]+$"},
-    },
-    "RateLimit": {
-        "description": (
-            "How many requests are left under each policy that counts this request, and for how many seconds "
-            "(draft-ietf-httpapi-ratelimit-headers-11). Absent for clients without a key on a server that only its own "
-            "machine can reach."
-        ),
-        "schema": {"type": "string"},
-        "example": '"submissions-by-owner";r=5999;t=60, "submissions-by-address";r=5999;t=60',
-    },
-    "RateLimit-Policy": {
-        "description": "The policies: how many requests in how many seconds. Present whenever `RateLimit` is.",
-        "schema": {"type": "string"},
-        "example": '"submissions-by-owner";q=6000;w=60, "submissions-by-address";q=6000;w=60',
-    },
-    REQUEST_ID: {
-        "description": "The id of this request in the server's log: the client's, or one that the server generated.",
-        "schema": {"type": "string", "minLength": 1, "maxLength": 128},
-    },
-    "Retry-After": {
-        "description": "Seconds after which to ask again. On a job, only while it is in progress.",
-        "schema": {"type": "integer", "minimum": 1},
-    },
-    "Set-Cookie": {"description": "The session's cookie.", "schema": {"type": "string"}},
-    "WWW-Authenticate": {"description": "How to authenticate (RFC 6750, 3).", "schema": {"type": "string"}},
-}

@@ -4,7 +4,16 @@ from ...representation import JobView
 from ..endpoints.sdks.azure import MonitorQuery, StatusMonitor
 from ..endpoints.sdks.google import STRUCT, OperationsQuery
 from ..requests.query import NoQuery
-from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, ref
+from . import examples
+from .operation import (
+    Operation,
+    Operations,
+    Schema,
+    answered,
+    array,
+    closed_object,
+    ref,
+)
 
 OPERATION: Schema = {
     "type": "object",
@@ -34,7 +43,7 @@ OPERATION: Schema = {
 }
 NEVER_422 = ("malformed-request",)
 """Google's clients get a 400 for an invalid query."""
-NOTHING = Answer(description="Done", content=json_content(closed_object()))
+NOTHING = answered("Done", closed_object(), examples.NOTHING)
 
 OPERATIONS: Operations = {
     ("GET", "/operations/{id}"): Operation(
@@ -43,11 +52,10 @@ OPERATIONS: Operations = {
         summary="Read a job in the format of Azure's SDKs",
         description="Always 200, with the state in `status`. Submissions return this URL in `Operation-Location`.",
         query=MonitorQuery,
+        conditional=True,
         answers={
-            200: Answer(
-                description="The job as a status monitor",
-                content=json_content(ref(StatusMonitor)),
-                sometimes=("Retry-After",),
+            200: answered(
+                "The job as a status monitor", ref(StatusMonitor), examples.MONITOR, sometimes=("Retry-After",)
             )
         },
         problems=("not-found", "store-unavailable"),
@@ -57,11 +65,14 @@ OPERATIONS: Operations = {
         tag="sdks",
         query_problems=NEVER_422,
         summary="List jobs as Google's SDKs do",
+        description="`Operations.ListOperations` of `google.longrunning`, as REST has it.",
         query=OperationsQuery,
+        conditional=True,
         answers={
-            200: Answer(
-                description="A page, newest first",
-                content=json_content(closed_object(operations=array(OPERATION), nextPageToken={"type": "string"})),
+            200: answered(
+                "A page, newest first",
+                closed_object(operations=array(OPERATION), nextPageToken={"type": "string"}),
+                examples.OPERATIONS,
             )
         },
         problems=("store-unavailable",),
@@ -71,8 +82,10 @@ OPERATIONS: Operations = {
         tag="sdks",
         query_problems=NEVER_422,
         summary="Read a job as Google's SDKs poll it",
+        description="`Operations.GetOperation`: `done` once it has ended, then with `response` or `error`.",
         query=NoQuery,
-        answers={200: Answer(description="The job as an operation", content=json_content(OPERATION))},
+        conditional=True,
+        answers={200: answered("The job as an operation", OPERATION, examples.OPERATION)},
         problems=("not-found", "store-unavailable"),
     ),
     ("DELETE", "/v1/jobs/operations/{id}"): Operation(
@@ -80,6 +93,7 @@ OPERATIONS: Operations = {
         tag="sdks",
         query_problems=NEVER_422,
         summary="Delete a job that has ended, as Google's SDKs do",
+        description="Record, log and files. It does not cancel: one that has not ended is a 409.",
         query=NoQuery,
         answers={200: NOTHING},
         problems=("not-found", "conflict", "store-unavailable"),

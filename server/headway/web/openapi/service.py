@@ -2,7 +2,18 @@
 
 from ..endpoints.lists import UsageQuery, UsageView
 from ..requests.query import NoQuery
-from .operation import Answer, Operation, Operations, Schema, array, closed_object, json_content, or_null, ref
+from . import examples
+from .operation import (
+    Answer,
+    Operation,
+    Operations,
+    Schema,
+    answered,
+    array,
+    closed_object,
+    or_null,
+    ref,
+)
 
 TEXT: Schema = {"type": "string"}
 ANY_SCHEMA: Schema = {"type": "object", "description": "JSON Schema"}
@@ -40,9 +51,11 @@ OPERATIONS: Operations = {
         id="listJobTypes",
         tag="service",
         summary="List job types",
+        conditional=True,
+        description="With the schemas of their inputs and outputs, their limits, and whether they can run now.",
         query=NoQuery,
         answers={
-            200: Answer(description="The types", content=json_content(closed_object(jobTypes=array(JOB_TYPE)))),
+            200: answered("The types", closed_object(jobTypes=array(JOB_TYPE)), examples.JOB_TYPES),
         },
     ),
     ("GET", "/usage"): Operation(
@@ -54,26 +67,23 @@ OPERATIONS: Operations = {
             "the limits of both."
         ),
         query=UsageQuery,
-        answers={200: Answer(description="The figures", content=json_content(ref(UsageView)))},
+        conditional=True,
+        answers={200: answered("The figures", ref(UsageView), examples.USAGE)},
         problems=("forbidden",),
     ),
     ("GET", "/healthz"): Operation(
         id="isAlive",
         tag="service",
         summary="Liveness",
-        answers={
-            200: Answer(description="The process responds", content=json_content(closed_object(status={"const": "ok"})))
-        },
+        description="200 while the process runs, whatever its state.",
+        answers={200: answered("The process responds", closed_object(status={"const": "ok"}), examples.ALIVE)},
     ),
     ("GET", "/readyz"): Operation(
         id="isReady",
         tag="service",
         summary="Readiness",
-        answers={
-            200: Answer(
-                description="The server accepts work", content=json_content(closed_object(status={"const": "ready"}))
-            )
-        },
+        description="503 if something that the server needs does not work; `detail` says what.",
+        answers={200: answered("The server accepts work", closed_object(status={"const": "ready"}), examples.READY)},
         problems=("stopping", "store-unavailable", "not-ready"),
         problem_headers={503: ("Retry-After",)},
     ),
@@ -97,24 +107,29 @@ OPERATIONS: Operations = {
         id="describe",
         tag="service",
         summary="This document",
-        answers={200: Answer(description="OpenAPI 3.1", content=json_content({"type": "object"}))},
+        conditional=True,
+        description="OpenAPI 3.1, with the schemas of this server's own job types, and its limits in `x-limits`.",
+        answers={200: answered("OpenAPI 3.1", {"type": "object"}, examples.DOCUMENT)},
     ),
     ("GET", "/docs"): Operation(
         id="showDocs",
         tag="service",
         summary="This document as a page",
+        description="For people.",
         answers={200: PART_OF_THE_PAGE},
     ),
     ("GET", "/"): Operation(
         id="showPage",
         tag="service",
         summary="The page",
+        description="A form for each job type, and progress bars.",
         answers={200: PART_OF_THE_PAGE},
     ),
     ("GET", "/static/{path}"): Operation(
         id="showPart",
         tag="service",
         summary="A part of the page",
+        description="Scripts, styles and pictures.",
         answers={200: PART_OF_THE_PAGE},
         problems=("not-found",),
     ),

@@ -2,7 +2,8 @@
 
 from ..requests.query import LastEventQuery
 from ..streams.many import ManyQuery
-from .operation import Answer, Operation, Operations, Schema
+from . import examples
+from .operation import Answer, Operation, Operations, Schema, shown
 
 NAMES = ("message", "log", "reset", "gone", "ready")
 EVENT: Schema = {
@@ -22,7 +23,7 @@ EVENT: Schema = {
 
 EVENTS = Answer(
     description="Server-sent events (WHATWG HTML, 9.2)",
-    content={"text/event-stream": {"schema": EVENT}},
+    content={"text/event-stream": {"schema": EVENT, **shown([examples.STREAM])}},
 )
 
 OPERATIONS: Operations = {

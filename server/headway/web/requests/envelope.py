@@ -1,13 +1,12 @@
 """The bodies that carry options: an envelope with type and input, or the fields of a resource with options beside."""
 
-from dataclasses import replace
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, ConfigDict, Field
 
 from ...authoring.job_types import JobType
 from ...errors import InvalidError
-from ...service.options import WEBHOOK_EVENTS, EventName, SubmitOptions, once_each
+from ...service.options import METADATA, WEBHOOK_EVENTS, EventName, MetadataOption, SubmitOptions, once_each
 from ...service.submission import Submission
 from ...validation import validate
 
@@ -18,6 +17,7 @@ class BodyOptions(SubmitOptions):
     model_config = ConfigDict(strict=True)
 
     webhook_events: Annotated[list[EventName], AfterValidator(once_each)] = WEBHOOK_EVENTS
+    metadata: MetadataOption = METADATA
 
 
 class Envelope(BodyOptions):
@@ -48,4 +48,4 @@ def with_options_beside(submission: Submission, job_type: JobType) -> Submission
     if twice := options.keys() & given.model_fields_set:
         raise InvalidError([(f"/{_ALIASES[name]}", "is given in the query too") for name in sorted(twice)])
     rest = {name: value for name, value in fields.items() if name not in beside}
-    return replace(submission, fields=rest, options=given.model_copy(update=options))
+    return submission._replace(fields=rest, options=given.model_copy(update=options))

@@ -1,13 +1,8 @@
 """`multipart/form-data` bodies (RFC 7578): text parts as fields, file parts streamed to disk."""
 
-import asyncio
-import hashlib
-import os
 import re
-from collections.abc import Callable, Iterator
-from contextlib import closing, contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from io import FileIO
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,16 +10,15 @@ from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from ...authoring.uploads import INPUT_PART
-from ...domain.jobs import MAX_FILENAME_CHARS, UploadedFile
-from ...errors import StoreUnavailableError
+from ...domain.jobs import UploadedFile
 from ...settings import Settings
-from ...text import clean_text
 from ...validation import pointer_token
 from ..problems import Problem
 from .bodies import MAX_ERROR_CHARS, check_charset, one_line, parsed, uncounted
 from .content import MAX_LINE_BYTES, READ_BYTES, content_of, too_large
+from .storing import described, store_file
 
-WRITE_BYTES = 1024 * 1024
+FORM_TYPE = "multipart/form-data"
 MAX_PARTS = 100
 MAX_PART_HEADERS = 16
 """RFC 7578 defines three."""
@@ -131,82 +125,10 @@ async def _text_value(request: web.Request, part: BodyPartReader, text: bytes, i
         raise Problem("malformed-request", f"The part {part.name} is not UTF-8.") from None
 
 
-class _Sink:
-    """Where a file's bytes go: into a file, into a digest, or both. Every method blocks."""
-
-    def __init__(self, path: Path | None, *, hashing: bool) -> None:
-        self._sha256 = hashlib.sha256() if hashing else None
-        self._file = None if path is None else path.open("xb", 0)
-
-    def write(self, data: bytearray) -> None:
-        if self._sha256 is not None:
-            self._sha256.update(data)
-        if self._file is not None:
-            _write(self._file, data)
-
-    def finish(self, rest: bytearray) -> None:
-        self.write(rest)
-        if self._file is not None:
-            os.fsync(self._file.fileno())
-
-    @property
-    def sum(self) -> str | None:
-        return None if self._sha256 is None else self._sha256.hexdigest()
-
-    def close(self) -> None:
-        if self._file is not None:
-            self._file.close()
-
-
 async def _file_part(
     part: BodyPartReader, path: Path | None, most: int, room: Callable[[int], None], *, hashing: bool
 ) -> tuple[UploadedFile, str | None]:
-    """Stream a file to disk and sync it; blocking calls happen in a thread, a megabyte at a time.
-
-    Returns its digest too, if `hashing`. Without `path` nothing is stored.
-    """
-    size = 0
-    pending = bytearray()
-    with storing():
-        sink = await asyncio.to_thread(_Sink, path, hashing=hashing)
-    with closing(sink):
-        while chunk := await part.read_chunk(READ_BYTES):
-            size += len(chunk)
-            if size > most:
-                raise too_large(most)
-            pending += chunk
-            if len(pending) >= WRITE_BYTES:
-                room(len(pending))
-                with storing():
-                    await asyncio.to_thread(sink.write, pending)
-                pending = bytearray()
-        room(len(pending))
-        with storing():
-            await asyncio.to_thread(sink.finish, pending)
+    """Store the part's file. Returns its digest too, if `hashing`. Without `path` nothing is stored."""
+    size_bytes, total = await store_file(part.read_chunk, path, most, room, hashing=hashing)
     content_type = part.headers.get("Content-Type", "application/octet-stream")
-    upload = UploadedFile(
-        field=part.name or "",
-        filename=clean_text((part.filename or "")[-MAX_FILENAME_CHARS:], MAX_FILENAME_CHARS),
-        content_type=clean_text(content_type[:MAX_FILENAME_CHARS], MAX_FILENAME_CHARS),
-        size_bytes=size,
-    )
-    return upload, sink.sum
-
-
-def _write(file: FileIO, data: bytearray) -> None:
-    """Write everything: on a nearly full disk an unbuffered file accepts a part of the data without an error."""
-    left = memoryview(data)
-    while left:
-        left = left[file.write(left) :]
-
-
-@contextmanager
-def storing() -> Iterator[None]:
-    """Raises `StoreUnavailableError` if the upload cannot be stored.
-
-    For file operations only: a lost connection is an `OSError` too.
-    """
-    try:
-        yield
-    except OSError as error:
-        raise StoreUnavailableError(f"the upload cannot be stored: {error.strerror}") from error
+    return described(part.name or "", part.filename or "", content_type, size_bytes), total

@@ -4,7 +4,7 @@ import json
 from dataclasses import dataclass
 from itertools import chain
 from math import isfinite
-from typing import Any
+from typing import Any, NamedTuple
 
 from ...validation import pointer_token
 from ..problems import Problem
@@ -46,6 +46,40 @@ def parse_json(body: bytes, prefix: str = "", *, max_depth: int = MAX_DEPTH) -> 
         raise Problem("malformed-request", f"The body is not JSON: {error.msg} ({where}).") from None
     _check_bounds(value, max_depth, prefix)
     return value
+
+
+class Part(NamedTuple):
+    """A value inside a JSON text, and where it ends. With a `problem`, it is out of bounds."""
+
+    value: Any
+    end: int
+    problem: Problem | None = None
+
+
+def part_at(text: str, start: int) -> Part:
+    """The value that begins at `start`: strict, as for `parse_json`. What follows it is not read.
+
+    Raises `JSONDecodeError` if the text is not JSON up to the value's end, and `Problem` if it is nested far too deep.
+    """
+    try:
+        try:
+            value, end = _COMMON.raw_decode(text, start)
+        except _UncommonError:
+            value, end = _DECODER.raw_decode(text, start)
+        else:
+            if text.find("\\u", start, end) < 0 and _brackets(text, start, end) <= MAX_DEPTH:
+                return Part(value, end)
+    except RecursionError:
+        raise _too_deep(MAX_DEPTH) from None
+    try:
+        _check_bounds(value, MAX_DEPTH, "")
+    except Problem as problem:
+        return Part(value, end, problem)
+    return Part(value, end)
+
+
+def _brackets(text: str, start: int, end: int) -> int:
+    return text.count("{", start, end) + text.count("[", start, end)
 
 
 class _UncommonError(Exception):

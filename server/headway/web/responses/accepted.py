@@ -4,14 +4,16 @@ Jobs that were just queued differ in little but their ids and times. Nearly all 
 their type, which is made of an ordinary response: that takes a fifth of the time.
 """
 
-from collections.abc import Mapping
-from typing import NamedTuple, Self
+import re
+from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
+from typing import Any
 
 from pydantic_core import to_json
 
 from ...authoring.job_types import Registry
 from ...domain.instants import EPOCH
-from ...domain.jobs import Job
+from ...domain.jobs import Job, NewJob
 from ...links import Links
 from ...representation import instant, job_fields, poll_after_s
 from .json import PRIVATE
@@ -19,42 +21,44 @@ from .ready import ReadyResponse, head_of_json
 
 ANY_ID = "00000000-0000-7000-8000-000000000000"
 """Stands for a job's id where a template is made. No job has it: it would be of 1970."""
+ANY_BASE = "http://base.invalid"
+"""Stands for the URL by which a client reached the server (RFC 2606, 2)."""
 
 Headers = Mapping[str, str]
 
 
-class _Template(NamedTuple):
-    """Head and body of a response, with formats in place of what differs between two jobs."""
+class _Template:
+    """Head and body of a response, with places for what differs between two jobs.
 
-    head: bytes
-    body: bytes
+    A response is formatted with a tuple, in half the time that looking up each name in a dictionary takes.
+    """
 
-    @classmethod
-    def of(cls, body: bytes, headers: Headers) -> Self:
-        """From the response for a job that was submitted at `EPOCH` with `ANY_ID`."""
-        id, at, length = ANY_ID.encode(), f'"{instant(EPOCH)}"'.encode(), b"Content-Length: %d" % len(body)
-        head = head_of_json(202, body, headers).replace(b"%", b"%%").replace(id, b"%(id)b")
-        filled = body.replace(b"%", b"%%").replace(id, b"%(id)b").replace(at, b'"%(at)b"')
-        return cls(
-            head.replace(length, b"%(more)bContent-Length: %(length)d"),
-            filled.replace(b'"queuePosition":null', b'"queuePosition":%(position)b'),
-        )
+    def __init__(self, body: bytes, headers: Headers) -> None:
+        """From the response for a job that was submitted at `EPOCH` with `ANY_ID`, to a client that used `ANY_BASE`."""
+        head = head_of_json(202, body, headers)
+        id, at, base = ANY_ID.encode(), f'"{instant(EPOCH)}"'.encode(), ANY_BASE.encode()
+        self._body, self._in_body = _with_places(body, (id, at, b'"queuePosition":null'))
+        self._head, self._in_head = _with_places(head, (id, base, b"Content-Length: %d" % len(body)))
 
-    def response(self, job: Job, queue_position: int | None, more: Headers) -> ReadyResponse:
-        values: dict[bytes, bytes | int] = {
-            b"id": job.id.encode(),
-            b"at": (instant(job.created_at) or "").encode(),
-            b"position": b"null" if queue_position is None else b"%d" % queue_position,
-        }
-        body = self.body % values
-        values[b"length"] = len(body)
-        values[b"more"] = "".join([f"{name}: {value}\r\n" for name, value in more.items()]).encode("ascii")
-        return ReadyResponse(202, self.head % values, body)
+    def response(self, job: Job, queue_position: int | None, base: str, more: Headers) -> ReadyResponse:
+        id, at = job.id.encode(), f'"{instant(job.created_at)}"'.encode()
+        position = b"null" if queue_position is None else b"%d" % queue_position
+        body = self._body % self._in_body((id, at, b'"queuePosition":%b' % position))
+        rest = "".join([f"{name}: {value}\r\n" for name, value in more.items()]) if more else ""
+        length = f"{rest}Content-Length: {len(body)}".encode("ascii")
+        return ReadyResponse(202, self._head % self._in_head((id, base.encode("ascii"), length)), body)
+
+
+def _with_places(text: bytes, values: Sequence[bytes]) -> tuple[bytes, Callable[[Sequence[bytes]], Any]]:
+    """A format with a place wherever `text` has one of the values; and what puts their successors in its order."""
+    places = re.compile(b"|".join(map(re.escape, values)))
+    order = [values.index(value) for value in places.findall(text)]
+    return places.sub(b"%b", text.replace(b"%", b"%%")), itemgetter(*order)
 
 
 def fits_template(job: Job) -> bool:
     """Whether the job, as it was queued, differs from others of its type in its id and times only."""
-    return job.label is None and job.retry_of is None and job.run_at is job.created_at
+    return job.label is None and job.retry_of is None and job.run_at is job.created_at and not job.metadata
 
 
 class AcceptedResponses:
@@ -65,25 +69,28 @@ class AcceptedResponses:
         self._links = links
         self._templates: dict[tuple[str, int], _Template] = {}
 
-    def headers(self, job: Job) -> dict[str, str]:
-        """Where to look. For a type with `on_complete="redirect"`, `Location` leads on to the result."""
-        job_type = self._registry.get(job.type)
-        leads_on = job_type is not None and job_type.on_complete == "redirect"
+    def headers(self, job: Job, links: Links | None = None) -> dict[str, str]:
+        """Where to look; without `Operation-Location`, which is absolute, and so differs between requests."""
         return {
-            "Location": self._links.job(job, redirect=leads_on),
-            "Operation-Location": self._links.operation(job),
+            "Location": self.location(job, links),
             **PRIVATE,
         }
 
-    def fill(self, job: Job, queue_position: int | None, more: Headers) -> ReadyResponse:
+    def location(self, job: Job | NewJob, links: Links | None = None) -> str:
+        """The job's URL. For a type with `on_complete="redirect"`, it leads on to the result."""
+        job_type = self._registry.get(job.type)
+        return (links or self._links).job(job, redirect=job_type is not None and job_type.on_complete == "redirect")
+
+    def fill(self, job: Job, queue_position: int | None, absolute: Links, more: Headers) -> ReadyResponse:
         """The response for a job for which `fits_template` is true, with `more` headers."""
         kind = (job.type, job.max_attempts)
         template = self._templates.get(kind) or self._make(kind, job)
-        return template.response(job, queue_position, more)
+        return template.response(job, queue_position, absolute.base, more)
 
     def _make(self, kind: tuple[str, int], job: Job) -> _Template:
         job = job._replace(id=ANY_ID, created_at=EPOCH, run_at=EPOCH, updated_at=EPOCH)
         body = to_json(job_fields(job, None, self._links))
-        headers = self.headers(job) | {"Retry-After": str(poll_after_s(job))}
-        self._templates[kind] = template = _Template.of(body, headers)
+        operation = {"Operation-Location": Links(ANY_BASE).operation(job)}
+        headers = self.headers(job) | operation | {"Retry-After": str(poll_after_s(job))}
+        self._templates[kind] = template = _Template(body, headers)
         return template

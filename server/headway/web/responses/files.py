@@ -1,7 +1,6 @@
 """Files as responses, with conditions and ranges as in RFC 9110 (13, 14), where aiohttp's FileResponse differs."""
 
 import os
-import re
 import stat
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
@@ -13,12 +12,11 @@ from aiohttp.abc import AbstractStreamWriter
 from ..connections.slow_readers import SlowReaders
 from ..parts import parts
 from ..problems import Problem
-
-_RANGE = re.compile(r"bytes=(\d{0,19})-(\d{0,19})", re.ASCII | re.IGNORECASE)
+from .ranges import RangesResponse, wanted_spans
 
 
 async def send_file(request: web.Request, opened: BinaryIO, headers: Mapping[str, str]) -> web.StreamResponse:
-    """The open file, or the requested range of it. Closes it. Raises `Problem`: 404, 412 or 416."""
+    """The open file, or the requested ranges of it. Closes it. Raises `Problem`: 404, 412 or 416."""
     try:
         return _file(request, opened, headers)
     except BaseException:
@@ -37,8 +35,13 @@ def _file(request: web.Request, opened: BinaryIO, headers: Mapping[str, str]) ->
     if _not_modified(request, etag, found.st_mtime):
         outcome[hdrs.IF_NONE_MATCH] = "*"
     elif _wants_range(request, etag, found.st_mtime):
-        outcome[hdrs.RANGE] = request.headers[hdrs.RANGE]
-        _check_range(outcome[hdrs.RANGE], found.st_size)
+        spans = wanted_spans(request.headers[hdrs.RANGE], found.st_size)
+        if len(spans) > 1:
+            several = RangesResponse(opened, headers, spans, found.st_size, parts(request).slow_readers)
+            several.etag = etag
+            several.last_modified = found.st_mtime
+            return several
+        outcome[hdrs.RANGE] = f"bytes={spans[0].first}-{spans[0].end - 1}"
     if hdrs.ORIGIN in request.headers:
         outcome[hdrs.ORIGIN] = request.headers[hdrs.ORIGIN]  # a page elsewhere may be allowed to read it
     return _File(opened, headers, outcome, parts(request).slow_readers)
@@ -60,6 +63,8 @@ class _File(web.FileResponse):
         self._slow_readers = slow_readers
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter | None:
+        if self.prepared:  # sent by the endpoint itself
+            return None
         # Only here: aiohttp prepares every response, and would prepare the file a second time.
         with self._opened, self._slow_readers.watching(request.transport):
             return await super().prepare(request.clone(headers=self._request_headers))
@@ -68,8 +73,8 @@ class _File(web.FileResponse):
 def _check_preconditions(request: web.Request, etag: str, modified_s: float) -> None:
     """Raises a 412 `Problem` (RFC 9110, 13.1.1 and 13.1.4): aiohttp's own response would have no body."""
     held = request.if_match
-    if held is not None:
-        failed = not any(tag.value in (etag, "*") and not tag.is_weak for tag in held)
+    if hdrs.IF_MATCH in request.headers:  # an empty one is None to aiohttp, but a condition that nothing meets
+        failed = not any(tag.value in (etag, "*") and not tag.is_weak for tag in held or ())
     else:
         since_s = _date_s(request, hdrs.IF_UNMODIFIED_SINCE)
         failed = since_s is not None and modified_s > since_s
@@ -102,15 +107,3 @@ def _date_s(request: web.Request, header: str) -> float | None:
         return parsedate_to_datetime(request.headers[header]).timestamp()
     except (KeyError, ValueError, OverflowError):
         return None
-
-
-def _check_range(given: str, size_bytes: int) -> None:
-    """Raises a 416 `Problem` for a range that is malformed, outside the file, or one of several."""
-    found = _RANGE.fullmatch(given)
-    first, last = found.groups() if found else ("", "")
-    if first:
-        satisfiable = int(first) < size_bytes and (not last or int(first) <= int(last))
-    else:
-        satisfiable = bool(last) and int(last) > 0 and size_bytes > 0
-    if not satisfiable:
-        raise Problem("range-not-satisfiable", headers={hdrs.CONTENT_RANGE: f"bytes */{size_bytes}"})

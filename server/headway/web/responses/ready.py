@@ -19,12 +19,16 @@ from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 
 from ...domain.jobs import Job
+from ..connections.slow_readers import LARGE_BYTES, SLOW_READERS
 from ..request_ids import request_id_bytes
+
+RESOURCE_POLICY = "Cross-Origin-Resource-Policy"
+"""Which sites' pages may show the response, as an image for example. No page of another, unless it says otherwise."""
 
 ON_EVERY_ANSWER: Mapping[str, str] = {
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
+    RESOURCE_POLICY: "same-origin",
     "Server": "Headway",
 }
 
@@ -109,8 +113,11 @@ _ALWAYS = "".join(f"{name}: {value}\r\n" for name, value in {**ON_EVERY_ANSWER, 
 
 
 def harden(headers: CIMultiDict[str]) -> None:
-    """Add the headers of every response."""
+    """Add the headers of every response. Only a badge has its own policy for other sites."""
+    own = headers.get(RESOURCE_POLICY)
     headers.update(ON_EVERY_ANSWER)
+    if own is not None:
+        headers[RESOURCE_POLICY] = own
     headers.setdefault(CSP, CSP_OF_DATA)
 
 
@@ -176,7 +183,11 @@ class ReadyResponse(web.StreamResponse):
         id = request_id_bytes(request)
         answer = b"%s%s\r\nX-Request-ID: %s\r\n\r\n%s" % (self._head, _date.now(), id, self._body)
         self._sent_bytes = len(answer)
-        await request.writer.write(answer)
+        if len(answer) > LARGE_BYTES and isinstance(request, web.Request):
+            with request.app[SLOW_READERS].watching(request.transport):
+                await request.writer.write(answer)
+        else:
+            await request.writer.write(answer)
         return request.writer
 
     async def write_eof(self, data: bytes = b"") -> None:

@@ -15,13 +15,16 @@ from ...loops import Loop, Loops
 from ...ports.events import Bell, EventHub, Listener
 from ...ports.jobs import Reader
 from ...representation import Encoder
-from ..turns import PIECE
+from ...turns import PIECE
 from .audience import Audience, Event, Member
 from .events import gone_event, state_event
 from .fan_out import NEVER
 from .lookup import Lookup
 
 LISTEN_S = 60.0
+
+_Made = dict[tuple[str, int], bytes]
+"""States as events, by job and version: an owner's audiences show much the same jobs."""
 
 log = structlog.get_logger(__name__)
 
@@ -71,16 +74,23 @@ class Audiences:
         audience.join(member, self._round)
         self._joined.add(audience)
 
-    async def event(self, audience: Audience, job_id: str, held: int | None) -> Event | None:
-        """The event about a job for members with this version of it; `None` if there is nothing new for them."""
+    async def event(self, audience: Audience, job_id: str, held: int | None, made: _Made | None = None) -> Event | None:
+        """The event about a job for members with this version of it; `None` if there is nothing new for them.
+
+        `made`: what has been made for other audiences at this moment.
+        """
         job = await self._current(audience.owner, job_id)
         if job is None:
             return self._departed(audience, job_id, held)
         matches = audience.filter.matches(job)
         if (held is None and not matches) or (held is not None and job.version <= held):
             return None
-        position = await self._store.queue_position(job, utc_now())
-        return Event(job_id, job.version, state_event(self._encoder.job(job, position)), matches)
+        text = None if made is None else made.get((job_id, job.version))
+        if text is None:
+            text = state_event(self._encoder.job(job, await self._store.queue_position(job, utc_now())))
+            if made is not None:
+                made[job_id, job.version] = text
+        return Event(job_id, job.version, text, matches)
 
     async def _current(self, owner: str, job_id: str) -> Job | None:
         """The job, `None` if it was deleted; a read from disk only if memory does not know."""
@@ -110,9 +120,9 @@ class Audiences:
             return None
         rung = await self._listener.wait(LISTEN_S)
         self._round += 1
-        done = 0
+        done, made = 0, _Made()
         for audience, job_ids in (await self._concerned(rung)).items():
-            await self._publish(audience, job_ids)
+            await self._publish(audience, job_ids, made)
             done += len(job_ids) + audience.size
             if done >= PIECE:
                 await asyncio.sleep(0)  # others' turn
@@ -147,13 +157,13 @@ class Audiences:
         except HeadwayError:
             return None  # deleted, or it cannot be read: each audience does what it can
 
-    async def _publish(self, audience: Audience, job_ids: Sequence[str]) -> None:
+    async def _publish(self, audience: Audience, job_ids: Sequence[str], made: _Made) -> None:
         """Publish to one audience. If that fails, its members read the store themselves."""
         try:
             audience.note(job_ids)
             events: list[Event] = []
             for place, job_id in enumerate(job_ids, 1):
-                event = await self.event(audience, job_id, audience.sent_version(job_id))
+                event = await self.event(audience, job_id, audience.sent_version(job_id), made)
                 if event is not None:
                     events.append(event)
                 if place % PIECE == 0:

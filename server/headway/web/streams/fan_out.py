@@ -9,7 +9,7 @@ from typing import Any, Protocol
 import structlog
 
 from ...clock import utc_now
-from ...domain.jobs import Job, Status
+from ...domain.jobs import Job, LiveJob, Status
 from ...errors import HeadwayError, JobNotFoundError
 from ...loops import Loop, Loops
 from ...ports.events import Bell, EventHub, Listener
@@ -80,7 +80,7 @@ def news(job: Job, data: bytes, lines: Lines, cursor: int, version: int) -> byte
 class Channel:
     """The watchers of one job that are level or ahead. No method awaits."""
 
-    __slots__ = ("_ahead", "_level", "again", "busy", "cursor", "job_id", "open", "owner", "version")
+    __slots__ = ("_ahead", "_level", "_recorded", "again", "busy", "cursor", "job_id", "open", "owner", "version")
 
     def __init__(self, job_id: str, owner: str) -> None:
         self.job_id = job_id
@@ -90,6 +90,8 @@ class Channel:
         self.open = 0
         self.busy = False
         self.again = False
+        self._recorded: Job | None = None
+        """As the job was recorded when it was published last. While that is still so, only ticks change it."""
         self._level: dict[Outlet, Watcher] = {}
         self._ahead: dict[Outlet, Watcher] = {}
 
@@ -114,8 +116,9 @@ class Channel:
         """Whether anybody receives what is published."""
         return bool(self._level or self._ahead)
 
-    def publish(self, job: Job, data: bytes, lines: Lines = ()) -> None:
-        """Send what is new to every watcher; a terminal state ends them."""
+    def publish(self, job: Job, data: bytes, lines: Lines = (), recorded: Job | None = None) -> None:
+        """Send what is new to every watcher; a terminal state ends them. `recorded` is that of a `LiveJob`."""
+        self._recorded = recorded
         if self._level:
             self._share(news(job, data, lines, self.cursor, self.version))
         if self._ahead:
@@ -126,6 +129,16 @@ class Channel:
             self._settle()
         if job.terminal:
             self._end()
+
+    def only_ticked(self, live: LiveJob) -> bool:
+        """Whether `publish_tick` will do: only ticks have changed the job, and all watchers are level."""
+        return live.recorded is self._recorded and bool(self._level) and not self._ahead
+
+    def publish_tick(self, version: int, data: bytes) -> None:
+        """Send the state after a tick to every watcher."""
+        if version > self.version:
+            self._share(state_event(data))
+            self.version = version
 
     def publish_lines(self, lines: Lines) -> None:
         """A page of many log lines, before the state that includes them."""
@@ -261,13 +274,18 @@ class FanOut:
     def _advance(self, channel: Channel) -> bool:
         """Publish a job from memory; true if the store must be read for it."""
         try:
+            live = self._store.live(channel.owner, channel.job_id)
+            if live is not None and channel.only_ticked(live):
+                channel.publish_tick(live.version, self._encoder.live(live))
+                return False
             job = self._store.held(channel.owner, channel.job_id)
             if job is None:
                 return True
             waiting = channel.waiting
             if waiting and (job.status is Status.QUEUED or _lines_missing(job, channel.cursor)):
                 return True
-            channel.publish(job, self._encoder.job(job, None) if waiting else b"")
+            data = self._encoder.job(job, None) if waiting else b""
+            channel.publish(job, data, recorded=None if live is None else live.recorded)
         except Exception as error:  # noqa: BLE001 - whatever it is, the others' channels go on
             self._end_round(channel, error)
         return False

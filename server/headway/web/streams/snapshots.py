@@ -6,7 +6,7 @@ from datetime import timedelta
 from ...clock import utc_now
 from ...ports.jobs import Reader
 from ...representation import Encoder
-from ..turns import PIECE, Turns
+from ...turns import PIECE, Turns
 from .audience import Audience, Member
 from .events import ready_event, state_event
 

@@ -3,12 +3,16 @@
 import re
 import sqlite3
 import time
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from pathlib import Path
+from types import NoneType
 
 import structlog
 
 from ....errors import SetupError
+from ..listing.words import WORDS_OF, words_as_json
+from .repairing import Execute, repair_before_migration
 
 APPLICATION_ID = 0x48445759  # "HDWY"
 BUSY_TIMEOUT_MS = 2_000
@@ -44,6 +48,8 @@ class ReadText:
 
 log = structlog.get_logger(__name__)
 
+sqlite3.register_adapter(NoneType, lambda null: null)  # without one, Python looks for one at each NULL: 0.3 µs
+
 MOST_DAMAGED = 100
 _SCHEMA = Path(__file__).parents[1] / "schema"
 
@@ -70,6 +76,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute("PRAGMA temp_store = MEMORY")
         connection.text_factory = ReadText()
+        connection.create_function(WORDS_OF, 2, words_as_json, deterministic=True)  # for a migration
         _migrate(connection, path)
     except sqlite3.DatabaseError as error:
         _close(connection)
@@ -128,17 +135,32 @@ def _migrate(connection: sqlite3.Connection, path: Path) -> None:
 def _apply_from(version: int, connection: sqlite3.Connection) -> None:
     """Apply the migrations after this one, each in a transaction of its own that also records its number."""
     for number, file in enumerate(_migrations()[version:], version + 1):
-        connection.execute("BEGIN IMMEDIATE")
+        statements = _statements(file.read_text("utf-8"))
         try:
-            for statement in _statements(file.read_text("utf-8")):
-                connection.execute(statement)
-            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-            connection.execute(f"PRAGMA user_version = {number}")
-            connection.execute("COMMIT")
-        except BaseException:
-            if connection.in_transaction:  # on some errors SQLite rolls back by itself
-                connection.execute("ROLLBACK")
-            raise
+            _apply(number, statements, connection)
+        except sqlite3.IntegrityError:  # a damaged row that STRICT tables refuse; looking for some takes time
+            _apply(number, statements, connection, repair_before_migration)
+
+
+def _apply(
+    number: int,
+    statements: Sequence[str],
+    connection: sqlite3.Connection,
+    prepare: Callable[[Execute], None] | None = None,
+) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        if prepare is not None:
+            prepare(connection.execute)
+        for statement in statements:
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+        connection.execute(f"PRAGMA user_version = {number}")
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:  # on some errors SQLite rolls back by itself
+            connection.execute("ROLLBACK")
+        raise
 
 
 def _migrations() -> list[Path]:

@@ -4,13 +4,23 @@ SQLite refuses every update of a row of a STRICT table that has a value of the w
 (sqlite.org/stricttables.html), and if the number of a job's attempt is not a number, no attempt can record an end. One
 such job would never end, or would keep the server from starting; one such delivery would keep all others from being
 sent. So rows that the server will change get values of the right type. Ended jobs stay as they are: they are only read
-and deleted.
+and deleted. A job whose status is none has failed: otherwise neither retention nor a list of failed jobs finds it.
+
+A migration changes ended jobs too. If SQLite refuses that because of one damaged row, all are repaired before it.
 """
 
+import json
+import sqlite3
+from collections.abc import Callable, Sequence
+from itertools import pairwise
 from typing import NamedTuple, Self
 
+from ....clock import utc_now
+from ....domain.instants import to_ms
+from ....domain.jobs import STATUSES
 from ...mending import report
 from ..rows import DAMAGED, error_json
+from ..statements import SQL
 from ..transaction import Transaction
 
 FARTHEST = 1 << 48
@@ -19,6 +29,11 @@ A_WEEK_S = 7 * 24 * 60 * 60
 NEW_ID = "'00000000-0000-7000-8000-' || lower(hex(randomblob(6)))"
 
 _TYPES = {"TEXT": ("text",), "INTEGER": ("integer",), "REAL": ("real", "integer"), "BLOB": ("blob",)}
+_STATUSES = sorted(STATUSES)
+_READABLE = f"status IN ({', '.join(map(repr, map(str, _STATUSES)))})"
+_ACTIVE = "coalesce(status, '') IN ('queued', 'running')"
+
+Execute = Callable[..., sqlite3.Cursor]
 
 
 class _Repairs(NamedTuple):
@@ -49,6 +64,7 @@ REPAIRS = {
             "version": "1",
             "max_attempts": "1",
             "retain_s": str(A_WEEK_S),
+            "status": "'failed'",
         },
     ),
     "deliveries": _Repairs("status = 'pending'", {"id": NEW_ID}),
@@ -62,7 +78,7 @@ REPAIRS = {
         },
     ),
     # What cannot be read gives no right: no key is restored, none becomes an admin's, no quota is lifted.
-    "api_keys": _Repairs("true", {"revoked_at": "0", "read_only": "1", "admin": "0"}),
+    "api_keys": _Repairs("true", {"revoked_at": "0", "read_only": "1", "admin": "0", "works_on": "''"}),
     "quotas": _Repairs("true", dict.fromkeys(("jobs", "bytes", "queued", "running"), "0")),
     "webhook_secrets": _Repairs("true", {"expires_at": "0"}),
 }
@@ -75,31 +91,90 @@ DECIDING = frozenset(
 """What says whether a job that was running may run again. If one of them was lost, it fails."""
 
 
+READ_BY_MIGRATIONS = ("jobs", "history", "output_files")
+_FURTHER = {
+    "id": "id NOT GLOB '*[^ -~]*'",  # no claim would find it again
+    "jobs.status": _READABLE,
+}
+"""What must be true of a column beside its type."""
+
+
 def repair(tx: Transaction) -> None:
-    """Repair the damaged rows that will be changed; the log names each."""
+    """Repair the damaged rows that will be changed, and jobs without a state; the log names each."""
     for table, repairs in REPAIRS.items():
-        _repair_table(tx, table, repairs)
+        _repair_table(tx.execute, table, repairs)
+    unreadable = [row[0] for row in tx.execute(_UNREADABLE).fetchall()]
+    if unreadable:
+        where = "rowid IN (SELECT value FROM json_each(:rows))"
+        _repair_table(tx.execute, "jobs", REPAIRS["jobs"]._replace(where=where), unreadable)
+        for statement in ("forget_counts", "count_again"):  # they were counted in the state that they were in
+            tx.execute(SQL[statement], {"rows": json.dumps(unreadable)})
 
 
-def _repair_table(tx: Transaction, table: str, repairs: _Repairs) -> None:
-    columns = [_Column.of(row) for row in tx.execute(f"PRAGMA table_info({table})")]
+def repair_before_migration(execute: Execute) -> None:
+    """Repair every damaged row that a migration may read or change; the log names each."""
+    tables = {row[0] for row in execute("SELECT name FROM sqlite_schema WHERE type = 'table'").fetchall()}
+    for table in tables.intersection(READ_BY_MIGRATIONS):
+        values = REPAIRS[table].values if table in REPAIRS else {}
+        if "attempts" not in tables:
+            values = values | {"attempt": "(status = 'running')"}
+        _repair_table(execute, table, _Repairs("true", values))
+
+
+def _repair_table(execute: Execute, table: str, repairs: _Repairs, rows: Sequence[int] = ()) -> None:
+    """`rows`: what the condition of `repairs` calls so."""
+    columns = [_Column.of(table, row) for row in execute(f"PRAGMA table_info({table})").fetchall()]
     checked = {column.name: column for column in columns if column.type in _TYPES}
     key = next(column.name for column in columns if column.in_key)
     damaged = f"{repairs.where} AND NOT ({' AND '.join(column.fits for column in checked.values())})"
     conditions = ", ".join(column.fits for column in checked.values())
-    found = tx.execute(f"SELECT {key}, {conditions} FROM {table} WHERE {damaged}").fetchall()  # noqa: S608 - constants
+    where = {"rows": json.dumps(rows), "lost": error_json(DAMAGED), "now": to_ms(utc_now())}
+    statement = f"SELECT {key}, {conditions} FROM {table} WHERE {damaged}"  # noqa: S608 - constants
+    found = execute(statement, where).fetchall()
     if not found:
         return
     values = {name: column.mended(repairs.values) for name, column in checked.items()}
-    if table == "jobs":  # one that was running fails at the recovery, with this error
-        known = " AND ".join(checked[name].fits for name in sorted(DECIDING))
-        values["error"] = f"iif(status = 'running', iif({known}, {values['error']}, :lost), NULL)"
+    if table == "jobs":
+        values |= _of_jobs(checked, values)
     settings = ", ".join(f"{name} = {value}" for name, value in values.items())
     # IGNORE: a repaired key can be another row's.
-    statement = f"UPDATE OR IGNORE {table} SET {settings} WHERE {damaged}"  # noqa: S608 - constants
-    tx.execute(statement, {"lost": error_json(DAMAGED)})
+    execute(f"UPDATE OR IGNORE {table} SET {settings} WHERE {damaged}", where)  # noqa: S608 - constants
     for name, *fitting in found:
         report(table, name, ", ".join(column for column, fits in zip(checked, fitting, strict=True) if not fits))
+
+
+def _of_jobs(columns: dict[str, "_Column"], mended: dict[str, str]) -> dict[str, str]:
+    """What depends on more than the column itself. A job that was running fails at the recovery, with this error."""
+    known = " AND ".join(columns[name].fits for name in sorted(DECIDING.intersection(columns)))
+    error, retain_s = mended["error"], mended["retain_s"]
+    ends = {"completed_at": ":now", "expires_at": f":now + CAST(min({retain_s}, 3155760000.0) * 1000 AS INTEGER)"}
+    return {
+        "error": f"CASE status WHEN 'queued' THEN NULL WHEN 'running' THEN iif({known}, {error}, :lost)"
+        f" ELSE iif({columns['status'].fits}, {error}, coalesce({error}, :lost)) END",
+        **{name: f"coalesce({mended[name]}, iif({_ACTIVE}, NULL, {value}))" for name, value in ends.items()},
+    }
+
+
+_GAPS = [
+    "status IS NULL",
+    f"status < '{_STATUSES[0]}'",
+    *(f"status > '{before}' AND status < '{after}'" for before, after in pairwise(_STATUSES)),
+    f"status > '{_STATUSES[-1]}'",
+]
+_UNREADABLE = f"""
+WITH RECURSIVE owners (owner) AS MATERIALIZED (
+    SELECT min(owner) FROM jobs
+    UNION ALL
+    SELECT (SELECT min(jobs.owner) FROM jobs WHERE jobs.owner > owners.owner) FROM owners WHERE owner IS NOT NULL
+)
+{
+    " UNION ALL ".join(
+        f"SELECT jobs.rowid FROM owners CROSS JOIN jobs INDEXED BY jobs_by_status USING (owner) WHERE {gap}"
+        for gap in _GAPS
+    )
+}
+"""  # noqa: S608 - constants
+"""The jobs whose status is none, with a few seeks for each owner, however many jobs there are."""
 
 
 class _Column(NamedTuple):
@@ -110,21 +185,23 @@ class _Column(NamedTuple):
     required: bool
     in_key: bool
 
+    further: str | None
+
     @classmethod
-    def of(cls, row: tuple[int, str, str, int, object, int]) -> Self:
+    def of(cls, table: str, row: tuple[int, str, str, int, object, int]) -> Self:
         """Of a row of `PRAGMA table_info`."""
-        return cls(row[1], row[2], bool(row[3]), bool(row[5]))
+        name = row[1]
+        return cls(name, row[2], bool(row[3]), bool(row[5]), _FURTHER.get(name) or _FURTHER.get(f"{table}.{name}"))
 
     @property
     def fits(self) -> str:
-        """A condition."""
-        types = ", ".join(f"'{each}'" for each in (*_TYPES[self.type], *(() if self.required else ("null",))))
-        fits = f"typeof({self.name}) IN ({types})"
+        """A condition. `IN` would take twice the time, for each column of each queued job at every start."""
+        fits = " OR ".join(f"typeof({self.name}) = '{each}'" for each in _TYPES[self.type])
         if self.type == "INTEGER":
-            fits += f" AND coalesce({self.name}, 0) BETWEEN {-FARTHEST} AND {FARTHEST}"
-        elif self.name == "id":  # no claim would find it again
-            fits += " AND id NOT GLOB '*[^ -~]*'"
-        return f"({fits})"
+            fits += f" AND {self.name} BETWEEN {-FARTHEST} AND {FARTHEST}"
+        elif self.further is not None:
+            fits += f" AND {self.further}"
+        return f"({fits})" if self.required else f"({self.name} IS NULL OR {fits})"
 
     def mended(self, values: dict[str, str]) -> str:
         """An expression: the value if it fits; else what `values` says, what can be read of text, nothing or zero."""

@@ -1,2 +1,3 @@
 SELECT count(*) FROM jobs
-WHERE completed_at <= :before AND status IN (SELECT value FROM json_each(:statuses))
+WHERE completed_at <= :before AND status NOT IN ('queued', 'running')
+AND iif(status IN ('completed', 'cancelled'), status, 'failed') IN (SELECT value FROM json_each(:statuses))

@@ -6,11 +6,12 @@ SELECT parked.owner, parked.type, parked.jobs FROM parked
 LEFT JOIN quotas AS of_owner ON of_owner.holder = 'owner' AND of_owner.name = parked.owner
 LEFT JOIN quotas AS of_key ON of_key.holder = 'key' AND of_key.name = parked.key_id
 WHERE coalesce(
-        (SELECT count(*) FROM jobs WHERE status = 'running' AND owner = parked.owner)
+        (SELECT count(*) FROM jobs WHERE status = 'running' AND type <> 'actions' AND owner = parked.owner)
         < iif(of_owner.name IS NULL, :running, of_owner.running), 1
     )
     AND coalesce(
-        (SELECT count(*) FROM jobs WHERE status = 'running' AND key_id = parked.key_id) < of_key.running, 1
+        (SELECT count(*) FROM jobs WHERE status = 'running' AND type <> 'actions' AND key_id = parked.key_id)
+        < of_key.running, 1
     )
     AND NOT EXISTS (
         SELECT 1 FROM jobs

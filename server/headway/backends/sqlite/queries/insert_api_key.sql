@@ -1,2 +1,2 @@
-INSERT INTO api_keys (id, sha256, name, owner, read_only, admin, created_at)
-VALUES (:id, :sha256, :name, :owner, :read_only, :admin, :created_at)
+INSERT INTO api_keys (id, sha256, name, owner, read_only, admin, created_at, works_on)
+VALUES (:id, :sha256, :name, :owner, :read_only, :admin, :created_at, :works_on)

@@ -1,1 +1,1 @@
-INSERT INTO webhook_secrets (owner, secret, created_at) VALUES (:owner, :secret, :now)
+INSERT INTO webhook_secrets (owner, secret, created_at, revealed_at) VALUES (:owner, :secret, :now, :revealed_at)

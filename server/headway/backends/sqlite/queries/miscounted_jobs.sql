@@ -2,6 +2,14 @@ SELECT id, bytes, found FROM (
     SELECT
         id, bytes,
         length(CAST(input AS BLOB)) + coalesce(length(CAST(result AS BLOB)), 0)
+            + iif(
+                result IS NULL AND result_bytes IS NOT NULL,
+                (
+                    SELECT coalesce(sum(length(content)), 0) FROM result_parts
+                    WHERE job_id = jobs.id AND result_parts.attempt = jobs.attempt
+                ),
+                0
+            )
             + coalesce(
                 (SELECT sum(length(CAST(message AS BLOB))) FROM history WHERE job_id = jobs.id AND kind = 'log'), 0
             )

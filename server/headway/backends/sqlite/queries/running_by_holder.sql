@@ -1,1 +1,1 @@
-SELECT owner, coalesce(key_id, '') FROM jobs WHERE status = 'running'
+SELECT owner, coalesce(key_id, '') FROM jobs WHERE status = 'running' AND type <> 'actions'

@@ -1,1 +1,1 @@
-SELECT count(*) FROM jobs WHERE status = 'running' AND key_id = :name
+SELECT count(*) FROM jobs WHERE status = 'running' AND type <> 'actions' AND key_id = :name

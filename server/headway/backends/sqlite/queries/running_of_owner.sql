@@ -1,1 +1,1 @@
-SELECT count(*) FROM jobs WHERE status = 'running' AND owner = :name
+SELECT count(*) FROM jobs WHERE status = 'running' AND type <> 'actions' AND owner = :name

@@ -1,1 +1,2 @@
-UPDATE deliveries SET taken = 0, due_at = :now WHERE status = 'pending' AND taken = 1
+-- Nothing is known of the attempts that were under way, so they count as no tries.
+UPDATE deliveries SET taken = 0, due_at = :now, tries = max(tries - 1, 0) WHERE status = 'pending' AND taken = 1

@@ -2,6 +2,7 @@
 
 import heapq
 import json
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 
@@ -38,8 +39,11 @@ def claim(
         chosen += choose(tx, pool, next_due)
     chosen.sort()
     started = _start(tx, {job_id: job_type for *_, job_id, job_type, _ in chosen}, now, median_s)
-    for priority, turn, _, _, job_type, owner in chosen:
-        tx.turns.left(job_type, -priority, owner, turn, claimed=True)
+    turns: defaultdict[tuple[str, int, str], list[int]] = defaultdict(list)
+    for lowered, turn, _, _, job_type, owner in chosen:
+        turns[job_type, -lowered, owner].append(turn)
+    for line, used in turns.items():
+        tx.turns.claimed(*line, used)
     return Claims(started, nearest_to_ms(min(next_due)) if next_due else None)
 
 

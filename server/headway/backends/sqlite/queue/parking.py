@@ -7,6 +7,7 @@ import heapq
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from ....ports.actions import ACTION_TYPE
 from ....quotas import Holder as Kind
 from ...memory.running_limits import Group, Holder, Waiting
 from ..rows import Row
@@ -25,7 +26,15 @@ def turn_of(tx: Transaction, group: Group, priority: int) -> int:
     """The turn of a job that falls due now."""
     if tx.limits.in_force and not tx.limits.enter(group, priority):
         return PARKED
-    return tx.next_turn(group.job_type, priority, group.owner)
+    return tx.next_turns(group.job_type, priority, group.owner)
+
+
+def turns_of(tx: Transaction, group: Group, priority: int, jobs: int) -> Sequence[int]:
+    """The turns of several jobs that fall due now."""
+    if tx.limits.in_force or not jobs:
+        return [turn_of(tx, group, priority) for _ in range(jobs)]
+    first = tx.next_turns(group.job_type, priority, group.owner, jobs)
+    return range(first, first + jobs)
 
 
 def come_back(tx: Transaction, job_id: str, group: Group, priority: int) -> None:
@@ -49,7 +58,7 @@ def _fill(tx: Transaction, groups: Sequence[Group], most: int) -> None:
     opened: list[dict[str, Any]] = []
     for (lowered, turn, _, job_id), group in heapq.merge(*(_parked(tx, group, most) for group in groups)):
         if group in with_room and tx.limits.open(group, -lowered):
-            new_turn = IN_FRONT if turn == PARKED_IN_FRONT else tx.next_turn(group.job_type, -lowered, group.owner)
+            new_turn = IN_FRONT if turn == PARKED_IN_FRONT else tx.next_turns(group.job_type, -lowered, group.owner)
             opened.append({"id": job_id, "turn": new_turn})
         else:
             with_room.discard(group)
@@ -69,7 +78,7 @@ def _parked(tx: Transaction, group: Group, most: int) -> Iterator[tuple[Row, Gro
 
 
 def set_limit(tx: Transaction, kind: Kind, name: str, limit: int | None, *, own: bool) -> None:
-    """An owner or a key may run so many jobs from now on; `None`: any number. Not `own`: the default is in force again.
+    """An owner or a key may run `limit` jobs from now on; `None`: any number. Not `own`: the default is in force again.
 
     Jobs that run go on. Call `tidy` until there is nothing more to do.
     """
@@ -101,7 +110,8 @@ def load(tx: Transaction, limits: Sequence[tuple[Holder, int | None]]) -> None:
 
 def _waiting(rows: Any) -> Iterator[Waiting]:
     for owner, key_id, job_type, priority, parked, jobs in rows.fetchall():
-        yield Group(owner, key_id, job_type), priority, bool(parked), jobs
+        if job_type != ACTION_TYPE:  # no limit applies to actions
+            yield Group(owner, key_id, job_type), priority, bool(parked), jobs
 
 
 def tidy(tx: Transaction, kind: Kind, name: str) -> bool:
@@ -115,7 +125,7 @@ def tidy(tx: Transaction, kind: Kind, name: str) -> bool:
         rows = tx.execute(SQL[f"last_open_of_{kind}"], where).fetchall()
         for job_id, owner, key_id, priority, turn in rows:
             tx.limits.park(Group(owner, key_id, job_type), priority)
-            tx.turns.left(job_type, priority, owner, turn, claimed=False)
+            tx.turns.left(job_type, priority, owner, turn)
             parked = PARKED_IN_FRONT if turn == IN_FRONT else PARKED
             tx.execute(SQL["give_turn"], {"id": job_id, "turn": parked})
         left -= len(rows)

@@ -15,7 +15,7 @@ from ....authoring.declaring import declared
 from ....authoring.loading import load_module
 from ...calling import End, Needs, Stopped, call_blocking, end_of
 from ...cgroups.cgroup import cgroup_of
-from ..channel import BlockingChannel
+from ..channel import SOCKET_LOST, BlockingChannel
 from ..messages import HandlerEnded, Start, Stays, Used
 from .dependencies import NOTHING, Dependencies, Made
 from .job_lock import JobLock
@@ -43,14 +43,16 @@ def main(descriptor: int, *, loaded: bool = False, made: Made = NOTHING, cgroups
     # A group, so that it can be killed as one and Ctrl-C in the terminal does not reach it. Not a session: Linux
     # weighs sessions against each other (autogroups), and then its idle class would make no difference to the server.
     os.setpgid(0, 0)
-    _Process(BlockingChannel(descriptor), Dependencies(made), loaded=loaded).live()
-    os._exit(0)
+    process = _Process(BlockingChannel(descriptor), Dependencies(made), loaded=loaded)
+    process.live()
+    os._exit(process.exit_code)
 
 
 class _Process:
     """What this process does: one attempt, or one after the other if their type keeps processes."""
 
     def __init__(self, channel: BlockingChannel, dependencies: Dependencies, *, loaded: bool) -> None:
+        self.exit_code = 0
         self._channel = channel
         self._loaded = loaded
         self._forked = loaded
@@ -91,10 +93,12 @@ class _Process:
             stays = attempt.stays_after(end)
             if not stays and self._dependencies.to_clean_up:
                 attempt.clean_up(end, self._channel)
-        with suppress(OSError):
+        try:
             reporter.flush(final=True)
             measured = [] if self._forked and not stays else [Used(self._meter.read())]
             self._channel.send(*measured, *([Stays()] if stays else []), end)
+        except OSError:  # the handler has closed it, unless the server is gone
+            self.exit_code = SOCKET_LOST
         for stream in (sys.stdout, sys.stderr):
             with suppress(OSError, ValueError):
                 stream.flush()

@@ -14,7 +14,7 @@ from ....authoring.reporting import LogBuffer, Reported
 from ....domain.progress import finite, text_of
 from ....errors import ClaimLostError, JobCancelled, StoreUnavailableError
 from ....limits import MESSAGE_CHARS, WORD_CHARS
-from ..channel import BlockingChannel, GarbledMessageError
+from ..channel import SOCKET_LOST, BlockingChannel, GarbledMessageError
 from ..messages import (
     LINES_PER_REPORT,
     Began,
@@ -175,7 +175,7 @@ class Reporter:
 
     def _listen(self, context: BlockingContext) -> None:
         """Until the server is gone: then the whole process group ends, whatever the handler does."""
-        with suppress(OSError, GarbledMessageError):  # the handler has closed the socket, or has read from it
+        try:
             while not self._over:
                 if self._channel.readable(self._left_s()):
                     message = self._channel.receive()
@@ -185,6 +185,9 @@ class Reporter:
                 if self._held_back and self._left_s() <= 0:
                     with suppress(OSError):  # the server is gone: the next receive notices
                         self.flush()
+        except (OSError, ValueError, GarbledMessageError):  # the handler has closed the socket, or has read from it
+            if not self._over:
+                os._exit(SOCKET_LOST)
         if not self._over:
             os.killpg(os.getpgrp(), signal.SIGKILL)
 

@@ -1,5 +1,6 @@
 """What a process that runs one attempt after the other does between them, and when it is to be replaced."""
 
+import _thread
 import os
 import resource
 import signal
@@ -9,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import NamedTuple, Self
 
 from ....authoring.job_types import JobType
 from ....authoring.reporting import LogBuffer
@@ -16,7 +18,12 @@ from .. import kin
 
 DIE_WITHIN_S = 2.0
 """How long killed processes may take to be gone: the kernel may hold one up, in a dead NFS mount say."""
+NAMELESS = "one without a name"
+"""A thread that `threading` does not know, or no longer since it is just ending."""
+THREADS_SETTLE_WITHIN_S = 0.2
+"""How long threads that are just beginning or ending may take."""
 _MIB = 1024 * 1024
+_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _HAS_PROC = sys.platform == "linux"
 _OWN_MEMORY = ("Private_Clean:", "Private_Dirty:", "Swap:")
 
@@ -29,7 +36,7 @@ class Upkeep:
         self._attempts = 0
         self._setting_up = False
         self._own_processes: set[int] = set()
-        self._own_threads: set[threading.Thread] = set()
+        self._own_threads = _Threads(frozenset(), 0, 0)
 
     def begin(self, job_type: JobType) -> None:
         """An attempt begins: what there is belongs to the process."""
@@ -68,8 +75,16 @@ class Upkeep:
     def _not_cleared(self) -> str | None:
         if _HAS_PROC and not self._kill_others():
             return "it has left a process that cannot be killed"
-        threads = sorted(each.name for each in set(threading.enumerate()) - self._own_threads)
-        return f"it has left threads running: {', '.join(threads)}" if threads else None
+        if any(signal.getitimer(timer)[0] for timer in _TIMERS):
+            return "it has left a timer running, whose signal would come in the next job"
+        by_s = time.monotonic() + THREADS_SETTLE_WITHIN_S
+        while True:
+            now = _Threads.now()
+            left = now.beside(self._own_threads)
+            ending, beginning = set(left) == {NAMELESS}, not left and now.others > self._own_threads.others
+            if not (ending or beginning) or time.monotonic() > by_s:
+                return f"it has left threads running: {', '.join(left)}" if left else None
+            time.sleep(0.001)
 
     def _too_full(self, job_type: JobType) -> str | None:
         limit_mib = job_type.max_mib_per_process
@@ -78,7 +93,7 @@ class Upkeep:
         return f"it has {used_mib:,.0f} MiB of memory of its own, more than {limit_mib:,.0f}"
 
     def _take_stock(self) -> None:
-        self._own_threads = set(threading.enumerate())
+        self._own_threads = _Threads.now()
         if _HAS_PROC:
             self._own_processes = kin.children()
 
@@ -86,16 +101,41 @@ class Upkeep:
         """Kill what has been started since, and what falls to this process then. Whether nothing is left."""
         by_s = time.monotonic() + DIE_WITHIN_S
         while others := kin.children() - self._own_processes:
-            for pid in others:
-                with suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGKILL)
+            permitted = [kin.kill(pid) for pid in others]
             for pid in others:
                 with suppress(ChildProcessError):
                     os.waitpid(pid, os.WNOHANG)
-            if time.monotonic() > by_s:
+            if not all(permitted) or time.monotonic() > by_s:
                 return False
             time.sleep(0.001)
         return True
+
+
+class _Threads(NamedTuple):
+    """The threads that Python has started.
+
+    Threads of native code are not among them: libraries keep pools of those.
+    """
+
+    named: frozenset[threading.Thread]
+    nameless: int
+    """How many have been started with `_thread` alone, and have begun to run."""
+    others: int
+    """Those of native code, and those that have not begun; 0 where the system does not tell."""
+
+    @classmethod
+    def now(cls) -> Self:
+        named = frozenset(threading.enumerate())
+        not_started = (threading._MainThread, threading._DummyThread)  # type: ignore[attr-defined] # noqa: SLF001
+        started = sum(not isinstance(thread, not_started) for thread in named)
+        nameless = _thread._count() - started  # noqa: SLF001 - no other way
+        in_all = sum(1 for _ in Path("/proc/self/task").iterdir()) if _HAS_PROC else len(named) + nameless
+        return cls(named, nameless, in_all - len(named) - nameless)
+
+    def beside(self, others: Self) -> list[str]:
+        """The names of those that are not among `others`."""
+        names = sorted(thread.name for thread in self.named - others.named)
+        return [*names, *[NAMELESS] * (self.nameless - others.nameless)]
 
 
 def own_mib() -> float:

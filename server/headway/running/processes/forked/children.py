@@ -65,6 +65,11 @@ class Children:
         self._waiting: list[tuple[str, asyncio.Future[ForkedChild]]] = []
 
     @property
+    def asked(self) -> int:
+        """How many children the nursery was asked to fork and has not yet."""
+        return self._asked
+
+    @property
     def lost(self) -> int:
         """How many attempts a nursery that died has taken along."""
         return len(self._lost)
@@ -132,7 +137,7 @@ class Children:
     def kill_lost(self) -> None:
         """Kill what a dead nursery left, where its keeper has died too."""
         for child in self._lost:
-            with suppress(ProcessLookupError):
+            with suppress(ProcessLookupError, PermissionError):
                 os.killpg(child.pid, signal.SIGKILL)
             if child.cgroup is not None:
                 child.cgroup.kill()

@@ -11,6 +11,7 @@ from .keeper import Keeper, UnfitModuleError
 from .keeping import KeeperProcess
 from .nurseries import Nursery
 from .preloading import NotSharedError, Preload, PreloadingNursery
+from .stopped import CHECK_EVERY_S
 
 
 class Forking:
@@ -34,10 +35,12 @@ class Forking:
         self._keeper = Keeper(sources, prepared, cgroups)
         self._general = Nursery(GENERAL, spares, self._keeper)
         self._own = {preload.job_type: PreloadingNursery(preload, self._keeper, loaded) for preload in preloads}
+        self._checking: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Begin to make children ready. Raises `OSError`."""
         self._keeper.open()
+        self._checking = asyncio.create_task(self._check(), name="forking-check")
 
     async def close(self) -> None:
         """End all processes. Attempts have ended before."""
@@ -46,6 +49,16 @@ class Forking:
         await self._keeper.close()
         for nursery in nurseries:
             nursery.forget()
+        if self._checking is not None:
+            self._checking.cancel()
+
+    async def _check(self) -> None:
+        """Until all have ended: none of them, stopped, holds up a shutdown either."""
+        processes: list[Keeper | Nursery] = [self._keeper, self._general, *self._own.values()]
+        while True:
+            await asyncio.sleep(CHECK_EVERY_S)
+            for process in processes:
+                process.check()
 
     def is_loading(self, job_type: str) -> bool:
         """Whether an attempt of this type would have to wait for a load."""

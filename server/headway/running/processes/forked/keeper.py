@@ -11,6 +11,7 @@ import structlog
 
 from .keeping import KeeperProcess, start_keeper
 from .packets import Packets
+from .stopped import Watched
 
 log = structlog.get_logger(__name__)
 
@@ -31,6 +32,9 @@ class KeepersNursery(Protocol):
 
     def begin(self) -> None:
         """The keeper is ready to fork it."""
+
+    def forked(self, pid: int) -> None:
+        """The keeper has forked it."""
 
     def ended(self, how: str) -> None:
         """Nothing is left of it. `how` follows "it ended": by a signal, with an exit code."""
@@ -56,9 +60,14 @@ class Keeper:
         self.sources = list(sources)
         self._process = prepared
         self._control: Packets | None = None
+        self._watched: Watched | None = None
+        self._asked: set[str] = set()
+        """The nurseries that it was asked to fork and has not yet."""
         self._ready = False
         self._loading: str | None = None
-        """The module that it is loading; if it dies, because of this one."""
+        """The module that it is loading."""
+        self._suspected: set[str] = set()
+        """Modules that it was loading when it died: if that happens twice, it is because of the module."""
         self._nurseries: dict[str, KeepersNursery] = {}
         """By name; without the first, the general one, nothing can be forked."""
         self._closing = False
@@ -83,6 +92,13 @@ class Keeper:
             self._control.close()
         if self._process is not None:
             await asyncio.to_thread(self._process.end)
+        if self._watched is not None:
+            self._watched.close()
+
+    def check(self) -> None:
+        """Kill it if it no longer works. To be called regularly, also while it is being closed."""
+        if self._watched is not None:
+            self._watched.check(owes_answer=bool(self._asked))
 
     def fork(self, name: str) -> socket.socket | None:
         """Fork a nursery: the server's end of its control socket; `None` before it can be. Raises `OSError`."""
@@ -96,6 +112,7 @@ class Keeper:
             except OSError:
                 ours.close()
                 raise
+        self._asked.add(name)
         return ours
 
     def kill(self, name: str) -> None:
@@ -116,6 +133,8 @@ class Keeper:
     def _watch(self, process: KeeperProcess) -> None:
         self._process = process
         self._control = Packets(process.control, self._received, self._died)
+        self._watched = Watched(process.pid, "keeper")
+        self._asked.clear()
 
     def _received(self, words: list[str], _descriptor: int | None) -> None:
         match words:
@@ -129,7 +148,11 @@ class Keeper:
             case ["unfit", *rest]:
                 self._loading = None
                 self._leave_out(*json.loads(" ".join(rest)))
+            case ["forked", name, pid]:
+                self._asked.discard(name)
+                self._nurseries[name].forked(int(pid))
             case ["ended", name, how]:
+                self._asked.discard(name)
                 self._nurseries[name].ended(how)
 
     def _leave_out(self, source: str, reason: str) -> None:
@@ -145,8 +168,13 @@ class Keeper:
         if self._closing or process is None:
             return
         process.end()  # it has ended: this reaps it
+        if self._watched is not None:
+            self._watched.close()
+            self._watched = None
         if self._loading is not None:
-            self._leave_out(self._loading, "ended the process that imported it")
+            if self._loading in self._suspected:
+                self._leave_out(self._loading, "ended the process that imported it")
+            self._suspected.add(self._loading)
             self._loading = None
         if self._general.has_process:
             log.error("the process that keeps the job modules loaded has died")

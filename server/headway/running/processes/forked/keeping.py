@@ -25,7 +25,7 @@ class KeeperProcess:
         self.control = control
         self.loads = loads
         """Whether it imports the modules itself."""
-        self._pid = pid
+        self.pid = pid
         self._wait = wait
 
     def end(self) -> None:
@@ -33,7 +33,7 @@ class KeeperProcess:
         self.control.close()
         if not self._wait(END_WITHIN_S):
             with suppress(ProcessLookupError):
-                os.kill(self._pid, signal.SIGKILL)
+                os.kill(self.pid, signal.SIGKILL)
             self._wait(END_WITHIN_S)
 
 

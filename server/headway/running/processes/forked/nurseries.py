@@ -10,6 +10,7 @@ from ..starting import Exit
 from .children import Children, ForkedChild
 from .keeper import Keeper, UnfitModuleError
 from .packets import Packets, channel_of
+from .stopped import Watched
 
 FIRST_BACKOFF_S = 0.1
 LONGEST_BACKOFF_S = 5.0
@@ -26,6 +27,7 @@ class Nursery:
         self._keeper = keeper
         self._children = Children(spares)
         self._packets: Packets | None = None
+        self._watched: Watched | None = None
         self._since_s = 0.0
         self._backoff_s = FIRST_BACKOFF_S
         self._orphaned = False
@@ -56,11 +58,21 @@ class Nursery:
             self._packets.close()
 
     def forget(self) -> None:
-        """The keeper has ended all processes."""
+        """The keeper has ended all processes, unless it had to be killed itself."""
+        self._unwatch(kill=True)
         self._children.lose()
         self._children.resolve_lost()
 
+    def check(self) -> None:
+        """Kill the process if it no longer works. To be called regularly, also while it is being closed."""
+        if self._watched is not None:
+            self._watched.check(owes_answer=self._children.asked > 0)
+
     # From the keeper
+
+    def forked(self, pid: int) -> None:
+        self._unwatch()
+        self._watched = Watched(pid, self.name)
 
     def begin(self) -> None:
         """Ask for the process, unless there is one."""
@@ -70,6 +82,7 @@ class Nursery:
     def ended(self, how: str) -> None:
         if self._packets is not None:
             self._packets.receive()  # what it reported last, and then that it is gone
+        self._unwatch()
         if self._closing:
             return
         attempts = self._children.lost
@@ -110,6 +123,8 @@ class Nursery:
                 self._packets.send("fork")
 
     def _received(self, words: list[str], descriptor: int | None) -> None:
+        if self._watched is not None:
+            self._watched.responded()
         match words:
             case ["forked", pid] if descriptor is not None and self._packets is not None:
                 child = ForkedChild(int(pid), channel_of(descriptor), self._packets, self._keeper.cgroups)
@@ -126,6 +141,7 @@ class Nursery:
     def _gone(self) -> None:
         """Its socket is closed. The keeper says when nothing of it is left."""
         self._packets = None
+        self._unwatch()
         self._children.lose()
         if self._orphaned and not self._closing:
             self._bury()
@@ -144,6 +160,13 @@ class Nursery:
 
     def _rested(self) -> None:
         self.begin()
+
+    def _unwatch(self, *, kill: bool = False) -> None:
+        if self._watched is not None:
+            if kill:
+                self._watched.kill()
+            self._watched.close()
+            self._watched = None
 
     def _longer_backoff_s(self) -> float:
         return min(2 * self._backoff_s, LONGEST_BACKOFF_S)

@@ -3,10 +3,8 @@
 import asyncio
 import json
 import os
-import signal
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from contextvars import Context
 from dataclasses import dataclass
 from enum import Enum
@@ -75,7 +73,6 @@ class PreloadingNursery(Nursery):
         """Whether to load though no attempt waits for it."""
         self._fit = True
         self._resting = False
-        self._pid = 0
         self._over = asyncio.Event()
         self._loaded = loaded
 
@@ -114,8 +111,7 @@ class PreloadingNursery(Nursery):
         if self._packets is not None:
             self._packets.close()
             if self._keeper.gone and self._phase is Phase.READY:  # otherwise it dies with the keeper
-                with suppress(ProcessLookupError):  # its socket was open until now, so the process id is still its own
-                    os.kill(self._pid, signal.SIGKILL)
+                self._unwatch(kill=True)
 
     # From the keeper
 
@@ -128,6 +124,7 @@ class PreloadingNursery(Nursery):
     def ended(self, how: str) -> None:
         if self._packets is not None:
             self._packets.receive()
+        self._unwatch()
         phase, self._phase = self._phase, Phase.ABSENT
         self._over.set()
         match phase:
@@ -179,7 +176,6 @@ class PreloadingNursery(Nursery):
                 super()._received(words, descriptor)
 
     def _ready(self, pid: int) -> None:
-        self._pid = pid
         self._phase = Phase.READY
         self._wanted = True
         self._log.info("loaded before forking", seconds=self._lived_s(), pid=pid)

@@ -1,15 +1,12 @@
 """The ends of children: each is held back until nothing that the child has left is there any more. Linux only."""
 
-import os
-import signal
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from ...cgroups.cgroup import Cgroup, cgroup_of
 from ...limits import DIE_WITHIN_S
-from ..kin import Reaped, children, reaped
+from ..kin import Reaped, children, kill, reaped
 
 LOOK_AGAIN_S = 0.01
 """A cgroup may seem populated for a moment after its last process has been reaped, and nothing wakes this one then."""
@@ -21,7 +18,7 @@ class Ended:
 
     how: Reaped
     report_by_s: float
-    """By the monotonic clock. Whatever is left then, the kernel holds up."""
+    """By the monotonic clock. Whatever is left then, the kernel holds up, or it is another user's."""
     left: set[int] = field(default_factory=set)
     """What it has left and is still there, killed."""
     cgroup: Cgroup | None = None
@@ -96,8 +93,7 @@ class Ends:
             concerned += more
             others = children() - living - own
         for pid in others - self._killed:
-            with suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+            kill(pid)
             for ended in concerned:
                 ended.left.add(pid)
         self._killed = others

@@ -4,8 +4,8 @@ It runs no handler and no thread. It reaps its children, kills what they leave b
 process that is not their parent could only learn that they did. When its server is gone, it kills them all and ends.
 
 Packets from the server: `fork`, `term PID`, `kill PID`. To the server: `forked PID` with the descriptor of the child's
-channel, `refused REASON` if the system has no room for another process, `ended PID CODE PEAK_MEMORY_BYTES CPU_S`,
-followed by the ids of the processes that it has left and that the kernel holds up.
+channel, `refused REASON` if there is no room for another process or its descriptors, `ended PID CODE PEAK_MEMORY_BYTES
+CPU_S`, followed by the ids of the processes that it has left and that could not be killed.
 """
 
 import gc
@@ -14,15 +14,16 @@ import signal
 import socket
 import sys
 from collections.abc import Collection
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import NoReturn
 
 from ...cgroups.cgroup import cgroup_of
 from ..child import main as child
 from ..child.dependencies import NOTHING, Made
-from ..kin import adopt_orphans, be_called, die_with_parent, sweep
+from ..kin import adopt_orphans, be_called, die_with_parent, kill, sweep
 from .ends import Ends
+from .outputs import Outputs, write_into
 from .waking import Wakeful
 
 MAX_PACKET_BYTES = 4096
@@ -58,12 +59,15 @@ class Nursery:
         self._children: set[int] = set()
         self._cgroups = cgroups
         self._ends = Ends(cgroups)
+        self._outputs = Outputs()
 
     def serve(self) -> None:
         """Until the server is gone. Raises `OSError` then."""
         with Wakeful(self._control) as wakeful:
             while True:
-                readable = wakeful.wait(self._ends.timeout_s())
+                timeouts_s = [each for each in (self._ends.timeout_s(), self._outputs.timeout_s()) if each is not None]
+                readable = wakeful.wait(min(timeouts_s, default=None), self._outputs.descriptors())
+                self._outputs.read(wakeful.ready)
                 self._report_ends()
                 if readable:
                     packet = self._control.recv(MAX_PACKET_BYTES)
@@ -76,65 +80,66 @@ class Nursery:
             case ["fork"]:
                 self._fork(wakeful)
             case ["term", pid] if int(pid) in self._children:
-                os.kill(int(pid), signal.SIGTERM)
+                with suppress(PermissionError):  # it is another user's now
+                    os.kill(int(pid), signal.SIGTERM)
             case ["kill", pid] if int(pid) in self._children:
-                os.killpg(int(pid), signal.SIGKILL)
+                with suppress(ProcessLookupError, PermissionError):  # it has left its group
+                    os.killpg(int(pid), signal.SIGKILL)
+                kill(int(pid))  # a child that was not reaped: the number is still its own
                 if self._cgroups is not None:
                     cgroup_of(int(pid), self._cgroups).kill()
 
     def _fork(self, wakeful: Wakeful) -> None:
-        servers_end, childs_end = socket.socketpair()
         parent = os.getpid()
-        try:
-            pid = os.fork()
-        except OSError as error:
-            self._control.send(f"refused {error.strerror}".encode())
-            return
-        else:
+        with ExitStack() as opened, ExitStack() as read_here:
+            try:
+                servers_end, childs_end = map(opened.enter_context, socket.socketpair())
+                output, childs_output = os.pipe()
+                opened.callback(os.close, childs_output)
+                read_here.callback(os.close, output)
+                pid = os.fork()
+            except OSError as error:
+                self._control.send(f"refused {error.strerror}".encode())
+                return
             if pid == 0:
-                _be_a_child(parent, childs_end, self._cgroups, self._made, wakeful, self._control, servers_end)
+                servers_end.close()
+                os.close(output)
+                self._be_a_child(parent, childs_end, childs_output, wakeful)
             self._children.add(pid)
+            read_here.pop_all()
+            self._outputs.add(pid, output)
             with suppress(OSError):  # the child does it too: whichever is first
                 os.setpgid(pid, pid)
             socket.send_fds(self._control, [f"forked {pid}".encode()], [servers_end.fileno()])
+
+    def _be_a_child(self, parent: int, channel: socket.socket, output: int, wakeful: Wakeful) -> NoReturn:
+        """Turn the forked process into one that waits for its attempt and runs it."""
+        try:
+            wakeful.__exit__()
+            self._control.close()
+            self._outputs.close()
+            write_into(output)
+            die_with_parent(parent)
+            be_called("headway-job")
+            if self._cgroups is not None:
+                with suppress(OSError):  # then it is contained like where there are no cgroups
+                    cgroup_of(os.getpid(), self._cgroups).enter()
+            adopt_orphans()
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until there is a handler that it can interrupt
+            gc.enable()
+            _reseed()
+            child.main(channel.detach(), loaded=True, made=self._made)
         finally:
-            servers_end.close()
-            childs_end.close()
+            os._exit(1)
 
     def _report_ends(self) -> None:
         """Report the children that have ended, once nothing that they started is left."""
         for ended in self._ends.collect(self._children, self._own):
             pid, code, usage = ended.how
+            self._outputs.end(pid)
             left = sorted(ended.left)[:MAX_NAMED]
             words = ("ended", pid, code, usage.peak_memory_bytes, usage.cpu_s, *left)
             self._control.send(" ".join(map(str, words)).encode())
-
-
-def _be_a_child(
-    parent: int,
-    channel: socket.socket,
-    cgroups: Path | None,
-    made: Made,
-    wakeful: Wakeful,
-    *others: socket.socket,
-) -> NoReturn:
-    """Turn the forked process into one that waits for its attempt and runs it."""
-    try:
-        wakeful.__exit__()
-        for other in others:
-            other.close()
-        die_with_parent(parent)
-        be_called("headway-job")
-        if cgroups is not None:
-            with suppress(OSError):  # then it is contained like where there are no cgroups
-                cgroup_of(os.getpid(), cgroups).enter()
-        adopt_orphans()
-        signal.signal(signal.SIGTERM, signal.SIG_DFL)  # until there is a handler that it can interrupt
-        gc.enable()
-        _reseed()
-        child.main(channel.detach(), loaded=True, made=made)
-    finally:
-        os._exit(1)
 
 
 def _reseed() -> None:

@@ -7,7 +7,7 @@ handler, thread or event loop.
 Packets from the server: `nursery NAME CGROUPS` with the descriptor of the nursery's control socket, where
 CGROUPS is the directory in which its children make cgroups, or empty; `kill NAME`. To the server:
 `ready`; `loading` and a module; `unfit` and a JSON array of a module and the reason why it cannot be loaded here;
-`ended NAME HOW` when no process of a nursery is left.
+`forked NAME PID`; `ended NAME HOW` when no process of a nursery is left.
 """
 
 import json
@@ -146,6 +146,7 @@ class _Nurseries:
                 os._exit(1)
         self._names[pid] = name
         self._living.add(pid)
+        self._control.send(f"forked {name} {pid}".encode())
 
     def _report_ends(self) -> None:
         """Report the nurseries that have ended, once nothing that they left is alive: it falls to the keeper.

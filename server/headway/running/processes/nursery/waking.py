@@ -4,6 +4,7 @@ import os
 import select
 import signal
 import socket
+from collections.abc import Collection
 from typing import Self
 
 
@@ -12,6 +13,8 @@ class Wakeful:
 
     def __init__(self, control: socket.socket) -> None:
         self._control = control
+        self.ready: set[int] = set()
+        """Which of the other descriptors could be read at the end of the last wait."""
         self._woken, self._waking = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
 
     def __enter__(self) -> Self:
@@ -26,10 +29,16 @@ class Wakeful:
         os.close(self._woken)
         os.close(self._waking)
 
-    def wait(self, timeout_s: float | None = None) -> bool:
-        """Whether the control socket can be read; otherwise a child may have ended, or the time is over."""
-        control = self._control.fileno()
-        ready, _, _ = select.select([control, self._woken], [], [], None if timeout_s is None else max(0.0, timeout_s))
-        if self._woken in ready:
+    def wait(self, timeout_s: float | None = None, others: Collection[int] = ()) -> bool:
+        """Whether the control socket can be read.
+
+        Otherwise a child may have ended, one of the `others` is `ready`, or the time is over.
+        """
+        control, poll = self._control.fileno(), select.poll()  # `select` knows descriptors below 1,024 only
+        for descriptor in (control, self._woken, *others):
+            poll.register(descriptor, select.POLLIN)
+        found = poll.poll(None if timeout_s is None else max(0.0, 1000 * timeout_s))
+        self.ready = {descriptor for descriptor, _ in found}
+        if self._woken in self.ready:
             os.read(self._woken, 4096)
-        return control in ready
+        return control in self.ready

@@ -15,12 +15,13 @@ from pydantic_core import to_json
 from ....domain.jobs import Job, Status
 from ....links import Links
 from ....representation import instant, poll_after_s
-from ...links import LINKS
+from ...identity.base_urls import absolute_links
 from ...parts import parts
 from ...problems import Problem, also_saying
 from ...requests.path import find_job
 from ...requests.query import NoQuery, query
 from ...responses.json import PRIVATE
+from ...responses.representations import representation
 
 STATUSES: Mapping[Status, str] = {
     Status.QUEUED: "NotStarted",
@@ -49,7 +50,7 @@ class OperationError(_Monitor):
 
 
 class StatusMonitor(_Monitor):
-    """A job as Azure's SDKs see it. `_monitor_fields` and the result are exactly these fields."""
+    """A job as Azure's SDKs see it. `monitor_fields` and the result are exactly these fields."""
 
     id: str
     kind: str = Field(description="the job's type")
@@ -76,12 +77,12 @@ async def read_operation(request: web.Request) -> web.Response:
     headers = dict(PRIVATE)
     if not job.terminal:
         headers["Retry-After"] = str(poll_after_s(job))
-    fields = to_json(_monitor_fields(job, request.app[LINKS]))
+    fields = to_json(monitor_fields(job, absolute_links(request)))
     body = b'%s,"result":%s}' % (fields[:-1], await parts(request).service.results.inline(job))
-    return web.Response(body=body, headers=headers, content_type="application/json")
+    return await representation(request, body, headers)
 
 
-def _monitor_fields(job: Job, links: Links) -> dict[str, Any]:
+def monitor_fields(job: Job, links: Links) -> dict[str, Any]:
     return {
         "id": job.id,
         "kind": job.type,

@@ -23,7 +23,8 @@ from ...parts import parts
 from ...problems import Problem, also_saying, as_problem
 from ...requests.path import find_job
 from ...requests.query import NoQuery, query
-from ...responses.json import PRIVATE
+from ...responses.json import PRIVATE, json_response
+from ...responses.representations import representation
 
 STRUCT = "type.googleapis.com/google.protobuf.Struct"
 PAGE_SIZE = 50
@@ -73,7 +74,8 @@ async def read_operation(request: web.Request) -> web.Response:
     """`GET /v1/jobs/operations/{id}`"""
     _arguments(request, NoQuery)
     job = await find_job(request)
-    return _json(_operation(parts(request).encoder, job, await parts(request).service.results.inline(job)))
+    body = _operation(parts(request).encoder, job, await parts(request).service.results.inline(job))
+    return await representation(request, body, PRIVATE)
 
 
 @also_saying(_google_error)
@@ -88,7 +90,8 @@ async def list_operations(request: web.Request) -> web.Response:
     except InvalidError as error:
         raise Problem("malformed-request", "The page token is unknown.", errors=error.errors) from None
     operations = b",".join(_operation(parts(request).encoder, job, None) for job in page.jobs)
-    return _json(b'{"operations":[%s],"nextPageToken":%s}' % (operations, to_json(page.next_cursor or "")))
+    body = b'{"operations":[%s],"nextPageToken":%s}' % (operations, to_json(page.next_cursor or ""))
+    return await representation(request, body, PRIVATE)
 
 
 @also_saying(_google_error)
@@ -99,7 +102,7 @@ async def cancel_operation(request: web.Request) -> web.Response:
     await service.reading.job(caller(request), job_id)
     with suppress(JobStateError):  # success is not promised: clients read the operation to learn the outcome
         await service.cancelling.cancel(caller(request), job_id)
-    return _json(b"{}")
+    return json_response(b"{}", headers=PRIVATE)
 
 
 @also_saying(_google_error)
@@ -107,7 +110,7 @@ async def delete_operation(request: web.Request) -> web.Response:
     """`DELETE /v1/jobs/operations/{id}`: deletes record, log and files; does not cancel (google.aip.dev/151)."""
     _arguments(request, NoQuery)
     await parts(request).service.cancelling.delete_ended(caller(request), request.match_info["id"])
-    return _json(b"{}")
+    return json_response(b"{}", headers=PRIVATE)
 
 
 def _arguments(request: web.Request, model: type[Model]) -> Model:
@@ -149,7 +152,3 @@ def _status(error: JobError) -> dict[str, Any]:
 
 def _struct(fields: bytes) -> bytes:
     return b'{"@type":"%s","value":%s}' % (STRUCT.encode(), fields)
-
-
-def _json(body: bytes) -> web.Response:
-    return web.Response(body=body, headers=PRIVATE, content_type="application/json")

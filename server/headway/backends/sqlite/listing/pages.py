@@ -1,0 +1,229 @@
+"""A page of a list. It costs the same however many jobs there are.
+
+It passes over `SCANNED` jobs at most. If few of them match the filter, the page is short, or even empty, and its cursor
+says where the next one goes on.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+from ....domain.filters import Cursor, JobFilter, Order, SortKey
+from ....domain.ids import is_job_id
+from ..database import Database
+from ..rows import COLUMNS, ID, Parameters, Row
+from ..statements import SQL
+from .walks import ALTERNATIVES, CREATED, Walk, Wanted, of_filter, of_ids, of_order, of_times, of_words
+
+LAST_CHARACTER = "\U0010ffff"
+SCANNED = 500
+"""How many jobs are examined for a page. Reading them takes some milliseconds, in a thread of the database."""
+_COLUMN = {SortKey.UPDATED: 9, SortKey.ENDED: 10, SortKey.PRIORITY: 5}
+"""Positions in `COLUMNS`."""
+
+
+class Statement(NamedTuple):
+    """SQL and its parameters."""
+
+    sql: str
+    parameters: Parameters
+
+
+class Pages:
+    """Reads pages of lists from the file."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def read(
+        self,
+        owners: Sequence[str],
+        filter: JobFilter,
+        order: Order,
+        limit: int,
+        after: Cursor | None,
+        live: frozenset[str] = frozenset(),
+    ) -> tuple[list[Row], Cursor | None]:
+        """At most `limit` rows that begin with `COLUMNS`, and where the next page begins (`None`: there is none).
+
+        `live`: the ids of jobs that are known to match, though the record does not say so yet.
+        """
+        wanted, place = Wanted.of(filter, order), placed(order)
+        rows: dict[Any, Row] = {}
+        ends: list[Cursor] = []
+        for owner in owners:
+            found, end = await self._of_owner(owner, filter, wanted, limit + 1, after)
+            if live:
+                found += await self._live(owner, filter, order, limit + 1, after, live)
+            rows |= {row[ID]: row for row in found}
+            if end is not None:
+                ends.append(end)
+        return _cut(sorted(rows.values(), key=place, reverse=order.descending), ends, order, limit)
+
+    async def _live(
+        self, owner: str, filter: JobFilter, order: Order, limit: int, after: Cursor | None, live: frozenset[str]
+    ) -> list[Row]:
+        """Those of the running jobs that match which follow in the list."""
+        known = replace(filter, ids=live & filter.ids if filter.ids else live, updated_after=None, terms=frozenset())
+        if not known.ids:
+            return []
+        wanted = Wanted.of(known, order)
+        return await self._database.all(*page(owner, of_ids(wanted), wanted, limit, after))
+
+    async def _words(self, owner: str, filter: JobFilter) -> dict[str, list[str]]:
+        """The recorded words that fit each term, some more than are read at most if there are many."""
+        found: dict[str, list[str]] = {}
+        for term in sorted(filter.terms):
+            first = term.removesuffix("*")
+            where = {"owner": owner, "first": first, "end": first + LAST_CHARACTER, "most": ALTERNATIVES + 1}
+            rows = await self._database.all(SQL["words_beginning"], where) if term.endswith("*") else [(term,)]
+            found[term] = [word for (word,) in rows]
+        return found
+
+    async def _of_owner(
+        self, owner: str, filter: JobFilter, wanted: Wanted, limit: int, after: Cursor | None
+    ) -> tuple[list[Row], Cursor | None]:
+        """At most `limit` rows of one owner; and where the search was given up, if it was."""
+        walk, wanted = await self._choose(owner, filter, wanted)
+        end = None
+        if not walk.few and wanted.conditions.keys() - walk.fulfils - (CREATED if wanted.key is None else set()):
+            last = boundary(owner, walk, wanted, after)
+            end = _cursor(await self._database.one(*last), wanted.order)
+        return await self._database.all(*page(owner, walk, wanted, limit, after, end)), end
+
+    async def _choose(self, owner: str, filter: JobFilter, wanted: Wanted) -> tuple[Walk, Wanted]:
+        """The index that leaves the fewest jobs to be examined, and the list with the values that this takes."""
+        if filter.ids:
+            return of_ids(wanted), wanted
+        whole, by_filter = of_order(wanted), of_filter(filter)
+        if filter.terms:
+            by_words, wanted = of_words(wanted, await self._words(owner, filter))
+            by_filter = by_words + by_filter
+        if wanted.key is None and len(by_filter) <= 1 and "updated after" not in wanted.conditions:
+            return (by_filter[0] if by_filter else whole), wanted
+        candidates = [*by_filter, *of_times(wanted)]
+        if not candidates or not wanted.conditions.keys() - whole.fulfils:
+            return whole, wanted
+        counts = await self._database.one(*counting(owner, candidates, wanted))
+        fewest, walk = min(zip(counts or (), candidates, strict=True), key=lambda counted: counted[0])
+        if fewest <= SCANNED:
+            return walk._replace(few=True), wanted
+        return (walk if wanted.key is None and walk in by_filter else whole), wanted
+
+
+# Statements
+
+
+def page(
+    owner: str, walk: Walk, wanted: Wanted, limit: int, after: Cursor | None, end: Cursor | None = None
+) -> Statement:
+    """The jobs behind `after`, up to `end`, in the list's order."""
+    more = _after(after, walk, wanted, "after") + _until(end, walk, wanted)
+    found = _merged(walk, wanted, wanted.beside(walk) + more)
+    sql = f"SELECT {COLUMNS} FROM jobs WHERE rowid IN (SELECT r FROM ({found} LIMIT :limit))"  # noqa: S608 - constants
+    return Statement(sql, _parameters(owner, wanted, after, end) | {"limit": limit})
+
+
+def boundary(owner: str, walk: Walk, wanted: Wanted, after: Cursor | None) -> Statement:
+    """The last of the jobs that are examined."""
+    within = "".join(
+        f" AND {wanted.conditions[name].replace('{id}', walk.id)}"
+        for name in sorted(CREATED & wanted.conditions.keys())
+        if wanted.key is None
+    )
+    found = _merged(walk, wanted, within + _after(after, walk, wanted, "after"), with_jobs=False)
+    sql = f"SELECT k, i FROM ({found} LIMIT 1 OFFSET :passed)"  # noqa: S608 - constants
+    return Statement(sql, _parameters(owner, wanted, after, None) | {"passed": SCANNED - 1})
+
+
+def counting(owner: str, walks: Sequence[Walk], wanted: Wanted) -> Statement:
+    """How many jobs each of these ways leads to, up to one more than are examined."""
+    counts: list[str] = []
+    for walk in walks:
+        found = " UNION ALL ".join(f"SELECT 1 FROM {each}" for each in wanted.ranges(walk, with_jobs=False))  # noqa: S608 - constants
+        counts.append(f"(SELECT count(*) FROM ({found} LIMIT :most))")  # noqa: S608
+    return Statement(f"SELECT {', '.join(counts)}", wanted.parameters | {"owner": owner, "most": SCANNED + 1})
+
+
+def _merged(walk: Walk, wanted: Wanted, more: str, *, with_jobs: bool = True) -> str:
+    """All ranges as one, sorted. SQLite merges them, and reads no further than it has to."""
+    key = wanted.key or "NULL"
+    direction = "DESC" if wanted.order.descending else "ASC"
+    columns = f"{key} AS k, {walk.id} AS i" + (", jobs.rowid AS r" if with_jobs else "")
+    ranges = [f"SELECT {columns} FROM {each}{more}" for each in wanted.ranges(walk, with_jobs=with_jobs)]  # noqa: S608 - constants
+    by = f"2 {direction}" if wanted.key is None else f"1 {direction}, 2 {direction}"
+    union = " UNION " if walk.repeats else " UNION ALL "
+    return f"{union.join(ranges)} ORDER BY {by}"
+
+
+def _after(after: Cursor | None, walk: Walk, wanted: Wanted, name: str) -> str:
+    return "" if after is None else _compared(walk, wanted, "<" if wanted.order.descending else ">", name)
+
+
+def _until(end: Cursor | None, walk: Walk, wanted: Wanted) -> str:
+    return "" if end is None else _compared(walk, wanted, ">=" if wanted.order.descending else "<=", "end")
+
+
+def _compared(walk: Walk, wanted: Wanted, sign: str, name: str) -> str:
+    if wanted.key is None:
+        return f" AND {walk.id} {sign} :{name}_id"
+    return f" AND ({wanted.key}, {walk.id}) {sign} (:{name}_value, :{name}_id)"
+
+
+def _parameters(owner: str, wanted: Wanted, after: Cursor | None, end: Cursor | None) -> Parameters:
+    parameters = wanted.parameters | {"owner": owner}
+    for name, cursor in (("after", after), ("end", end)):
+        if cursor is not None:
+            parameters |= {f"{name}_id": cursor.id, f"{name}_value": cursor.value}
+    return parameters
+
+
+# Places in an order
+
+
+def _cut(rows: list[Row], ends: Sequence[Cursor], order: Order, limit: int) -> tuple[list[Row], Cursor | None]:
+    """The page that sorted rows make. `ends`: where the search for some owners' jobs was given up."""
+    if ends:  # what lies behind the first of them was not looked at everywhere
+        place = placed(order)
+        nearest = (max if order.descending else min)(ends, key=_place_of)
+        rows = [row for row in rows if not _is_behind(place(row), _place_of(nearest), order)]
+        if len(rows) <= limit:
+            return rows, nearest
+    return rows[:limit], _last(rows[:limit], order) if len(rows) > limit else None
+
+
+def placed(order: Order) -> Any:
+    """What rows are sorted by. Those with a damaged id, which may be bytes, or a damaged value are somewhere."""
+    column = _COLUMN.get(order.key)
+
+    def place(row: Row) -> tuple[int, str]:
+        value = 0 if column is None else row[column]
+        return value if isinstance(value, int) else 0, str(row[ID])
+
+    return place
+
+
+def _place_of(cursor: Cursor) -> tuple[int, str]:
+    return cursor.value or 0, cursor.id
+
+
+def _is_behind(place: tuple[int, str], end: tuple[int, str], order: Order) -> bool:
+    return place < end if order.descending else place > end
+
+
+def _last(rows: Sequence[Row], order: Order) -> Cursor | None:
+    """Behind the last row, unless that is damaged: then behind the last that is not."""
+    column = _COLUMN.get(order.key)
+    found = (_cursor((None if column is None else row[column], row[ID]), order) for row in reversed(rows))
+    return next((cursor for cursor in found if cursor is not None), None)
+
+
+def _cursor(row: Row | None, order: Order) -> Cursor | None:
+    """The cursor behind a value and an id; `None` if one of them is damaged."""
+    if row is None:
+        return None
+    value, job_id = row
+    by_id = order.key is SortKey.CREATED
+    if not is_job_id(str(job_id)) or not (by_id or isinstance(value, int)):
+        return None
+    return Cursor(order, None if by_id else value, job_id)

@@ -1,0 +1,1 @@
+"""Changes to many jobs, which one request asks for."""

@@ -1,0 +1,1 @@
+UPDATE jobs SET checkpoint = :checkpoint, checkpoint_bytes = :bytes WHERE id = :id

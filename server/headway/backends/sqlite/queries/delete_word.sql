@@ -1,0 +1,1 @@
+DELETE FROM job_words WHERE owner = ? AND word = ? AND job_id = ?

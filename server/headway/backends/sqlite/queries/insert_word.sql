@@ -1,0 +1,1 @@
+INSERT OR IGNORE INTO job_words (owner, word, job_id) VALUES (?, ?, ?)

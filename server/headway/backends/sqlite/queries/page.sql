@@ -1,3 +1,0 @@
-SELECT {columns} FROM jobs
-WHERE owner = :owner {where}
-ORDER BY id DESC LIMIT :limit

@@ -1,0 +1,1 @@
+SELECT turn, coalesce(key_id, '') FROM jobs WHERE id = :id

@@ -1,0 +1,1 @@
+"""Results that are too large for the row of their job."""

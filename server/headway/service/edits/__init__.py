@@ -1,0 +1,1 @@
+"""Changes of jobs that were accepted, by patches of what clients may change."""

@@ -1,0 +1,1 @@
+"""Resumable uploads: receiving them, and giving them to the jobs whose submissions name them."""

@@ -1,0 +1,1 @@
+"""What workers elsewhere call: a module for each step of an attempt."""
