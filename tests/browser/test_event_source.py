@@ -31,5 +31,5 @@ def test_chromiums_event_source_reads_a_stream_that_is_cut_to_its_end(chromium: 
     states = [each["data"] for each in seen if each["event"] == "message"]
     assert (states[-1]["status"], states[-1]["progress"]) == ("completed", 100)
     assert [state["version"] for state in states] == sorted(state["version"] for state in states)
-    assert proxy.cuts == 1
+    assert proxy.cuts >= 1
     assert int(lines[0]["id"]) <= proxy.resumed_at[0] < int(lines[1]["id"])

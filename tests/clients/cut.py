@@ -33,9 +33,10 @@ RESUMED_AT = re.compile(rb"\r\nLast-Event-ID: *(\d+)\r\n", re.IGNORECASE)
 
 
 class CuttingProxy:
-    """Passes bytes on to a server. The first connection that has received the first log line is reset.
+    """Passes bytes on to a server. A connection that has received the first log line is closed, until one has resumed.
 
-    A context manager. The first request with `Last-Event-ID` opens the gate.
+    A context manager. The first request with `Last-Event-ID` opens the gate. One cut is enough, unless the client is
+    a busy Chromium: it drops what it has not read when a connection ends, so it may not have seen the line.
     """
 
     def __init__(self, port: int, gate: Path) -> None:
@@ -95,6 +96,6 @@ class CuttingProxy:
         while received := server.recv(65536):
             client.sendall(received)
             seen += received
-            if not self.cuts and FIRST_LINE.search(seen):
+            if not self.resumed_at and FIRST_LINE.search(seen):
                 self.cuts += 1
                 return
