@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any, Self
 
-from playwright.sync_api import ConsoleMessage, Page, expect
+from playwright.sync_api import ConsoleMessage, Page, Route, expect
 
 from tests.support.process import WAIT_TIMEOUT_S, ServerProcess
 
@@ -31,6 +31,8 @@ document.addEventListener('securitypolicyviolation', (event) => {
 });
 """
 """Records every value that a bar shows."""
+
+ACCEPT = "(jobs) => import('/static/app.js').then(({ store }) => jobs.forEach((job) => store.accept(job)))"
 
 WATCH_PAGE = """<!doctype html><title>Theirs</title><script type="module">
 import { watchJob } from '/static/watch-job.js';
@@ -103,6 +105,7 @@ class Tab:
         self.server = server
         self.complaints: list[str] = []
         self.expected: list[str] = []
+        self._made_up: dict[str, Any] = {}
         page.add_init_script(OBSERVER)
         page.on("console", self._hear)
         page.on("pageerror", lambda error: self.complaints.append(f"uncaught: {error}"))
@@ -124,6 +127,23 @@ class Tab:
     def serve(self, path: str, html: str) -> None:
         """Serves a page of another site on the server's origin."""
         self.page.route(self.server.url + path, lambda route: route.fulfill(content_type="text/html", body=html))
+
+    def accept(self, *jobs: Any) -> None:
+        """Show jobs that the server does not know, whose ids begin with `made-up`.
+
+        The page asks the server for what its stream has not sent: it gets them.
+        """
+        if not self._made_up:
+            made_up = re.compile(r"/jobs/(made-up[^/?]*)$")
+
+            def answer(route: Route) -> None:
+                found = made_up.search(route.request.url)
+                assert found is not None
+                route.fulfill(json=self._made_up[found[1]])
+
+            self.page.route(made_up, answer)
+        self._made_up |= {job["jobId"]: job for job in jobs}
+        self.page.evaluate(ACCEPT, jobs)
 
     def shown(self, job_id: str) -> list[tuple[int, float]]:
         """The attempt and value of the job's bar, each time either changed."""

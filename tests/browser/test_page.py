@@ -11,7 +11,6 @@ from playwright.sync_api import Route, expect
 from tests.browser.tab import MAX_TASKS, PageServer, Tab, scrolls_sideways
 from tests.support.process import eventually
 
-ACCEPT = "(jobs) => import('/static/app.js').then(({ store }) => jobs.forEach((job) => store.accept(job)))"
 """Gives states to the page, as if its stream had sent them."""
 MOST_ROWS_A_PAINT = 25
 """More rows in one paint delay a frame noticeably; `python -m tests.benchmarks page` measures how long it takes."""
@@ -71,13 +70,12 @@ def test_the_focus_stays_on_a_row_that_is_moved(tab: Tab, server: PageServer) ->
     page = tab.open()
     page.locator("[data-filter=active]").click()
     base = {**server.job(server.submit("steady", {"steps": 1})), "label": None}
-    accept = "(job) => import('/static/app.js').then(({ store }) => store.accept(job))"
     for place in (1, 2, 3):
         queued = {"jobId": f"made-up-{place}", "status": "queued", "queuePosition": place, "version": 1}
-        page.evaluate(accept, base | queued)
+        tab.accept(base | queued)
     last = page.locator("[data-job=made-up-3]")
     last.locator(".job-name").focus()
-    page.evaluate(accept, base | {"jobId": "made-up-3", "status": "running", "queuePosition": None, "version": 2})
+    tab.accept(base | {"jobId": "made-up-3", "status": "running", "queuePosition": None, "version": 2})
     expect(page.locator(".job").first).to_have_attribute("data-job", "made-up-3")
     expect(last.locator(".job-name")).to_be_focused()
 
@@ -311,10 +309,7 @@ def test_a_job_between_two_attempts_shows_when_the_next_one_starts(tab: Tab, ser
     # The server adds jitter to the delay. A very short one is not shown, and the page needs some time.
     state = eventually(between)
     later = (datetime.now(UTC) + timedelta(minutes=50)).strftime("%Y-%m-%dT%H:%M:%SZ")
-    page.evaluate(
-        "(job) => import('/static/app.js').then(({ store }) => store.accept(job))",
-        state | {"jobId": "made-up", "runAt": later},
-    )
+    tab.accept(state | {"jobId": "made-up", "runAt": later})
     row = page.locator("[data-job='made-up']")
     expect(row.locator(".job-line")).to_have_text(re.compile("attempt 2 of 2 in (50|49) min"))
     expect(page.locator(f"[data-job='{state['jobId']}'] .badge")).to_have_text("✓Completed")
@@ -339,10 +334,10 @@ def test_two_hundred_rows_are_created_over_several_paints_and_stay_where_they_ar
           }).observe(list, { childList: true });
         }"""
     )
-    page.evaluate(ACCEPT, jobs)
+    tab.accept(*jobs)
     expect(page.locator(".job[data-status=running]")).to_have_count(200)
     assert max(page.evaluate("window.paints.splice(0)")) <= MOST_ROWS_A_PAINT
     for progress in (25.0, 50.0):
-        page.evaluate(ACCEPT, [job | {"version": job["version"] + progress, "progress": progress} for job in jobs])
+        tab.accept(*(job | {"version": job["version"] + progress, "progress": progress} for job in jobs))
         expect(page.locator(f".job .bar[aria-valuenow='{progress:g}']")).to_have_count(200)
     assert page.evaluate("window.paints") == []
