@@ -16,7 +16,7 @@ from ...parts import parts
 from ...requests.bodies import json_body
 from ...requests.query import NoQuery, query
 from ...responses.json import json_response, not_kept
-from .leases import CamelModel, lease_token, named_lease
+from .leases import CamelModel, in_use, lease_token, named_lease
 
 MAX_COMPLETION_BYTES = RESULT_BYTES + 16 * 1024
 MAX_FAILURE_BYTES = 64 * 1024
@@ -55,7 +55,7 @@ async def complete_job(request: web.Request) -> web.Response:
     query(request, NoQuery)
     try:
         lease = named_lease(request)
-        with lease.in_use():
+        with in_use(request, lease):
             report = validate(Completion, await json_body(request, MAX_COMPLETION_BYTES))
             try:
                 job = await parts(request).service.working.complete(lease, report.result, report.result_url)
@@ -71,7 +71,7 @@ async def fail_job(request: web.Request) -> web.Response:
     query(request, NoQuery)
     try:
         lease = named_lease(request)
-        with lease.in_use():
+        with in_use(request, lease):
             report = validate(Failure, await json_body(request, MAX_FAILURE_BYTES))
             error = JobError.stated(report.type, report.title, report.detail, report.status)
             job = await parts(request).service.working.fail(lease, error, retry=report.retry)

@@ -7,14 +7,14 @@ from ...requests.query import NoQuery, query
 from ...responses.files import send_file
 from ...responses.json import NOT_KEPT
 from .arriving import check_output_name, receive_output
-from .leases import named_lease, state_response
+from .leases import in_use, named_lease, state_response
 
 
 async def read_input(request: web.Request) -> web.StreamResponse:
     """`GET /work/{type}/inputs/{field}`: the file as it was uploaded, or ranges of it."""
     query(request, NoQuery)
     lease = named_lease(request)
-    with lease.in_use():
+    with in_use(request, lease):
         opened = await parts(request).service.working.open_input(lease, request.match_info["field"])
         headers = {"Content-Type": "application/octet-stream", "Content-Disposition": "attachment", **NOT_KEPT}
         response = await send_file(request, opened, headers)
@@ -29,6 +29,6 @@ async def write_output(request: web.Request) -> web.Response:
     lease = named_lease(request)
     name = request.match_info["name"]
     check_output_name(name)
-    with lease.in_use():
+    with in_use(request, lease):
         await receive_output(request, lease, name)
     return state_response(request, lease)

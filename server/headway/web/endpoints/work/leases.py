@@ -1,14 +1,19 @@
 """The lease that a worker's request names, and what each response tells the worker."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 from aiohttp import web
 from multidict import istr
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 from pydantic_core import to_json
 
+from ....errors import LeaseLostError
 from ....ports.work import Lease, LeaseState
 from ....representation import instant
 from ...identity.gate import caller
+from ...identity.penalties import EXCUSED
 from ...parts import parts
 from ...problems import Problem
 from ...responses.json import json_response, not_kept
@@ -41,6 +46,17 @@ def named_lease(request: web.Request) -> Lease:
     asking, job_type, working = caller(request), request.match_info["type"], parts(request).service.working
     working.check(asking, job_type)
     return working.lease(asking, job_type, lease_token(request))
+
+
+@contextmanager
+def in_use(request: web.Request, lease: Lease) -> Iterator[None]:
+    """`Lease.in_use` for a request. If the lease ends within the block, the worker could not know: it is excused."""
+    with lease.in_use():
+        try:
+            yield
+        except LeaseLostError:
+            request[EXCUSED] = True
+            raise
 
 
 def state_response(request: web.Request, lease: Lease) -> web.Response:

@@ -14,7 +14,7 @@ from ....validation import validate
 from ...parts import parts
 from ...requests.bodies import JSON_TYPE, json_body, media_type, text_body
 from ...requests.query import NoQuery, query
-from .leases import CamelModel, named_lease, state_response
+from .leases import CamelModel, in_use, named_lease, state_response
 
 MAX_PROGRESS_BYTES = 16 * 1024
 MAX_LINES = 1_000
@@ -55,7 +55,7 @@ async def report_progress(request: web.Request) -> web.Response:
     """`POST /work/{type}/progress`: also the heartbeat, which needs no body."""
     query(request, NoQuery)
     lease = named_lease(request)
-    with lease.in_use():
+    with in_use(request, lease):
         report = validate(ProgressReport, await json_body(request, MAX_PROGRESS_BYTES))
         values = report.model_dump(exclude_none=True)
         if values:
@@ -67,7 +67,7 @@ async def add_lines(request: web.Request) -> web.Response:
     """`POST /work/{type}/logs`: as JSON, or as plain text, of which each line is one."""
     query(request, NoQuery)
     lease, most_bytes = named_lease(request), parts(request).settings.max_body_bytes
-    with lease.in_use():
+    with in_use(request, lease):
         if media_type(request) == TEXT:
             lines = [(line, "info") for line in text_lines(await text_body(request, most_bytes))]
         else:
@@ -108,7 +108,7 @@ async def set_checkpoint(request: web.Request) -> web.Response:
     """`POST /work/{type}/checkpoint`: the body, any JSON, is durable when the response comes."""
     query(request, NoQuery)
     lease = named_lease(request)
-    with lease.in_use():
+    with in_use(request, lease):
         value = await json_body(request, CHECKPOINT_BYTES)
         try:
             await lease.checkpoint(value)
