@@ -183,3 +183,24 @@ async def test_an_attempt_that_nobody_waits_for_ends_at_once(workers: Workers, w
         attempt.stop(StopReason.SHUTDOWN, 5.0)
         workers.stop()
     assert await lease.until_ended() == Stopped()
+
+
+async def test_no_worker_gets_a_lease_from_a_claim_that_ends_after_the_stop(workers: Workers) -> None:
+    """Nobody would abandon it: the attempt would last as long as its lease, and the shutdown would wait."""
+    first, claimed = await ask(workers), asyncio.Event()
+
+    async def claim_in_progress() -> Attempt:
+        with workers.served():
+            await claimed.wait()
+            attempt = an_attempt()
+            workers.give(attempt)
+            return attempt
+
+    claiming = asyncio.create_task(claim_in_progress())
+    await asyncio.sleep(0)
+    workers.stop()
+    late = asyncio.create_task(workers.claim("a-job", None, 50.0))
+    await asyncio.sleep(0)
+    claimed.set()
+    assert workers.lease_of(await claiming) is None
+    assert (await first, await late) == (None, None)

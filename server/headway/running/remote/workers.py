@@ -54,10 +54,13 @@ class Workers:
         self._reported: OrderedDict[str, tuple[Job, str | None]] = OrderedDict()
         """By token: the job after its end, and the worker."""
         self._asked = nobody_listens
+        self._stopped = False
 
     # For workers
 
     async def claim(self, job_type: str, worker: str | None, wait_s: float) -> TheLease | None:
+        if self._stopped:  # a claim in progress would give it a lease that nobody abandons
+            return None
         ask = _Ask(worker, waits=wait_s > 0)
         self._asks[job_type].append(ask)
         self._asked()
@@ -141,7 +144,8 @@ class Workers:
             self._dismiss(ask)
 
     def stop(self) -> None:
-        """End all leases. Those of jobs that are requeued are lost: the next server knows none of them."""
+        """End all leases, and give no more. Jobs that are requeued lose theirs: the next server knows none of them."""
+        self._stopped = True
         self.send_away()
         for lease in self._by_attempt.values():
             lease.abandon()
