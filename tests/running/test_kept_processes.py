@@ -139,6 +139,12 @@ def ticker() -> threading.Thread:
 def has_a_thread(ctx: BlockingContext, ticker: Annotated[threading.Thread, Depends(ticker)]) -> int:
     return os.getpid()
 
+@job("forks", keep_process=True)
+def forks(ctx: BlockingContext, connection: Connection) -> int:
+    if os.fork():
+        os.wait()
+    return os.getpid()
+
 @job("fails", keep_process=True)
 def fails(ctx: BlockingContext, connection: Connection) -> None:
     raise ValueError(connection)
@@ -324,6 +330,12 @@ async def test_the_job_is_locked_while_its_attempt_runs_and_no_longer(bench: Kep
 @pytest.mark.skipif(sys.platform != "linux", reason="/proc")
 async def test_attempts_leave_no_descriptor(bench: Kept) -> None:
     assert len({await bench.returns("descriptors") for _ in range(20)}) == 1
+
+
+async def test_a_process_that_a_handler_forks_cleans_up_nothing_when_it_comes_out_of_it(bench: Kept) -> None:
+    pid = await bench.returns("forks")
+    assert bench.diary() == [f"open {pid}"]
+    assert await bench.returns("forks") == pid
 
 
 # What does not

@@ -100,6 +100,30 @@ def hangs_at_the_end() -> Iterator[None]:
 def hangs_in_clean_up(ctx: BlockingContext, it: Annotated[None, Depends(hangs_at_the_end)]) -> int:
     return 7
 
+def forks() -> Iterator[None]:
+    if os.fork():
+        os.wait()
+    yield
+    if os.fork():
+        os.wait()
+
+@job("forks")
+def forks_and_returns(ctx: BlockingContext, database: Database, it: Annotated[None, Depends(forks)]) -> None:
+    note("handler")
+
+def forks_and_raises() -> Iterator[None]:
+    if not os.fork():
+        raise ConnectionError("of the forked process")
+    os.wait()
+    yield
+    if not os.fork():
+        raise ConnectionError("of the forked process")
+    os.wait()
+
+@job("forks-and-raises")
+def raises_in_a_fork(ctx: BlockingContext, database: Database, it: Annotated[None, Depends(forks_and_raises)]) -> None:
+    note("handler")
+
 def is_slow_at_the_end() -> Iterator[None]:
     yield
     note("clean-up")
@@ -281,3 +305,13 @@ async def test_a_child_that_is_killed_in_its_clean_up_has_ended_as_its_handler_d
     await until_noted(bench, "clean-up")
     running.kill()
     assert await ended(task) == Returned("7")
+
+
+@pytest.mark.parametrize("job_type", ["forks", "forks-and-raises"])
+async def test_a_process_that_a_factory_forks_ends_where_it_comes_out_of_it(
+    bench: Bench, logged: list[Any], job_type: str
+) -> None:
+    assert await bench.run(job_type) == Returned("null")
+    assert diary(bench) == ["config", "open dsn", "handler", "close"]
+    assert bench.listener.lines == []
+    assert logged == []

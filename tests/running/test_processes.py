@@ -19,7 +19,7 @@ from tests.support.children import Bench, Listener, ended
 from tests.support.process import alive, eventually, held_up
 
 JOBS = '''
-import logging, os, signal, stat, sys, threading, time
+import logging, multiprocessing, os, signal, stat, sys, threading, time
 from pathlib import Path
 from pydantic import BaseModel
 from headway import BlockingContext, JobFailed, Upload, job
@@ -101,6 +101,50 @@ def saves(ctx: BlockingContext) -> object:
     except Exception as error:
         return type(error).__name__
     return ctx.resumed
+
+def exit_code(pid):
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+@job("forks")
+def forks(ctx: BlockingContext, input: Text) -> object:
+    if pid := os.fork():
+        return exit_code(pid)
+    match input.text:
+        case "returns":
+            return "the forked process"
+        case "exits":
+            sys.exit(3)
+        case "exits well":
+            sys.exit()
+        case "exits with words":
+            sys.exit("no route")
+        case "is terminated":
+            os.kill(os.getpid(), signal.SIGTERM)
+            time.sleep(600)
+    raise JobFailed("Of the forked process") if input.text == "fails" else ValueError(input.text)
+
+@job("saves-in-a-fork")
+def saves_in_a_fork(ctx: BlockingContext) -> object:
+    if pid := os.fork():
+        return exit_code(pid)
+    try:
+        ctx.checkpoint({"page": 5})
+    except RuntimeError:
+        sys.exit(5)
+
+def reports_from_elsewhere(ctx):
+    time.sleep(0.1)  # otherwise the handler itself may have reported just now
+    ctx.progress(message="elsewhere")
+
+@job("has-helpers")
+def has_helpers(ctx: BlockingContext) -> object:
+    context = multiprocessing.get_context("fork")
+    with context.Pool(2) as pool:
+        squares = pool.map(abs, [-1, 2])
+    helper = context.Process(target=reports_from_elsewhere, args=(ctx,))
+    helper.start()
+    helper.join()
+    return [*squares, helper.exitcode]
 '''
 
 
@@ -271,3 +315,35 @@ async def test_two_attempts_of_a_job_never_run_at_once(bench: Bench) -> None:
     os.kill(pid, signal.SIGKILL)
     assert await ended(first) == died("It ended by signal 9.")
     assert await ended(after) == Returned('""')
+
+
+# Processes that a handler forks
+
+
+@pytest.mark.parametrize(
+    ("how", "code"),
+    [
+        ("returns", 0),
+        ("raises", 1),
+        ("fails", 1),
+        ("exits", 3),
+        ("exits well", 0),
+        ("exits with words", 1),
+        ("is terminated", 1),
+    ],
+)
+async def test_a_forked_process_that_comes_out_of_the_handler_ends_and_says_nothing_of_the_attempt(
+    bench: Bench, how: str, code: int
+) -> None:
+    assert await bench.run("forks", f'{{"text": "{how}"}}') == Returned(str(code))
+    assert bench.listener.lines == []
+
+
+async def test_a_forked_process_cannot_store_a_checkpoint(bench: Bench) -> None:
+    assert await bench.run("saves-in-a-fork") == Returned("5")
+    assert bench.checkpoints == []
+
+
+async def test_a_handler_may_have_processes_that_compute_and_report_for_it(bench: Bench) -> None:
+    assert await bench.run("has-helpers") == Returned("[1,2,0]")
+    assert [values[4] for values in bench.listener.values] == ["elsewhere"]

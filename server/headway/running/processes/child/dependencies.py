@@ -3,6 +3,7 @@
 Child processes import this module, so it loads neither asyncio nor logging.
 """
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from types import MappingProxyType
@@ -12,6 +13,7 @@ from ....authoring.dependencies import Factory, Kind
 from ....tracebacks import describe, formatted
 from ...calling import DependencyFailedError, Needs
 from ..messages import CleanUpFailed
+from .forks import end_if_forked
 
 Made = Mapping[Callable[..., Any], Any]
 """Dependencies by the author's factories."""
@@ -23,6 +25,7 @@ class Dependencies:
 
     def __init__(self, made: Made = NOTHING) -> None:
         """`made`: what is there already, and is cleaned up elsewhere."""
+        self._pid = os.getpid()
         self._made = dict(made)
         self._open: list[tuple[Factory, AbstractContextManager[Any]]] = []
 
@@ -36,7 +39,9 @@ class Dependencies:
             try:
                 self._made[factory.function] = self._make(factory, needed)
             except BaseException as error:
+                end_if_forked(self._pid, error)
                 raise DependencyFailedError(factory, error) from error
+            end_if_forked(self._pid)
         return self._made[factory.function]
 
     def _make(self, factory: Factory, needed: dict[str, Any]) -> Any:
@@ -64,6 +69,8 @@ class Dependencies:
             factory, manager = self._open.pop()
             try:
                 manager.__exit__(None, None, None)
+                end_if_forked(self._pid)
             except BaseException as error:  # noqa: BLE001 - SystemExit too: the process has more to clean up
+                end_if_forked(self._pid, error)
                 text = formatted(error)
                 yield CleanUpFailed(factory.name, describe(error), text)

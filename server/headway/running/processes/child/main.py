@@ -13,11 +13,13 @@ from typing import TYPE_CHECKING, Any, NoReturn
 from ....authoring.capturing import capture_process
 from ....authoring.declaring import declared
 from ....authoring.loading import load_module
-from ...calling import End, Needs, Stopped, call_blocking, end_of
+from ....errors import JobCancelled
+from ...calling import End, Needs, Raised, Stopped, call_blocking, end_of
 from ...cgroups.cgroup import cgroup_of
 from ..channel import SOCKET_LOST, BlockingChannel
 from ..messages import HandlerEnded, Start, Stays, Used
 from .dependencies import NOTHING, Dependencies, Made
+from .forks import end_if_forked
 from .job_lock import JobLock
 from .measuring import UsageMeter
 from .rehearsal import context_of, rehearse
@@ -53,6 +55,7 @@ class _Process:
 
     def __init__(self, channel: BlockingChannel, dependencies: Dependencies, *, loaded: bool) -> None:
         self.exit_code = 0
+        self._pid = os.getpid()
         self._channel = channel
         self._loaded = loaded
         self._forked = loaded
@@ -89,6 +92,7 @@ class _Process:
         attempt = _Attempt(start, reporter, self._dependencies, self._upkeep)
         with capture_process(reporter.logs, {"job_id": start.job_id, "attempt": start.attempt}):
             end = attempt.run(loaded=self._loaded)
+            end_if_forked(self._pid, _raised_by(end))
             signal.signal(signal.SIGTERM, signal.SIG_IGN)
             stays = attempt.stays_after(end)
             if not stays and self._dependencies.to_clean_up:
@@ -160,6 +164,16 @@ class _Attempt:
             self._reporter.logs.note("warning", f"cleaning up {failed.factory} failed: {failed.reason}")
             with suppress(OSError):
                 channel.send(failed)
+
+
+def _raised_by(end: End) -> BaseException | None:
+    match end:
+        case Raised(exception=error):
+            return error
+        case Stopped():
+            return JobCancelled()
+        case _:
+            return None
 
 
 def _give_way() -> None:

@@ -91,6 +91,7 @@ class Reporter:
 
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
+        self._pid = os.getpid()
         self.interruption = Interruption()
         self.reported = Reported()
         self.logs = LogBuffer()
@@ -158,8 +159,11 @@ class Reporter:
     def checkpoint(self, checkpoint_json: str) -> None:
         """Hand a checkpoint over and wait until it is durable.
 
-        Raises `ClaimLostError` or `StoreUnavailableError` if it is not.
+        Raises `ClaimLostError` or `StoreUnavailableError` if it is not, `RuntimeError` in a process that the handler
+        has forked: the answer would go to the handler.
         """
+        if os.getpid() != self._pid:
+            raise RuntimeError("a process that the handler has forked cannot store a checkpoint")
         with self.interruption.held():
             self._channel.send(Checkpoint(checkpoint_json))
         with self._answered:
