@@ -1,6 +1,7 @@
 """Resumable uploads without HTTP: an upload belongs to one job, or to nobody, whatever happens in between."""
 
 import asyncio
+import errno
 import os
 from collections.abc import Awaitable, Callable
 from datetime import timedelta
@@ -135,6 +136,22 @@ async def test_a_crash_before_the_job_was_recorded_leaves_the_upload(rooms: Room
     assert await can_be_taken(again, upload_id)
     async with again.using(LOCAL_CALLER, upload_id) as upload:
         assert (upload.received_bytes, upload.about.job_id) == (len(TEXT), None)
+
+
+async def test_a_start_on_a_full_disk_finds_what_a_job_did_not_take_after_all(
+    rooms: Rooms, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    upload_id = await uploaded(rooms)
+    taken = await rooms.service.uploads.take(LOCAL_CALLER, {"document": upload_id}, "")
+    await asyncio.to_thread(taken.place, rooms.files, None, rooms.service.uploads._ids.new(utc_now())[0])
+
+    def full(_about: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with monkeypatch.context() as patched:
+        patched.setattr(rooms.files.uploads, "describe", full)
+        assert await can_be_taken(await restarted(rooms), upload_id)
+    assert await can_be_taken(await restarted(rooms), upload_id)
 
 
 async def test_a_crash_after_the_job_was_recorded_does_not_give_the_upload_to_another(
@@ -348,8 +365,8 @@ async def test_a_start_syncs_only_the_upload_whose_part_a_crash_has_cut(
     synced = list[int]()
     monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(os.fstat(descriptor).st_ino))
     of_half, changed_at = (folder / half / "bytes").stat().st_ino, (folder / whole / "bytes").stat().st_ctime_ns
-    assert {(about.id, size) for about, size in rooms.files.uploads.load()} == {(whole, len(TEXT)), (half, 3)}
+    assert {(about.id, size) for about, size in rooms.files.uploads.load(utc_now())} == {(whole, len(TEXT)), (half, 3)}
     assert synced == [of_half]
     assert (folder / whole / "bytes").stat().st_ctime_ns == changed_at
-    rooms.files.uploads.load()
+    rooms.files.uploads.load(utc_now())
     assert synced == [of_half], "it is durable now"

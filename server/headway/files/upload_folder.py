@@ -8,14 +8,16 @@ uploads/<id>/unsynced    is there while some of it may not be durable
 import os
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Self
 
 import structlog
 from pydantic import TypeAdapter
 
-from ..domain.ids import is_job_id
-from ..domain.uploads import AnnouncedUpload
+from ..domain.ids import first_id_at_ms, is_job_id
+from ..domain.instants import to_ms
+from ..domain.uploads import KEPT, AnnouncedUpload
 from ..syncing import sync_directory, write_all
 from .opening import DIRECTORY
 from .removing import remove
@@ -77,27 +79,41 @@ class UploadFolder:
     def count(self) -> int:
         return len(os.listdir(self._root))  # noqa: PTH208 - names only
 
-    def load(self) -> Sequence[tuple[AnnouncedUpload, int]]:
-        found = [(name, self._loaded(name)) for name in sorted(os.listdir(self._root))]  # noqa: PTH208 - names only
-        for name, upload in found:
-            if upload is None:
-                log.warning("an upload that cannot be read is deleted", upload=name[:100])
-                with suppress(OSError):
-                    self.remove(name)
-        return [upload for _, upload in found if upload is not None]
+    def load(self, now: datetime) -> Sequence[tuple[AnnouncedUpload, int]]:
+        loaded = [self._loaded(name, now) for name in sorted(os.listdir(self._root))]  # noqa: PTH208 - names only
+        return [upload for upload in loaded if upload is not None]
 
-    def _loaded(self, name: str) -> tuple[AnnouncedUpload, int] | None:
-        """The upload, and how many of its bytes are durable; `None` for one whose creation a crash has cut short."""
+    def _loaded(self, name: str, now: datetime) -> tuple[AnnouncedUpload, int] | None:
+        """The upload, if it can be read. What is none is deleted; one that cannot be read now may be whole."""
+        try:
+            upload = self._read(name)
+        except (OSError, ValueError) as error:
+            if name >= first_id_at_ms(to_ms(now - KEPT)):
+                reason = error.strerror if isinstance(error, OSError) else "its description is damaged"
+                log.warning("an upload cannot be read now and is kept", upload=name, reason=reason)
+                return None
+            upload = None  # it has expired
+        if upload is None:
+            log.warning("an upload that cannot be read is deleted", upload=name[:100])
+            with suppress(OSError):
+                self.remove(name)
+        return upload
+
+    def _read(self, name: str) -> tuple[AnnouncedUpload, int] | None:
+        """The upload, and how many of its bytes are durable; `None` if there is none, as after a crash in the middle of
+        its creation or deletion. Raises `OSError` and `ValueError` if there may be one.
+        """
+        if not is_job_id(name):
+            return None
         try:
             upload = _ABOUT.validate_json((self._root / name / "about.json").read_bytes())
             received_bytes = (self._root / name / "bytes").stat().st_size
             if (self._root / name / UNSYNCED).exists():
                 with self.append(name, received_bytes) as part:
                     received_bytes = part.sync()
-        except (OSError, ValueError):
+        except (FileNotFoundError, IsADirectoryError, NotADirectoryError):
             return None
-        fits = is_job_id(name) and upload.id == name and received_bytes <= upload.length_bytes
-        return (upload, received_bytes) if fits else None
+        return (upload, received_bytes) if upload.id == name and received_bytes <= upload.length_bytes else None
 
 
 class Appending:

@@ -9,6 +9,7 @@ appears between a check and its use: nothing outside is published, opened or del
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol, Self
 
@@ -106,10 +107,11 @@ class UploadFiles(Protocol):
         """How many uploads there are."""
         ...
 
-    def load(self) -> Sequence[tuple[AnnouncedUpload, int]]:
-        """At start: all uploads, the oldest first, and how many bytes of each are durable.
+    def load(self, now: datetime) -> Sequence[tuple[AnnouncedUpload, int]]:
+        """At start: all uploads that can be read, the oldest first, and how many bytes of each are durable.
 
-        What cannot be read is deleted: a crash came between.
+        What a crash has left of others is deleted. An upload that cannot be read now is logged, and kept until it would
+        have expired: the next start may succeed.
         """
         ...
 

@@ -3,7 +3,7 @@
 import asyncio
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from datetime import datetime
 from typing import NamedTuple, Protocol
@@ -76,7 +76,7 @@ class ResumableUploads:
 
     async def open(self) -> None:
         """Find the uploads of earlier runs. A job may have taken one when its server was killed."""
-        loaded = await asyncio.to_thread(self._folder.load)
+        loaded = await asyncio.to_thread(self._folder.load, utc_now())
         recorded = await self._store.existing([about.job_id for about, _ in loaded if about.job_id is not None])
         for about, received_bytes in loaded:
             if about.job_id in recorded:
@@ -84,7 +84,8 @@ class ResumableUploads:
                 continue
             if about.job_id is not None:
                 about = replace(about, job_id=None)  # noqa: PLW2901 - it was not taken after all
-                await asyncio.to_thread(self._folder.describe, about)
+                with suppress(OSError):  # on a full disk, say: the next start finds out the same
+                    await asyncio.to_thread(self._folder.describe, about)
             reservation = self._store.reserve(about.owner, about.key_id, about.length_bytes, checked=False)
             self._keep(KeptUpload(about, reservation, received_bytes))
 
