@@ -22,7 +22,7 @@ from tests.support.children import Bench, Listener, ended
 from tests.support.process import alive, eventually
 
 JOBS = """
-import _thread, os, signal, subprocess, sys, threading, time
+import _thread, ctypes, faulthandler, os, resource, signal, subprocess, sys, threading, time
 from collections.abc import Iterator
 from typing import Annotated
 from pydantic import BaseModel
@@ -119,6 +119,62 @@ def leaves_a_timer(ctx: BlockingContext, connection: Connection) -> int:
     signal.alarm(600)
     return os.getpid()
 
+libc = ctypes.CDLL(None, use_errno=True)
+
+@job("leaves-a-posix-timer", keep_process=True)
+def leaves_a_posix_timer(ctx: BlockingContext, connection: Connection) -> int:
+    assert libc.timer_create(time.CLOCK_MONOTONIC, None, ctypes.byref(ctypes.c_void_p())) == 0
+    return os.getpid()
+
+@job("leaves-a-blocked-signal", keep_process=True)
+def leaves_a_blocked_signal(ctx: BlockingContext, connection: Connection) -> int:
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])
+    return os.getpid()
+
+@job("leaves-a-final-limit", keep_process=True)
+def leaves_a_final_limit(ctx: BlockingContext, connection: Connection) -> int:
+    header, capabilities = (ctypes.c_uint32 * 2)(0x20080522, 0), (ctypes.c_uint32 * 6)()
+    assert libc.capget(header, capabilities) == 0
+    capabilities[0] &= ~(1 << 24)  # CAP_SYS_RESOURCE, which may raise limits
+    assert libc.capset(header, capabilities) == 0
+    resource.setrlimit(resource.RLIMIT_MSGQUEUE, (1, 1))
+    return os.getpid()
+
+def state() -> list[object]:
+    umask = os.umask(0)
+    os.umask(umask)
+    limits = [resource.getrlimit(each) for each in (resource.RLIMIT_AS, resource.RLIMIT_NOFILE)]
+    handlers = [str(signal.getsignal(each)) for each in (signal.SIGCHLD, signal.SIGPIPE, signal.SIGUSR1)]
+    return [os.getpid(), umask, limits, handlers, os.getcwd()]
+
+def own_state() -> None:
+    os.chdir(os.path.dirname(os.environ["DIARY"]))
+    signal.signal(signal.SIGUSR1, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (200, resource.getrlimit(resource.RLIMIT_NOFILE)[1]))
+
+@job("changes-its-process", keep_process=True)
+def changes_its_process(ctx: BlockingContext, it: Annotated[None, Depends(own_state)]) -> list[object]:
+    found = state()
+    os.umask(0o777)
+    os.chdir("/")
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    signal.signal(signal.SIGPIPE, signal.SIG_DFL)
+    signal.signal(signal.SIGUSR1, lambda *_: None)
+    for limit, least in ((resource.RLIMIT_NOFILE, 100), (resource.RLIMIT_AS, 1)):
+        resource.setrlimit(limit, (least, resource.getrlimit(limit)[1]))
+    return found
+
+class Threads(BaseModel):
+    threads: int | None = None
+
+@job("wants-a-traceback", keep_process=True)
+def wants_a_traceback(ctx: BlockingContext, input: Threads) -> list[int]:
+    while input.threads is not None and len(os.listdir("/proc/self/task")) > input.threads:
+        time.sleep(0.005)
+    threads = len(os.listdir("/proc/self/task"))
+    faulthandler.dump_traceback_later(600, exit=True)
+    return [os.getpid(), threads]
+
 @job("ends-its-threads", keep_process=True)
 def ends_its_threads(ctx: BlockingContext) -> int:
     for _ in range(50):
@@ -196,6 +252,9 @@ def descriptors(ctx: BlockingContext) -> int:
 def whose_child(ctx: BlockingContext) -> list[int]:
     return [os.getpid(), os.getppid()]
 """
+
+
+ON_LINUX = pytest.mark.skipif(sys.platform != "linux", reason="system calls of Linux")
 
 
 class Kept(Bench):
@@ -357,15 +416,39 @@ async def test_what_an_attempt_has_started_is_gone_when_it_has_ended(bench: Kept
         ("leaves-a-thread", "it has left threads running: a-straggler"),
         ("leaves-a-nameless-thread", "it has left threads running: one without a name"),
         ("leaves-a-timer", "it has left a timer running, whose signal would come in the next job"),
+        pytest.param(
+            "leaves-a-posix-timer",
+            "it has left a timer running, whose signal would come in the next job",
+            marks=ON_LINUX,
+        ),
+        ("leaves-a-blocked-signal", "it has left signals blocked: SIGTERM"),
+        pytest.param(
+            "leaves-a-final-limit",
+            "it has left a limit that cannot be raised again: RLIMIT_MSGQUEUE",
+            marks=ON_LINUX,
+        ),
     ],
 )
-async def test_a_process_with_a_thread_or_a_timer_that_was_left_is_replaced(
+async def test_a_process_in_which_something_was_left_that_could_harm_the_next_job_is_replaced(
     bench: Kept, job_type: str, why: str
 ) -> None:
     pid = await bench.returns(job_type)
     assert bench.listener.lines == [f"the process is replaced: {why}"]
     assert bench.diary() == [f"open {pid}", f"close {pid}"]
     assert await bench.returns(job_type) != pid
+
+
+async def test_what_a_handler_changes_in_its_process_is_put_back(bench: Kept) -> None:
+    first = await bench.returns("changes-its-process")
+    assert first[-1] == str(bench.folder), "what a dependency has changed stays"
+    assert [await bench.returns("changes-its-process") for _ in range(3)] == [first] * 3
+    assert bench.listener.lines == []
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc")
+async def test_a_traceback_that_a_handler_has_asked_for_does_not_end_the_next_one(bench: Kept) -> None:
+    first = await bench.returns("wants-a-traceback")
+    assert await bench.returns("wants-a-traceback", f'{{"threads": {first[1]}}}') == first
 
 
 async def test_threads_and_timers_that_have_ended_do_not_replace_the_process(bench: Kept) -> None:

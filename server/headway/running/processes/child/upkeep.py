@@ -3,7 +3,6 @@
 import _thread
 import os
 import resource
-import signal
 import sys
 import threading
 import time
@@ -15,6 +14,7 @@ from typing import NamedTuple, Self
 from ....authoring.job_types import JobType
 from ....authoring.reporting import LogBuffer
 from .. import kin
+from .surroundings import Surroundings
 
 DIE_WITHIN_S = 2.0
 """How long killed processes may take to be gone: the kernel may hold one up, in a dead NFS mount say."""
@@ -23,7 +23,6 @@ NAMELESS = "one without a name"
 THREADS_SETTLE_WITHIN_S = 0.2
 """How long threads that are just beginning or ending may take."""
 _MIB = 1024 * 1024
-_TIMERS = (signal.ITIMER_REAL, signal.ITIMER_VIRTUAL, signal.ITIMER_PROF)
 _HAS_PROC = sys.platform == "linux"
 _OWN_MEMORY = ("Private_Clean:", "Private_Dirty:", "Swap:")
 
@@ -37,6 +36,7 @@ class Upkeep:
         self._setting_up = False
         self._own_processes: set[int] = set()
         self._own_threads = _Threads(frozenset(), 0, 0)
+        self._surroundings: Surroundings | None = None
 
     def begin(self, job_type: JobType) -> None:
         """An attempt begins: what there is belongs to the process."""
@@ -56,6 +56,8 @@ class Upkeep:
         self._setting_up = False
         if self.keeps:
             self._take_stock()
+            if self._surroundings is None:  # later attempts set nothing up: there is all that the type needs
+                self._surroundings = Surroundings.now()
 
     @property
     def keeps(self) -> bool:
@@ -63,10 +65,13 @@ class Upkeep:
         return self._job_type is not None
 
     def makes_ready(self, logs: LogBuffer) -> bool:
-        """Kill the processes that the attempt has left. Whether another attempt may run; if not, the log says why."""
-        if self._job_type is None or self._setting_up:
+        """Kill the processes that the attempt has left, and put back what it has changed about this one.
+
+        Whether another attempt may run; if not, the log says why.
+        """
+        if self._job_type is None or self._setting_up or self._surroundings is None:
             return False
-        reason = self._too_full(self._job_type) or self._not_cleared()
+        reason = self._surroundings.restore() or self._too_full(self._job_type) or self._not_cleared()
         if reason is not None:
             logs.note("warning", f"the process is replaced: {reason}")
             return False
@@ -75,8 +80,6 @@ class Upkeep:
     def _not_cleared(self) -> str | None:
         if _HAS_PROC and not self._kill_others():
             return "it has left a process that cannot be killed"
-        if any(signal.getitimer(timer)[0] for timer in _TIMERS):
-            return "it has left a timer running, whose signal would come in the next job"
         by_s = time.monotonic() + THREADS_SETTLE_WITHIN_S
         while True:
             now = _Threads.now()
