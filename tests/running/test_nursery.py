@@ -18,6 +18,7 @@ import pytest
 from headway.ports.files import Directories
 from headway.running.calling import Lost, Raised, Returned
 from headway.running.processes.conversation import Conversation
+from headway.running.processes.forked import keeping
 from headway.running.processes.forked.children import ForkedChild
 from headway.running.processes.forked.forking import Forking
 from headway.running.processes.forked.keeper import UnfitModuleError
@@ -277,6 +278,32 @@ async def test_the_death_of_the_keeper_harms_no_attempt(nursery: Nursery) -> Non
     os.kill(pid, signal.SIGKILL)
     await gone(pid, *spares)  # now nothing is left that has the module loaded: its file is read again
     assert await nursery.attempt("says") == Returned('"loaded again"')
+
+
+async def test_a_dead_keeper_that_cannot_be_reaped_does_not_hold_up_the_event_loop(
+    nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeping, "END_WITHIN_S", 2 * WAIT_TIMEOUT_S)
+    keeper = _parent_of(await nursery.pid())
+
+    def kill_and_hold_up() -> None:
+        with held_up(keeper):
+            os.kill(keeper, signal.SIGKILL)
+            eventually(lambda: logged)
+
+    with capture_logs() as logged:
+        await asyncio.to_thread(kill_and_hold_up)
+    assert logged[0]["event"] == "the process that keeps the job modules loaded has died"
+    await nursery.processes.close()
+    assert not await asyncio.to_thread(Path(f"/proc/{keeper}").exists), "it was reaped all the same"
+
+
+def test_a_forked_keeper_that_cannot_be_reaped_is_waited_for_no_longer_than_asked() -> None:
+    pid = os.posix_spawn("/bin/sleep", ["sleep", "600"], {})
+    with held_up(pid):
+        os.kill(pid, signal.SIGKILL)
+        assert not keeping._wait_for(pid, 0.1)
+    assert keeping._wait_for(pid, WAIT_TIMEOUT_S)
 
 
 def _parent_of(pid: int) -> int:

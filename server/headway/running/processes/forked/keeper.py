@@ -70,6 +70,8 @@ class Keeper:
         """Modules that it was loading when it died: if that happens twice, it is because of the module."""
         self._nurseries: dict[str, KeepersNursery] = {}
         """By name; without the first, the general one, nothing can be forked."""
+        self._reaping: set[asyncio.Task[None]] = set()
+        """Of those that have died."""
         self._closing = False
 
     @property
@@ -91,7 +93,9 @@ class Keeper:
         if self._control is not None:
             self._control.close()
         if self._process is not None:
-            await asyncio.to_thread(self._process.end)
+            self._reap(self._process)
+        if self._reaping:
+            await asyncio.wait(self._reaping)
         if self._watched is not None:
             self._watched.close()
 
@@ -167,7 +171,7 @@ class Keeper:
         process, self._process, self._control, self._ready = self._process, None, None, False
         if self._closing or process is None:
             return
-        process.end()  # it has ended: this reaps it
+        self._reap(process)
         if self._watched is not None:
             self._watched.close()
             self._watched = None
@@ -182,6 +186,12 @@ class Keeper:
             self._start_again()
         for nursery in self._nurseries.values():
             nursery.orphaned()
+
+    def _reap(self, process: KeeperProcess) -> None:
+        """In a thread: a tracer can hold up even one that has ended."""
+        task = asyncio.create_task(asyncio.to_thread(process.end))
+        self._reaping.add(task)
+        task.add_done_callback(self._reaping.discard)
 
     def _start_again(self) -> None:
         """Load the modules from their files, since no process is left that has them."""

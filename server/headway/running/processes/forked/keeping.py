@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
@@ -16,6 +17,7 @@ from ..nursery.fitness import unfit_reason
 
 STANDARD_STREAMS = frozenset({0, 1, 2})
 END_WITHIN_S = 5.0
+REAP_EVERY_S = 0.01
 
 
 class KeeperProcess:
@@ -96,16 +98,19 @@ def _loop_runs() -> bool:
 
 
 def _wait_for(pid: int, timeout_s: float) -> bool:
-    """Reap a child that was forked. Whether it has ended within `timeout_s` seconds."""
+    """Reap a child that was forked. Whether that has been possible within `timeout_s` seconds."""
     try:
         descriptor = os.pidfd_open(pid)
     except ProcessLookupError:
         return True
+    by_s = time.monotonic() + timeout_s
     try:
-        if not select.select([descriptor], [], [], timeout_s)[0]:
-            return False
-        with suppress(ChildProcessError):  # somebody else has reaped it
-            os.waitpid(pid, 0)
-        return True
+        select.select([descriptor], [], [], timeout_s)
     finally:
         os.close(descriptor)
+    with suppress(ChildProcessError):  # somebody else has reaped it
+        while os.waitpid(pid, os.WNOHANG)[0] != pid:
+            if time.monotonic() > by_s:
+                return False
+            time.sleep(REAP_EVERY_S)  # one that has ended belongs to its tracer first, if it has one
+    return True
