@@ -61,7 +61,7 @@ def test_the_failure_of_the_guide_says_what_its_author_chose(server: ServerProce
     assert job["error"] == {
         "type": "no-page", "title": "The page cannot be fetched", "detail": "It responded with 404.", "status": 424
     }  # fmt: skip
-    assert server.request("GET", f"/jobs/{job['jobId']}/result").status == 422
+    assert server.request("GET", f"/jobs/{job['jobId']}/result").status == 424
 
 
 def test_the_links_of_the_guide_are_checked_in_one_session(server: ServerProcess) -> None:

@@ -60,6 +60,16 @@ async def fails(ctx: Context, input: Text) -> None:
     raise JobFailed("No luck", detail=input.text, status=409, type="no-luck")
 
 
+class Status(BaseModel):
+    status: int
+
+
+@job("fails-with")
+async def fails_with(ctx: Context, input: Status) -> None:
+    """Fails with a `JobFailed` of this status."""
+    raise JobFailed("No luck", status=input.status)
+
+
 @job("raises")
 def raises(ctx: BlockingContext, input: Text) -> None:
     """Fails with an unexpected exception."""

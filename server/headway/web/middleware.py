@@ -12,11 +12,12 @@ from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.typedefs import Handler, Middleware
 from aiohttp_sse import EventSourceResponse
 
+from ..errors import JobHasFailedError
 from ..metrics import Answered, RequestMetrics
 from .connections.limits import Connection
 from .connections.slow_readers import LARGE_BYTES, SLOW_READERS
 from .identity.gate import Gate, has_key
-from .identity.penalties import PENALTIES
+from .identity.penalties import EXCUSED, PENALTIES
 from .identity.refusals import REFUSALS
 from .problems import Problem, answer_to
 from .request_ids import follow
@@ -55,6 +56,8 @@ def middleware(gate: Gate, metrics: RequestMetrics, *, lines: bool) -> Middlewar
         except Exception as error:  # noqa: BLE001 - every one has an answer
             response = await answer_to(request, error)
             request.app[REFUSALS].note(request, error)
+            if isinstance(error, JobHasFailedError):  # its status says nothing of the request
+                request[EXCUSED] = True
             await request.app[PENALTIES].delay(request, response.status)
         if not request.content.is_eof() and isinstance(request.protocol, Connection):
             request.protocol.answered_early(response.status, known=has_key(request))

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import wraps
+from http import HTTPStatus
 from typing import Any
 
 import structlog
@@ -59,6 +60,10 @@ KINDS: Mapping[str, tuple[int, str]] = {
 }
 """Every problem type: its slug under `/problems/`, its status and title."""
 
+ASKING_SOMETHING = frozenset({401, 405, 407, 426})
+"""The statuses that name what else the client must do: send credentials, or use another method or protocol (RFC 9110,
+15.5.2, 15.5.6, 15.5.8 and 15.5.22). The result of a failed job never has one: there is nothing to name.
+"""
 STORE_RETRY_AFTER_S = 5
 
 RATE_LIMITS = web.RequestKey("rate_limits", dict[str, str])
@@ -135,7 +140,9 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         retry_after_s: int | None = None,
         headers: Mapping[str, str] | None = None,
         extra: Mapping[str, Any] | None = None,
+        status: int | None = None,
     ) -> None:
+        """`status`: if it is not that of the kind."""
         super().__init__(kind)
         self.kind = kind
         self.detail = detail
@@ -144,23 +151,19 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
         if retry_after_s is not None:
             self.headers["Retry-After"] = str(max(1, retry_after_s))
         self.extra = dict(extra or {})
-
-    @property
-    def status(self) -> int:
-        return KINDS[self.kind][0]
+        self.status = KINDS[kind][0] if status is None else status
 
     @property
     def text(self) -> str:
         """What happened, for people."""
         return self.detail or (self.errors[0][1] if self.errors else KINDS[self.kind][1])
 
-    def members(self, request: web.Request, *, status: int | None = None) -> dict[str, Any]:
+    def members(self, request: web.Request) -> dict[str, Any]:
         """The object that reports it (RFC 9457, 3.1 and 3.2)."""
-        default_status, title = KINDS[self.kind]
         members: dict[str, Any] = {
             "type": f"/problems/{self.kind}",
-            "title": title,
-            "status": status or default_status,
+            "title": KINDS[self.kind][1],
+            "status": self.status,
             "detail": self.detail or (self.errors[0][1] if self.errors else None),
             "instance": request.app[LINKS].to(request.rel_url.raw_path[:200]),
         }
@@ -168,10 +171,10 @@ class Problem(Exception):  # noqa: N818 - RFC 9457's word
             members["errors"] = [{"pointer": pointer, "detail": detail} for pointer, detail in self.errors]
         return members | self.extra
 
-    def response(self, request: web.Request, *, status: int | None = None) -> web.Response:
-        members = self.members(request, status=status)
+    def response(self, request: web.Request) -> web.Response:
+        members = self.members(request)
         return web.Response(
-            status=members["status"],
+            status=self.status,
             body=json.dumps(members, ensure_ascii=False).encode("utf-8", "replace"),
             content_type="application/problem+json",
             headers={"Cache-Control": "no-store", **request.get(RATE_LIMITS, {}), **self.headers},
@@ -242,7 +245,14 @@ def as_problem(error: Problem | HeadwayError) -> Problem:
         errors=error.errors if isinstance(error, errors.InvalidError) else (),
         retry_after_s=_retry_after_s(error),
         extra=_extra(error),
+        status=_status_of_failure(error) if isinstance(error, errors.JobHasFailedError) else None,
     )
+
+
+def _status_of_failure(failed: errors.JobHasFailedError) -> int | None:
+    """The status of the job's error, if a response can have it; otherwise `None`."""
+    status = HTTPStatus.INTERNAL_SERVER_ERROR if failed.error is None else failed.error["status"]
+    return status if errors.is_error_status(status) and status not in ASKING_SOMETHING else None
 
 
 def _extra(error: HeadwayError) -> Mapping[str, Any] | None:
@@ -272,7 +282,7 @@ def _from_http(error: web.HTTPException, request: web.Request) -> web.Response:
     """An error that aiohttp raised: the router's 404 and 405, mostly."""
     headers = {"Allow": _allowed(error)} if isinstance(error, web.HTTPMethodNotAllowed) else None
     kind = _KIND_BY_STATUS.get(error.status, "http-error")
-    return Problem(kind, error.reason, headers=headers).response(request, status=error.status)
+    return Problem(kind, error.reason, headers=headers, status=error.status).response(request)
 
 
 def _allowed(error: web.HTTPMethodNotAllowed) -> str:

@@ -93,7 +93,7 @@ def test_by_location_a_failure_raises(client: Any) -> None:
         poller.result(WAIT_TIMEOUT_S)
     assert poller.status() == "Failed"
     answer: Any = raised.value.response
-    assert (answer.status_code, answer.json()["jobError"]["title"]) == (422, "No luck")
+    assert (answer.status_code, answer.json()["jobError"]["title"]) == (409, "No luck")
 
 
 def test_by_location_a_cancel_raises(client: Any, published: ServerProcess) -> None:

@@ -71,7 +71,7 @@ def test_there_is_no_archive_where_there_is_no_result(server: ServerProcess) -> 
     early = send(server, "GET", f"/jobs/{waiting}/files.zip")
     assert_problem(early, 409, "not-finished")
     assert int(early.headers["Retry-After"]) >= 1
-    assert_problem(send(server, "GET", f"/jobs/{ended(server, 'fails', {'text': 'x'})}/files.zip"), 422, "job-failed")
+    assert_problem(send(server, "GET", f"/jobs/{ended(server, 'fails', {'text': 'x'})}/files.zip"), 409, "job-failed")
     deleted = ended(server, "writes-files", {"text": "x"})
     server.request("DELETE", f"/jobs/{deleted}/result")
     assert_problem(send(server, "GET", f"/jobs/{deleted}/files.zip"), 410, "gone")

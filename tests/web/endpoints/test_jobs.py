@@ -403,9 +403,30 @@ def test_a_result_is_a_conflict_before_the_end(server: ServerProcess) -> None:
     assert problem["detail"] == "The job was cancelled."
 
 
-def test_the_result_of_a_failed_job_is_an_http_error(server: ServerProcess, failed_id: str) -> None:
-    problem = assert_problem(server.request("GET", f"/jobs/{failed_id}/result"), 422, "job-failed")
+def test_the_result_of_a_failed_job_is_an_http_error_with_the_status_of_the_failure(
+    server: ServerProcess, failed_id: str
+) -> None:
+    problem = assert_problem(server.request("GET", f"/jobs/{failed_id}/result"), 409, "job-failed")
     assert problem["jobError"] == server.job(failed_id)["error"]
+
+
+@pytest.mark.parametrize("job_type", ["raises", "raises-async"])
+def test_the_result_of_a_job_that_crashed_is_a_500(server: ServerProcess, job_type: str) -> None:
+    reply = server.request("GET", f"/jobs/{ended(server, job_type, {'text': 'x'})}/result")
+    assert assert_problem(reply, 500, "job-failed")["jobError"]["type"] == "handler-error"
+
+
+@pytest.mark.parametrize(
+    ("status", "shown"),
+    [(400, 400), (404, 404), (429, 429), (503, 503), (599, 599), (401, 422), (405, 422), (407, 422), (426, 422)],
+)
+def test_the_status_of_a_failure_is_that_of_its_result_unless_it_asks_something_of_the_client(
+    server: ServerProcess, status: int, shown: int
+) -> None:
+    """A 401 names a way to sign in, for example, and there is none that would help."""
+    reply = server.request("GET", f"/jobs/{ended(server, 'fails-with', {'status': status})}/result")
+    assert assert_problem(reply, shown, "job-failed")["jobError"]["status"] == status
+    assert "Retry-After" not in reply.headers
 
 
 def test_an_error_that_nobody_foresaw_shows_no_traceback(server: ServerProcess) -> None:

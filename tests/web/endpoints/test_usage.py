@@ -122,7 +122,7 @@ def test_a_job_whose_output_does_not_fit_fails_and_keeps_none_of_it(world: World
         job = reply.json
         assert (job["status"], job["error"]["type"]) == ("failed", "storage-quota-exceeded"), job
         assert "409,600 bytes" in job["error"]["detail"]
-        assert world.ask(world.bob, "GET", f"/jobs/{job_id}/result").status == 422
+        assert world.ask(world.bob, "GET", f"/jobs/{job_id}/result").status == 507
         eventually(lambda job_id=job_id: not (world.data_dir / "jobs" / job_id).exists())
     assert world.used(world.bob)["bytes"] < KIB
 

@@ -6,10 +6,13 @@ import socket
 from pathlib import Path
 
 import pytest
+from aiohttp.test_utils import make_mocked_request
+from headway.web.identity import penalties
 from headway.web.identity.penalties import (
     APART_S,
     AT_ONCE,
     BYTES_EACH,
+    EXCUSED,
     HELD_BYTES_EACH,
     LONGEST_S,
     MOST_HELD_BYTES,
@@ -156,6 +159,19 @@ def test_after_large_bodies_were_refused_an_owners_next_ones_are_not_read(
     with connected(server, HERE) as poll:
         poll.sendall(request_bytes("GET", "/jobs", mine))
         assert parse(read_to_end(poll)).status == 200
+
+
+async def test_the_result_of_a_job_that_failed_with_a_429_is_not_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(penalties, "has_key", lambda _request: True)
+    monkeypatch.setattr(penalties, "sharer", lambda _request: "owner ann")
+    delays = penalties.Penalties(1, shared=True)
+    request = make_mocked_request("GET", "/jobs/x/result")
+    await delays.delay(request, 429)
+    assert len(delays._pace) == 1
+    delays._pace = Pace()
+    request[EXCUSED] = True
+    await delays.delay(request, 429)
+    assert len(delays._pace) == 0
 
 
 def test_what_is_asked_for_with_a_ticket_is_not_counted_as_the_jobs_owners(

@@ -75,7 +75,8 @@ class Asking:
         async with self.client.request(method, path + suffix, params=params, allow_redirects=False, **options) as reply:
             body = b"" if reply.content_type == "text/event-stream" else await reply.read()
             assert reply.status == status, (operation, status, reply.status, body)
-            described = self.document["paths"][template][method.lower()]["responses"][str(status)]
+            responses = self.document["paths"][template][method.lower()]["responses"]
+            described = responses.get(str(status)) or responses[f"{status // 100}XX"]
             always = {name for name, header in described["headers"].items() if header.get("required", True)}
             assert always <= reply.headers.keys(), (operation, status)
             self.seen.add((method, template, status))
@@ -178,6 +179,7 @@ async def test_every_documented_status_is_produced(asking: Asking) -> None:
         for path, operations in asking.document["paths"].items()
         for method, operation in operations.items()
         for status in operation["responses"]
+        if status.isdecimal()  # not a range: which of its statuses it is depends on the job
     }
     assert documented - asking.seen == set(), "documented, and produced by no test"
     assert asking.seen - documented == set()
@@ -588,7 +590,8 @@ async def refuse_what_no_operation_takes(asking: Asking) -> None:
                 await asking.ask(name, status, headers={"Authorization": "Bearer of no key"})
             if method not in ("get", "head", "options"):
                 await asking.ask(name, 403, headers={"Origin": "https://elsewhere.example"})
-            new = {status for status in statuses if (method.upper(), path, int(status)) not in asking.seen}
+            exact = filter(str.isdecimal, statuses)
+            new = {status for status in exact if (method.upper(), path, int(status)) not in asking.seen}
             if "422" in new:
                 await asking.ask(name, 422, id=one, query={"surprise": "1"})
             if "400" in new:

@@ -11,7 +11,7 @@ PUBLIC_URL = "https://jobs.example.com/some/prefix"
 
 @pytest.mark.parametrize(
     ("job_type", "input", "status"),
-    [("steps-async", {"steps": 2}, 200), ("fails", {"text": "tomorrow"}, 422), (None, None, 410)],
+    [("steps-async", {"steps": 2}, 200), ("fails", {"text": "tomorrow"}, 409), (None, None, 410)],
 )
 def test_an_ended_job_links_to_its_result(
     server: ServerProcess, job_type: str | None, input: object, status: int

@@ -82,7 +82,7 @@ def test_a_result_that_was_deleted_is_not_a_304(server: ServerProcess) -> None:
     for held in (tag, "*"):
         assert_problem(read(server, f"/jobs/{job_id}/result", If_None_Match=held), 410, "gone")
     failed = ended(server, "fails", {"text": "x"})
-    assert_problem(read(server, f"/jobs/{failed}/result", If_None_Match="*"), 422, "job-failed")
+    assert_problem(read(server, f"/jobs/{failed}/result", If_None_Match="*"), 409, "job-failed")
 
 
 @pytest.mark.parametrize("coding", sorted(DECODERS))

@@ -167,9 +167,9 @@ def _is_clients_fault(request: web.Request, status: int) -> bool:
     A poll's 404 costs no more than its job's state. Of bodies that end with their connection, or that stall, nobody is
     at fault: that is how a client's network fails, and it is about to try again.
     """
-    if status == HTTPStatus.TOO_MANY_REQUESTS:
-        return True
     if status == HTTPStatus.REQUEST_TIMEOUT or request.get(EXCUSED, False):
         return False
+    if status == HTTPStatus.TOO_MANY_REQUESTS:
+        return True
     lost = request.transport is None and not request.content.is_eof()
     return request.body_exists and status < HTTPStatus.INTERNAL_SERVER_ERROR and not lost

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from ..problems import KINDS
+from ..problems import ASKING_SOMETHING, KINDS
 from ..request_ids import REQUEST_ID
 from .examples import Example, problem
 from .parameters import PATH_PARAMETERS, RESPONSE_HEADERS
@@ -31,6 +31,10 @@ RATE_HEADERS = ("RateLimit", "RateLimit-Policy")
 RATED = frozenset({401, 429})
 """The statuses of problems that may have `RateLimit` headers."""
 OF_REPRESENTATIONS = ("ETag", "Vary")
+JOB_FAILED = "job-failed"
+"""The one kind whose status is not its own, but that of the job's error."""
+OF_FAILURES = ("4XX", "5XX")
+"""The statuses that a job's error may have beyond those of other problems."""
 OF_QUERIES = ("malformed-request", "validation-failed")
 """The additional problems of operations with query parameters."""
 
@@ -125,7 +129,12 @@ class Operation:
             by_status.setdefault(KINDS[kind][0], []).append(kind)
         for status, kinds in sorted(by_status.items()):
             headers = (*self.problem_headers.get(status, ()), *OF_STATUS.get(status, ()))
-            responses[str(status)] = _problem(kinds, headers, RATE_HEADERS if status in RATED else ())
+            sometimes = RATE_HEADERS if status in RATED else ()
+            if JOB_FAILED in self.problems and status not in ASKING_SOMETHING:
+                kinds, headers, sometimes = [*kinds, JOB_FAILED], (), (*sometimes, *headers)  # noqa: PLW2901
+            responses[str(status)] = _problem(list(dict.fromkeys(kinds)), headers, sometimes)
+        if JOB_FAILED in self.problems:
+            responses |= {status: _problem([JOB_FAILED], (), ()) for status in OF_FAILURES}
         return responses
 
 

@@ -35,7 +35,10 @@ OPERATIONS: Operations = {
         id="readResult",
         tag="outputs",
         summary="Read a job's result",
-        description="For a failed job this is an HTTP error: 422, with the job's error in `jobError`.",
+        description=(
+            "For a failed job this is an HTTP error, with the job's error in `jobError`, and with its status: the one "
+            "that the type's author chose, 422 by default; 500 for a crash. A 401, 405, 407 or 426 is a 422 here."
+        ),
         query=WaitQuery,
         headers=("Prefer",),
         conditional=True,
