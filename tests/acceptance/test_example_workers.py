@@ -243,26 +243,89 @@ func work(ctx context.Context, job *Job) (any, error) {
 """
 
 
-def in_javascript(folder: Path, url: str) -> list[str]:
-    """The command of a worker for a server that runs `IN_JAVASCRIPT`."""
+COPIES_IN_JAVASCRIPT = """
+import { openAsBlob } from 'node:fs';
+import { writeFile } from 'node:fs/promises';
+
+export default async function (claim, { report, send }) {
+  if (claim.checkpoint === null) {
+    await report('checkpoint', { row: 500 });
+    throw new Error('to be tried again');
+  }
+  const response = await send('inputs/document', { method: 'GET' });
+  await writeFile('copy.bin', response.body);
+  await send('files/copy.bin', { method: 'PUT', body: await openAsBlob('copy.bin') });
+  return { bytes: claim.uploads[0].sizeBytes, row: claim.checkpoint.row };
+}
+"""
+COPIES_IN_GO = """
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+	"os"
+)
+
+func work(ctx context.Context, job *Job) (any, error) {
+	var at struct{ Row int }
+	if err := json.Unmarshal(job.Checkpoint, &at); err != nil {
+		return nil, err
+	}
+	if at.Row == 0 {
+		if err := job.Report(ctx, "checkpoint", map[string]int{"row": 500}); err != nil {
+			return nil, err
+		}
+		return nil, errors.New("to be tried again")
+	}
+	response, err := job.Send(ctx, "GET", "inputs/document", nil, "")
+	if err != nil {
+		return nil, err
+	}
+	defer response.Body.Close()
+	file, err := os.Create("copy.bin")
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	if _, err = io.Copy(file, response.Body); err != nil {
+		return nil, err
+	}
+	if _, err = file.Seek(0, io.SeekStart); err != nil {
+		return nil, err
+	}
+	sent, err := job.Send(ctx, "PUT", "files/copy.bin", file, "")
+	if err != nil {
+		return nil, err
+	}
+	sent.Body.Close()
+	return map[string]any{"bytes": job.Uploads[0].SizeBytes, "row": at.Row}, nil
+}
+"""
+
+
+def in_javascript(folder: Path, url: str, job_type: str = "compute", script: str = IN_JAVASCRIPT) -> list[str]:
+    """The command of a worker for a server that runs the script."""
     need("node")
     work = folder / "work.mjs"
-    work.write_text(IN_JAVASCRIPT)
-    return ["node", str(NODE_WORKER), url, "compute", str(work)]
+    work.write_text(script)
+    return ["node", str(NODE_WORKER), url, job_type, str(work)]
 
 
-def in_go(folder: Path, url: str) -> list[str]:
-    """The same for `IN_GO`, which is compiled with it."""
+def in_go(folder: Path, url: str, job_type: str = "compute", script: str = IN_GO) -> list[str]:
+    """The same for one that is compiled with the worker."""
     if shutil.which("go") is None:
         if os.environ.get("TESTS_REQUIRE_GO") == "1":
             pytest.fail("TESTS_REQUIRE_GO=1, and there is no go")
         pytest.skip("NO WORKER IN GO: there is no go (apt-get install golang-go)")
-    (folder / "work.go").write_text(IN_GO)
+    (folder / "work.go").write_text(script)
     shutil.copy(GO_WORKER, folder)
     env = os.environ | {"GOCACHE": str(folder / "cache"), "GO111MODULE": "off"}
     subprocess.run(["go", "vet", "worker.go", "work.go"], cwd=folder, env=env, check=True)
     subprocess.run(["go", "build", "-o", "worker", "worker.go", "work.go"], cwd=folder, env=env, check=True)
-    return [str(folder / "worker"), url, "compute"]
+    return [str(folder / "worker"), url, job_type]
 
 
 @pytest.mark.parametrize("command", [in_javascript, in_go])
@@ -281,3 +344,16 @@ def test_a_worker_in_another_language_completes_fails_and_is_cancelled(
     until_message(server, jobs[100], "halfway")
     server.request("DELETE", f"/jobs/{jobs[100]}")
     assert server.wait_for(jobs[100])["status"] == "cancelled"
+
+
+@pytest.mark.parametrize(("command", "script"), [(in_javascript, COPIES_IN_JAVASCRIPT), (in_go, COPIES_IN_GO)])
+def test_a_worker_in_another_language_goes_on_at_its_checkpoint_reads_an_upload_and_sends_a_file(
+    command: Callable[..., list[str]], script: str, server: ServerProcess, start: Start, tmp_path: Path
+) -> None:
+    content = os.urandom(300_000)
+    job_id = server.upload("copy-again", {"document": content}, {})
+    start("copy-again", "", *command(tmp_path, f"http://127.0.0.1:{server.port}", "copy-again", script))
+    job = server.wait_for(job_id)
+    assert (job["status"], job["result"]) == ("completed", {"bytes": len(content), "row": 500})
+    (file,) = job["files"]
+    assert server.request("GET", file["url"]).body == content

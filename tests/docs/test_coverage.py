@@ -23,6 +23,7 @@ AUTHORS = (ROOT / "docs/authors.md").read_text("utf-8")
 EMBEDDING = (ROOT / "docs/embedding.md").read_text("utf-8")
 HTTP = (ROOT / "docs/http.md").read_text("utf-8")
 OPERATORS = (ROOT / "docs/operators.md").read_text("utf-8")
+WORKERS = (ROOT / "docs/remote-workers.md").read_text("utf-8")
 
 
 LARGE = 86_400
@@ -65,6 +66,17 @@ def test_the_author_s_guide_names_everything_that_a_context_has(cls: type[Any]) 
 def test_the_author_s_guide_names_every_field_of_an_upload_and_of_a_failure() -> None:
     fields = {*headway.Upload.__annotations__, *inspect.signature(headway.JobFailed).parameters}
     assert fields - names_in_code(AUTHORS) == set()
+
+
+def test_the_guide_to_workers_names_everything_that_the_examples_offer() -> None:
+    go, javascript, bash = ((ROOT / f"docs/workers/worker.{name}").read_text("utf-8") for name in ("go", "mjs", "sh"))
+    in_go = set(re.findall(r"^(?:type|func(?: \(.+?\))?) ([A-Z]\w*)", go, re.MULTILINE)) - {"Error"}
+    in_javascript = set(re.findall(r"\b(\w+)(?=[,:])", re.findall(r"const tools = {(.+)}", javascript)[0]))
+    in_bash = set(re.findall(r"export -f headers (\w+)", bash))
+    assert in_go > {"Job", "Log"}
+    assert in_javascript > {"report", "signal"}
+    assert in_bash == {"headway"}
+    assert (in_go | in_javascript | in_bash) - names_in_code(WORKERS) == set()
 
 
 def test_the_guide_to_embedding_names_everything_that_a_server_can_do() -> None:

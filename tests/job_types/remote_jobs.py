@@ -44,6 +44,11 @@ def copy(input: Document) -> dict[str, int]:
     raise AssertionError("the server never calls it")
 
 
+@remote_job("copy-again", max_attempts=2, lease_s=LONGER_S)
+def copy_again(input: Document) -> dict[str, int]:
+    raise AssertionError("the server never calls it")
+
+
 @remote_job("compute", lease_s=LONGER_S)
 def compute(input: Number) -> int:
     raise AssertionError("the server never calls it")
