@@ -71,3 +71,25 @@ def test_a_shutdown_in_time_is_no_failure() -> None:
         process.send_signal(signal.SIGINT)
         output, _ = process.communicate(timeout=WAIT_TIMEOUT_S)
     assert (process.returncode, output) == (0, "stopping\n")
+
+
+LEAVES = """
+import asyncio
+from headway.app.exiting import exit_if_left
+
+async def leave():
+    waiting = [asyncio.create_task(asyncio.sleep(600)) for _ in range(1_000)]
+    exit_if_left({*waiting, asyncio.create_task(asyncio.sleep(600), name="job:waits:8")})
+
+asyncio.run(leave())
+"""
+
+
+def test_of_very_many_tasks_that_are_left_the_log_names_handlers_and_a_few() -> None:
+    ended = subprocess.run(
+        [sys.executable, "-c", LEAVES], capture_output=True, text=True, timeout=WAIT_TIMEOUT_S, check=True
+    )
+    output = ended.stdout + ended.stderr
+    assert "tasks=['job:waits:8', 'Task-" in output
+    assert output.count("'Task-") == 19
+    assert "more=981" in output

@@ -17,8 +17,9 @@ from headway import Context
 from headway.authoring.author_code import NOT_ITS_OWN
 from headway.domain.outcomes import Cancelled, Completed, Failed
 from headway.running.attempt import StopReason
-from headway.running.handler_tasks import containing
+from headway.running.handler_tasks import AT_ONCE, containing
 from headway.running.subprocesses import Subprocesses
+from structlog.testing import capture_logs
 
 from tests.support.attempts import an_attempt
 from tests.support.executing import ExecutorBench
@@ -76,6 +77,41 @@ async def interrupts() -> None:
 
 async def fails() -> None:
     raise ValueError("broken")
+
+
+MANY = 1_000
+
+
+class Crowd:
+    """A handler's very many tasks: how many are cancelled in one round of the loop."""
+
+    def __init__(self, *, swallows: bool) -> None:
+        """`swallows`: whether they swallow their cancellation."""
+        self.over = not swallows
+        self.most_at_once = 0
+        self._cancelled = 0
+
+    async def leaves(self, _ctx: Context) -> None:
+        self._tasks = [asyncio.create_task(self.waits()) for _ in range(MANY)]
+        await asyncio.sleep(0)
+
+    async def waits(self) -> None:
+        while True:
+            try:
+                await for_ever()
+            except asyncio.CancelledError:
+                self._cancelled += 1
+                if self.over:
+                    raise
+
+    async def watched(self, running: Any) -> Any:
+        """Await `running`, and count meanwhile."""
+        task = asyncio.create_task(running)
+        while not task.done():
+            self._cancelled = 0
+            await asyncio.sleep(0)
+            self.most_at_once = max(self.most_at_once, self._cancelled)
+        return await task
 
 
 def detail(outcome: Any) -> str | None:
@@ -161,6 +197,35 @@ async def test_a_task_that_swallows_its_cancellation_is_abandoned(
     assert len(bench.executor.abandoned) == 1
     released.set()
     await asyncio.wait(bench.executor.abandoned)
+
+
+async def test_very_many_tasks_that_are_left_running_have_one_line_and_end_while_the_loop_goes_round(
+    bench: ExecutorBench,
+) -> None:
+    left = Crowd(swallows=False)
+    bench.handles(left.leaves)
+    assert isinstance(await left.watched(bench.run()), Completed)
+    (message,) = bench.messages
+    named = ", ".join(["Crowd.waits()"] * 5)
+    assert message == f"the handler left 1,000 tasks running, and they were cancelled: {named} and 995 more"
+    assert left.most_at_once <= AT_ONCE
+
+
+async def test_very_many_tasks_that_are_abandoned_have_one_line_and_the_loop_goes_round(bench: ExecutorBench) -> None:
+    left = Crowd(swallows=True)
+    bench.handles(left.leaves)
+    with capture_logs() as logged:
+        assert isinstance(await left.watched(bench.run()), Completed)
+    left.over = True
+    abandoned = bench.executor.abandoned
+    for task in abandoned:
+        task.cancel()
+    await asyncio.wait(abandoned)
+    (entry,) = [entry for entry in logged if "abandoned" in entry["event"]]
+    assert entry["event"] == "tasks of the handler swallowed their cancellation and were abandoned"
+    assert (entry["tasks"], entry["named"]) == (MANY, ["Crowd.waits()"] * 5)
+    assert len(abandoned) == MANY
+    assert left.most_at_once <= AT_ONCE
 
 
 async def test_a_task_of_a_library_goes_on(bench: ExecutorBench, library: Any) -> None:

@@ -18,6 +18,8 @@ EXIT_WITHIN_S = 2.0
 """How long threads may take to end once everything is recorded and closed."""
 SHUTDOWN_WITHIN_S = 30.0
 """How long a shutdown may take beyond what running jobs and deliveries are given."""
+MOST_NAMED = 20
+"""How many tasks the log names: a handler may leave any number."""
 
 log = structlog.get_logger(__name__)
 
@@ -33,7 +35,9 @@ def exit_if_left(tasks: set[asyncio.Task[Any]]) -> None:
     """Exit now if tasks of handlers are left: they have swallowed their cancellation."""
     if tasks:
         with _exiting(0):
-            log.warning("exiting although handlers have not stopped", tasks=sorted(task.get_name() for task in tasks))
+            names = sorted((task.get_name() for task in tasks), key=lambda name: (not _is_of_handler(name), name))
+            more = {"more": len(names) - MOST_NAMED} if len(names) > MOST_NAMED else {}
+            log.warning("exiting although handlers have not stopped", tasks=names[:MOST_NAMED], **more)
 
 
 class ShutdownDeadline:

@@ -7,10 +7,11 @@ can cancel these and its own: what cancels `asyncio.all_tasks()` would end the s
 
 import asyncio
 import sys
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar, Token
 from functools import partial
+from itertools import islice
 from types import FrameType
 from typing import Any
 from weakref import WeakKeyDictionary
@@ -25,6 +26,10 @@ from .calling import End, Returned, end_of
 
 MOST_FAILED = 100
 """How many failed tasks are remembered: a handler may start any number, and look at them later."""
+AT_ONCE = 100
+"""How many tasks are cancelled before the loop goes round."""
+MOST_NAMED = 5
+"""How many tasks a line of the log names."""
 
 
 class HandlerTasks:
@@ -64,11 +69,10 @@ class HandlerTasks:
             await asyncio.sleep(0)  # the callbacks of those that have just ended
         failed = self._take_failed()
         left = self.running
-        for task in left:
-            if isinstance(end, Returned):  # otherwise they were stopped or have failed, as the handler was or has
-                self._logs.add("warning", f"the handler left a task running, and it was cancelled: {_name(task)}")
-            task.cancel()
         if left:
+            if isinstance(end, Returned):  # otherwise they were stopped or have failed, as the handler was or has
+                self._logs.add("warning", _left_running(left))
+            await cancel(left)
             await asyncio.wait(left, timeout=within_s)
         self._over = True
         self._code.close()
@@ -130,6 +134,14 @@ class HandlerTasks:
         unseen = [task for task in self._failed if _is_unseen(task)]
         self._failed.clear()
         return [(_name(task), error) for task in unseen if (error := task.exception()) is not None]
+
+
+async def cancel(tasks: Collection[asyncio.Task[Any]]) -> None:
+    """Cancel tasks; of very many, a part in each round of the loop, since all of them run in the next one."""
+    for number, task in enumerate(tasks, 1):
+        task.cancel()
+        if not number % AT_ONCE:
+            await asyncio.sleep(0)
 
 
 class _ServersTask(asyncio.Task[Any]):
@@ -261,6 +273,19 @@ def _creator(frame: FrameType | None) -> Origin:
 def _is_unseen(task: asyncio.Task[Any]) -> bool:
     """Whether it has raised an exception that nobody has asked for: the flag by which asyncio knows it too."""
     return bool(getattr(task, "_log_traceback", False))
+
+
+def named(tasks: Iterable[asyncio.Task[Any]]) -> list[str]:
+    """The names of the first few, for people."""
+    return [_name(task) for task in islice(tasks, MOST_NAMED)]
+
+
+def _left_running(tasks: Collection[asyncio.Task[Any]]) -> str:
+    names, more = ", ".join(named(tasks)), len(tasks) - MOST_NAMED
+    if len(tasks) == 1:
+        return f"the handler left a task running, and it was cancelled: {names}"
+    others = f" and {more:,} more" if more > 0 else ""
+    return f"the handler left {len(tasks):,} tasks running, and they were cancelled: {names}{others}"
 
 
 def _name(task: asyncio.Task[Any]) -> str:

@@ -24,7 +24,7 @@ from .bounds.watching import Watch
 from .calling import End, Lost, NotBegun, Stopped, call_async
 from .deadlines import until_stopped
 from .dependencies import Dependencies
-from .handler_tasks import HandlerTasks
+from .handler_tasks import HandlerTasks, cancel, named
 from .limits import RunLimits
 from .processes.conversation import Conversation
 from .processes.messages import CheckpointOutcome, Start
@@ -108,8 +108,7 @@ class Performer:
                 return await tasks.end(end, job_type, self._limits.cancel_grace_s)
             finally:
                 await processes.end()
-                for task in tasks.running:
-                    self._abandon(attempt, task)
+                await self._abandon_tasks(attempt, tasks.running)
 
     def _context(self, attempt: Attempt, processes: Subprocesses) -> Context:
         job = attempt.job
@@ -126,11 +125,26 @@ class Performer:
         )
 
     def _abandon(self, attempt: Attempt, task: asyncio.Task[Any]) -> None:
-        """Give up on a handler, or a task of it, that does not end: its slot is free, and what it writes is dropped."""
+        """Give up on a handler that does not end: its slot is free, and what it writes is dropped."""
         log.error("the handler swallowed its cancellation and was abandoned", type=attempt.job.type)
         task.cancel()
         self._abandoned.add(task)
         task.add_done_callback(self._abandoned.discard)
+
+    async def _abandon_tasks(self, attempt: Attempt, left: set[asyncio.Task[Any]]) -> None:
+        """The same for tasks of a handler."""
+        if not left:
+            return
+        log.error(
+            "tasks of the handler swallowed their cancellation and were abandoned",
+            type=attempt.job.type,
+            tasks=len(left),
+            named=named(left),
+        )
+        self._abandoned |= left
+        for task in left:
+            task.add_done_callback(self._abandoned.discard)
+        await cancel(left)
 
     # In a process
 
