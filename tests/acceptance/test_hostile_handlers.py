@@ -43,6 +43,12 @@ EXITS_ELSEWHERE = {
     "exits_when_a_future_is_done": "SystemExit: 3",
     "exits_in_the_end_of_a_generator": "SystemExit: 3",
 }
+AGAINST_THE_LOOP = {
+    "sets_a_task_factory": "set_task_factory()",
+    "shuts_down_generators": "shutdown_asyncgens()",
+    "shuts_down_threads": "shutdown_default_executor()",
+    "stops_the_loop": "stop()",
+}
 LEFT_BEHIND = [
     ("async", "starts_a_program"),
     ("async", "starts_a_program_that_stops"),
@@ -260,6 +266,16 @@ def test_what_wants_to_end_the_server_from_outside_its_handler_fails_the_job_or_
         eventually(lambda: f"  {raised}" in hostile.server.log())
     else:
         assert job["error"]["detail"] == raised
+    hostile.goes_on()
+
+
+@pytest.mark.parametrize(("act", "method"), AGAINST_THE_LOOP.items())
+def test_a_handler_that_turns_against_the_event_loop_has_failed(hostile: Hostile, act: str, method: str) -> None:
+    job = hostile.server.wait_for(hostile.submit("async", act))
+    assert job["status"] == "failed"
+    assert method in job["error"]["detail"]
+    report = hostile.server.upload("csv-report", {"file": b"a,b\n1,2\n"})
+    assert hostile.server.wait_for(report)["status"] == "completed"
     hostile.goes_on()
 
 

@@ -6,9 +6,11 @@ import sys
 from collections.abc import Callable, Iterator
 
 import pytest
+import uvloop
 from headway import Context, job
 from headway.app import main_loop
 from headway.authoring import declaring
+from headway.authoring.author_code import AuthorCode
 from headway.authoring.job_types import JobType
 from headway.authoring.reporting import LogBuffer
 from headway.running.calling import Raised, Returned
@@ -88,3 +90,21 @@ def test_a_loop_that_somebody_stops_goes_on() -> None:
         main_loop._run(runner.get_loop(), serve())
     assert told == ["served"]
     assert "Event loop stopped" in logged[0]["traceback"]
+
+
+@pytest.mark.parametrize("loop_factory", [asyncio.new_event_loop, uvloop.new_event_loop])
+def test_the_server_may_call_what_handlers_may_not(loop_factory: Callable[[], asyncio.AbstractEventLoop]) -> None:
+    async def serve() -> None:
+        loop = asyncio.get_running_loop()
+        with AuthorCode("job").running():
+            for name in main_loop.SERVERS_OWN:
+                with pytest.raises(RuntimeError, match=rf"cannot call {name}\(\)"):
+                    getattr(loop, name)()
+        loop.set_task_factory(None)
+        await loop.shutdown_asyncgens()
+        loop.stop()
+        await asyncio.sleep(0)
+
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        main_loop._keep_from_authors(runner.get_loop())
+        main_loop._run(runner.get_loop(), serve())

@@ -361,7 +361,39 @@ def _floods_from_a_thread() -> NoReturn:
         time.sleep(0)
 
 
+def _raises(*_: object, **__: object) -> NoReturn:
+    raise ValueError("of a task factory")
+
+
+async def _sets_a_task_factory(_: Context) -> None:
+    import asyncio  # noqa: PLC0415 - as above
+
+    asyncio.get_running_loop().set_task_factory(_raises)
+
+
+async def _shuts_down_generators(_: Context) -> None:
+    import asyncio  # noqa: PLC0415 - as above
+
+    await asyncio.get_running_loop().shutdown_asyncgens()
+
+
+async def _shuts_down_threads(_: Context) -> None:
+    import asyncio  # noqa: PLC0415 - as above
+
+    await asyncio.get_running_loop().shutdown_default_executor()
+
+
+async def _stops_the_loop(_: Context) -> None:
+    import asyncio  # noqa: PLC0415 - as above
+
+    asyncio.get_running_loop().stop()
+
+
 IN_THE_LOOP = {
+    "sets_a_task_factory": _sets_a_task_factory,
+    "shuts_down_generators": _shuts_down_generators,
+    "shuts_down_threads": _shuts_down_threads,
+    "stops_the_loop": _stops_the_loop,
     "starts_a_program": _starts_a_program,
     "starts_a_program_that_stops": _starts_a_program_that_stops,
     "cancels_all_tasks": _cancels_all_tasks,

@@ -3,14 +3,25 @@
 import asyncio
 import signal
 from collections.abc import Callable, Coroutine
+from functools import wraps
 from typing import Any
 
 import structlog
 
-from ..authoring.author_code import ServerThreads
+from ..authoring.author_code import ServerThreads, running_code
 from ..running.handler_tasks import attributed, make_servers
 from ..tracebacks import formatted
 from .exiting import exit_soon
+
+SERVERS_OWN = (
+    "close",
+    "set_default_executor",
+    "set_task_factory",
+    "shutdown_asyncgens",
+    "shutdown_default_executor",
+    "stop",
+)
+"""The methods of a loop that end it, or change how everybody's tasks run."""
 
 log = structlog.get_logger(__name__)
 
@@ -24,6 +35,7 @@ def serve_to_end(
     """
     with asyncio.Runner(loop_factory=loop_factory) as runner:
         runner.get_loop().set_default_executor(ServerThreads())
+        _keep_from_authors(runner.get_loop())
         failure: BaseException | None = None
         try:
             _run(runner.get_loop(), serving)
@@ -32,6 +44,22 @@ def serve_to_end(
             raise
         finally:
             exit_soon(failure)
+
+
+def _keep_from_authors(loop: asyncio.AbstractEventLoop) -> None:
+    """Have the methods that are the server's own raise `RuntimeError` in authors' code."""
+    for name in SERVERS_OWN:
+        setattr(loop, name, _kept_from_authors(getattr(loop, name)))
+
+
+def _kept_from_authors(method: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(method)
+    def call(*arguments: Any, **options: Any) -> Any:
+        if running_code() is not None:
+            raise RuntimeError(f"a handler cannot call {method.__name__}() of the server's event loop")
+        return method(*arguments, **options)
+
+    return call
 
 
 def _run(loop: asyncio.AbstractEventLoop, serving: Coroutine[Any, Any, None]) -> None:
