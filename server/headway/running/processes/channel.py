@@ -127,6 +127,10 @@ class BlockingChannel:
         with suppress(BlockingIOError):  # it has been woken often enough
             os.write(self._waking, b"!")
 
+    def go_on_in_fork(self) -> None:
+        """Let a process that has been forked from this one send too, though another thread may have been sending."""
+        self._sending = threading.Lock()
+
     def _exactly(self, count: int) -> bytes | None:
         received = bytearray()
         while len(received) < count:

@@ -91,7 +91,6 @@ class Reporter:
 
     def __init__(self, channel: BlockingChannel) -> None:
         self._channel = channel
-        self._pid = os.getpid()
         self.interruption = Interruption()
         self.reported = Reported()
         self.logs = LogBuffer()
@@ -103,15 +102,19 @@ class Reporter:
         self._answers: list[CheckpointAnswer] = []
         self._answered = threading.Condition()
         self._listener: threading.Thread | None = None
+        self._forked = False
+        """Whether the handler has forked this process. Then there is no thread that listens."""
         self._over = False
 
     def listen(self, context: BlockingContext) -> None:
         """Start the thread that listens to the server for `context`'s handler."""
+        _listening.add(self)
         self._listener = threading.Thread(target=self._listen, args=(context,), name="headway-reporter", daemon=True)
         self._listener.start()
 
     def close(self) -> None:
         """Listen no more: what the server says next is for somebody else."""
+        _listening.discard(self)
         self._over = True
         self._channel.wake()
         if self._listener is not None:
@@ -146,10 +149,36 @@ class Reporter:
         finally:
             self._flushing.release()
 
+    def go_on_in_fork(self) -> None:
+        """The handler has forked this process. It reports too, but not what the handler has reported before.
+
+        Threads that are not here may have held the locks when it was forked.
+        """
+        self._forked = True
+        self._held_back = False
+        if signal.getsignal(signal.SIGTERM) == self.interruption.on_signal:  # it is the handler that interrupts it
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+        self._flushing = threading.Lock()
+        self._channel.go_on_in_fork()
+        self._due_s = -math.inf
+        self.reported.take()
+        self.logs.take()
+        self.logs.limit.take_dropped()
+
     def _hold_back(self) -> None:
-        """Let the listening thread send what is new once it is due."""
-        self._held_back = True
-        self._channel.wake()
+        """Let the listening thread send what is new once it is due; in a forked process, another one."""
+        starts, self._held_back = self._forked and not self._held_back, True
+        if starts:
+            with suppress(RuntimeError):  # there is no room for it, or the process is about to end
+                threading.Thread(target=self._send_late, name="headway-reporter").start()
+        elif not self._forked:
+            self._channel.wake()
+
+    def _send_late(self) -> None:
+        """Not as a daemon: `multiprocessing` waits for it when its process ends."""
+        time.sleep(self._left_s())
+        with suppress(OSError):
+            self.flush(wait=True)
 
     def begin(self) -> None:
         """Tell the server that the handler runs from now on."""
@@ -162,7 +191,7 @@ class Reporter:
         Raises `ClaimLostError` or `StoreUnavailableError` if it is not, `RuntimeError` in a process that the handler
         has forked: the answer would go to the handler.
         """
-        if os.getpid() != self._pid:
+        if self._forked:
             raise RuntimeError("a process that the handler has forked cannot store a checkpoint")
         with self.interruption.held():
             self._channel.send(Checkpoint(checkpoint_json))
@@ -209,6 +238,18 @@ class Reporter:
                     self._answered.notify()
             case Cancel():
                 context.ask_to_stop()
+
+
+_listening: set[Reporter] = set()
+"""The reporter of the attempt that runs in this process."""
+
+
+def _go_on_in_fork() -> None:
+    for reporter in _listening:
+        reporter.go_on_in_fork()
+
+
+os.register_at_fork(after_in_child=_go_on_in_fork)
 
 
 def _sendable(values: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
