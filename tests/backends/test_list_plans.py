@@ -6,8 +6,17 @@ from typing import Any
 
 import pytest
 from headway.backends.sqlite.listing import pages
-from headway.backends.sqlite.listing.pages import Statement, boundary, counting, page
-from headway.backends.sqlite.listing.walks import Walk, Wanted, of_filter, of_ids, of_order, of_times, of_words
+from headway.backends.sqlite.listing.pages import Statement, boundary, choosing, counting, page
+from headway.backends.sqlite.listing.walks import (
+    Walk,
+    Wanted,
+    of_filter,
+    of_ids,
+    of_order,
+    of_times,
+    of_update,
+    of_words,
+)
 from headway.backends.sqlite.listing.words import BEGINS_WORD, begins_word
 from headway.domain.access import EVERY_OWNER
 from headway.domain.filters import NEWEST_FIRST, ORDERS, Cursor, JobFilter, Order, SortKey
@@ -75,6 +84,9 @@ async def test_a_list_is_read_in_its_order_and_only_as_far_as_its_page_goes(
         for walk in (of_order(wanted), *([*by_words, *of_filter(filter)] if order.key is SortKey.CREATED else ())):
             assert_seeks(plan_of(backend, page(OWNER, walk, wanted, 10, after, cursor_of(order))))
             assert_seeks(plan_of(backend, boundary(OWNER, walk, wanted, after)))
+        if order.key is SortKey.CREATED:
+            walks = [*by_words, *of_filter(filter)] or [of_order(wanted)]
+            assert_seeks(plan_of(backend, choosing(OWNER, walks, of_update(wanted), wanted, after)))
         candidates: list[Walk] = [*by_words, *of_filter(filter), *of_times(wanted)]
         if candidates:
             assert_seeks(plan_of(backend, counting(OWNER, candidates, wanted)))
@@ -104,6 +116,27 @@ async def test_a_page_examines_a_bounded_number_of_jobs(
     rare = JobFilter(label="red", types=frozenset({"report", *map(str, range(99))}), updated_after=at(0))
     first = await store.page(OWNER, rare, 20, None, NEWEST_FIRST)
     assert (first.jobs, first.next_cursor is None) == ([], True)
+
+
+@pytest.mark.parametrize("order", [NEWEST_FIRST, Order(SortKey.CREATED, descending=False)], ids=str)
+async def test_a_page_is_read_by_the_condition_that_fewest_jobs_fulfil(
+    backend: SqliteBackend, monkeypatch: pytest.MonkeyPatch, order: Order
+) -> None:
+    monkeypatch.setattr(pages, "SCANNED", 10)
+    for number in range(48):
+        rare = number % 3 == 0
+        more = (("b", "rare"), ("d", "rare")) if rare else ()
+        await backend.store.insert(
+            new_job(number, label="often seldom" if rare else "often", metadata=(("a", "all"), ("c", "all"), *more))
+        )
+    for filter in (
+        JobFilter(metadata=frozenset({("a", "all"), ("b", "rare")})),
+        JobFilter(metadata=frozenset({("c", "all"), ("b", "rare"), ("d", "rare")})),
+        JobFilter(terms=frozenset({"often", "seldom"})),
+        JobFilter(terms=frozenset({"often"}), metadata=frozenset({("a", "all"), ("d", "rare")})),
+    ):
+        page = await backend.store.page(OWNER, filter, 9, None, order)
+        assert len(page.jobs) == 9, filter
 
 
 async def test_short_pages_of_several_owners_leave_out_none_of_their_jobs(

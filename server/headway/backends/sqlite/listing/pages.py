@@ -13,7 +13,7 @@ from ....domain.ids import is_job_id
 from ..database import Database
 from ..rows import COLUMNS, ID, Parameters, Row
 from ..statements import SQL
-from .walks import ALTERNATIVES, CREATED, Walk, Wanted, of_filter, of_ids, of_order, of_times, of_words
+from .walks import ALTERNATIVES, CREATED, Walk, Wanted, of_filter, of_ids, of_order, of_times, of_update, of_words
 
 LAST_CHARACTER = "\U0010ffff"
 SCANNED = 500
@@ -84,31 +84,52 @@ class Pages:
         self, owner: str, filter: JobFilter, wanted: Wanted, limit: int, after: Cursor | None
     ) -> tuple[list[Row], Cursor | None]:
         """At most `limit` rows of one owner; and where the search was given up, if it was."""
-        walk, wanted = await self._choose(owner, filter, wanted)
-        end = None
-        if not walk.few and wanted.conditions.keys() - walk.fulfils - (CREATED if wanted.key is None else set()):
-            last = boundary(owner, walk, wanted, after)
-            end = _cursor(await self._database.one(*last), wanted.order)
-        return await self._database.all(*page(owner, walk, wanted, limit, after, end)), end
-
-    async def _choose(self, owner: str, filter: JobFilter, wanted: Wanted) -> tuple[Walk, Wanted]:
-        """The index that leaves the fewest jobs to be examined, and the list with the values that this takes."""
-        if filter.ids:
-            return of_ids(wanted), wanted
-        whole, by_filter = of_order(wanted), of_filter(filter)
+        by_filter = of_filter(filter)
         if filter.terms:
             by_words, wanted = of_words(wanted, await self._words(owner, filter))
             by_filter = by_words + by_filter
-        if wanted.key is None and len(by_filter) <= 1 and "updated after" not in wanted.conditions:
-            return (by_filter[0] if by_filter else whole), wanted
+        if filter.ids:
+            walk, end = of_ids(wanted), None
+        elif wanted.key is None:
+            walk, end = await self._by_creation(owner, by_filter or [of_order(wanted)], wanted, after)
+        else:
+            walk, end = await self._by_key(owner, by_filter, wanted, after)
+        return await self._database.all(*page(owner, walk, wanted, limit, after, end)), end
+
+    async def _by_creation(
+        self, owner: str, walks: Sequence[Walk], wanted: Wanted, after: Cursor | None
+    ) -> tuple[Walk, Cursor | None]:
+        """The way that leaves the fewest jobs to be examined, and how far it is followed; `None`: to its end.
+
+        Of ways that all have their jobs in the order of creation, it is the one that leads the furthest with as many
+        jobs as are examined.
+        """
+        by_update = of_update(wanted)
+        if len(walks) == 1 and by_update is None and not wanted.conditions.keys() - walks[0].fulfils - CREATED:
+            return walks[0], None
+        *ends, updated = await self._database.one(*choosing(owner, walks, by_update, wanted, after)) or ()
+        if by_update is not None and updated <= SCANNED:
+            return by_update, None
+        cursors = [_cursor((None, job_id), wanted.order) for job_id in ends]
+        if None in cursors:
+            return walks[cursors.index(None)], None
+        furthest = min if wanted.order.descending else max
+        end = furthest((cursor for cursor in cursors if cursor is not None), key=_place_of)
+        return walks[cursors.index(end)], end
+
+    async def _by_key(
+        self, owner: str, by_filter: Sequence[Walk], wanted: Wanted, after: Cursor | None
+    ) -> tuple[Walk, Cursor | None]:
+        """The index of the list's order, and how far it is read; or a way to so few jobs that all can be sorted."""
+        walk = of_order(wanted)
+        if not wanted.conditions.keys() - walk.fulfils:
+            return walk, None
         candidates = [*by_filter, *of_times(wanted)]
-        if not candidates or not wanted.conditions.keys() - whole.fulfils:
-            return whole, wanted
-        counts = await self._database.one(*counting(owner, candidates, wanted))
-        fewest, walk = min(zip(counts or (), candidates, strict=True), key=lambda counted: counted[0])
-        if fewest <= SCANNED:
-            return walk._replace(few=True), wanted
-        return (walk if wanted.key is None and walk in by_filter else whole), wanted
+        counts = await self._database.one(*counting(owner, candidates, wanted)) if candidates else None
+        if counts is not None and (fewest := min(counts)) <= SCANNED:
+            return candidates[counts.index(fewest)], None
+        last = boundary(owner, walk, wanted, after)
+        return walk, _cursor(await self._database.one(*last), wanted.order)
 
 
 # Statements
@@ -126,23 +147,39 @@ def page(
 
 def boundary(owner: str, walk: Walk, wanted: Wanted, after: Cursor | None) -> Statement:
     """The last of the jobs that are examined."""
+    sql = f"SELECT k, i FROM ({_examined(walk, wanted, after)} LIMIT 1 OFFSET :passed)"  # noqa: S608 - constants
+    return Statement(sql, _parameters(owner, wanted, after, None) | {"passed": SCANNED - 1})
+
+
+def choosing(
+    owner: str, walks: Sequence[Walk], by_update: Walk | None, wanted: Wanted, after: Cursor | None
+) -> Statement:
+    """For each way, the id of the last job that is examined; then what `counting` finds out about `by_update`."""
+    each = [f"(SELECT i FROM ({_examined(walk, wanted, after)} LIMIT 1 OFFSET :passed))" for walk in walks]  # noqa: S608
+    each.append("NULL" if by_update is None else _count(by_update, wanted))
+    parameters = _parameters(owner, wanted, after, None) | {"passed": SCANNED - 1, "most": SCANNED + 1}
+    return Statement(f"SELECT {', '.join(each)}", parameters)
+
+
+def counting(owner: str, walks: Sequence[Walk], wanted: Wanted) -> Statement:
+    """How many jobs each of these ways leads to, up to one more than are examined."""
+    counts = ", ".join(_count(walk, wanted) for walk in walks)
+    return Statement(f"SELECT {counts}", wanted.parameters | {"owner": owner, "most": SCANNED + 1})
+
+
+def _count(walk: Walk, wanted: Wanted) -> str:
+    found = " UNION ALL ".join(f"SELECT 1 FROM {each}" for each in wanted.ranges(walk, with_jobs=False))  # noqa: S608 - constants
+    return f"(SELECT count(*) FROM ({found} LIMIT :most))"  # noqa: S608
+
+
+def _examined(walk: Walk, wanted: Wanted, after: Cursor | None) -> str:
+    """The jobs that a way leads to, behind `after`: each of them is looked at, whatever else is asked of it."""
     within = "".join(
         f" AND {wanted.conditions[name].replace('{id}', walk.id)}"
         for name in sorted(CREATED & wanted.conditions.keys())
         if wanted.key is None
     )
-    found = _merged(walk, wanted, within + _after(after, walk, wanted, "after"), with_jobs=False)
-    sql = f"SELECT k, i FROM ({found} LIMIT 1 OFFSET :passed)"  # noqa: S608 - constants
-    return Statement(sql, _parameters(owner, wanted, after, None) | {"passed": SCANNED - 1})
-
-
-def counting(owner: str, walks: Sequence[Walk], wanted: Wanted) -> Statement:
-    """How many jobs each of these ways leads to, up to one more than are examined."""
-    counts: list[str] = []
-    for walk in walks:
-        found = " UNION ALL ".join(f"SELECT 1 FROM {each}" for each in wanted.ranges(walk, with_jobs=False))  # noqa: S608 - constants
-        counts.append(f"(SELECT count(*) FROM ({found} LIMIT :most))")  # noqa: S608
-    return Statement(f"SELECT {', '.join(counts)}", wanted.parameters | {"owner": owner, "most": SCANNED + 1})
+    return _merged(walk, wanted, within + _after(after, walk, wanted, "after"), with_jobs=False)
 
 
 def _merged(walk: Walk, wanted: Wanted, more: str, *, with_jobs: bool = True) -> str:

@@ -37,8 +37,6 @@ class Walk(NamedTuple):
     fulfils: frozenset[str]
     id: str = "jobs.id"
     """The column with the id that the index holds; with `+`, the index is not read by it (optoverview.html, 2.3)."""
-    few: bool = False
-    """So few that all of them are read, and then sorted."""
     repeats: bool = False
     """A job can be in several of the ranges."""
 
@@ -89,7 +87,7 @@ def of_order(wanted: Wanted) -> Walk:
 def of_ids(wanted: Wanted) -> Walk:
     """Certain jobs: by their ids, whatever else is asked of them."""
     source = f"{_INDEXES[SortKey.CREATED]} AND {wanted.conditions['id']}"
-    return Walk((source,), frozenset({"id"}), id="+jobs.id", few=True)
+    return Walk((source,), frozenset({"id"}), id="+jobs.id")
 
 
 def of_filter(filter: JobFilter) -> list[Walk]:
@@ -122,9 +120,7 @@ def of_words(wanted: Wanted, words: Mapping[str, Sequence[str]]) -> tuple[list[W
         if len(fitting) > ALTERNATIVES:
             continue
         named = {f"word{number}_{place}": word for place, word in enumerate(fitting or [NO_WORD])}
-        source = (
-            "job_words AS said CROSS JOIN jobs ON jobs.id = said.job_id WHERE said.owner = :owner AND said.word = :"
-        )
+        source = f"job_words AS said{JOBS} WHERE said.owner = :owner AND said.word = :"
         fulfils = frozenset({f"term {number}"})
         found.append(Walk([source + name for name in named], fulfils, id="said.job_id", repeats=len(named) > 1))
         parameters |= named
@@ -137,7 +133,14 @@ def of_times(wanted: Wanted) -> list[Walk]:
     if created := CREATED & wanted.conditions.keys():
         within = "".join(f" AND {wanted.conditions[name].replace(ID, 'jobs.id')}" for name in sorted(created))
         found.append(Walk((_INDEXES[SortKey.CREATED] + within,), frozenset(created)))
-    if "updated after" in wanted.conditions:
-        source = f"{_INDEXES[SortKey.UPDATED]} AND {wanted.conditions['updated after']}"
-        found.append(Walk((source,), frozenset({"updated after"})))
+    if (by_update := of_update(wanted)) is not None:
+        found.append(by_update)
     return found
+
+
+def of_update(wanted: Wanted) -> Walk | None:
+    """By when they were updated, if that is asked for. In no order but its own."""
+    if "updated after" not in wanted.conditions:
+        return None
+    source = f"{_INDEXES[SortKey.UPDATED]} AND {wanted.conditions['updated after']}"
+    return Walk((source,), frozenset({"updated after"}))
