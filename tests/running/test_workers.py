@@ -1,8 +1,9 @@
 """The workers that ask for jobs: who gets the next one, and what becomes of it if that worker is gone."""
 
 import asyncio
+import threading
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from headway import remote_job
@@ -10,12 +11,14 @@ from headway.domain.jobs import JobError
 from headway.domain.outcomes import Interrupted
 from headway.errors import LeaseLostError
 from headway.running.attempt import Attempt, StopReason
-from headway.running.calling import Lost, NotBegun, Raised, Stopped
-from headway.running.remote.lease import TheLease
+from headway.running.calling import Lost, NotBegun, Raised, Returned, Stopped
+from headway.running.remote.lease import LARGE_BYTES, TheLease
 from headway.running.remote.workers import Workers
+from pydantic import AfterValidator
 
 from tests.support.attempts import FakeStore, a_job, an_attempt, registry_of
 from tests.support.executing import ExecutorBench
+from tests.support.process import WAIT_TIMEOUT_S
 
 OOPS = JobError("oops", "Oops", None, 500)
 
@@ -204,3 +207,58 @@ async def test_no_worker_gets_a_lease_from_a_claim_that_ends_after_the_stop(work
     claimed.set()
     assert workers.lease_of(await claiming) is None
     assert (await first, await late) == (None, None)
+
+
+async def test_large_results_are_validated_one_at_a_time() -> None:
+    """Side by side, they would leave the event loop a part of the interpreter."""
+    begun, first, go_on = list[int](), threading.Event(), threading.Event()
+
+    def slowly(value: list[str]) -> list[str]:
+        begun.append(len(value))
+        first.set()
+        assert go_on.wait(WAIT_TIMEOUT_S)
+        return value
+
+    @remote_job("a-job", lease_s=600)
+    def done_elsewhere() -> Annotated[list[str], AfterValidator(slowly)]: ...
+
+    workers = Workers(FakeStore(), registry_of(done_elsewhere))
+    leases = [await leased(workers), await leased(workers)]
+    large = ["a" * LARGE_BYTES]
+    completing = [asyncio.create_task(lease.complete(large, None)) for lease, _ in leases]
+    await asyncio.to_thread(first.wait, WAIT_TIMEOUT_S)
+    for _ in range(1_000):
+        await asyncio.sleep(0)
+    together = len(begun)
+    go_on.set()
+    assert together == 1
+    for lease, attempt in leases:
+        assert isinstance(await lease.until_ended(), Returned)
+        attempt.recorded = a_job()
+        workers.ended(attempt)
+    await asyncio.gather(*completing)
+
+
+async def test_a_lease_that_ends_while_its_result_is_validated_has_no_result() -> None:
+    validating, go_on = threading.Event(), threading.Event()
+
+    def slowly(value: list[str]) -> list[str]:
+        validating.set()
+        assert go_on.wait(WAIT_TIMEOUT_S)
+        return value
+
+    @remote_job("a-job", lease_s=600)
+    def done_elsewhere() -> Annotated[list[str], AfterValidator(slowly)]: ...
+
+    workers = Workers(FakeStore(), registry_of(done_elsewhere))
+    lease, attempt = await leased(workers)
+    completing = asyncio.create_task(lease.complete(["a" * LARGE_BYTES], None))
+    await asyncio.to_thread(validating.wait, WAIT_TIMEOUT_S)
+    failing = asyncio.create_task(lease.fail(OOPS, retry=False))
+    assert await lease.until_ended() == Raised(OOPS, final=True)
+    go_on.set()
+    with pytest.raises(LeaseLostError):
+        await completing
+    attempt.recorded = a_job()
+    workers.ended(attempt)
+    assert await failing == attempt.recorded

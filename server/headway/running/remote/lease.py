@@ -20,7 +20,7 @@ from ..attempt import Attempt, StopReason
 from ..calling import End, Lost, NotBegun, Raised, Returned, Stopped, returned_elsewhere
 
 LARGE_BYTES = 64 * 1024
-"""Larger results are validated in a thread."""
+"""Larger results are validated in a thread, one at a time: it competes with the event loop for the interpreter."""
 WORKER_LOST = JobError(
     type="worker-lost",
     title="The job's worker was lost",
@@ -32,13 +32,16 @@ WORKER_LOST = JobError(
 class TheLease:
     """An open lease (`ports.work.Lease`)."""
 
-    def __init__(self, attempt: Attempt, job_type: JobType, context: Context, worker: str | None) -> None:
-        """`worker`: the id of the key that may use it."""
+    def __init__(
+        self, attempt: Attempt, job_type: JobType, context: Context, worker: str | None, validating: asyncio.Lock
+    ) -> None:
+        """`worker`: the id of the key that may use it. `validating`: held while a large result is validated."""
         self.attempt = attempt
         self.worker = worker
         self._token = new_token(LEASE_PREFIX)
         self._job_type = job_type
         self._context = context
+        self._validating = validating
         self._end: End | Lost | NotBegun | None = None
         self._closed = False
         self._abandoned = False
@@ -100,7 +103,9 @@ class TheLease:
         self._context.result_url = result_url
         encoded = to_json(result)
         if len(encoded) > LARGE_BYTES:
-            end = await asyncio.to_thread(returned_elsewhere, self._job_type, encoded, self._context.result_url)
+            async with self._validating:
+                self.check()
+                end = await asyncio.to_thread(returned_elsewhere, self._job_type, encoded, self._context.result_url)
         else:
             end = returned_elsewhere(self._job_type, encoded, self._context.result_url)
         return await self._ends(end)

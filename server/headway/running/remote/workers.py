@@ -55,6 +55,7 @@ class Workers:
         """By token: the job after its end, and the worker."""
         self._asked = nobody_listens
         self._stopped = False
+        self._validating = asyncio.Lock()
 
     # For workers
 
@@ -116,7 +117,7 @@ class Workers:
         if job_type is None or not asks:  # or the worker is gone meanwhile
             return
         ask = asks.popleft()
-        lease = TheLease(attempt, job_type, self._context(attempt), ask.worker)
+        lease = TheLease(attempt, job_type, self._context(attempt), ask.worker, self._validating)
         self._by_attempt[job.id, job.attempt] = self._by_token[lease.token] = lease
         ask.answer.set_result(lease)
 

@@ -110,8 +110,8 @@ OPERATIONS: Operations = {
         "completeJob",
         "Complete the job",
         json_content(ref(Completion), COMPLETION),
-        "The result is validated: if it is not what the type declares, the job has failed as `invalid-output`. May be "
-        "repeated if the response is lost.",
+        "The result is validated: if it is not what the type declares, the job has failed as `invalid-output`. A "
+        "result of more than `maxBodyBytes` belongs into an output file. May be repeated if the response is lost.",
         answers=_ENDED,
     ),
     ("POST", "/work/{type}/fail"): _report(

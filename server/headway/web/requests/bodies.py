@@ -16,7 +16,7 @@ from ..identity.penalties import PENALTIES
 from ..parts import parts
 from ..problems import Problem
 from .content import coding_of, content_of, too_large
-from .strict_json import parse_json
+from .strict_json import parse_json, without_halves
 
 MAX_ERROR_CHARS = 200
 LARGE_BYTES = 16 * 1024
@@ -54,10 +54,13 @@ async def read_json(
     most_bytes: int,
     count: Callable[[int], None] = uncounted,
     types: Sequence[str] = (JSON_TYPE,),
+    *,
+    cleaned: bool = False,
 ) -> Any:
     """The body as JSON, up to `most_bytes`; an absent body is an empty object. `count` is given each piece's size.
 
-    `types`: all media types that the endpoint accepts. Those of them that are JSON are read here.
+    `types`: all media types that the endpoint accepts. Those of them that are JSON are read here. `cleaned`: its texts
+    are cleaned further on, so that halves of surrogate pairs in them are replaced, not refused.
     """
     given = media_type(request)
     if given not in types or given not in (JSON_TYPE, MERGE_PATCH_TYPE):
@@ -66,7 +69,7 @@ async def read_json(
         raise Problem("unsupported-media-type", f"Send {' or '.join(types)}.", headers=_accepted_patches(types))
     _check_coding_and_charset(request)
     body = await _read_body(request, most_bytes, count)
-    return parse_json(body) if len(body) <= LARGE_BYTES else await parsed(request, body)
+    return await parsed(request, body, cleaned=cleaned)
 
 
 @asynccontextmanager
@@ -104,16 +107,18 @@ def _check_coding_and_charset(request: web.Request) -> None:
         check_charset(charset.strip('" \t'))
 
 
-async def parsed(request: web.Request, body: bytes, prefix: str = "") -> Any:
-    """`parse_json`, in a thread if the body is large.
+async def parsed(request: web.Request, body: bytes, prefix: str = "", *, cleaned: bool = False) -> Any:
+    """`parse_json`, in a thread if the body is large. `cleaned`: as for `read_json`.
 
     One at a time, since the threads would compete with the event loop for the interpreter, and each sender's in turns.
     """
     if len(body) <= LARGE_BYTES:
-        return parse_json(body, prefix)
+        return parse_json(without_halves(body) if cleaned else body, prefix)
     of = parts(request)
     async with of.turns.of(f"bodies of {sharer(request)}"), of.parsing:
         request.app[PENALTIES].check(request)  # its client's others may have been refused meanwhile
+        if cleaned:
+            body = await asyncio.to_thread(without_halves, body)
         return await asyncio.to_thread(parse_json, body, prefix)
 
 
@@ -122,7 +127,13 @@ def _accepted_patches(types: Sequence[str]) -> dict[str, str]:
     return {"Accept-Patch": ", ".join(types)} if MERGE_PATCH_TYPE in types else {}
 
 
-async def json_body(request: web.Request, most_bytes: int | None = None, types: Sequence[str] = (JSON_TYPE,)) -> Any:
+async def json_body(
+    request: web.Request,
+    most_bytes: int | None = None,
+    types: Sequence[str] = (JSON_TYPE,),
+    *,
+    cleaned: bool = False,
+) -> Any:
     """`read_json`, abandoned when the body stalls. The settings limit it if nothing else does.
 
     Raises `Problem` if the sender's other bodies leave no room for it.
@@ -130,10 +141,10 @@ async def json_body(request: web.Request, most_bytes: int | None = None, types: 
     if most_bytes is None:
         most_bytes = parts(request).settings.max_body_bytes
     if request.content.is_eof() and request.content.total_bytes <= LARGE_BYTES:  # nearly always
-        return await read_json(request, most_bytes, types=types)
+        return await read_json(request, most_bytes, types=types, cleaned=cleaned)
     arriving = parts(request).arriving
     with arriving.receiving(request.content), arriving.text(sharer(request)) as count:
-        return await read_json(request, most_bytes, count, types)
+        return await read_json(request, most_bytes, count, types, cleaned=cleaned)
 
 
 async def unauthenticated_json_body(request: web.Request) -> Any:

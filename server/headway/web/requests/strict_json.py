@@ -1,6 +1,7 @@
 """Strict JSON: what a body may contain, and where in it an error is."""
 
 import json
+import re
 from dataclasses import dataclass
 from itertools import chain
 from math import isfinite
@@ -12,6 +13,13 @@ from ..problems import Problem
 MAX_DEPTH = 32
 MAX_INTEGER = 2**63 - 1
 MAX_EXACT_FLOAT = 2**53
+_ESCAPE = re.compile(
+    rb"""\\(?:u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}  # a pair
+        |(u[dD][89a-fA-F][0-9a-fA-F]{2})  # half of one
+        |.)""",
+    re.DOTALL | re.VERBOSE,
+)
+_HALF = re.compile(rb"\\u[dD][89a-fA-F]")
 _SHORT = 19
 """An integer with fewer characters is below 10^18."""
 
@@ -21,6 +29,16 @@ class _Odd:
     """Stands for a part of a JSON text that is well-formed, but cannot be represented."""
 
     why: str
+
+
+def without_halves(body: bytes) -> bytes:
+    """A JSON text with U+FFFD for each half of a surrogate pair, as whatever stands alone in UTF-8 is replaced.
+
+    For texts that are cleaned further on: JavaScript cuts them between the halves, and sends what is left.
+    """
+    if _HALF.search(body) is None:  # nearly always
+        return body
+    return _ESCAPE.sub(lambda found: found[0] if found[1] is None else rb"\ufffd", body)
 
 
 def parse_json(body: bytes, prefix: str = "", *, max_depth: int = MAX_DEPTH) -> Any:

@@ -8,7 +8,6 @@ from pydantic_core import to_json
 
 from ....domain.jobs import Job, JobError
 from ....errors import InvalidError, LeaseLostError
-from ....limits import RESULT_BYTES
 from ....representation import ErrorView, error_fields
 from ....validation import validate
 from ...identity.gate import caller
@@ -18,7 +17,6 @@ from ...requests.query import NoQuery, query
 from ...responses.json import json_response, not_kept
 from .leases import CamelModel, in_use, lease_token, named_lease
 
-MAX_COMPLETION_BYTES = RESULT_BYTES + 16 * 1024
 MAX_FAILURE_BYTES = 64 * 1024
 
 
@@ -56,7 +54,7 @@ async def complete_job(request: web.Request) -> web.Response:
     try:
         lease = named_lease(request)
         with in_use(request, lease):
-            report = validate(Completion, await json_body(request, MAX_COMPLETION_BYTES))
+            report = validate(Completion, await json_body(request))
             try:
                 job = await parts(request).service.working.complete(lease, report.result, report.result_url)
             except ValueError as error:
@@ -72,7 +70,7 @@ async def fail_job(request: web.Request) -> web.Response:
     try:
         lease = named_lease(request)
         with in_use(request, lease):
-            report = validate(Failure, await json_body(request, MAX_FAILURE_BYTES))
+            report = validate(Failure, await json_body(request, MAX_FAILURE_BYTES, cleaned=True))
             error = JobError.stated(report.type, report.title, report.detail, report.status)
             job = await parts(request).service.working.fail(lease, error, retry=report.retry)
     except LeaseLostError:

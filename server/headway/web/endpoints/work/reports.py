@@ -56,7 +56,7 @@ async def report_progress(request: web.Request) -> web.Response:
     query(request, NoQuery)
     lease = named_lease(request)
     with in_use(request, lease):
-        report = validate(ProgressReport, await json_body(request, MAX_PROGRESS_BYTES))
+        report = validate(ProgressReport, await json_body(request, MAX_PROGRESS_BYTES, cleaned=True))
         values = report.model_dump(exclude_none=True)
         if values:
             lease.progress(**values)
@@ -71,7 +71,7 @@ async def add_lines(request: web.Request) -> web.Response:
         if media_type(request) == TEXT:
             lines = [(line, "info") for line in text_lines(await text_body(request, most_bytes))]
         else:
-            report = validate(LogReport, await json_body(request, most_bytes, (JSON_TYPE, TEXT)))
+            report = validate(LogReport, await json_body(request, most_bytes, (JSON_TYPE, TEXT), cleaned=True))
             lines = [(line.message, line.level) for line in report.lines]
         await write_lines(lease, lines)
     return state_response(request, lease)
