@@ -249,24 +249,6 @@ def test_a_file_that_arrived_becomes_output_of_its_attempt_and_replaces_one_of_i
         assert opened.read() == b"second"
 
 
-def test_output_that_arrived_too_late_is_deleted_and_published_output_is_not(files: DataDirectory, job: Job) -> None:
-    def add(of: Job, name: str) -> None:
-        arrived = files.new_incoming() / "file"
-        arrived.write_text(name)
-        files.add_output(of, arrived, name)
-
-    add(job, "late.txt")
-    files.discard_unpublished(job)
-    assert not files.has_any(job.id)
-    later = job._replace(attempt=3)
-    add(later, "kept.txt")
-    files.publish_output(later)
-    add(job, "late.txt")
-    files.discard_unpublished(job)
-    assert not files.has_output(job)
-    files.open_output(job.id, "kept.txt").close()
-
-
 def test_an_upload_is_opened_by_its_field_and_no_link_is_followed(files: DataDirectory, job: Job) -> None:
     incoming = files.new_incoming()
     (incoming / "scan").write_bytes(b"PDF")

@@ -220,7 +220,8 @@ async def test_large_results_are_validated_one_at_a_time() -> None:
         return value
 
     @remote_job("a-job", lease_s=600)
-    def done_elsewhere() -> Annotated[list[str], AfterValidator(slowly)]: ...
+    def done_elsewhere() -> Annotated[list[str], AfterValidator(slowly)]:
+        raise NotImplementedError
 
     workers = Workers(FakeStore(), registry_of(done_elsewhere))
     leases = [await leased(workers), await leased(workers)]
@@ -248,7 +249,8 @@ async def test_a_lease_that_ends_while_its_result_is_validated_has_no_result() -
         return value
 
     @remote_job("a-job", lease_s=600)
-    def done_elsewhere() -> Annotated[list[str], AfterValidator(slowly)]: ...
+    def done_elsewhere() -> Annotated[list[str], AfterValidator(slowly)]:
+        raise NotImplementedError
 
     workers = Workers(FakeStore(), registry_of(done_elsewhere))
     lease, attempt = await leased(workers)

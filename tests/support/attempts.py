@@ -249,9 +249,5 @@ class FakeFiles(AttemptFiles):
         self.calls.append(f"add {name}")
 
     @override
-    def discard_unpublished(self, job: Job) -> None:
-        self.calls.append("discard unpublished")
-
-    @override
     def discard_work(self, job: Job) -> None:
         self.calls.append("discard work")

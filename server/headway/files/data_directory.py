@@ -214,11 +214,6 @@ class DataDirectory:
         output.mkdir(parents=True, exist_ok=True)
         arrived.rename(output / name)
 
-    def discard_unpublished(self, job: Job) -> None:
-        self._discard(job.id, f"output-{job.attempt}")
-        with suppress(OSError):  # something else is left
-            os.rmdir(job.id, dir_fd=self._jobs_directory)
-
     def discard_work(self, job: Job) -> None:
         self._discard_all_but(job.id, {INPUTS, FILES})
 

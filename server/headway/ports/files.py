@@ -174,10 +174,6 @@ class AttemptFiles(Protocol):
         """
         ...
 
-    def discard_unpublished(self, job: Job) -> None:
-        """Delete what attempt `job.attempt` has in its output directory, unless it has been published."""
-        ...
-
     def discard_work(self, job: Job) -> None:
         """Delete what only an active job needs, the output of earlier attempts included. The job has ended.
 

@@ -46,6 +46,10 @@ class Lease(Protocol):
         """Within the block a request of the worker is under way, and the lease does not run out."""
         ...
 
+    def adding_output(self) -> AbstractContextManager[None]:
+        """Within the block a file is put among the output, and the attempt does not end before it is."""
+        ...
+
     def state(self) -> LeaseState:
         """What to tell the worker. If it should stop, it has been told so now."""
         ...

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
@@ -65,3 +66,19 @@ def test_a_result_is_as_large_as_any_body_and_a_larger_one_is_a_file(
     ended = assignment.ok("complete", b'{"result": "%s"}' % (b"a" * most), **JSON)
     assert ended["status"] == "completed"
     assert server.request("GET", f"/jobs/{assignment.job_id}/result").json == "a" * most
+
+
+@pytest.mark.parametrize("round_", range(10))
+def test_a_file_that_is_sent_beside_the_end_is_output_or_refused(
+    server: ServerProcess, assignment: Assignment, round_: int
+) -> None:
+    """Whichever comes first: what was answered with a 200 is there."""
+    names = [f"{round_}-{number}.bin" for number in range(8)]
+    with ThreadPoolExecutor(len(names) + 1) as pool:
+        sending = {name: pool.submit(assignment.send, f"files/{name}", b"x" * 100_000, "PUT") for name in names}
+        completing = pool.submit(assignment.ok, "complete")
+    assert completing.result()["status"] == "completed"
+    statuses = {name: sent.result().status for name, sent in sending.items()}
+    assert set(statuses.values()) <= {200, 409}
+    stored = {name for name, status in statuses.items() if status == 200}
+    assert {file["name"] for file in server.job(assignment.job_id)["files"]} == stored

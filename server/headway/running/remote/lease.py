@@ -47,6 +47,8 @@ class TheLease:
         self._abandoned = False
         self._look = asyncio.Event()
         self._requests = 0
+        self._adding = 0
+        """Files that are being put among the output."""
         self._heard_s = time.monotonic()
         self._told_s: float | None = None
         self.recorded: asyncio.Future[Job | None] = asyncio.get_running_loop().create_future()
@@ -75,6 +77,16 @@ class TheLease:
         finally:
             self._requests -= 1
             self._heard_s = time.monotonic()
+
+    @contextmanager
+    def adding_output(self) -> Iterator[None]:
+        self.check()
+        self._adding += 1
+        try:
+            yield
+        finally:
+            self._adding -= 1
+            self.look_again()
 
     def state(self) -> LeaseState:
         reason = self.attempt.stop_reason
@@ -150,6 +162,9 @@ class TheLease:
             with suppress(TimeoutError):
                 async with asyncio.timeout(left_s):
                     await self._look.wait()
+        while self._adding:  # they have arrived, and are only moved: it does not take long
+            self._look.clear()
+            await self._look.wait()
         return self._end
 
     def look_again(self) -> None:

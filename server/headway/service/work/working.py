@@ -9,6 +9,7 @@ from ...authoring.job_types import Registry
 from ...domain.access import Caller
 from ...domain.jobs import Job, JobError
 from ...errors import JobTypeNotFoundError, LeaseLostError, NotAllowedError, OutputNotFoundError, StoreUnavailableError
+from ...loops import uncancellable
 from ...ports.files import AttemptFiles
 from ...ports.work import Lease, Workplace
 from ..admission import Admission
@@ -76,17 +77,11 @@ class Working:
 
         Raises `LeaseLostError`, and `StoreUnavailableError`.
         """
-        job = lease.claim.job
-        lease.check()
-        try:
-            await asyncio.to_thread(self._files.add_output, job, arrived, name)
-        except OSError as error:
-            raise StoreUnavailableError(f"the file cannot be stored: {error.strerror}") from error
-        try:
-            lease.check()
-        except LeaseLostError:  # meanwhile: nobody would delete it
-            await asyncio.to_thread(self._files.discard_unpublished, job)
-            raise
+        with lease.adding_output():
+            try:
+                await uncancellable(asyncio.to_thread(self._files.add_output, lease.claim.job, arrived, name))
+            except OSError as error:
+                raise StoreUnavailableError(f"the file cannot be stored: {error.strerror}") from error
 
     def check(self, caller: Caller, type_name: str) -> None:
         """Raises `NotAllowedError` and `JobTypeNotFoundError` unless the caller may do jobs of the type."""
