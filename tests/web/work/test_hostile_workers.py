@@ -1,10 +1,12 @@
 """A worker with the right to do a job that lies: what it sends harms neither the server nor other owners."""
 
+import gzip
 import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from headway.web.endpoints.work.reports import MAX_PROGRESS_BYTES
 
 from tests.support.process import ServerProcess
 from tests.support.raw import assert_problem
@@ -66,6 +68,48 @@ def test_a_result_is_as_large_as_any_body_and_a_larger_one_is_a_file(
     ended = assignment.ok("complete", b'{"result": "%s"}' % (b"a" * most), **JSON)
     assert ended["status"] == "completed"
     assert server.request("GET", f"/jobs/{assignment.job_id}/result").json == "a" * most
+
+
+BOMB = gzip.compress(b" " * 20_000_000)
+DEEP = b"[" * 90_000 + b"]" * 90_000
+REFUSED_BODIES = {
+    "deep": (DEEP, {}, 400),
+    "NaN": (b'{"result": NaN, "done": NaN}', {}, 422),
+    "infinity": (b'{"result": 1e999, "done": -1e999}', {}, 422),
+    "5,000 digits": (b'{"result": 1%s, "done": 1%s}' % (b"0" * 5_000, b"0" * 5_000), {}, 422),
+    "two of a name": (b'{"result": 1, "result": 2, "done": 1, "done": 2}', {}, 422),
+    "bomb": (BOMB, {"Content-Encoding": "gzip"}, 413),
+    "bomb in a bomb": (gzip.compress(BOMB), {"Content-Encoding": "gzip, gzip"}, 415),
+    "no gzip": (b"{}", {"Content-Encoding": "gzip"}, 400),
+    "another charset": ("{}".encode("utf-16"), {"Content-Type": "application/json; charset=utf-16"}, 400),
+    "no JSON": (b"\x89PNG", {}, 400),
+    "a form": (b"{}", {"Content-Type": "multipart/form-data; boundary=x"}, 415),
+}
+
+
+@pytest.mark.parametrize("lie", REFUSED_BODIES)
+def test_what_lies_about_itself_is_refused_and_the_lease_goes_on(
+    server: ServerProcess, assignment: Assignment, lie: str
+) -> None:
+    body, headers, status = REFUSED_BODIES[lie]
+    for step in ("progress", "checkpoint", "complete"):
+        larger = status in (400, 422) and step == "progress" and len(body) > MAX_PROGRESS_BYTES
+        refused = assignment.send(step, body, **{**JSON, **headers})
+        assert refused.status == (413 if larger else status), (step, refused.body)
+    assert server.job(assignment.job_id)["status"] == "running"
+    assert assignment.ok("complete", {"result": 1})["status"] == "completed"
+
+
+def test_of_an_end_and_a_failure_at_once_one_counts_and_answers_all(
+    server: ServerProcess, assignment: Assignment
+) -> None:
+    def report(number: int) -> str:
+        step, body = ("complete", {"result": number}) if number % 2 else ("fail", {"retry": False})
+        return json.dumps(assignment.ok(step, body))
+
+    with ThreadPoolExecutor(8) as pool:
+        (answer,) = set(pool.map(report, range(8)))
+    assert server.job(assignment.job_id)["status"] == json.loads(answer)["status"]
 
 
 @pytest.mark.parametrize("round_", range(10))
