@@ -100,6 +100,14 @@ def test_what_lies_about_itself_is_refused_and_the_lease_goes_on(
     assert assignment.ok("complete", {"result": 1})["status"] == "completed"
 
 
+def test_a_part_of_a_file_is_not_taken_for_the_file(server: ServerProcess, assignment: Assignment) -> None:
+    """`curl --continue-at` sends one (RFC 9110, 14.5)."""
+    part = assignment.send("files/a.txt", b"half", "PUT", **{"Content-Range": "bytes 4-7/8"})
+    assert "Content-Range" in assert_problem(part, 400, "malformed-request")["detail"]
+    assignment.ok("complete", {"result": 1})
+    assert server.job(assignment.job_id)["files"] == []
+
+
 def test_of_an_end_and_a_failure_at_once_one_counts_and_answers_all(
     server: ServerProcess, assignment: Assignment
 ) -> None:

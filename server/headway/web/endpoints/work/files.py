@@ -1,8 +1,9 @@
 """The files of a job that a worker has: its uploads, to be read, and its output, to be written."""
 
-from aiohttp import web
+from aiohttp import hdrs, web
 
 from ...parts import parts
+from ...problems import Problem
 from ...requests.query import NoQuery, query
 from ...responses.files import send_file
 from ...responses.json import NOT_KEPT
@@ -29,6 +30,8 @@ async def write_output(request: web.Request) -> web.Response:
     lease = named_lease(request)
     name = request.match_info["name"]
     check_output_name(name)
+    if hdrs.CONTENT_RANGE in request.headers:  # RFC 9110, 14.5: the rest would pass for the file
+        raise Problem("malformed-request", "A file is sent whole: without Content-Range.")
     with in_use(request, lease):
         await receive_output(request, lease, name)
     return state_response(request, lease)
