@@ -10,7 +10,7 @@ from ..domain.filters import NEWEST_FIRST, JobFilter, Order
 from ..domain.ids import is_job_id
 from ..domain.jobs import Counts, Documents, Job, LogLine, OutputFile
 from ..errors import InvalidError, JobNotFoundError, NotAllowedError
-from ..ports.jobs import FilePage, Page, Reader
+from ..ports.jobs import FilePage, IdPage, Page, Reader
 from ..quotas import Account
 
 
@@ -59,6 +59,10 @@ class Reading:
             return await self._store.page(caller.sees, filter, limit, cursor, order)
         except ValueError as error:
             raise InvalidError([(f"/{parameter}", str(error))]) from None
+
+    async def ids(self, caller: Caller, filter: JobFilter, limit: int, cursor: str | None) -> IdPage:
+        """Which jobs these are, newest first: all that match in the record, whatever has changed since its commit."""
+        return await self._store.ids(caller.sees, filter, limit, cursor)
 
     async def counts(self, caller: Caller) -> Counts:
         """How many jobs there are, by type and status."""

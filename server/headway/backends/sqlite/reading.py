@@ -9,10 +9,11 @@ from typing import Any
 from ...domain.access import may_see
 from ...domain.attempts import PastAttempt, implied_attempt
 from ...domain.filters import NEWEST_FIRST, Cursor, JobFilter, Order
+from ...domain.ids import is_job_id
 from ...domain.instants import to_ms
 from ...domain.jobs import Counts, Documents, Job, LiveJob, LogLine, OutputFile
 from ...errors import JobNotFoundError
-from ...ports.jobs import FilePage, Page
+from ...ports.jobs import FilePage, IdPage, Page
 from ...quotas import Account, Quota
 from ..memory.mirror import Mirror
 from ..memory.positions import QueuePositions
@@ -23,7 +24,9 @@ from .listing.active import active_where, first_active
 from .listing.pages import Pages
 from .results.parts import read_result
 from .rows import (
+    COLUMNS,
     FILES_IN_A_ROW,
+    IDENTITY,
     Parameters,
     Row,
     to_attempt,
@@ -139,13 +142,31 @@ class SqliteReader:
     async def page(
         self, caller: str, filter: JobFilter, limit: int, cursor: str | None, order: Order = NEWEST_FIRST
     ) -> Page:
+        rows, last = await self._listed(caller, filter, limit, cursor, order)
+        jobs = [job for job in await self._current(rows) if filter.matches(job)]
+        return Page(jobs, None if last is None else str(last))
+
+    async def ids(self, caller: str, filter: JobFilter, limit: int, cursor: str | None) -> IdPage:
+        rows, last = await self._listed(caller, filter, limit, cursor, columns=IDENTITY)
+        named = [(str(job_id), str(job_type)) for job_id, _, job_type in rows]
+        return IdPage([each for each in named if is_job_id(each[0])], None if last is None else str(last))
+
+    async def _listed(
+        self,
+        caller: str,
+        filter: JobFilter,
+        limit: int,
+        cursor: str | None,
+        order: Order = NEWEST_FIRST,
+        columns: str = COLUMNS,
+    ) -> tuple[list[Row], Cursor | None]:
+        """The rows of a page, as they are in the file, and its end. Raises `ValueError`."""
         after = None if cursor is None else Cursor.read(cursor, order)
         live: frozenset[str] = frozenset()
         if filter.terms or filter.updated_after is not None:  # memory knows better what running jobs say
             live = frozenset(job.id for job in self._snapshots.running(caller) if filter.matches(job))
-        rows, last = await self._pages.read(self._census.owners(caller), filter, order, limit, after, live)
-        jobs = [job for job in await self._current(rows) if filter.matches(job)]
-        return Page(jobs, None if last is None else str(last))
+        owners = self._census.owners(caller)
+        return await self._pages.read(owners, filter, order, limit, after, live, columns)
 
     async def active(self, caller: str, filter: JobFilter, limit: int, ended_since: datetime) -> Sequence[Job]:
         where, parameters = active_where(filter)

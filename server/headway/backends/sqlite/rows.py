@@ -27,6 +27,8 @@ COLUMNS = (
     "webhook, files_total, CASE WHEN completed_at IS NULL THEN key_id END, metadata, edits"
 )
 """The key stands behind the result, through which SQLite would have to read. Of an ended job nobody needs it here."""
+IDENTITY = "id, owner, type"
+"""What they begin with."""
 COLUMN_COUNT = COLUMNS.count(",") + 1
 KEPT_COLUMNS = "coalesce(key_id, ''), bytes, checkpoint_bytes"
 DELIVERY_COLUMNS = (

@@ -144,7 +144,7 @@ class RunningActions:
         """How many jobs the action will come to, if none of them changes."""
         total, cursor, caller = 0, ctx.job_id, state.caller(ctx.owner)
         while True:
-            page = await self._in_turn(ctx, state, partial(self._reading.page, caller, filter, JOBS_PER_COUNT, cursor))
+            page = await self._in_turn(ctx, state, partial(self._reading.ids, caller, filter, JOBS_PER_COUNT, cursor))
             total += len(_targeted(page.jobs, filter))
             if page.next_cursor is None:
                 return total
@@ -162,7 +162,7 @@ class RunningActions:
             position = state.position + JOBS_PER_STEP
             job_ids: Sequence[str] = given[state.position : position]
             return _Targets(job_ids, replace(state, position=position, finished=position >= len(given)))
-        page = await self._reading.page(caller, state.filter, JOBS_PER_STEP, state.cursor or ctx.job_id)
+        page = await self._reading.ids(caller, state.filter, JOBS_PER_STEP, state.cursor or ctx.job_id)
         job_ids = _targeted(page.jobs, state.filter)
         return _Targets(job_ids, replace(state, cursor=page.next_cursor, finished=page.next_cursor is None))
 
@@ -242,6 +242,6 @@ def _log_stop(ctx: Context, state: ActionState) -> None:
     ctx.log(f"stopped after {state.handled:,} jobs: {state.summary}", "warning")
 
 
-def _targeted(jobs: Iterable[Job], filter: JobFilter) -> list[str]:
+def _targeted(jobs: Iterable[tuple[str, str]], filter: JobFilter) -> list[str]:
     """The ids of those jobs of a page that an action is for: actions only if they are named."""
-    return [job.id for job in jobs if job.type != ACTION_TYPE or ACTION_TYPE in filter.types]
+    return [job_id for job_id, job_type in jobs if job_type != ACTION_TYPE or ACTION_TYPE in filter.types]

@@ -43,32 +43,41 @@ class Pages:
         limit: int,
         after: Cursor | None,
         live: frozenset[str] = frozenset(),
+        columns: str = COLUMNS,
     ) -> tuple[list[Row], Cursor | None]:
-        """At most `limit` rows that begin with `COLUMNS`, and where the next page begins (`None`: there is none).
+        """At most `limit` rows of these columns, and where the next page begins (`None`: there is none).
 
+        `columns`: `IDENTITY` is enough for a list that is sorted by creation.
         `live`: the ids of jobs that are known to match, though the record does not say so yet.
         """
         wanted, place = Wanted.of(filter, order), placed(order)
         rows: dict[Any, Row] = {}
         ends: list[Cursor] = []
         for owner in owners:
-            found, end = await self._of_owner(owner, filter, wanted, limit + 1, after)
+            found, end = await self._of_owner(owner, filter, wanted, limit + 1, after, columns)
             if live:
-                found += await self._live(owner, filter, order, limit + 1, after, live)
+                found += await self._live(owner, filter, order, limit + 1, after, live, columns)
             rows |= {row[ID]: row for row in found}
             if end is not None:
                 ends.append(end)
         return _cut(sorted(rows.values(), key=place, reverse=order.descending), ends, order, limit)
 
     async def _live(
-        self, owner: str, filter: JobFilter, order: Order, limit: int, after: Cursor | None, live: frozenset[str]
+        self,
+        owner: str,
+        filter: JobFilter,
+        order: Order,
+        limit: int,
+        after: Cursor | None,
+        live: frozenset[str],
+        columns: str,
     ) -> list[Row]:
         """Those of the running jobs that match which follow in the list."""
         known = replace(filter, ids=live & filter.ids if filter.ids else live, updated_after=None, terms=frozenset())
         if not known.ids:
             return []
         wanted = Wanted.of(known, order)
-        return await self._database.all(*page(owner, of_ids(wanted), wanted, limit, after))
+        return await self._database.all(*page(owner, of_ids(wanted), wanted, limit, after, columns=columns))
 
     async def _words(self, owner: str, filter: JobFilter) -> dict[str, list[str]]:
         """The recorded words that fit each term, some more than are read at most if there are many."""
@@ -81,7 +90,7 @@ class Pages:
         return found
 
     async def _of_owner(
-        self, owner: str, filter: JobFilter, wanted: Wanted, limit: int, after: Cursor | None
+        self, owner: str, filter: JobFilter, wanted: Wanted, limit: int, after: Cursor | None, columns: str
     ) -> tuple[list[Row], Cursor | None]:
         """At most `limit` rows of one owner; and where the search was given up, if it was."""
         by_filter = of_filter(filter)
@@ -94,7 +103,7 @@ class Pages:
             walk, end = await self._by_creation(owner, by_filter or [of_order(wanted)], wanted, after)
         else:
             walk, end = await self._by_key(owner, by_filter, wanted, after)
-        return await self._database.all(*page(owner, walk, wanted, limit, after, end)), end
+        return await self._database.all(*page(owner, walk, wanted, limit, after, end, columns)), end
 
     async def _by_creation(
         self, owner: str, walks: Sequence[Walk], wanted: Wanted, after: Cursor | None
@@ -136,12 +145,18 @@ class Pages:
 
 
 def page(
-    owner: str, walk: Walk, wanted: Wanted, limit: int, after: Cursor | None, end: Cursor | None = None
+    owner: str,
+    walk: Walk,
+    wanted: Wanted,
+    limit: int,
+    after: Cursor | None,
+    end: Cursor | None = None,
+    columns: str = COLUMNS,
 ) -> Statement:
     """The jobs behind `after`, up to `end`, in the list's order."""
     more = _after(after, walk, wanted, "after") + _until(end, walk, wanted)
     found = _merged(walk, wanted, wanted.beside(walk) + more)
-    sql = f"SELECT {COLUMNS} FROM jobs WHERE rowid IN (SELECT r FROM ({found} LIMIT :limit))"  # noqa: S608 - constants
+    sql = f"SELECT {columns} FROM jobs WHERE rowid IN (SELECT r FROM ({found} LIMIT :limit))"  # noqa: S608 - constants
     return Statement(sql, _parameters(owner, wanted, after, end) | {"limit": limit})
 
 

@@ -151,6 +151,7 @@ def _perform(
     performed = _Performed([], [], [])
     for job_id in step.job_ids:
         performed.handled.append(_handle(tx, step, job_id, refused.get(job_id), snapshots, performed))
+        tx.give_way()
     if performed.inserted:
         insert(tx, performed.inserted)
     operations.checkpoint(tx, step.action_id, step.attempt, checkpoint(performed.handled))
