@@ -24,9 +24,9 @@ PROBED_BYTES = 64 * 1024
 NO_JOB = ""
 """The id under which the probe writes, which no job has."""
 NO_CHANGE = (0, 0)
-AT_A_STRETCH_S, PAUSE_S = 0.0002, 0.00001
-"""How long an operation keeps the event loop waiting, and how long it then waits for it: with what Linux adds, 60 us.
-Another owner's poll, while an action cancelled jobs, took 2.0 ms at most (p99); so it is 0.7 ms.
+AT_A_STRETCH_S, PAUSE_S = 0.0001, 0.00001
+"""How long an operation keeps the event loop waiting, and how long it then waits for it: with what Linux adds, 60 µs.
+Another owner's poll, while an action cancelled jobs, took 2.0 ms (p99) without it, and takes 0.7 ms.
 """
 QUEUED = Status.QUEUED.value
 _COUNTED = {

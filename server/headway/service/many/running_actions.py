@@ -25,8 +25,8 @@ from ..reading import Reading
 from ..repeating import Repeating
 from .action_state import ActionResult, ActionState, JobOutcome
 
-JOBS_PER_STEP = 25
-"""In the writer's thread, they take about as long as a commit."""
+JOBS_PER_STEP = 15
+"""In the writer's thread, they take about half as long as a commit; then the loop has as many to make known."""
 JOBS_PER_COUNT = 500
 TRY_AGAIN_AFTER_S = 1.0
 
