@@ -172,15 +172,22 @@ func (job *Job) attempt() error {
 	defer stop()
 	job.stop = stop
 	go job.beat(ctx)
+	title := "The worker failed"
 	result, err := job.do(ctx)
-	step, report := "complete", map[string]any{"result": result}
-	if err != nil {
-		step = "fail"
-		var forGood permanent
-		detail := fmt.Sprintf("%.4000s", err.Error())
-		report = map[string]any{"title": "The worker failed", "detail": detail, "retry": !errors.As(err, &forGood)}
+	if err == nil {
+		err = job.Report(context.Background(), "complete", map[string]any{"result": result})
+		var refused *Refused
+		var notJSON *json.UnsupportedValueError
+		if errors.As(err, &refused) && refused.Status < 500 || errors.As(err, &notJSON) { // or it is too large
+			title, err = "The result was refused", Permanent(err)
+		} else {
+			return err
+		}
 	}
-	return job.Report(context.Background(), step, report)
+	var forGood permanent
+	detail := fmt.Sprintf("%.4000s", err.Error())
+	failure := map[string]any{"title": title, "detail": detail, "retry": !errors.As(err, &forGood)}
+	return job.Report(context.Background(), "fail", failure)
 }
 
 // claim waits for a job: nil if there is none yet.

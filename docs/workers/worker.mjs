@@ -79,14 +79,17 @@ async function attempt(claim) {
   const beat = setInterval(() => {
     report('progress', {}).catch((error) => error.status === 409 && stop.abort(error));
   }, (claim.leaseSeconds * 1000) / 3);
+  let worked = false;
   try {
     const tools = { report, signal: stop.signal, send: (step, options) => send(claim.lease, step, options) };
     const result = await work(claim, tools);
+    worked = true;
     await sendJson(claim.lease, 'complete', { result: result ?? null });
   } catch (error) {
     console.error(error);
-    const detail = String(error.message).slice(0, 4000);
-    const failure = { title: 'The worker failed', detail, retry: error.retry !== false };
+    const refused = worked && error instanceof Refused; // the result is too large, for example
+    const title = refused ? 'The result was refused' : 'The worker failed';
+    const failure = { title, detail: String(error.message).slice(0, 4000), retry: !refused && error.retry !== false };
     await sendJson(claim.lease, 'fail', failure).catch((refused) => console.error(refused));
   } finally {
     clearInterval(beat);

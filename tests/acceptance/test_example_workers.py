@@ -195,6 +195,7 @@ IN_JAVASCRIPT = """
 export default async function (claim, { report, signal }) {
   const { number } = claim.input;
   if (number === 0) throw Object.assign(new Error('zero'.repeat(50_000)), { retry: false });
+  if (number === 1) return 'large'.repeat(1_000_000);
   await report('progress', { done: 1, total: 2, message: 'halfway' });
   if (number > 99) {
     await new Promise((_, stopped) => signal.addEventListener('abort', () => stopped(signal.reason)));
@@ -223,6 +224,9 @@ func work(ctx context.Context, job *Job) (any, error) {
 	}
 	if input.Number == 0 {
 		return nil, Permanent(errors.New(strings.Repeat("zero", 50_000)))
+	}
+	if input.Number == 1 {
+		return strings.Repeat("large", 1_000_000), nil
 	}
 	if err := job.Report(ctx, "progress", map[string]any{"done": 1, "total": 2, "message": "halfway"}); err != nil {
 		return nil, err
@@ -333,7 +337,7 @@ def test_a_worker_in_another_language_completes_fails_and_is_cancelled(
     command: Callable[[Path, str], list[str]], server: ServerProcess, start: Start, tmp_path: Path
 ) -> None:
     words = command(tmp_path, f"http://127.0.0.1:{server.port}")
-    jobs: dict[int, str] = {number: server.submit("compute", {"number": number}) for number in (4, 0, 100)}
+    jobs: dict[int, str] = {number: server.submit("compute", {"number": number}) for number in (4, 0, 1, 100)}
     start("compute", "", *words)
     ended: Any = server.wait_for(jobs[4])
     assert (ended["status"], ended["result"], ended["message"]) == ("completed", 8, "halfway")
@@ -341,6 +345,8 @@ def test_a_worker_in_another_language_completes_fails_and_is_cancelled(
     assert (lines[:2], len(lines) + dropped) == (["doubling 4", "0"], 3_001)
     failed = server.wait_for(jobs[0])
     assert (failed["status"], failed["error"]["detail"][:4]) == ("failed", "zero")
+    refused = server.wait_for(jobs[1])
+    assert (refused["status"], refused["error"]["title"], refused["attempt"]) == ("failed", "The result was refused", 1)
     until_message(server, jobs[100], "halfway")
     server.request("DELETE", f"/jobs/{jobs[100]}")
     assert server.wait_for(jobs[100])["status"] == "cancelled"
