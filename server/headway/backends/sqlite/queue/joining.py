@@ -34,7 +34,6 @@ def insert(tx: Transaction, jobs: Sequence[NewJob]) -> None:
         rows += of_group
     for statement, values in in_statements(INSERT, rows):
         tx.execute(statement, values)
-        tx.give_way()
     for new in jobs:
         if new.metadata:
             tx.index_metadata(new)
