@@ -1,7 +1,7 @@
 """A real server process under two published fuzzers: schemathesis for well-formed requests, radamsa for bytes.
 
-What must not happen: a 5xx that is not one of the documented 503s, a traceback in the server's log, a broken answer,
-a server that is gone or does not answer others.
+What must not happen: a 5xx that is neither one of the documented 503s nor the error of a job that has failed, a
+traceback in the server's log, a broken answer, a server that is gone or does not answer others.
 """
 
 import contextlib
@@ -41,6 +41,8 @@ LEAST_MUTATED = 150
 
 _STATUS = re.compile(rb"^HTTP/1\.[01] (\d{3})[^\r\n]*\r\n", re.MULTILINE)
 _HEADER = re.compile(rb"[!#$%&'*+.^`|~0-9A-Za-z-]+: [^\r\n\0]*")
+_OF_THE_JOB = "/problems/job-failed"
+"""Its status is that of the error with which the job has failed."""
 _UNAVAILABLE = frozenset(f"/problems/{kind}" for kind, (status, _) in KINDS.items() if status == 503)
 
 UNKNOWN = "01900000-0000-7000-8000-000000000000"
@@ -181,7 +183,7 @@ def _check_answer(request: bytes, received: bytes) -> Iterator[int]:
         head, _, body = received[found.end() :].partition(b"\r\n\r\n")
         if status != 100 and not all(map(_HEADER.fullmatch, head.split(b"\r\n"))):
             raise Found(f"a broken head: {request!r} -> {head!r}")
-        if status >= 500 and not (status == 503 and _type(body) in _UNAVAILABLE):
+        if status >= 500 and not (status == 503 and _type(body) in _UNAVAILABLE) and _type(body) != _OF_THE_JOB:
             raise Found(f"{status}: {request!r} -> {received[:2000]!r}")
         yield status
 
