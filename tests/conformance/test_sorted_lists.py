@@ -110,6 +110,21 @@ async def test_each_order_shows_each_job_that_matches_once_and_in_its_place(stor
                 assert found == expected(jobs, filter, order), (str(order), filter, limit)
 
 
+async def test_ids_are_listed_with_the_types_of_the_same_jobs(store: JobStore) -> None:
+    jobs = await mixed(store, 80)
+    types = {job.id: job.type for job in jobs}
+    for filter in FILTERS:
+        found: list[tuple[str, str]] = []
+        cursor: str | None = None
+        while True:
+            page = await store.ids(OWNER, filter, 7, cursor)
+            assert len(page.jobs) <= 7
+            found += page.jobs
+            if (cursor := page.next_cursor) is None:
+                break
+        assert found == [(job_id, types[job_id]) for job_id in expected(jobs, filter, NEWEST_FIRST)], filter
+
+
 @pytest.mark.parametrize("order", ORDERS, ids=str)
 async def test_pages_show_each_job_once_while_others_are_inserted_start_and_end(store: JobStore, order: Order) -> None:
     """What changes its place meanwhile may be shown in both, or be missed: in these orders only jobs that change do."""

@@ -56,9 +56,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
 
 def test_a_key_without_the_right_to_work_gets_no_job(world: World) -> None:
     job_id = world.submit(world.ann)
-    for who in (world.ann, world.bob):  # neither the job's own owner nor an admin
+    for key in (world.ann, world.bob):  # the job's own owner, and an admin
         for path in ("double", "once", "nothing"):
-            refused = assert_problem(world.ask(who, "POST", f"/work/{path}/claim"), 403, "forbidden")
+            refused = assert_problem(world.ask(key, "POST", f"/work/{path}/claim"), 403, "forbidden")
             assert refused["detail"] == "The API key does not have the right to work on jobs of this type."
     assert_problem(world.ask(world.worker, "POST", "/work/read-aloud/claim"), 403, "forbidden")
     assert world.ask(world.ann, "GET", f"/jobs/{job_id}").json["status"] == "queued"
@@ -83,8 +83,8 @@ def test_a_lease_is_of_no_use_with_another_key(world: World) -> None:
     world.submit(world.ann)
     assignment = Worker(world.server, "double", world.worker).claim()
     stolen = {"Headway-Lease": assignment.fields["lease"]}
-    for who in (world.other_worker, {}):
-        reply = world.server.request("POST", "/work/double/complete", {"result": 1}, {**who, **stolen})
+    for key in (world.other_worker, {}):  # another worker's, and none
+        reply = world.server.request("POST", "/work/double/complete", {"result": 1}, {**key, **stolen})
         assert_problem(reply, 409, "lease-lost")
     assert assignment.ok("complete", {"result": 4})["status"] == "completed"
 

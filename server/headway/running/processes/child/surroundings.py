@@ -1,4 +1,4 @@
-"""What a handler can change about its process that is no memory: it is put back before another attempt runs in it."""
+"""What a handler can change about its process, memory aside. It is put back before the process runs another attempt."""
 
 import faulthandler
 import os
