@@ -93,17 +93,24 @@ class Pages:
         self, owner: str, filter: JobFilter, wanted: Wanted, limit: int, after: Cursor | None, columns: str
     ) -> tuple[list[Row], Cursor | None]:
         """At most `limit` rows of one owner; and where the search was given up, if it was."""
+        walk, wanted, end = await self._choose(owner, filter, wanted, after)
+        return await self._database.all(*page(owner, walk, wanted, limit, after, end, columns)), end
+
+    async def _choose(
+        self, owner: str, filter: JobFilter, wanted: Wanted, after: Cursor | None
+    ) -> tuple[Walk, Wanted, Cursor | None]:
+        """The way to the jobs, the list with the values that it takes, and how far it is followed."""
+        if filter.ids:
+            return of_ids(wanted), wanted, None
         by_filter = of_filter(filter)
         if filter.terms:
             by_words, wanted = of_words(wanted, await self._words(owner, filter))
             by_filter = by_words + by_filter
-        if filter.ids:
-            walk, end = of_ids(wanted), None
-        elif wanted.key is None:
+        if wanted.key is None:
             walk, end = await self._by_creation(owner, by_filter or [of_order(wanted)], wanted, after)
         else:
             walk, end = await self._by_key(owner, by_filter, wanted, after)
-        return await self._database.all(*page(owner, walk, wanted, limit, after, end, columns)), end
+        return walk, wanted, end
 
     async def _by_creation(
         self, owner: str, walks: Sequence[Walk], wanted: Wanted, after: Cursor | None
