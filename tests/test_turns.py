@@ -86,6 +86,24 @@ async def test_what_leaves_the_loop_to_others_rests_only_if_more_wait_for_it() -
     assert rests == [0.25], "when the second one ended, only the third was left"
 
 
+async def test_a_rest_may_take_several_times_as_long_up_to_the_longest() -> None:
+    now_s, rests = 100.0, []
+
+    async def rest(seconds: float) -> None:
+        rests.append(seconds)
+
+    turns = Turns(lambda: now_s, rest)
+
+    async def work(took_s: float) -> None:
+        nonlocal now_s
+        async with turns.of("ann", rest=2.0):
+            await asyncio.sleep(0)
+            now_s += took_s
+
+    await asyncio.gather(work(0.25), work(0.75), work(0))
+    assert rests == [0.5, LONGEST_REST_S]
+
+
 async def test_owners_take_turns_however_many_pieces_of_work_one_has() -> None:
     turns, order = CommonTurns(), list[str]()
 

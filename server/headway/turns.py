@@ -12,7 +12,9 @@ LONGEST_REST_S = 1.0
 
 
 class Turn:
-    """One piece of work at a time, and between two as much time as the first one took, up to `LONGEST_REST_S`."""
+    """One piece of work at a time, and between two a rest: as much time as the first one took, or several times as
+    much, up to `LONGEST_REST_S`.
+    """
 
     __slots__ = ("_clock_s", "_lock", "_next_s", "_sleep", "count")
 
@@ -26,10 +28,11 @@ class Turn:
         """How many have the turn or wait for it."""
 
     @asynccontextmanager
-    async def taken(self, *, at_ease: int = 0) -> AsyncIterator[None]:
+    async def taken(self, *, at_ease: int = 0, rest: float = 1.0) -> AsyncIterator[None]:
         """Wait for the turn, and have it within the block. The longest waiting comes first.
 
-        There is no rest while no more than `at_ease` have the turn or wait for it.
+        There is no rest while no more than `at_ease` have the turn or wait for it. Otherwise it takes `rest` times as
+        long as the block.
         """
         self.count += 1
         try:
@@ -42,7 +45,7 @@ class Turn:
                 finally:
                     ended_s = self._clock_s()
                     rests = self.count > at_ease
-                    self._next_s = ended_s + (min(ended_s - began_s, LONGEST_REST_S) if rests else 0.0)
+                    self._next_s = ended_s + (min(rest * (ended_s - began_s), LONGEST_REST_S) if rests else 0.0)
         finally:
             self.count -= 1
 
@@ -71,16 +74,16 @@ class Turns:
         return self._turns[owner].count > 1
 
     @asynccontextmanager
-    async def of(self, owner: str, *, at_ease: int = 0) -> AsyncIterator[None]:
+    async def of(self, owner: str, *, at_ease: int = 0, rest: float = 1.0) -> AsyncIterator[None]:
         """Wait for this owner's turn, and have it within the block.
 
         While no more than `at_ease` of theirs have it or wait for it, the next one may begin at once: for work that
-        leaves the loop to others every millisecond.
+        leaves the loop to others every millisecond. The others wait `rest` times as long as the block took.
         """
         if (turn := self._turns.get(owner)) is None:
             turn = self._turns[owner] = Turn(self._clock_s, self._sleep)
         try:
-            async with turn.taken(at_ease=at_ease):
+            async with turn.taken(at_ease=at_ease, rest=rest):
                 yield
         finally:
             if not turn.count:

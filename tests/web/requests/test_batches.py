@@ -2,12 +2,16 @@
 
 import asyncio
 import json
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
+from aiohttp.test_utils import TestClient, TestServer
+from headway import Headway, Settings
 from headway.errors import InvalidError
-from headway.web.requests.batches import MAX_BYTES, MAX_JOBS
+from headway.service.many.batching import BatchOutcomes
+from headway.web.requests.batches import HEAVY_BYTES, MAX_BYTES, MAX_JOBS, _Batch
 from headway.web.requests.multipart import Body
 from headway.web.requests.submissions import enveloped
 from headway.web.responses.outcomes import MAX_ERRORS
@@ -15,7 +19,7 @@ from headway.web.responses.outcomes import MAX_ERRORS
 from tests.support.keys import bearer, make_key
 from tests.support.process import Reply, ServerProcess, run_command
 from tests.support.raw import JSON, assert_problem, send
-from tests.support.serving import Serving
+from tests.support.serving import TEST_JOBS, Serving
 
 FAR = "2099-01-01T00:00:00Z"
 LATER: dict[str, Any] = {"type": "says", "input": {"text": "hello"}, "runAt": FAR}
@@ -163,6 +167,39 @@ def test_a_repeated_batch_has_the_outcomes_of_the_first(server: ServerProcess) -
     ]
     assert [reply.status for reply in sent] == [200, 200, 422]
     assert sent[1].body == sent[0].body
+
+
+@pytest.mark.parametrize("heavy", [True, False])
+async def test_a_heavy_batch_is_written_before_its_owners_next_one_is_read(
+    heavy: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    events: list[str] = []
+    all_read = asyncio.Event()
+    read, accept = _Batch.read, _Batch.accept
+
+    async def reading(batch: _Batch, body: bytes) -> None:
+        await read(batch, body)
+        events.append("read")
+        if events.count("read") == 2:
+            all_read.set()
+
+    async def accepting(batch: _Batch, key: str | None) -> BatchOutcomes:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(all_read.wait(), 0.05 if heavy else None)
+        accepted = await accept(batch, key)
+        events.append("accepted")
+        return accepted
+
+    monkeypatch.setattr(_Batch, "read", reading)
+    monkeypatch.setattr(_Batch, "accept", accepting)
+    jobs = [LATER | {"input": {"text": "a" * (HEAVY_BYTES if heavy else 1)}}]
+    async with (
+        Headway(Settings(data_dir=":memory:"), [str(TEST_JOBS)]) as server,
+        TestClient(TestServer(server.app())) as client,
+    ):
+        replies = await asyncio.gather(*(client.post("/jobs/batch", json={"jobs": jobs}) for _ in range(2)))
+    assert [reply.status for reply in replies] == [200, 200]
+    assert events == (["read", "accepted"] * 2 if heavy else ["read", "read", "accepted", "accepted"])
 
 
 def test_a_batch_counts_as_many_submissions_as_it_has_jobs(serving: Serving, tmp_path: Path) -> None:

@@ -28,6 +28,11 @@ MAX_JOBS = 1_000
 MAX_BYTES = 16 * 1024 * 1024
 AT_EASE = 2
 """How many batches of one owner follow each other without a rest: one is read while the other is written."""
+HEAVY_BYTES = 256 * 1024
+"""A larger batch has its owner's turn until it is written, too, and a rest follows: while 16 MB are on their way to the
+disk, every other job waits for them.
+"""
+HEAVY_REST = 2.0
 SLICE_S = 0.001
 """How long the event loop is kept at a time: a thousand jobs take some hundred milliseconds."""
 
@@ -43,13 +48,15 @@ async def submit_batch(request: web.Request) -> BatchOutcomes:
         service.admission.check_running()
         service.admission.check_space(request.content_length or 0, FREE_SPACE_MAX_AGE_S)
     batch = _Batch(request, first, hashing=key is not None)
-    turn = parts(request).turns.of(caller(request).owner, at_ease=AT_EASE)
-    async with json_text(request, MAX_BYTES) as body, turn:
-        await batch.read(body)
-    fingerprint = batch.fingerprint()
-    if first is not None:
-        return service.batching.repeated(first, fingerprint)
-    return await service.batching.accept(caller(request), batch.prepared, batch.outcomes.encode, key, fingerprint)
+    owner, turns = caller(request).owner, parts(request).turns
+    async with json_text(request, MAX_BYTES) as body:
+        if len(body) > HEAVY_BYTES:
+            async with turns.of(owner, rest=HEAVY_REST):
+                await batch.read(body)
+                return await batch.accept(key)
+        async with turns.of(owner, at_ease=AT_EASE):
+            await batch.read(body)
+    return await batch.accept(key)
 
 
 class _Batch:
@@ -59,15 +66,11 @@ class _Batch:
         self._request = request
         self._rates, self._keys_owner = request.app[RATES], keys_owner(request)
         self._checks = parts(request).service.batching.begin(caller(request))
-        self._repeated = first is not None
+        self._first = first
         self._digests: list[str] | None = [] if hashing else None
         self._jobs = 0
-        self.prepared: list[Prepared] = []
-        self.outcomes = Outcomes(request)
-
-    def fingerprint(self) -> str:
-        """The request as its idempotency key identifies it."""
-        return fingerprint_of({"batch": self._digests})
+        self._prepared: list[Prepared] = []
+        self._outcomes = Outcomes(request)
 
     async def read(self, body: bytes) -> None:
         """Read all jobs, in turn with whatever else the event loop has to do."""
@@ -87,16 +90,23 @@ class _Batch:
         if not self._jobs:
             raise Problem("validation-failed", errors=[("/jobs", "must have at least one item")])
 
+    async def accept(self, key: str | None) -> BatchOutcomes:
+        """Accept the jobs, or say what became of them at first. Raises what `Batching.accept` raises."""
+        batching, fingerprint = parts(self._request).service.batching, fingerprint_of({"batch": self._digests})
+        if self._first is not None:
+            return batching.repeated(self._first, fingerprint)
+        return await batching.accept(caller(self._request), self._prepared, self._outcomes.encode, key, fingerprint)
+
     def _take(self, item: Item) -> None:
-        if self._repeated:
+        if self._first is not None:
             return
         try:
             prepared = self._prepare(item)
         except (Problem, HeadwayError) as error:
-            self.outcomes.refuse(error)
+            self._outcomes.refuse(error)
         else:
-            self.outcomes.prepare(prepared.new)
-            self.prepared.append(prepared)
+            self._outcomes.prepare(prepared.new)
+            self._prepared.append(prepared)
 
     def _prepare(self, item: Item) -> Prepared:
         """What a submission of its own would have been checked for before it is recorded."""
