@@ -1,9 +1,10 @@
 """Request bodies that are arriving: how many uploads, and how much text in memory, one owner may have at once."""
 
+import asyncio
 import random
 from collections import Counter
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager, suppress
 
 from aiohttp import StreamReader
 
@@ -12,6 +13,8 @@ from ..problems import Problem
 MAX_UPLOADS = 100
 """Each has a directory and an open file, and its writes share a few threads with those of all others."""
 MAX_TEXT_BYTES = 64 * 1024 * 1024
+ROOM_WAIT_S = 4.0
+"""How long a large body waits, unread, for room: clients give up writing after five seconds (httpx) or later."""
 RETRY_AFTER_S = (5, 15)
 
 
@@ -24,6 +27,8 @@ class ArrivingBodies:
         self.contents: set[StreamReader] = set()
         self._uploads: Counter[str] = Counter()
         self._text_bytes: Counter[str] = Counter()
+        self._freed: dict[str, asyncio.Event] = {}
+        """Of those sharers of whom a body waits for room."""
 
     @property
     def uploads(self) -> int:
@@ -69,6 +74,32 @@ class ArrivingBodies:
             yield count
         finally:
             _less(self._text_bytes, sharer, kept_bytes)
+            if (freed := self._freed.pop(sharer, None)) is not None:
+                freed.set()
+
+    @asynccontextmanager
+    async def announced_text(self, sharer: str, length: int) -> AsyncIterator[Callable[[int], None]]:
+        """Like `text`, for a body whose length the client has sent: waits until there is room for all of it.
+
+        Meanwhile nothing of it is read, so the client cannot go on sending. Were it refused, the rest would have to be
+        received nevertheless, or the client could not read why.
+        """
+        with suppress(TimeoutError):
+            async with asyncio.timeout(ROOM_WAIT_S):
+                while self._text_bytes[sharer] + length > self.max_text_bytes:
+                    await self._freed.setdefault(sharer, asyncio.Event()).wait()
+        with self.text(sharer) as count:
+            count(length)
+            left = length
+
+            def further(more_bytes: int) -> None:
+                nonlocal left
+                counted = min(left, more_bytes)
+                left -= counted
+                if more_bytes > counted:  # it was compressed
+                    count(more_bytes - counted)
+
+            yield further
 
 
 def _less(counter: Counter[str], key: str, by: int) -> None:

@@ -76,13 +76,16 @@ async def read_json(
 async def json_text(request: web.Request, most_bytes: int) -> AsyncIterator[bytes]:
     """The body's JSON text, not parsed yet. Within the block it counts as one of the sender's bodies.
 
-    Raises `Problem` like `json_body`.
+    It is read when there is room for it among them. Raises `Problem` like `json_body`.
     """
     if media_type(request) != JSON_TYPE:
         raise Problem("unsupported-media-type", f"Send {JSON_TYPE}.")
     _check_coding_and_charset(request)
+    length = request.content_length or 0
+    if length > most_bytes:
+        raise too_large(most_bytes)
     arriving = parts(request).arriving
-    with arriving.text(sharer(request)) as count:
+    async with arriving.announced_text(sharer(request), length) as count:
         with arriving.receiving(request.content):
             body = await _read_body(request, most_bytes, count)
         yield body
