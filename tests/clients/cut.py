@@ -29,14 +29,14 @@ async def two_lines(ctx: Context, input: Gate) -> str:
 """
 
 FIRST_LINE = re.compile(rb'event: log\nid: \d+\ndata: \{[^\n]*"message":"first"[^\n]*\n\n')
-RESUMED_AT = re.compile(rb"\r\nLast-Event-ID: *(\d+)\r\n", re.IGNORECASE)
+RESUMED_AT = re.compile(rb"(?:\r\nLast-Event-ID: *|[?&]lastEventId=)(\d+)", re.IGNORECASE)
 
 
 class CuttingProxy:
     """Passes bytes on to a server. A connection that has received the first log line is closed, until one has resumed.
 
-    A context manager. The first request with `Last-Event-ID` opens the gate. One cut is enough, unless the client is
-    a busy Chromium: it drops what it has not read when a connection ends, so it may not have seen the line.
+    A context manager. The first request with `Last-Event-ID` or `?lastEventId=` opens the gate. One cut is enough,
+    unless the client is a busy Chromium: it drops what it has not read when a connection ends, so it may not have seen the line.
     """
 
     def __init__(self, port: int, gate: Path) -> None:
@@ -48,7 +48,7 @@ class CuttingProxy:
         self._connections: list[socket.socket] = []
         self.port: int = self._listening.getsockname()[1]
         self.resumed_at: list[int] = []
-        """What each request for the stream said in `Last-Event-ID`."""
+        """After which event each request for the stream wanted to go on."""
         self.cuts = 0
 
     def __enter__(self) -> Self:
