@@ -23,6 +23,7 @@ BREACHES = {
     "backends": ("backends/memory/snapshots.py", "from ..sqlite.store import SqliteStore"),
     "pure-domain": ("domain/jobs.py", "import asyncio"),
     "samples": ("samples/ping.py", "from headway.domain.jobs import Job"),
+    "client": ("client/calls.py", "from ..limits import INTEGER_DIGITS"),
     "web": ("web/streams/one.py", "from ..endpoints.jobs import read_job"),
 }
 """A wrong import for each contract: the module that it is added to, and the line."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import headway
 import pytest
-from headway import limits
+from headway import client, limits
 from headway.authoring.job_types import Registry
 from headway.cli.main import app
 from headway.metrics import Metrics
@@ -20,6 +20,7 @@ from tests.support.process import ROOT
 
 README = (ROOT / "README.md").read_text("utf-8")
 AUTHORS = (ROOT / "docs/authors.md").read_text("utf-8")
+CLIENTS = (ROOT / "docs/clients.md").read_text("utf-8")
 EMBEDDING = (ROOT / "docs/embedding.md").read_text("utf-8")
 HTTP = (ROOT / "docs/http.md").read_text("utf-8")
 OPERATORS = (ROOT / "docs/operators.md").read_text("utf-8")
@@ -77,6 +78,15 @@ def test_the_guide_to_workers_names_everything_that_the_examples_offer() -> None
     assert in_javascript > {"report", "signal"}
     assert in_bash == {"headway"}
     assert (in_go | in_javascript | in_bash) - names_in_code(WORKERS) == set()
+
+
+def test_the_guide_to_clients_names_everything_that_the_python_client_has() -> None:
+    named = names_in_code(CLIENTS) | set(
+        re.findall(r"\w+", "".join(re.findall(r"```python\n(.*?)```", CLIENTS, re.DOTALL)))
+    )
+    classes = [client.Client, client.Job, client.Files]
+    assert set(client.__all__) - named == set()
+    assert {name for cls in classes for name in public_members(cls)} - {"url"} - named == set()
 
 
 def test_the_guide_to_embedding_names_everything_that_a_server_can_do() -> None:

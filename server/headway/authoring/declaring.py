@@ -6,7 +6,7 @@ import sys
 import time
 import typing
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Literal, NamedTuple, TypedDict, TypeVar
 
@@ -24,6 +24,8 @@ from .resources import check_apart, declared_resource, output_adapter
 from .uploads import upload_fields
 
 AVAILABILITY_LASTS_S = 1.0
+MARK = "__headway_job_type__"
+"""The attribute of a handler that has its type's name: `headway.client`, which imports nothing of this, reads it."""
 
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
@@ -204,6 +206,8 @@ def remember(job_type: JobType) -> None:
         if not loaded_again or (key in _declared_by_this_load and earlier.place != job_type.place):
             raise JobTypeError(_declared_twice(earlier, job_type))
     _declared[key] = job_type
+    with suppress(AttributeError, TypeError):  # what is callable need not have attributes
+        setattr(job_type.handler, MARK, job_type.name)
     claim(job_type.handler.__module__)
     if _current_source is not None:
         _declared_by_this_load.add(key)

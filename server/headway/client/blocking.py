@@ -1,0 +1,245 @@
+"""`Client`: for programs with threads, scripts and notebooks. `asynchronous.py` is its twin for asyncio."""
+
+import os
+from collections.abc import Callable, Coroutine, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Concatenate, Self, TypeVar, Unpack, overload
+
+from .calls import Calls, check_completed
+from .downloads import download, make_folder, place_of, replacing
+from .events import Event
+from .handles import JobHandle, ResultT
+from .inputs import Filters, JobEdit, RetryChanges, SubmitOptions
+from .requests import job_path
+from .results import UNTYPED, returned_by
+from .server_urls import key_headers, server_url
+from .session import Session
+from .states import JobState, LogLine, OutputFile
+from .transport import BlockingTransport, iterate, run
+
+InputT = TypeVar("InputT")
+ModelT = TypeVar("ModelT")
+
+
+class Files:
+    """The output files of a job. Iterating reads their list from the server."""
+
+    def __init__(self, calls: Calls, job_id: str) -> None:
+        self._calls, self._job_id = calls, job_id
+
+    def __iter__(self) -> Iterator[OutputFile]:
+        return iterate(self._calls.files(self._job_id))
+
+    def read(self, name: str) -> bytes:
+        """The content of one. Raises `NotFoundError`."""
+        return run(self._calls.file_bytes(self._job_id, name))
+
+    def download(self, name: str, to: str | os.PathLike[str] | None = None) -> Path:
+        """Write one to a path, into a folder, or into the working directory. Returns its path."""
+        return self._download(job_path(self._job_id, "files", name), place_of(name, to))
+
+    def download_all(self, to: str | os.PathLike[str]) -> list[Path]:
+        """Write all of them into a folder, which is made if it is missing. Returns their paths."""
+        make_folder(to)
+        return [self.download(file.name, to) for file in self]
+
+    def download_zip(self, to: str | os.PathLike[str]) -> Path:
+        """Write all of them into one ZIP file. Returns its path."""
+        return self._download(job_path(self._job_id, "files.zip"), place_of(f"{self._job_id}.zip", to))
+
+    def _download(self, path: str, to: Path) -> Path:
+        with replacing(to) as file:
+            run(download(self._calls.session, path, file))
+        return to
+
+
+class Job(JobHandle[ResultT]):
+    """A job on a server, as `Client` gives it out."""
+
+    def refresh(self) -> JobState:
+        """Read the job again. Raises `NotFoundError` once it is deleted."""
+        return self._see(run(self._calls.read(self.id)))
+
+    def wait(self, timeout_s: float | None = None) -> JobState:
+        """Wait until the job has ended, however. Raises `WaitTimeoutError`."""
+        return self._see(run(self._calls.wait(self.state, timeout_s)))
+
+    def events(self) -> Iterator[Event]:
+        """What happens to the job until it has ended: states, and lines of its log.
+
+        Cut connections and restarts of the server are survived; no line is missed. Raises `GoneError` if the job is
+        deleted meanwhile.
+        """
+        for event in iterate(self._calls.events(self.id)):
+            yield self._see_event(event)
+
+    def logs(self, *, after: int = 0, follow: bool = False) -> Iterator[LogLine]:
+        """The log behind the line `after`, oldest first; with `follow` until the job has ended."""
+        return iterate(self._calls.logs(self.id, after=after, follow=follow))
+
+    def attempts(self) -> Iterator[dict[str, Any]]:
+        """Each time that the job was started, oldest first."""
+        return iterate(self._calls.attempts(self.id))
+
+    @overload
+    def result(self, *, timeout_s: float | None = None) -> ResultT: ...
+
+    @overload
+    def result(self, model: type[ModelT], *, timeout_s: float | None = None) -> ModelT: ...
+
+    def result(self, model: Any = None, *, timeout_s: float | None = None) -> Any:
+        """Wait for the end, and return what the job returned.
+
+        It is an instance of `model`, any type that pydantic knows; or of what the submitted function is annotated to
+        return; or plain JSON. Raises `JobFailedError`, `JobCancelledError`, `WaitTimeoutError`, `GoneError` if the
+        output was deleted, and `pydantic.ValidationError`.
+        """
+        ended = self.wait(timeout_s)
+        return run(self._calls.result(ended, self._model if model is None else model))
+
+    def result_bytes(self, *, timeout_s: float | None = None) -> bytes:
+        """The same as JSON text."""
+        ended = self.wait(timeout_s)
+        return run(self._calls.result_bytes(ended))
+
+    def save_result(self, to: str | os.PathLike[str], *, timeout_s: float | None = None) -> Path:
+        """Write the JSON text to a file, however large it is. Returns its path."""
+        check_completed(self.wait(timeout_s))
+        with replacing(path := place_of("result.json", to)) as file:
+            run(download(self._calls.session, job_path(self.id, "result"), file))
+        return path
+
+    @property
+    def files(self) -> Files:
+        """The output files."""
+        return Files(self._calls, self.id)
+
+    def cancel(self) -> JobState:
+        """Cancel the job; the state says whether it has stopped already. Raises `ConflictError` if it ended before."""
+        return self._see(run(self._calls.cancel(self.id)))
+
+    def purge(self) -> None:
+        """Cancel the job if it has not ended, and delete it with its log, files and result."""
+        run(self._calls.purge(self.id))
+
+    def delete_result(self) -> None:
+        """Delete the result and the output files, and keep the record. Raises `ConflictError` before the end."""
+        run(self._calls.delete_result(self.id))
+
+    def retry(self, **changes: Unpack[RetryChanges]) -> "Job[ResultT]":
+        """A new job with the same input and files, but for the changes. Raises `ConflictError` before the end."""
+        return Job(self._calls, run(self._calls.retry(self.id, changes)), self._model)
+
+    def edit(self, **changes: Unpack[JobEdit]) -> JobState:
+        """Change what was given with the submission."""
+        return self._see(run(self._calls.edit(self.id, changes)))
+
+
+class Client:
+    """A client of one server. Threads may share it; it keeps connections open until it is closed.
+
+        with Client("https://jobs.example.com", "hwk_…") as client:
+            job = client.submit("resize", {"width": 640}, files={"archive": "pictures.zip"})
+            print(job.result())
+
+    By default the URL is `HEADWAY_URL`, or that of a server on this machine, and the key `HEADWAY_API_KEY`. A request
+    that gets no response, or is refused for now (429, 503), is sent again for `retry_for_s` seconds.
+
+    Calls raise `ProblemError` and its subclasses if the server refuses, `ServerUnreachableError`, `ClientClosedError`.
+    """
+
+    def __init__(self, url: str | None = None, api_key: str | None = None, *, retry_for_s: float = 60.0) -> None:
+        self.url = server_url(url)
+        self._transport = BlockingTransport(self.url, key_headers(api_key))
+        self._calls = Calls(Session(self._transport, retry_for_s))
+
+    def __repr__(self) -> str:
+        return f"<Client {self.url}>"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close all connections. What is under way in other threads ends with `ClientClosedError`."""
+        run(self._transport.close())
+
+    @overload
+    def submit(self, job_type: str, input: Any = None, **options: Unpack[SubmitOptions]) -> Job[Any]: ...
+
+    @overload
+    def submit(
+        self,
+        job_type: Callable[Concatenate[Any, InputT, ...], Coroutine[Any, Any, ResultT]],
+        input: InputT,
+        **options: Unpack[SubmitOptions],
+    ) -> Job[ResultT]: ...
+
+    @overload
+    def submit(
+        self,
+        job_type: Callable[Concatenate[Any, InputT, ...], ResultT],
+        input: InputT,
+        **options: Unpack[SubmitOptions],
+    ) -> Job[ResultT]: ...
+
+    @overload
+    def submit(
+        self, job_type: Callable[[InputT], ResultT], input: InputT, **options: Unpack[SubmitOptions]
+    ) -> Job[ResultT]: ...
+
+    @overload
+    def submit(
+        self, job_type: Callable[[Any], Coroutine[Any, Any, ResultT]], **options: Unpack[SubmitOptions]
+    ) -> Job[ResultT]: ...
+
+    @overload
+    def submit(self, job_type: Callable[[Any], ResultT], **options: Unpack[SubmitOptions]) -> Job[ResultT]: ...
+
+    @overload
+    def submit(self, job_type: Callable[[], ResultT], **options: Unpack[SubmitOptions]) -> Job[ResultT]: ...
+
+    def submit(
+        self, job_type: str | Callable[..., Any], input: Any = None, **options: Unpack[SubmitOptions]
+    ) -> Job[Any]:
+        """Submit a job of the type with this name, or of the type that a function declares.
+
+        `input` is a pydantic model or a mapping. Fields of the type `headway.Upload` are sent as files. The job is
+        submitted once, however often the request has to be sent.
+        """
+        state = run(self._calls.submit(job_type, input, options))
+        return Job(self._calls, state, returned_by(job_type))
+
+    def get(self, job_id: str) -> Job[Any]:
+        """A job by its id. Raises `NotFoundError`."""
+        return Job(self._calls, run(self._calls.read(job_id)), UNTYPED)
+
+    def jobs(self, *, limit: int | None = None, **filters: Unpack[Filters]) -> Iterator[Job[Any]]:
+        """The jobs that match, newest first unless `sort` says otherwise; pages are read as they are needed."""
+        for state in iterate(self._calls.jobs(filters, limit)):
+            yield Job(self._calls, state, UNTYPED)
+
+    def types(self) -> list[dict[str, Any]]:
+        """The job types with their schemas."""
+        types: list[dict[str, Any]] = run(self._calls.json("/job-types"))["jobTypes"]
+        return types
+
+    def stats(self) -> dict[str, Any]:
+        """How many jobs there are, by status and by type."""
+        stats: dict[str, Any] = run(self._calls.json("/jobs/stats"))
+        return stats
+
+    def usage(self) -> dict[str, Any]:
+        """The quotas, and how full they are."""
+        usage: dict[str, Any] = run(self._calls.json("/usage"))
+        return usage
+
+    def whoami(self) -> dict[str, Any]:
+        """Whether a key is needed, and whose this client's is: `keyNeeded`, `name`, `owner`, `admin`, `readOnly`."""
+        session: dict[str, Any] = run(self._calls.json("/session"))
+        return session
