@@ -61,6 +61,6 @@ def test_the_page_on_another_origin_and_its_backend_work(new_tab: Callable[[Page
 def shop() -> tuple[Block, Block]:
     """The page and its backend."""
     blocks = blocks_of(ROOT / "docs/http.md")
-    (html,) = [block for block in ALL_BLOCKS if block.language == "html"]
+    (html,) = [block for block in blocks if block.language == "html"]
     (python,) = [block for block in blocks if block.file == "shop.py"]
     return html, python

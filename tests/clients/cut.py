@@ -36,7 +36,8 @@ class CuttingProxy:
     """Passes bytes on to a server. A connection that has received the first log line is closed, until one has resumed.
 
     A context manager. The first request with `Last-Event-ID` or `?lastEventId=` opens the gate. One cut is enough,
-    unless the client is a busy Chromium: it drops what it has not read when a connection ends, so it may not have seen the line.
+    unless the client is a busy Chromium: it drops what it has not read when a connection ends, so it may not have seen
+    the line.
     """
 
     def __init__(self, port: int, gate: Path) -> None:

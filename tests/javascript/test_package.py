@@ -6,6 +6,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.javascript.conftest import STATIC, add_package
 from tests.support.node import run
 from tests.support.process import ROOT, ServerProcess
@@ -31,15 +33,18 @@ USED: dict[str, Any] = {
 CALL = "import { use } from './out/use.js'; console.log(JSON.stringify(await use('BASE')));"
 
 
-def test_the_module_is_small_as_it_is_served(server: ServerProcess) -> None:
-    served = server.request("GET", "/static/headway.js").body
-    assert served == (STATIC / "headway.js").read_bytes()
+@pytest.mark.parametrize("module", ["headway.js", "headway-progress.js"])
+def test_a_module_is_small_as_it_is_served(server: ServerProcess, module: str) -> None:
+    served = server.request("GET", f"/static/{module}").body
+    assert served == (STATIC / module).read_bytes()
     assert len(gzip.compress(served, 9)) < MOST_BYTES
 
 
 def test_the_package_has_the_module_and_its_types_and_the_version_of_the_server(tmp_path: Path) -> None:
     (tmp_path / "package.json").write_text('{"private": true}')
-    assert add_package(tmp_path) == ["headway.d.ts", "headway.js", "package.json"]
+    assert add_package(tmp_path) == [
+        "headway-progress.d.ts", "headway-progress.js", "headway.d.ts", "headway.js", "package.json",
+    ]  # fmt: skip
     described = json.loads((tmp_path / "node_modules/@headway/client/package.json").read_text("utf-8"))
     project = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]
     assert (described["version"], described["license"]) == (project["version"], project["license"])
@@ -47,7 +52,7 @@ def test_the_package_has_the_module_and_its_types_and_the_version_of_the_server(
 
 
 def test_what_describes_the_package_is_not_served(server: ServerProcess) -> None:
-    for name in ("package.json", "headway.d.ts"):
+    for name in ("package.json", "headway.d.ts", "headway-progress.d.ts"):
         assert (STATIC / name).exists()
         assert server.request("GET", f"/static/{name}").status == 404
 

@@ -1,6 +1,7 @@
 // What the guide says that the client can do, typed, and run in each environment: `use(base)` says what came of it.
 
 import { Client, Job, Problem, type JobEvent, type JobState } from "@headway/client";
+import type { HeadwayProgress } from "@headway/client/progress";
 
 interface Steps {
   steps: number;
@@ -61,6 +62,15 @@ export async function use(base: string) {
     deleted,
     missing: missing instanceof Problem && [missing.status, missing.type],
   };
+}
+
+export function element(progress: HeadwayProgress) {
+  progress.job = "/jobs/id";
+  progress.getTicket = async () => "hwt_";
+  progress.addEventListener("end", ({ detail }) => void (detail.status === "completed"));
+  document.querySelector("headway-progress")!.addEventListener("problem", ({ detail }) => void detail.message);
+  // @ts-expect-error it is read-only
+  progress.value = "id";
 }
 
 export function mistakes(client: Client, job: Job<Steps>) {
