@@ -49,6 +49,7 @@ byId("skip").addEventListener("click", (event) => {
   else (openId() ? byId("detail-title") : byId("jobs-title")).focus();
 });
 addEventListener("hashchange", () => route(true));
+addEventListener("headway:types-changed", () => hasAccess() && void loadTypes()); // see dev.js
 addEventListener("pagehide", leave);
 addEventListener("pageshow", (event) => event.persisted && void askSession());
 // All tabs share one session: another tab may have signed out, or signed in with another key.
@@ -162,9 +163,15 @@ function showConnection(state, everyS = 0) {
   }
 }
 
+/** Reads the types, again if they have changed. The forms of those that are as before stay, with what was typed. */
 async function loadTypes() {
   try {
-    for (const type of await getJobTypes()) types.set(type.name, type);
+    const read = await getJobTypes();
+    for (const type of read) {
+      if (JSON.stringify(type) !== JSON.stringify(types.get(type.name))) forms.delete(type.name);
+    }
+    types.clear();
+    for (const type of read) types.set(type.name, type);
     drawTypes();
     list.redraw();
   } catch (problem) {
@@ -177,8 +184,9 @@ function drawTypes() {
   setTextOrHide(byId("types-notice"), types.size ? "" : "This server has no job types.");
   byId("types").replaceChildren(...[...types.values()].map(typeChoice));
   setHidden(byId("types-box"), types.size === 0);
-  const first = [...types.values()].find((type) => type.available);
-  if (!first) return;
+  const available = [...types.values()].filter((type) => type.available);
+  const first = available.find((type) => type.name === chosen) ?? available[0];
+  if (!first) return byId("form-place").replaceChildren();
   const radios = /** @type {NodeListOf<HTMLInputElement>} */ (document.getElementsByName("job-type"));
   for (const radio of radios) radio.checked = radio.value === first.name;
   showForm(first);
@@ -201,9 +209,12 @@ const withCode = (text) =>
 
 /** Forms are kept, so that what was typed is still there after switching types. @type {Map<string, JobForm>} */
 const forms = new Map();
+/** The name of the type whose form is shown. */
+let chosen = "";
 
 /** @param {JobType} type */
 function showForm(type) {
+  chosen = type.name;
   let form = forms.get(type.name);
   if (!form) {
     form = new JobForm(type, (job) => store.accept(job));

@@ -7,7 +7,7 @@ that is little: aiohttp, SQLite and what is around them come later.
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from ..authoring.job_types import Registry
+from ..authoring.job_types import ChangingRegistry, Registry
 from ..authoring.loading import JobTypeSource, load_job_types
 from ..operating.process_limits import fit_open_files
 from ..running.processes.forked.keeping import KeeperProcess, fork_keeper
@@ -24,10 +24,15 @@ class Prepared:
     keeper: KeeperProcess | None
 
 
-def prepare(settings: Settings) -> Prepared:
-    """Load the job types, and fork the keeper. For a process without threads and event loop. Raises `SetupError`."""
+def prepare(settings: Settings, *, changing: bool = False) -> Prepared:
+    """Load the job types, and fork the keeper. For a process without threads and event loop. Raises `SetupError`.
+
+    `changing`: whether the types can be exchanged while the server runs.
+    """
     settings = fit_open_files(settings)
     registry = registry_of(settings)
+    if changing:
+        registry = ChangingRegistry(registry)
     return Prepared(settings, registry, forked_keeper(settings, registry))
 
 

@@ -33,6 +33,7 @@ from ..running.executor import Executor
 from ..running.failure_hook import FailureHook, OnFailure
 from ..running.handler_tasks import containing
 from ..running.limits import RunLimits
+from ..running.processes.changing import ChangingProcesses
 from ..running.processes.forked.keeping import KeeperProcess
 from ..running.processes.forked.preloading import Preload
 from ..running.processes.processes import Processes
@@ -69,6 +70,8 @@ class Rooms:
     files: DataDirectory
     metrics: Metrics
     loops: Loops
+    registry: Registry
+    processes: Processes
 
 
 @asynccontextmanager
@@ -87,11 +90,8 @@ async def opened(
     first event; commands are taken once everything answers. What takes the longer the more jobs have ended comes last,
     and nothing waits for it.
     """
-    registry = registry.with_defaults(_default_limits(settings))
-    check_paths(registry)
-    warn_of_unwatched(registry)
+    registry = servable(settings, registry)
     allowed = AllowList(settings.webhook_allow)
-    _check_webhooks(registry, allowed)
     async with AsyncExitStack() as stack:
         stack.enter_context(capturing())
         stack.enter_context(containing())
@@ -115,7 +115,7 @@ async def opened(
         stack.push_async_callback(retention.stop)
         await _open_sender(settings, outgoing, backend, metrics, loops, stack)
         processes = await _open_processes(settings, registry, keeper, stack)
-        running = Registry([*registry, service.running_actions.job_type])
+        running = registry.beside(service.running_actions.job_type)
         engine, executor = _running(settings, running, backend, files, processes, workers, metrics, on_failure)
         stack.push_async_callback(executor.close)
         await engine.start(loops)
@@ -127,7 +127,18 @@ async def opened(
         orphans = OrphanSweep(backend.store, files, ids)
         orphans.start(loops)
         stack.push_async_callback(orphans.stop)
-        yield Rooms(app, service, backend.store, backend.keys, hub, engine, executor, files, metrics, loops)
+        yield Rooms(
+            app, service, backend.store, backend.keys, hub, engine, executor, files, metrics, loops, registry, processes
+        )
+
+
+def servable(settings: Settings, registry: Registry) -> Registry:
+    """The types with the settings' defaults. Raises `SetupError` if one of them cannot be served with them."""
+    registry = registry.with_defaults(_default_limits(settings))
+    check_paths(registry)
+    warn_of_unwatched(registry)
+    _check_webhooks(registry, AllowList(settings.webhook_allow))
+    return registry
 
 
 def _default_limits(settings: Settings) -> AttemptLimits:
@@ -169,18 +180,24 @@ async def _open_sender(
 async def _open_processes(
     settings: Settings, registry: Registry, keeper: KeeperProcess | None, stack: AsyncExitStack
 ) -> Processes:
-    forked = [job_type for job_type in registry if settings.process_start == "fork" and not job_type.is_async]
-    sources, spares = [job_type.source for job_type in forked], min(settings.max_processes, MAX_SPARES)
-    preloads = [preload for job_type in forked if (preload := Preload.of(job_type, spares)) is not None]
-    containment = (
-        await asyncio.to_thread(Containment.open) if any(not job_type.is_async for job_type in registry) else None
-    )
+    sources, preloads, spares = forked(settings, registry)
+    wanted = registry.can_change or any(not job_type.is_async for job_type in registry)
+    containment = await asyncio.to_thread(Containment.open) if wanted else None
     if containment is not None:
         stack.push_async_callback(asyncio.to_thread, containment.close)
-    processes = Processes(sources, spares, keeper, preloads, None if containment is None else containment.path)
+    make = ChangingProcesses if registry.can_change else Processes
+    processes = make(sources, spares, keeper, preloads, None if containment is None else containment.path)
     await processes.open()
     stack.push_async_callback(processes.close)
     return processes
+
+
+def forked(settings: Settings, registry: Registry) -> tuple[list[str], list[Preload], int]:
+    """Of the types whose processes are forked the modules, and what is loaded before. And how many wait ready."""
+    own = [job_type for job_type in registry if settings.process_start == "fork" and not job_type.is_async]
+    spares = min(settings.max_processes, MAX_SPARES)
+    preloads = [preload for job_type in own if (preload := Preload.of(job_type, spares)) is not None]
+    return [job_type.source for job_type in own], preloads, spares
 
 
 def _running(

@@ -149,6 +149,17 @@ def declared(name: str) -> JobType:
         raise JobTypeError(f"no loaded module declares the job type {name!r}") from None
 
 
+def put_declarations(declarations: Mapping[tuple[str, bool], JobType]) -> None:
+    """Let these be all that have been declared."""
+    _declared.clear()
+    _declared.update(declarations)
+
+
+def declarations() -> dict[tuple[str, bool], JobType]:
+    """What has been declared, by name and by whether it is a sample."""
+    return dict(_declared)
+
+
 def all_declared() -> Iterator[JobType]:
     """All types that loaded modules have declared."""
     return iter(_declared.values())

@@ -167,8 +167,18 @@ class _NoInput(BaseModel, extra="forbid", title="No input"):
 class Registry:
     """The job types that this server serves, by name, in the order of their declaration."""
 
+    can_change = False
+    """Whether it is a `ChangingRegistry`."""
+
     def __init__(self, job_types: Iterable[JobType]) -> None:
         self._by_name = {job_type.name: job_type for job_type in job_types}
+
+    def when_changed(self, call: Callable[[], None]) -> None:
+        """Have `call` called whenever there are other types: never, except in a `ChangingRegistry`."""
+
+    def beside(self, job_type: JobType) -> "Registry":
+        """These types, now and later, and one more."""
+        return Registry([*self, job_type])
 
     def with_defaults(self, limits: AttemptLimits) -> Self:
         """The same types, with these limits of an attempt where a type declares none."""
@@ -179,6 +189,53 @@ class Registry:
 
     def __iter__(self) -> Iterator[JobType]:
         return iter(self._by_name.values())
+
+
+class ChangingRegistry(Registry):
+    """The job types of a server that is being developed with: they are exchanged while it runs.
+
+    Whoever derives something from the types has itself called at each change, in the order of these requests, before
+    anything else happens in the event loop.
+    """
+
+    can_change = True
+
+    def __init__(self, job_types: Iterable[JobType]) -> None:
+        super().__init__(job_types)
+        self.version = 1
+        """Grows whenever the types or the failure change."""
+        self.failure: LoadFailure | None = None
+        """Why the files as they are now cannot be loaded, while that is so. The types are then those of before."""
+        self._calls: list[Callable[[], None]] = []
+
+    def when_changed(self, call: Callable[[], None]) -> None:
+        self._calls.append(call)
+
+    def beside(self, job_type: JobType) -> "Registry":
+        both = ChangingRegistry([*self, job_type])
+        self.when_changed(lambda: both.change([*self, job_type]))
+        return both
+
+    def change(self, job_types: Iterable[JobType]) -> None:
+        """Serve these types, and no others, from now on."""
+        self._by_name = {job_type.name: job_type for job_type in job_types}
+        self.failure = None
+        self.version += 1
+        for call in self._calls:
+            call()
+
+    def fail(self, failure: "LoadFailure") -> None:
+        """The files cannot be loaded as they are now: the types stay as they are."""
+        self.failure = failure
+        self.version += 1
+
+
+@dataclass(frozen=True, slots=True)
+class LoadFailure:
+    """Why modules could not be loaded: a line that names the place, and the traceback, which may be empty."""
+
+    reason: str
+    traceback: str
 
 
 def _read_once(value: Any) -> Any:

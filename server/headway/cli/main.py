@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from . import audit, backup, doctor, keys, purge, secrets, serve, usage
+from . import audit, backup, dev, doctor, keys, purge, secrets, serve, usage
 from .options import fail
 
 DEFAULT_COMMAND = "serve"
@@ -38,6 +38,7 @@ def _group(
 
 
 app.command(epilog=serve.EPILOG)(serve.serve)
+app.command(epilog=dev.EPILOG)(dev.dev)
 app.command()(purge.purge)
 app.command()(audit.audit)
 app.command()(backup.backup)

@@ -1,7 +1,7 @@
 """The dependencies of `async def` handlers: one per factory for the whole server, in its event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
 from typing import Any, cast
@@ -30,6 +30,27 @@ class Dependencies:
         self._setting_up: dict[Callable[..., Any], _Dependency] = {}
         self._ready: dict[Callable[..., Any], _Dependency] = {}
         """In the order of creation: what a dependency needs comes before it."""
+        self._users = 0
+        self._retiring: asyncio.Task[None] | None = None
+        self._retired = False
+
+    @contextmanager
+    def used(self) -> Iterator[Callable[[Needs], Awaitable[dict[str, Any]]]]:
+        """`get`, for a handler that runs within the block. Nothing is retired before it is left."""
+        self._users += 1
+        try:
+            yield self.get
+        finally:
+            self._users -= 1
+            if self._retired:
+                self.retire()
+
+    def retire(self) -> None:
+        """Clean up when the last handler that runs has ended: others have other dependencies."""
+        self._retired = True
+        if not self._users and self._retiring is None:
+            with servers_own():  # a handler may just have ended
+                self._retiring = asyncio.create_task(self.close(), name="dependencies-retire", context=Context())
 
     async def get(self, needs: Needs) -> dict[str, Any]:
         """What the factories make, by parameter. Raises `DependencyFailedError`.
@@ -38,8 +59,16 @@ class Dependencies:
         """
         return {parameter: await self._get(factory) for parameter, factory in needs.items()}
 
+    @property
+    def is_closed(self) -> bool:
+        """Whether it was retired, and nothing is left of it."""
+        return self._retiring is not None and self._retiring.done() and not self.abandoned
+
     async def close(self) -> None:
         """Clean up one after the other, each with a time limit. No handler runs any more. Failures are logged."""
+        if self._retiring not in (None, asyncio.current_task()):
+            await asyncio.wait({self._retiring})
+            return
         for dependency in [*self._setting_up.values(), *reversed(self._ready.values())]:
             if not await dependency.close(self._clean_up_within_s):
                 self.abandoned.add(dependency.task)

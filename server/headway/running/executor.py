@@ -13,7 +13,7 @@ from typing import Any
 
 import structlog
 
-from ..authoring.job_types import Registry
+from ..authoring.job_types import JobType, Registry
 from ..clock import utc_now
 from ..domain.attempts import attempt_outcome
 from ..domain.jobs import Job, JobError, Status
@@ -80,6 +80,7 @@ class Executor:
         self._limits = limits
         workers = workers or Workers(store, registry)
         self._performer = Performer(store, files, limits, processes or Processes(), workers)
+        registry.when_changed(self._performer.renew)
         self._recorder = Recorder(store, files)
         self._metrics = metrics or JobMetrics()
         self._failures = failures or FailureHook()
@@ -99,8 +100,9 @@ class Executor:
         structlog.contextvars.bind_contextvars(job_id=attempt.job.id, attempt=attempt.job.attempt)
         self._count_wait(attempt.job)
         started_s = time.monotonic()
-        end = await self._perform_uncancelled(attempt)
-        outcome = await self._decide(attempt, end)
+        job_type = self._registry.get(attempt.job.type)  # once: the types may change while it runs
+        end = await self._perform_uncancelled(attempt, job_type)
+        outcome = await self._decide(attempt, job_type, end)
         attempt.slot.leave()  # now, so that the next claim is in the transaction that records this end
         recorded = attempt.recorded = await self._recorder.record(attempt, outcome)
         self._report(attempt, outcome, recorded, time.monotonic() - started_s)
@@ -113,18 +115,17 @@ class Executor:
 
     # Perform
 
-    async def _perform_uncancelled(self, attempt: Attempt) -> End | Lost | NotBegun:
+    async def _perform_uncancelled(self, attempt: Attempt, job_type: JobType | None) -> End | Lost | NotBegun:
         """Perform it. Who cancels this task, which the server does not before it has stopped the attempt, loses it."""
         with suppress(asyncio.CancelledError):
-            return await self._perform(attempt)
+            return await self._perform(attempt, job_type)
         if attempt.stop_reason is None:
             log.error("the task of an attempt was cancelled by something other than the server")
         return Lost(CANCELLED_BY_OTHERS)
 
-    async def _perform(self, attempt: Attempt) -> End | Lost | NotBegun:
-        job_type = self._registry.get(attempt.job.type)
-        if job_type is None:
-            return Raised(_error("unavailable", "The server no longer serves this job type", None))
+    async def _perform(self, attempt: Attempt, job_type: JobType | None) -> End | Lost | NotBegun:
+        if job_type is None:  # gone since the job was claimed: it waits until the type is there again
+            return NotBegun()
         try:
             end = await self._performer.perform(attempt, job_type)
         except Exception as error:
@@ -136,23 +137,25 @@ class Executor:
 
     # Decide
 
-    async def _decide(self, attempt: Attempt, end: End | Lost | NotBegun) -> Outcome:  # noqa: PLR0911 - one clear match
+    async def _decide(  # noqa: PLR0911 - one clear match
+        self, attempt: Attempt, job_type: JobType | None, end: End | Lost | NotBegun
+    ) -> Outcome:
         """What the end means for the job. Output becomes durable before the row that names it."""
         reason = attempt.stop_reason
         match end:
             case Returned():
-                return await self._completed(attempt, end)
+                return await self._completed(attempt, job_type, end)
             case Raised(error, final=True):
                 attempt.logs.note("error", error.text)
                 return Failed(error)
             case NotBegun():
                 return Interrupted()
             case _ if reason is StopReason.SHUTDOWN:
-                return self._interrupted(attempt)
+                return after_shutdown(may_restart=job_type is None or job_type.on_interrupt == "requeue")
             case _ if (exceeded := _over_limit(attempt)) is not None:
                 return self._failed(attempt, exceeded)
             case Lost():
-                return self._lost(attempt, end)
+                return self._lost(attempt, job_type, end)
             case Stopped() if reason is StopReason.CANCEL:
                 return Cancelled()
             case Stopped():
@@ -160,8 +163,7 @@ class Executor:
             case Raised(error):
                 return self._failed(attempt, error)
 
-    async def _completed(self, attempt: Attempt, end: Returned) -> Outcome:
-        job_type = self._registry.get(attempt.job.type)
+    async def _completed(self, attempt: Attempt, job_type: JobType | None, end: Returned) -> Outcome:
         if job_type is not None and job_type.limits.max_output_mib is not None:  # the last look was a while ago
             written = partial(self._files.written_bytes, attempt.job)
             error = await asyncio.to_thread(too_much_written, job_type.limits, written)
@@ -192,14 +194,8 @@ class Executor:
             return Failed(failed)
         return completed
 
-    def _interrupted(self, attempt: Attempt) -> Outcome:
-        """The server is stopping: the job is queued again, unless its type forbids a second start."""
-        job_type = self._registry.get(attempt.job.type)
-        return after_shutdown(may_restart=job_type is None or job_type.on_interrupt == "requeue")
-
-    def _lost(self, attempt: Attempt, lost: Lost) -> Outcome:
+    def _lost(self, attempt: Attempt, job_type: JobType | None, lost: Lost) -> Outcome:
         """The process or worker that ran it has gone. Like a crash of the server, this is not a failure of the job."""
-        job_type = self._registry.get(attempt.job.type)
         limit = job_type.recovery_limit if job_type is not None else None
         outcome = after_crash(attempt.job, self._limits.max_recoveries if limit is None else limit, lost.error)
         attempt.logs.note("warning", lost.how)

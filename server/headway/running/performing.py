@@ -53,6 +53,7 @@ class Performer:
         self._processes = processes
         self._workers = workers
         self._dependencies = Dependencies()
+        self._former: list[Dependencies] = []
         self._abandoned: set[asyncio.Task[Any]] = set()
 
     @property
@@ -61,11 +62,18 @@ class Performer:
 
         And dependencies that did the same when they were to clean up.
         """
-        return self._abandoned | self._dependencies.abandoned
+        return self._abandoned.union(*(each.abandoned for each in (self._dependencies, *self._former)))
 
     async def close(self) -> None:
         """Clean up what `async def` handlers depended on. No attempt runs any more."""
-        await self._dependencies.close()
+        for dependencies in (self._dependencies, *self._former):
+            await dependencies.close()
+
+    def renew(self) -> None:
+        """The code has changed: handlers that begin from now on have dependencies of their own."""
+        self._dependencies.retire()
+        self._former = [each for each in (*self._former, self._dependencies) if not each.is_closed]
+        self._dependencies = Dependencies()
 
     def perform(self, attempt: Attempt, job_type: JobType) -> Coroutine[Any, Any, End | Lost | NotBegun]:
         """Run the handler to its end, or until it has been stopped."""
@@ -99,9 +107,9 @@ class Performer:
 
     async def _call(self, attempt: Attempt, job_type: JobType, context: Context, processes: Subprocesses) -> End:
         """Call the handler, and end what it has started."""
-        uploads, get = self._uploads(attempt.job), self._dependencies.get
+        uploads = self._uploads(attempt.job)
         tasks = HandlerTasks(attempt.logs, f"job:{attempt.job.type}:{attempt.job.id}")
-        with capture(attempt.logs):
+        with capture(attempt.logs), self._dependencies.used() as get:
             try:
                 with tasks:
                     end = await call_async(job_type, context, attempt.claim.input_json, uploads, get)

@@ -70,17 +70,28 @@ class Slots:
         asking: Callable[[str], int],
     ) -> None:
         """`left` is called whenever a slot is left; `asking` says how many workers ask for a job of a type now."""
-        tasks, processes, remote, actions = by_kind(registry)
-        self._pools = [
-            (limits.max_tasks, tasks),
-            (limits.max_processes, processes),
-            (MAX_LEASES, remote),
-            (MAX_ACTIONS, actions),
-        ]
+        self._limits = limits
+        self._pools: list[tuple[int, list[JobType]]] = []
         self._asking = asking
         self._loads = loads
         self._taken: Counter[str] = Counter()
         self._left = left
+        self._share_out(registry)
+        registry.when_changed(lambda: self._changed(registry))
+
+    def _changed(self, registry: Registry) -> None:
+        self._share_out(registry)
+        self._left()  # jobs of a type that is there again may wait
+
+    def _share_out(self, registry: Registry) -> None:
+        """Have a pool of slots for the types of each kind."""
+        tasks, processes, remote, actions = by_kind(registry)
+        self._pools = [
+            (self._limits.max_tasks, tasks),
+            (self._limits.max_processes, processes),
+            (MAX_LEASES, remote),
+            (MAX_ACTIONS, actions),
+        ]
 
     def take(self, job_type: str) -> Slot:
         """A slot for a job of this type that has begun to run."""

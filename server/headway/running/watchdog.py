@@ -25,16 +25,22 @@ class LoopWatchdog:
         self._loop = loop
         self._lag = lag
         self._due_s = time.monotonic()
-        self._handlers: dict[CodeType, str] = {
-            job_type.handler.__code__: job_type.name
-            for job_type in registry
-            if job_type.is_async and not job_type.is_remote
-        }
+        self._handlers: dict[CodeType, str] = {}
+        self._learn(registry)
+        registry.when_changed(lambda: self._learn(registry))
         self._beat_s = time.monotonic()
         self._loop_thread = threading.get_ident()
         self._timer: asyncio.TimerHandle | None = None
         self._stopped = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="headway-watchdog", daemon=True)
+
+    def _learn(self, registry: Registry) -> None:
+        """Know the handlers. Those of earlier are not forgotten: they may still run."""
+        self._handlers = self._handlers | {
+            job_type.handler.__code__: job_type.name
+            for job_type in registry
+            if job_type.is_async and not job_type.is_remote
+        }
 
     def start(self) -> None:
         """Begin to watch. Call it in the loop's thread."""

@@ -113,12 +113,22 @@ class Service:
             acting=Acting(backend.actions, admission, reading, ids, retain_s=limits.retain_s),
             running_actions=RunningActions(backend.actions, backend.keys, reading, cancelling, repeating, accepting),
             results=Results(store, reading, files),
-            resources={
-                job_type.name: Resources(job_type.resource.readers, files.type_data(job_type.name))
-                for job_type in registry
-                if job_type.resource is not None and job_type.resource.readers is not None
-            },
+            resources=_resources(registry, files),
             deliveries=Deliveries(backend.outbox, reading, prober, limits.allowed),
             working=Working(workplace, registry, admission, waiting, files),
             readiness=Readiness(store, loops),
         )
+
+
+def _resources(registry: Registry, files: FileStore) -> dict[str, Resources]:
+    found: dict[str, Resources] = {}
+
+    def find() -> None:
+        found.clear()
+        for job_type in registry:
+            if job_type.resource is not None and job_type.resource.readers is not None:
+                found[job_type.name] = Resources(job_type.resource.readers, files.type_data(job_type.name))
+
+    find()
+    registry.when_changed(find)
+    return found

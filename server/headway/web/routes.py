@@ -2,13 +2,15 @@
 
 from collections.abc import Sequence
 from functools import partial
+from http import HTTPStatus
 
 from aiohttp import hdrs, web
 from aiohttp.typedefs import Handler
 
-from ..authoring.job_types import JobType, Registry
+from ..authoring.job_types import ChangingRegistry, JobType, Registry
 from ..authoring.resources import overlap
 from ..errors import SetupError
+from .connections.served_requests import RESOLVE
 from .endpoints import (
     actions,
     files,
@@ -85,16 +87,52 @@ def add_routes(app: web.Application) -> None:
 
     Routes of one path stand together: aiohttp then makes them one resource and matches it once.
     """
-    for method, path, endpoint in _routes(app[PARTS].registry):
-        add = app.router.add_get if method == "GET" else partial(app.router.add_route, method)
+    registry = app[PARTS].registry
+    if isinstance(registry, ChangingRegistry):
+        _add(app.router, [*WHILE_DEVELOPING, *_routes()])
+        app[RESOLVE] = ChangingRoutes(app.router, registry).resolve
+    else:
+        _add(app.router, [*_routes(), *_routes_of_types(registry)])
+
+
+class ChangingRoutes:
+    """Fixed routes, and those of job types that change, which aiohttp's router cannot give up."""
+
+    def __init__(self, fixed: web.UrlDispatcher, registry: Registry) -> None:
+        self._fixed = fixed
+        self._registry = registry
+        self._changed()
+        registry.when_changed(self._changed)
+
+    def _changed(self) -> None:
+        self._of_types = web.UrlDispatcher()
+        _add(self._of_types, list(resource_routes(self._registry)))
+
+    async def resolve(self, request: web.Request) -> web.UrlMappingMatchInfo:
+        """The route of a request. `POST /jobs/{id}` serves types that have no route of their own here."""
+        found = await self._fixed.resolve(request)
+        if found.http_exception is not None and found.http_exception.status == HTTPStatus.NOT_FOUND:
+            return await self._of_types.resolve(request)
+        return found
+
+
+def _add(router: web.UrlDispatcher, routes: Routes) -> None:
+    for method, path, endpoint in routes:
+        add = router.add_get if method == "GET" else partial(router.add_route, method)
         add(path, endpoint, expect_handler=_expect)
         if path.startswith("/jobs/") and "{" not in path:
             allowed = [hdrs.METH_GET, hdrs.METH_HEAD] if method == "GET" else [method]
-            app.router.add_route(hdrs.METH_ANY, path, _only(allowed), expect_handler=_expect)
+            router.add_route(hdrs.METH_ANY, path, _only(allowed), expect_handler=_expect)
 
 
-def _routes(registry: Registry) -> Routes:
-    """Method, path and endpoint of each route, in their order."""
+WHILE_DEVELOPING: Routes = (
+    ("GET", "/", pages.index_while_developing),
+    ("GET", "/job-types/reload", job_types.reload),
+)
+
+
+def _routes() -> Routes:
+    """Method, path and endpoint of each route of the server's own, in their order."""
     return [
         ("GET", "/jobs/progress", many.jobs_stream),
         ("GET", "/jobs/stats", lists.stats),
@@ -143,9 +181,11 @@ def _routes(registry: Registry) -> Routes:
         ("GET", "/docs", pages.docs),
         ("GET", "/", pages.index),
         ("GET", "/static/{path:.+}", pages.static_file),
-        *(_of_one_type(job_type) for job_type in registry),
-        *resource_routes(registry),
     ]
+
+
+def _routes_of_types(registry: Registry) -> Routes:
+    return [*(_of_one_type(job_type) for job_type in registry), *resource_routes(registry)]
 
 
 def _of_one_type(job_type: JobType) -> tuple[str, str, Handler]:

@@ -41,11 +41,15 @@ class KeptPartners:
         self._retiring.add(task)
         task.add_done_callback(self._retiring.discard)
 
-    async def close(self) -> None:
-        """Retire all, and wait until they have ended."""
+    def retire_all(self) -> None:
+        """Keep none of those that wait."""
         for waiting in self._waiting.values():
             while waiting:
                 self.retire(waiting.pop())
+
+    async def close(self) -> None:
+        """Retire all, and wait until they have ended."""
+        self.retire_all()
         if self._retiring:
             await asyncio.wait(self._retiring)
 

@@ -46,7 +46,7 @@ class Workers:
 
     def __init__(self, store: Attempts, registry: Registry) -> None:
         self._store = store
-        self._types = {job_type.name: job_type for job_type in registry if job_type.is_remote}
+        self._registry = registry
         self._asks: defaultdict[str, deque[_Ask]] = defaultdict(deque)
         """By type, those that have waited longest first."""
         self._by_attempt: dict[tuple[str, int], TheLease] = {}
@@ -113,8 +113,8 @@ class Workers:
     def give(self, attempt: Attempt) -> None:
         """Give a job that was claimed to the worker that has waited longest, if it is one for workers."""
         job = attempt.job
-        job_type, asks = self._types.get(job.type), self._asks.get(job.type)
-        if job_type is None or not asks:  # or the worker is gone meanwhile
+        job_type, asks = self._registry.get(job.type), self._asks.get(job.type)
+        if job_type is None or not job_type.is_remote or not asks:  # or the worker is gone meanwhile
             return
         ask = asks.popleft()
         lease = TheLease(attempt, job_type, self._context(attempt), ask.worker, self._validating)

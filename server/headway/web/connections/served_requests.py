@@ -8,6 +8,8 @@ from aiohttp.http_parser import RawRequestMessage
 from yarl import URL
 
 MAX_SEGMENTS = 64
+RESOLVE: web.AppKey[Callable[[web.Request], Awaitable[web.UrlMappingMatchInfo]]] = web.AppKey("resolve")
+"""Finds the route of a request in place of the application's router."""
 
 
 def served_by(app: web.Application, make_request: Callable[..., web.BaseRequest]) -> Callable[..., web.BaseRequest]:
@@ -36,7 +38,7 @@ def handled_by(app: web.Application) -> Callable[[Any], Awaitable[web.StreamResp
     That was a thirtieth of a submission's time, and more of a poll's.
     """
     (answer,) = app.middlewares
-    resolve = app.router.resolve
+    resolve = app.get(RESOLVE, app.router.resolve)
 
     async def handle(request: web.Request) -> web.StreamResponse:
         found = await resolve(request)

@@ -1,14 +1,15 @@
 """`GET /job-types`."""
 
+from dataclasses import asdict
 from typing import Any
 
 from aiohttp import web
 from pydantic_core import to_json
 
-from ...authoring.job_types import JobType
+from ...authoring.job_types import ChangingRegistry, JobType
 from ..parts import parts
 from ..requests.query import NoQuery, query
-from ..responses.json import PRIVATE
+from ..responses.json import NOT_KEPT, PRIVATE, json_response
 from ..responses.representations import representation
 
 
@@ -17,6 +18,15 @@ async def job_types(request: web.Request) -> web.Response:
     query(request, NoQuery)
     body = to_json({"jobTypes": [type_fields(job_type) for job_type in parts(request).registry]})
     return await representation(request, body, PRIVATE)
+
+
+async def reload(request: web.Request) -> web.Response:
+    """`GET /job-types/reload` of `headway dev`: a version of the types, and why changed files cannot be loaded."""
+    query(request, NoQuery)
+    registry = parts(request).registry
+    assert isinstance(registry, ChangingRegistry)  # noqa: S101 - otherwise there is no such route
+    failure = None if registry.failure is None else asdict(registry.failure)
+    return json_response(to_json({"version": registry.version, "failure": failure}), headers=NOT_KEPT)
 
 
 def type_fields(job_type: JobType) -> dict[str, Any]:

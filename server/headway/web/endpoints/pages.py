@@ -28,6 +28,10 @@ _TYPES = {
 }
 
 
+TYPE_OF_PAGE = {"Content-Type": _TYPES[".html"]}
+WHILE_DEVELOPING = '<link rel="stylesheet" href="static/dev.css"><script type="module" src="static/dev.js"></script>'
+
+
 def static_folder() -> Path:
     """The page's folder: inside the package in a wheel, at the top of the tree in a checkout."""
     package = Path(__file__).parents[2]
@@ -38,6 +42,12 @@ def static_folder() -> Path:
 async def index(request: web.Request) -> web.StreamResponse:
     """`GET /`"""
     return await _send(request, static_folder() / "index.html")
+
+
+async def index_while_developing(_request: web.Request) -> web.Response:
+    """`GET /` of `headway dev`: the page shows why changed files cannot be loaded, and reads changed types again."""
+    page = await asyncio.to_thread((static_folder() / "index.html").read_text, "utf-8")
+    return web.Response(text=page.replace("</head>", f"{WHILE_DEVELOPING}</head>"), headers=HEADERS | TYPE_OF_PAGE)
 
 
 async def docs(request: web.Request) -> web.StreamResponse:

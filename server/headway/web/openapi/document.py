@@ -100,6 +100,10 @@ class Description:
         self._registry = registry
         self._settings = settings
         self._encoded: bytes | None = None
+        registry.when_changed(self._forget)
+
+    def _forget(self) -> None:
+        self._encoded = None
 
     def encoded(self, session_cookie: str) -> bytes:
         """The document as JSON text, for a server whose sessions have a cookie of this name."""

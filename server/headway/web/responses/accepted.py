@@ -68,6 +68,7 @@ class AcceptedResponses:
         self._registry = registry
         self._links = links
         self._templates: dict[tuple[str, int], _Template] = {}
+        registry.when_changed(self._templates.clear)
 
     def headers(self, job: Job, links: Links | None = None) -> dict[str, str]:
         """Where to look; without `Operation-Location`, which is absolute, and so differs between requests."""

@@ -60,6 +60,10 @@ class Forking:
             for process in processes:
                 process.check()
 
+    async def loaded(self) -> None:
+        """Wait until the modules have been loaded, or are left out because they cannot be."""
+        await self._keeper.loaded.wait()
+
     def is_loading(self, job_type: str) -> bool:
         """Whether an attempt of this type would have to wait for a load."""
         return job_type in self._own and self._own[job_type].is_loading

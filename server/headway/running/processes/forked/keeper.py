@@ -64,6 +64,8 @@ class Keeper:
         self._asked: set[str] = set()
         """The nurseries that it was asked to fork and has not yet."""
         self._ready = False
+        self.loaded = asyncio.Event()
+        """Set when the modules have been loaded for the first time, all or those that can be forked."""
         self._loading: str | None = None
         """The module that it is loading."""
         self._suspected: set[str] = set()
@@ -145,6 +147,7 @@ class Keeper:
             case ["ready"]:
                 self._loading = None
                 self._ready = True
+                self.loaded.set()
                 for nursery in self._nurseries.values():
                     nursery.begin()
             case ["loading", *source]:
@@ -197,3 +200,5 @@ class Keeper:
         """Load the modules from their files, since no process is left that has them."""
         if self.sources:
             self._watch(start_keeper(self.sources))
+        else:
+            self.loaded.set()

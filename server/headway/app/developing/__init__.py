@@ -1,0 +1,1 @@
+"""`headway dev`: job types are loaded again when their files change, while the server runs."""
