@@ -85,6 +85,16 @@ def test_a_job_module_that_does_not_load_is_one_line(tmp_path: Path, text: str |
     assert expected in _refused("--port", "0", "--data-dir", ":memory:", "--jobs", str(module))
 
 
+def test_developing_without_a_module_is_one_line() -> None:
+    assert "headway dev --jobs jobs.py" in _refused("dev", "--port", "0", "--data-dir", ":memory:")
+
+
+def test_the_help_of_dev_has_an_example() -> None:
+    said = _run("dev", "--help")
+    assert said.returncode == 0
+    assert "Example: headway dev --jobs jobs.py" in said.stdout
+
+
 def test_an_unknown_module_name_is_one_line() -> None:
     said = _refused("--port", "0", "--data-dir", ":memory:", "--jobs", "no_such_module_anywhere")
     assert "no_such_module_anywhere" in said

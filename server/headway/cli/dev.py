@@ -55,6 +55,8 @@ def dev(  # noqa: PLR0913, PLR0917 - typer takes a flag from each parameter
         insecure=insecure or None,
         log_format=log_format,
     )
+    if not settings.jobs:
+        fail("there is nothing to reload: name your modules, as in `headway dev --jobs jobs.py`")
     try:
         _run(settings)
     except HeadwayError as error:

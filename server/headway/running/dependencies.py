@@ -1,7 +1,7 @@
 """The dependencies of `async def` handlers: one per factory for the whole server, in its event loop."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
 from typing import Any, cast
@@ -34,16 +34,15 @@ class Dependencies:
         self._retiring: asyncio.Task[None] | None = None
         self._retired = False
 
-    @contextmanager
-    def used(self) -> Iterator[Callable[[Needs], Awaitable[dict[str, Any]]]]:
-        """`get`, for a handler that runs within the block. Nothing is retired before it is left."""
+    def enter(self) -> None:
+        """A handler begins to run. Nothing is retired before it has left."""
         self._users += 1
-        try:
-            yield self.get
-        finally:
-            self._users -= 1
-            if self._retired:
-                self.retire()
+
+    def leave(self) -> None:
+        """A handler that has entered has ended."""
+        self._users -= 1
+        if self._retired:
+            self.retire()
 
     def retire(self) -> None:
         """Clean up when the last handler that runs has ended: others have other dependencies."""

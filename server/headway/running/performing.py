@@ -107,14 +107,16 @@ class Performer:
 
     async def _call(self, attempt: Attempt, job_type: JobType, context: Context, processes: Subprocesses) -> End:
         """Call the handler, and end what it has started."""
-        uploads = self._uploads(attempt.job)
+        uploads, dependencies = self._uploads(attempt.job), self._dependencies
         tasks = HandlerTasks(attempt.logs, f"job:{attempt.job.type}:{attempt.job.id}")
-        with capture(attempt.logs), self._dependencies.used() as get:
+        with capture(attempt.logs):
+            dependencies.enter()
             try:
                 with tasks:
-                    end = await call_async(job_type, context, attempt.claim.input_json, uploads, get)
+                    end = await call_async(job_type, context, attempt.claim.input_json, uploads, dependencies.get)
                 return await tasks.end(end, job_type, self._limits.cancel_grace_s)
             finally:
+                dependencies.leave()
                 await processes.end()
                 await self._abandon_tasks(attempt, tasks.running)
 

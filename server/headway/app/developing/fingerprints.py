@@ -7,6 +7,7 @@ import hashlib
 import inspect
 import types
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import fields
 from typing import Any
 
@@ -24,10 +25,17 @@ def fingerprint(job_type: JobType, own: Collection[str]) -> bytes:
     digest = hashlib.sha256()
     for part in _declared(job_type):
         digest.update(part.encode("utf-8", "backslashreplace"))
-    factories = [factory.function for factory in job_type.dependencies.values()]
-    for part in _Reading(own).of(job_type.handler, *factories):
+    for part in _Reading(own).of(*_roots(job_type)):
         digest.update(part.encode("utf-8", "backslashreplace"))
     return digest.digest()
+
+
+def _roots(job_type: JobType) -> Iterator[Any]:
+    """The author's functions and classes that a type was declared with."""
+    yield from (job_type.handler, job_type.input_type)
+    yield from (factory.function for factory in job_type.dependencies.values())
+    if job_type.resource is not None and job_type.resource.readers is not None:
+        yield from (job_type.resource.readers.get.function, job_type.resource.readers.list.function)
 
 
 def _declared(job_type: JobType) -> Iterator[str]:
@@ -47,57 +55,59 @@ def _without_addresses(value: Any) -> str:
 
 
 class _Reading:
-    """Reads each function and class once."""
+    """Reads each function and class once, and then what it leads to."""
 
     def __init__(self, own: Collection[str]) -> None:
         self._own = own
-        self._read: set[int] = set()
+        self._left: list[Any] = []
+        self._read: dict[int, Any] = {}
+        """By its id, which is its own as long as it is kept here."""
 
     def of(self, *objects: Any) -> Iterator[str]:
         """What the objects are made of, as text."""
-        for each in objects:
-            if id(each) not in self._read:
-                self._read.add(id(each))
-                yield from self._of(each)
+        self._left = list(objects)
+        while self._left:
+            value = self._left.pop()
+            if id(value) not in self._read:
+                self._read[id(value)] = value
+                yield from self._parts(value)
 
-    def _of(self, value: Any) -> Iterator[str]:
-        value = inspect.unwrap(value) if callable(value) else value
+    def _parts(self, value: Any) -> Iterator[str]:
+        with suppress(ValueError, AttributeError):  # wrapped in a circle, or by something odd
+            value = inspect.unwrap(value)
         if isinstance(value, types.FunctionType):
-            yield from self._of_function(value)
-        elif isinstance(value, type) and value.__module__ in self._own:
-            yield value.__qualname__
-            for name, member in sorted(vars(value).items()):
-                if not name.startswith("__") or callable(member):
-                    yield name
-                    yield from self.of(_function_in(member))
-        elif isinstance(value, PLAIN):
-            yield repr(value)
+            if value.__module__ in self._own:
+                yield from self._of_function(value)
+        elif isinstance(value, type):
+            if value.__module__ in self._own:
+                yield from self._of_class(value)
+        elif isinstance(value, (*PLAIN, dict, set, list)):
+            yield _without_addresses(value)
+
+    def _of_class(self, of: type) -> Iterator[str]:
+        yield of.__qualname__
+        self._left += [*of.__bases__, *vars(of).get("__annotations__", {}).values()]
+        for name, member in sorted(vars(of).items()):
+            function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
+            if isinstance(function, types.FunctionType):
+                yield name
+                self._left.append(function)
 
     def _of_function(self, function: types.FunctionType) -> Iterator[str]:
-        if function.__module__ not in self._own:
-            return
-        yield f"{function.__qualname__}{function.__defaults__!r}" if _plain(function.__defaults__) else ""
-        cells = [cell.cell_contents for cell in function.__closure__ or () if _is_full(cell)]
-        yield from self.of(*cells)
+        yield f"{function.__qualname__}{_without_addresses(function.__defaults__)}"
+        self._left += [cell.cell_contents for cell in function.__closure__ or () if _is_full(cell)]
         for code in _codes(function.__code__):
             yield f"{code.co_code!r}{code.co_names}{[each for each in code.co_consts if isinstance(each, PLAIN)]}"
-            yield from self._named(code, function.__globals__)
+            self._left += self._named(code, function.__globals__)
 
-    def _named(self, code: types.CodeType, scope: dict[str, Any]) -> Iterator[str]:
+    def _named(self, code: types.CodeType, scope: dict[str, Any]) -> Iterator[Any]:
         """What the code refers to by name; of a module of the author's those of its members that the code may mean."""
         for name in code.co_names:
             value = scope.get(name)
             if isinstance(value, types.ModuleType) and value.__name__ in self._own:
-                yield from self.of(*(vars(value)[each] for each in code.co_names if each in vars(value)))
+                yield from (vars(value)[each] for each in code.co_names if each in vars(value))
             else:
-                yield from self.of(value)
-
-
-def _function_in(member: Any) -> Any:
-    """The function of a method or property, whatever it is wrapped in."""
-    if isinstance(member, property):
-        return member.fget
-    return getattr(member, "__func__", member)
+                yield value
 
 
 def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
@@ -106,10 +116,6 @@ def _codes(code: types.CodeType) -> Iterator[types.CodeType]:
     for each in code.co_consts:
         if isinstance(each, types.CodeType):
             yield from _codes(each)
-
-
-def _plain(values: Any) -> bool:
-    return values is None or all(isinstance(each, PLAIN) for each in values)
 
 
 def _is_full(cell: types.CellType) -> bool:

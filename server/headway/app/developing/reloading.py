@@ -182,10 +182,13 @@ def _without_framework(traceback: str) -> str:
     return "\n".join(lines)
 
 
-def _fingerprints(registry: Registry, generation: Generation) -> dict[str, bytes]:
+def _fingerprints(registry: Registry, generation: Generation) -> dict[str, object]:
     return dict(_each_fingerprint(registry, generation))
 
 
-def _each_fingerprint(registry: Registry, generation: Generation) -> Iterator[tuple[str, bytes]]:
+def _each_fingerprint(registry: Registry, generation: Generation) -> Iterator[tuple[str, object]]:
     for job_type in registry:
-        yield job_type.name, fingerprint(job_type, generation.modules.keys())
+        try:
+            yield job_type.name, fingerprint(job_type, generation.modules.keys())
+        except Exception:  # noqa: BLE001 - of an author's object that cannot be read: the type counts as changed
+            yield job_type.name, object()
