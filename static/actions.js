@@ -1,12 +1,13 @@
 // The buttons of one job: cancel, run again, and delete with a confirmation. Used by the list and the detail view.
 
-import { cancelJob, deleteJob, explain, Problem, retryJob } from "./api.js";
+import { cancelJob, deleteJob, explain, retryJob } from "./api.js";
 import { h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
 import { isTerminal } from "./format.js";
+import { Problem } from "./headway.js";
 import { refetch } from "./live.js";
 import { whyReadOnly } from "./session.js";
 
-/** @typedef {import("./watch-job.js").Job} Job */
+/** @typedef {import("./headway.js").JobState} Job */
 /**
  * @typedef {object} ActionOptions
  * @property {import("./store.js").JobStore} store

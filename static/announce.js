@@ -3,7 +3,7 @@
 import { byId, setText } from "./dom.js";
 import { isTerminal } from "./format.js";
 
-/** @typedef {import("./watch-job.js").Job} Job */
+/** @typedef {import("./headway.js").JobState} Job */
 
 /** News of this interval are announced together, so that thirty jobs do not interrupt one another. */
 const GATHER_MS = 1000;

@@ -11,12 +11,12 @@ import { keepLive } from "./live.js";
 import { askSession, hasAccess, onSession, session } from "./session.js";
 import { SignInView } from "./sign-in.js";
 import { JobStore } from "./store.js";
-import { Unreachable } from "./stream.js";
+import { Unreachable } from "./headway.js";
 import { UsageLine } from "./usage.js";
 import { Who } from "./who.js";
 
 /** @typedef {import("./api.js").JobType} JobType */
-/** @typedef {import("./watch-job.js").Job} Job */
+/** @typedef {import("./headway.js").JobState} Job */
 
 /** @type {Map<string, JobType>} */
 const types = new Map();
@@ -139,7 +139,7 @@ function openId() {
   }
 }
 
-/** @param {import("./stream.js").Connection} state @param {number} [everyS] */
+/** @param {import("./headway.js").Connection} state @param {number} [everyS] */
 function showConnection(state, everyS = 0) {
   const pill = byId("connection");
   const before = pill.dataset.state;

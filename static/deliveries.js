@@ -1,10 +1,10 @@
 // The webhooks of a job: the state of each delivery, and a button to send it again.
 
-import { explain, getDeliveries, Problem, redeliver, serverNow } from "./api.js";
+import { explain, getDeliveries, redeliver, serverNow } from "./api.js";
 import { byId, h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
 import { deliveryLine, isBeingSent } from "./format.js";
 import { whyReadOnly } from "./session.js";
-import { Unreachable } from "./stream.js";
+import { Problem, Unreachable } from "./headway.js";
 
 /** @typedef {import("./api.js").Delivery} Delivery */
 

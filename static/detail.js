@@ -1,7 +1,7 @@
 // All about one job, from its own stream: state, times, log, input, result, files.
 
 import { JobActions } from "./actions.js";
-import { at, getJob, getLog, jobUrl, noteStatus, Problem, resourceUrl, serverNow } from "./api.js";
+import { at, client, getJob, noteStatus, resourceUrl, serverNow } from "./api.js";
 import { ProgressBar } from "./bar.js";
 import { DeliveriesView } from "./deliveries.js";
 import { byId, h, setAttribute, setHidden, setText, setTextOrHide, throttled } from "./dom.js";
@@ -9,12 +9,11 @@ import {
   activityLine, dateAndTime, duration, isTerminal, jobName, percent, progressLine, silenceLine, visibleJson,
 } from "./format.js";
 import { FilesView } from "./files.js";
-import { JobAccess } from "./job-access.js";
+import { Problem } from "./headway.js";
 import { LogView } from "./log.js";
 import { statusBadge } from "./row.js";
-import { followJob } from "./watch-job.js";
 
-/** @typedef {import("./watch-job.js").Job} Job */
+/** @typedef {import("./headway.js").JobState} Job */
 
 export class DetailView {
   /** @type {AbortController | null} */
@@ -74,7 +73,7 @@ export class DetailView {
     this.files.open(id);
     this.deliveries.open(id);
     void this.#fetchFull();
-    this.#follow(this.#stop.signal);
+    void this.#follow(this.#stop.signal);
     this.#paint();
   }
 
@@ -87,26 +86,23 @@ export class DetailView {
   }
 
   /** @param {AbortSignal} signal */
-  #follow(signal) {
-    const id = this.#id;
-    followJob(new JobAccess(jobUrl(id)), {
-      onState: (job) => {
-        this.store.accept(job);
-        if (isTerminal(job)) {
-          this.#showConnection("");
-          this.log.end();
-          void this.#fetchFull();
-        }
-      },
-      onLog: (line) => this.log.add(line),
-      onReset: () => this.log.clear(),
-      onGone: (status) => this.#gone(status),
-      onPolled: async () => {
-        const { lines } = await getLog(id, this.log.lastSeq);
-        if (!signal.aborted) for (const line of lines) this.log.add(line);
-      },
-      onConnection: (state) => this.#showConnection(state),
-    }, signal);
+  async #follow(signal) {
+    const onConnection = (/** @type {string} */ state) => this.#showConnection(state);
+    try {
+      for await (const event of client.job(this.#id).events({ signal, onConnection })) {
+        if (event.type === "state") this.store.accept(event.state);
+        else if (event.type === "log") this.log.add(event.line);
+        else this.log.clear();
+      }
+      if (signal.aborted) return;
+      this.#showConnection("");
+      this.log.end();
+      await this.#fetchFull();
+    } catch (problem) {
+      if (signal.aborted) return;
+      if (!(problem instanceof Problem)) throw problem;
+      this.#gone(problem.status);
+    }
   }
 
   /** Fetches input and result, which only the status resource contains: once at the start and once at the end. */

@@ -1,12 +1,12 @@
 // The output files of a job: the first hundred are part of the job, the others are fetched page by page.
 
-import { explain, fileUrl, getFiles, Problem } from "./api.js";
+import { explain, fileUrl, getFiles } from "./api.js";
 import { byId, h, setHidden, setTextOrHide } from "./dom.js";
 import { bytes, count } from "./format.js";
-import { Unreachable } from "./stream.js";
+import { Problem, Unreachable } from "./headway.js";
 
-/** @typedef {import("./watch-job.js").Job} Job */
-/** @typedef {import("./watch-job.js").OutputFile} OutputFile */
+/** @typedef {import("./headway.js").JobState} Job */
+/** @typedef {import("./headway.js").OutputFile} OutputFile */
 
 /** Types of files that are safe to view in a sandboxed tab. */
 const VIEWABLE = /^(text\/|image\/|application\/json\b)/;

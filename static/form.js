@@ -1,6 +1,6 @@
 // The "start a job" form: fills in samples, validates, uploads with progress, and shows errors at their fields.
 
-import { explain, Problem, submitJob } from "./api.js";
+import { explain, submitJob } from "./api.js";
 import { fillTransform } from "./bar.js";
 import { h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
 import { fieldsOf, fillAll, flatten, nameOf, readAll } from "./fields.js";
@@ -8,11 +8,11 @@ import { bytes } from "./format.js";
 import { NoSample, sampleFile } from "./sample.js";
 import { isRecord, resolve, sampleOf } from "./schema.js";
 import { whyReadOnly } from "./session.js";
-import { Unreachable } from "./stream.js";
+import { Problem, Unreachable } from "./headway.js";
 
 /** @typedef {import("./api.js").JobType} JobType */
 /** @typedef {import("./fields.js").Field} Field */
-/** @typedef {import("./watch-job.js").Job} Job */
+/** @typedef {import("./headway.js").JobState} Job */
 
 /**
  * The options of any job beside its input, with the names that the API gives them.

@@ -1,6 +1,6 @@
 // Text for readers: numbers, sizes, durations, and what a job is doing. Pure: no DOM and no clock.
 
-/** @typedef {import("./watch-job.js").Job} Job */
+/** @typedef {import("./headway.js").JobState} Job */
 
 /** Characters that reverse all text after them, up to the end of the line (Unicode, UAX #9, 2.1 and 2.2). */
 const OVERRIDES = /[\u202a-\u202e]/g;
@@ -198,13 +198,6 @@ export function silenceLine(job, nowMs) {
   if (job.status !== "running" || !job.updatedAt) return "";
   const seconds = (nowMs - Date.parse(job.updatedAt)) / 1000;
   return seconds < SILENCE_S ? "" : `no update for ${duration(Math.floor(seconds))}`;
-}
-
-/** @param {Job} job the bar's value for screen readers */
-export function spokenProgress(job) {
-  const { word } = statusOf(job);
-  if (job.progress === null) return [word, amount(job)].filter(Boolean).join(", ");
-  return [`${job.progress}%`, job.status === "running" ? amount(job) : word].filter(Boolean).join(", ");
 }
 
 /** @param {import("./api.js").Delivery} delivery @param {number} nowMs  whether an attempt is in flight or about to start */

@@ -30,7 +30,7 @@ const STYLE = `
 [part="text"] { display: flex; flex-wrap: wrap; gap: 0 0.75em; margin-top: 0.25em; overflow-wrap: anywhere; }
 [part="text"] :empty { display: none; }
 [part="percent"] { font-variant-numeric: tabular-nums; }
-[role="status"] { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
+[part="news"] { position: absolute; width: 1px; height: 1px; overflow: hidden; clip-path: inset(50%); }
 @media (prefers-reduced-motion: reduce) {
   [part="fill"] { transition: none; }
   :host(:state(indeterminate)) [part="fill"] {
@@ -59,7 +59,7 @@ function setAttribute(node, name, value) {
 
 export class HeadwayProgress extends (globalThis.HTMLElement ?? class {}) {
   static formAssociated = true;
-  static observedAttributes = ["job", "label", "required"];
+  static observedAttributes = ["job", "label", "quiet", "required"];
 
   #internals = this.attachInternals();
   #parts = {};
@@ -87,7 +87,7 @@ export class HeadwayProgress extends (globalThis.HTMLElement ?? class {}) {
     add(bar, "fill", "div");
     const text = add(root, "text", "div");
     for (const part of ["status", "percent", "message"]) add(text, part);
-    add(root, "news").setAttribute("role", "status");
+    add(root, "news");
     this.addEventListener("submit", (event) => void this.#submit(event));
     // What was set before the element was defined hides the accessor.
     const { state } = this;
@@ -226,7 +226,7 @@ export class HeadwayProgress extends (globalThis.HTMLElement ?? class {}) {
 
   /** At the end alone: who wants to know more reads the bar. */
   #announce(news) {
-    if (!this.hasAttribute("quiet")) setText(this.#parts.news, news);
+    setText(this.#parts.news, this.hasAttribute("quiet") ? "" : news);
   }
 
   #name() {
@@ -238,7 +238,7 @@ export class HeadwayProgress extends (globalThis.HTMLElement ?? class {}) {
 
   #render() {
     const state = this.#state;
-    const { bar, fill, status, percent, message } = this.#parts;
+    const { bar, fill, status, percent, message, news } = this.#parts;
     const ended = ENDED.includes(state?.status);
     const key = state && (state.cancelRequested && !ended ? "stopping" : state.status);
     const progress = state?.progress ?? null;
@@ -251,6 +251,7 @@ export class HeadwayProgress extends (globalThis.HTMLElement ?? class {}) {
     setAttribute(bar, "aria-valuetext", progress === null || key !== "running" ? word : `${progress}%`);
     const transform = indeterminate ? "" : `translateX(${(progress ?? 0) - 100}%)`;
     if (fill.style.transform !== transform) fill.style.transform = transform;
+    setAttribute(news, "role", this.hasAttribute("quiet") ? null : "status");
     setText(status, WORDS[key] ?? (this.job && !this.#problem && !lost ? "Connecting…" : ""));
     setText(percent, progress === null ? "" : `${Math.floor(progress)}%`);
     const says = key === "failed" ? state.error?.title : state?.message ?? state?.step;

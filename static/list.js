@@ -6,7 +6,7 @@ import { count, isTerminal } from "./format.js";
 import { JobRow } from "./row.js";
 import { byNewest } from "./store.js";
 
-/** @typedef {import("./watch-job.js").Job} Job */
+/** @typedef {import("./headway.js").JobState} Job */
 
 const PAGE = 30;
 /** Rows created in one paint; two hundred at once would delay the frame. The rest follow in the next. */

@@ -1,7 +1,7 @@
 // Keeps the store up to date: one stream for all jobs, polling while it is unavailable, and catching up in between.
 
-import { at, getJob, listJobs, Problem } from "./api.js";
-import { keepStream } from "./stream.js";
+import { client, getJob, listJobs, noteStatus } from "./api.js";
+import { pause, Problem } from "./headway.js";
 
 /** Concurrent requests for single jobs when catching up. */
 const PARALLEL_FETCHES = 4;
@@ -10,45 +10,90 @@ const MOST_FETCHES_PER_POLL = 20;
 const POLL_PAGE = 100;
 const QUEUE_REFRESH_MS = 5000;
 
+/** After an error that is none of the stream's, such as a 404 from a proxy while the server is replaced. */
+const AGAIN_AFTER_S = 10;
+
 /**
  * Updates the store until the signal is aborted.
  *
  * @param {import("./store.js").JobStore} store
- * @param {(state: import("./stream.js").Connection, everyS?: number) => void} onConnection
+ * @param {(state: import("./headway.js").Connection, everyS?: number) => void} onConnection
  * @param {AbortSignal} signal
  * @param {boolean} connectedBefore  the store was updated before and has missed changes since
  */
-export function keepLive(store, onConnection, signal, connectedBefore) {
-  /** The jobs received since the connection was made. @type {Set<string>} */
-  let received = new Set();
-  let live = false;
-
-  keepStream({
-    url: () => at("jobs/progress"),
-    events: ["ready", "gone"],
-    onOpen: () => (received = new Set()),
-    onEvent(name, event) {
-      const data = JSON.parse(event.data);
-      if (name === "ready") {
-        void recover(store, received, connectedBefore, signal).catch(console.warn);
-        connectedBefore = true;
-        return;
-      }
-      if (name === "gone") return store.remove(data.jobId);
-      received.add(data.jobId);
-      store.accept(data);
-    },
-    poll: (pollSignal) => poll(store, pollSignal),
-    onConnection(state, everyS) {
-      live = state === "live";
+export async function keepLive(store, onConnection, signal, connectedBefore) {
+  const live = new LiveStore(store, signal, connectedBefore);
+  const following = {
+    query: () => live.begin(),
+    poll: () => live.poll(),
+    signal,
+    onConnection(/** @type {import("./headway.js").Connection} */ state, /** @type {number} */ everyS) {
+      live.connected = state === "live";
       onConnection(state, everyS);
     },
-  }, signal);
-
-  const timer = setInterval(() => {
-    if (live && !document.hidden) void refreshQueue(store, signal).catch(() => {});
-  }, QUEUE_REFRESH_MS);
+  };
+  const timer = setInterval(() => live.refreshQueue(), QUEUE_REFRESH_MS);
   signal.addEventListener("abort", () => clearInterval(timer), { once: true });
+  while (!signal.aborted) {
+    try {
+      for await (const event of client.follow("jobs/progress", following)) live.receive(event);
+    } catch (problem) {
+      if (signal.aborted) return;
+      if (problem instanceof Problem) noteStatus(problem.status);
+      else console.warn("The stream of jobs failed:", problem);
+      onConnection("offline");
+    }
+    await pause(AGAIN_AFTER_S, signal).catch(() => {});
+  }
+}
+
+class LiveStore {
+  /** The jobs received since the connection was made. @type {Set<string>} */
+  #received = new Set();
+  connected = false;
+
+  /** @param {import("./store.js").JobStore} store @param {AbortSignal} signal @param {boolean} connectedBefore */
+  constructor(store, signal, connectedBefore) {
+    this.store = store;
+    this.signal = signal;
+    this.connectedBefore = connectedBefore;
+  }
+
+  begin() {
+    this.#received = new Set();
+    return {};
+  }
+
+  /** @param {import("./headway.js").StreamEvent} event */
+  receive({ name, data }) {
+    if (name === "ready") {
+      void recover(this.store, this.#received, this.connectedBefore, this.signal).catch(console.warn);
+      this.connectedBefore = true;
+    } else if (name === "gone") this.store.remove(data.jobId);
+    else {
+      this.#received.add(data.jobId);
+      this.store.accept(data);
+    }
+  }
+
+  /** The states go to the store; nothing is left to yield. @returns {AsyncGenerator<never, number, void>} */
+  async *poll() {
+    const { jobs, retryAfter } = await listJobs({ limit: POLL_PAGE }, this.signal);
+    for (const job of jobs) this.store.accept(job);
+    await catchUp(this.store, new Set(jobs.map((job) => job.jobId)), MOST_FETCHES_PER_POLL, this.signal);
+    return retryAfter;
+  }
+
+  /** Queue positions change without a new version of the job, so no stream sends them. */
+  async refreshQueue() {
+    if (!this.connected || document.hidden || !this.store.active().some((job) => job.status === "queued")) return;
+    try {
+      const { jobs } = await listJobs({ status: "queued", limit: 200 }, this.signal);
+      for (const job of jobs) this.store.accept(job);
+    } catch {
+      // The next one may succeed; that the server is away is said elsewhere.
+    }
+  }
 }
 
 /**
@@ -100,30 +145,4 @@ export async function refetch(store, id, signal) {
     if (problem instanceof Problem && (problem.status === 404 || problem.status === 410)) return store.remove(id);
     throw problem;
   }
-}
-
-/**
- * @param {import("./store.js").JobStore} store
- * @param {AbortSignal} signal
- * @returns {Promise<number>} seconds until the next one
- */
-async function poll(store, signal) {
-  try {
-    const { jobs, retryAfter } = await listJobs({ limit: POLL_PAGE }, signal);
-    for (const job of jobs) store.accept(job);
-    await catchUp(store, new Set(jobs.map((job) => job.jobId)), MOST_FETCHES_PER_POLL, signal);
-    return retryAfter;
-  } catch (problem) {
-    // An error response means that the server is up; it may say when to try again.
-    if (problem instanceof Problem) return problem.retryAfter ?? 5;
-    throw problem;
-  }
-}
-
-/** Queue positions change without a new version of the job, so no stream sends them.
- * @param {import("./store.js").JobStore} store @param {AbortSignal} signal */
-async function refreshQueue(store, signal) {
-  if (!store.active().some((job) => job.status === "queued")) return;
-  const { jobs } = await listJobs({ status: "queued", limit: 200 }, signal);
-  for (const job of jobs) store.accept(job);
 }

@@ -4,7 +4,7 @@ import { explain, getLog } from "./api.js";
 import { byId, h, setHidden, setTextOrHide, throttled } from "./dom.js";
 import { timeOfDay } from "./format.js";
 
-/** @typedef {import("./watch-job.js").LogLine} LogLine */
+/** @typedef {import("./headway.js").LogLine} LogLine */
 
 /** Lines fetched at once when going back: as many as a stream sends at its start. */
 const PAGE = 200;

@@ -6,7 +6,7 @@ import { ProgressBar } from "./bar.js";
 import { h, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
 import { activityLine, ago, bytes, count, jobName, percent, progressLine, silenceLine, statusOf } from "./format.js";
 
-/** @typedef {import("./watch-job.js").Job} Job */
+/** @typedef {import("./headway.js").JobState} Job */
 
 /** Output files linked in a row; the detail view has them all. */
 const MOST_FILES = 3;

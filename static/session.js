@@ -1,7 +1,7 @@
 // The session: requested at the start, changed by signing in and out, and checked when a request fails with 401.
 
-import { at, Problem, send, whenUnauthorized } from "./api.js";
-import { pause } from "./stream.js";
+import { send, whenUnauthorized } from "./api.js";
+import { pause, Problem } from "./headway.js";
 
 /**
  * The response of `GET /session`.
@@ -16,10 +16,9 @@ import { pause } from "./stream.js";
  */
 
 /** Pauses between requests while the server does not answer. */
-const FIRST_PAUSE_MS = 1_000;
-const LONGEST_PAUSE_MS = 10_000;
+const FIRST_PAUSE_S = 1;
+const LONGEST_PAUSE_S = 10;
 
-const never = new AbortController().signal;
 /** @type {Session | null} */
 let held = null;
 /** @type {Set<() => void>} */
@@ -47,30 +46,30 @@ export const onSession = (listener) => listeners.add(listener);
 export async function askSession(onFailure = () => {}) {
   if (asking) return;
   asking = true;
-  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+  for (let pauseS = FIRST_PAUSE_S; ; pauseS = Math.min(pauseS * 2, LONGEST_PAUSE_S)) {
     try {
       const before = held;
-      const { body } = await send("GET", at("session"));
+      const { body } = await send("GET", "session");
       // A response from before a sign-in that happened meanwhile is ignored.
       if (held === before) take(body);
       break;
     } catch (problem) {
       onFailure(problem);
-      await pause(pauseMs, never);
+      await pause(pauseS);
     }
   }
   asking = false;
 }
 
-/** @param {string} key @throws {Problem | import("./stream.js").Unreachable} 401: the key is not valid */
+/** @param {string} key @throws {Problem | import("./headway.js").Unreachable} 401: the key is not valid */
 export async function signIn(key) {
-  take((await send("POST", at("session"), { json: { key } })).body);
+  take((await send("POST", "session", { json: { key } })).body);
 }
 
 /** Ends the session on the server. The caller must discard what the page holds. */
 export async function signOut() {
   try {
-    await send("DELETE", at("session"));
+    await send("DELETE", "session");
   } catch (problem) {
     // The session had already ended.
     if (!(problem instanceof Problem && problem.status === 401)) throw problem;

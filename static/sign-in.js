@@ -1,8 +1,9 @@
 // The sign-in form, shown instead of the app while a key is required and nobody is signed in.
 
-import { explain, Problem } from "./api.js";
+import { explain } from "./api.js";
 import { byId, setAttribute, setHidden, setText, setTextOrHide } from "./dom.js";
 import { duration } from "./format.js";
+import { Problem } from "./headway.js";
 import { session, signIn } from "./session.js";
 
 export class SignInView {

@@ -2,7 +2,7 @@
 
 import { isTerminal } from "./format.js";
 
-/** @typedef {import("./watch-job.js").Job} Job */
+/** @typedef {import("./headway.js").JobState} Job */
 /** @typedef {(id: string, job: Job | null, before: Job | null) => void} Listener  null job: it was removed */
 
 /** Ended jobs beyond this many are evicted, oldest first: a page may stay open for weeks. */

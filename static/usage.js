@@ -3,13 +3,13 @@
 import { getUsage } from "./api.js";
 import { byId, setAttribute, setTextOrHide } from "./dom.js";
 import { bytes, count } from "./format.js";
-import { pause } from "./stream.js";
+import { pause } from "./headway.js";
 
 /** @typedef {{ used: number, limit: number | null }} Measure */
 /** @typedef {{ jobs: Measure, bytes: Measure, running: Measure }} Account */
 
 /** At most one request in this time, however many jobs change. */
-const EVERY_MS = 1_000;
+const EVERY_S = 1;
 /** From this share on, the line stands out. */
 const NEARLY_FULL = 0.9;
 
@@ -44,7 +44,7 @@ export class UsageLine {
       } catch {
         // The next change asks again; that the server is away is said elsewhere.
       }
-      await pause(EVERY_MS, this.#signal);
+      await pause(EVERY_S, this.#signal).catch(() => {});
     }
     this.#asking = false;
   }

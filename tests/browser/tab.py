@@ -16,35 +16,50 @@ MAX_TASKS = 8
 
 OBSERVER = """
 window.shown = [];
-new MutationObserver(() => {
-  for (const bar of document.querySelectorAll('[data-job] [role=progressbar]')) {
-    const row = bar.closest('[data-job]');
-    const now = bar.getAttribute('aria-valuenow');
+const noteBars = () => {
+  for (const element of document.querySelectorAll('[data-job] headway-progress:defined')) {
+    const row = element.closest('[data-job]');
+    const now = element.shadowRoot.querySelector('[role=progressbar]').getAttribute('aria-valuenow');
     const [job, attempt] = [row.dataset.job, Number(row.dataset.attempt)];
     if (now === null || !row.dataset.attempt) continue;
     const last = window.shown.findLast((entry) => entry.job === job);
     if (last?.now !== now || last?.attempt !== attempt) window.shown.push({ job, attempt, now });
   }
-}).observe(document, { subtree: true, childList: true, attributeFilter: ['aria-valuenow', 'data-attempt'] });
+};
+window.observed = [document];
+window.observe = (callback, options) => {
+  const observer = new MutationObserver(callback);
+  for (const root of window.observed) observer.observe(root, options);
+  (window.observers ??= []).push((root) => observer.observe(root, options));
+};
+const plainAttachShadow = Element.prototype.attachShadow;
+Element.prototype.attachShadow = function (init) {
+  const root = plainAttachShadow.call(this, init);
+  window.observed.push(root);
+  for (const observe of window.observers) observe(root);
+  return root;
+};
+observe(noteBars, { subtree: true, childList: true, attributeFilter: ['aria-valuenow', 'data-attempt'] });
 document.addEventListener('securitypolicyviolation', (event) => {
   console.error(`CSP ${event.violatedDirective} ${event.blockedURI}`);
 });
 """
-"""Records every value that a bar shows."""
+"""Records every value that a bar shows. `observe` sees inside of elements too."""
 
 ACCEPT = "(jobs) => import('/static/app.js').then(({ store }) => jobs.forEach((job) => store.accept(job)))"
 
 WATCH_PAGE = """<!doctype html><title>Theirs</title><script type="module">
-import { watchJob } from '/static/watch-job.js';
+import { Client } from '/static/headway.js';
 window.states = [];
 window.controller = new AbortController();
-const outcome = watchJob(URL_OF_JOB, {
-  onProgress: (job) => window.states.push([job.version, job.status]),
+window.job = new Client().job(URL_OF_JOB);
+const outcome = job.wait({
+  onState: (job) => window.states.push([job.version, job.status]),
   signal: window.controller.signal,
 }).then((job) => ({ job }), (error) => ({ error: error.name, status: error.status }));
 window.watched = Promise.race([outcome, new Promise((go) => setTimeout(go, 45_000, { error: 'timed out' }))]);
 </script>"""
-"""A page of another site that follows a job with `watchJob`; `URL_OF_JOB` is to be replaced."""
+"""A page of another site that waits for a job; `URL_OF_JOB` is to be replaced."""
 
 
 class PageServer(ServerProcess):

@@ -15,11 +15,12 @@ window.states = [];
 window.statesOfLog = [];
 window.values = [];
 const note = (list, value) => { if (value != null && list.at(-1) !== value) list.push(value); };
-new MutationObserver(() => {
+observe(() => {
   note(window.states, document.querySelector('#connection-word')?.textContent);
   note(window.statesOfLog, document.querySelector('#log-connection')?.textContent);
-  note(window.values, document.querySelector('#detail-bar [aria-valuenow]')?.getAttribute('aria-valuenow'));
-}).observe(document, { subtree: true, childList: true, characterData: true, attributeFilter: ['aria-valuenow'] });
+  const bar = document.querySelector('#detail-bar headway-progress:defined')?.shadowRoot;
+  note(window.values, bar?.querySelector('[aria-valuenow]')?.getAttribute('aria-valuenow'));
+}, { subtree: true, childList: true, characterData: true, attributeFilter: ['aria-valuenow'] });
 """
 """Records the connection states that the page shows, and every value of the bar in the job's view."""
 
@@ -29,7 +30,7 @@ def streams_of(page: Page) -> list[str]:
     asked: list[str] = []
 
     def note(request: Request) -> None:
-        if request.resource_type == "eventsource":
+        if "/progress" in request.url:
             asked.append(request.url)
 
     page.on("request", note)

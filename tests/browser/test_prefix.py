@@ -67,14 +67,14 @@ def test_uploads_and_output_files_work_under_a_prefix(tab: Tab, server: PageServ
     assert "<html" in download.value.path().read_text("utf-8")
 
 
-def test_watch_job_follows_the_links_that_the_server_sends(tab: Tab, server: PageServer) -> None:
+def test_the_client_follows_the_links_that_the_server_sends(tab: Tab, server: PageServer) -> None:
     page = tab.open()
     result = page.evaluate(
         """async (base) => {
-          const { watchJob } = await import(`${base}/static/watch-job.js`);
+          const { Client } = await import(`${base}/static/headway.js`);
           const headers = { "Content-Type": "application/json" };
           const response = await fetch(`${base}/jobs/steady`, { method: "POST", headers, body: '{"steps": 3}' });
-          const job = await watchJob((await response.json()).progressUrl);
+          const job = await new Client(base).job((await response.json()).progressUrl).wait();
           return { location: response.headers.get("Location"), result: job.result, resultUrl: job.resultUrl };
         }""",
         server.url,

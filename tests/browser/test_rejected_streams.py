@@ -1,4 +1,4 @@
-"""A server that serves no more streams (429): the page and `watch-job.js` poll, and return to the stream later."""
+"""A server that serves no more streams (429): the page and the client poll, and return to the stream later."""
 
 import itertools
 import json
@@ -54,7 +54,7 @@ def test_a_jobs_view_polls_for_its_log_too(full_server: PageServer, new_tab: Cal
     expect(page.locator("#detail-badge")).to_contain_text("Cancelled")
 
 
-def test_watch_job_polls_with_an_etag_and_according_to_retry_after(
+def test_the_client_polls_with_an_etag_and_according_to_retry_after(
     full_server: PageServer, new_tab: Callable[[PageServer], Tab]
 ) -> None:
     tab = new_tab(full_server)

@@ -285,7 +285,7 @@ def test_a_page_of_an_origin_that_is_allowed_may_read_files_and_import_modules(s
     origin = "https://shop.example.com"
     server = serving(":memory:", env={"HEADWAY_CORS_ORIGINS": origin})
     job = server.wait_for(server.submit("writes-files", {"text": "x"}))
-    for url in (f"/jobs/{job['jobId']}/files/data.csv", "/static/watch-job.js"):
+    for url in (f"/jobs/{job['jobId']}/files/data.csv", "/static/headway.js"):
         assert server.request("GET", url, headers={"Origin": origin}).headers["Access-Control-Allow-Origin"] == origin
         foreign = server.request("GET", url, headers={"Origin": "https://elsewhere.example.com"})
         assert "Access-Control-Allow-Origin" not in foreign.headers
