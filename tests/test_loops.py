@@ -23,7 +23,7 @@ class Sleeps:
 
     async def next_turn(self) -> None:
         """Let one turn run, once the loop has got as far as its sleep."""
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(30):
             (await self._asleep.get()).set()
         await settle()
 

@@ -91,7 +91,7 @@ def _check_generated(server: ServerProcess, seconds: int, seed: int) -> None:
     done = subprocess.run(
         [
             *(Path(sys.executable).with_name("schemathesis"), "run", f"http://127.0.0.1:{server.port}/openapi.json"),
-            *("--checks=not_a_server_error", f"--max-examples={MOST_EXAMPLES}", f"--seed={seed}", "--mode=all"),
+            *("--checks=no_error_is_the_servers", f"--max-examples={MOST_EXAMPLES}", f"--seed={seed}", "--mode=all"),
             *(f"--max-time={seconds}", "--phases=fuzzing,stateful", "--continue-on-failure", "--request-timeout=70"),
             *("--generation-database=none", "--no-color", "--warnings=off", "--output-sanitize=false"),
         ],

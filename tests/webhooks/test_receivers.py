@@ -169,7 +169,7 @@ async def test_a_request_that_is_cancelled_leaves_no_connection_open() -> None:
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        await asyncio.wait_for(seen.gone.wait(), 5)
+        await asyncio.wait_for(seen.gone.wait(), 30)
 
 
 async def test_after_close_no_request_is_sent() -> None:

@@ -241,6 +241,14 @@ def test_an_upload_is_read_by_the_worker(server: ServerProcess) -> None:
     assert_problem(assignment.send("inputs/document", method="GET"), 409, "lease-lost")
 
 
+def test_the_error_of_a_number_is_at_its_field(worker: Worker) -> None:
+    assignment = claimed(worker)
+    refused = assignment.send("progress", {"done": "three", "total": True, "percent": []})
+    assert_problem(refused, 422, "validation-failed", "/done", "/total", "/percent")
+    assert not assignment.ok("progress", {"done": 3, "total": 4.5})["cancel"]
+    assignment.ok("complete", {"result": 2})
+
+
 def test_a_bad_report_is_refused_and_keeps_the_lease(server: ServerProcess, worker: Worker) -> None:
     assignment = claimed(worker)
     as_json, as_text = {"Content-Type": "application/json"}, {"Content-Type": "text/plain"}

@@ -2,10 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from aiohttp import web
-from pydantic import Field
+from pydantic import Field, ValidatorFunctionWrapHandler, WrapValidator
 
 from ....errors import InvalidError
 from ....limits import CHECKPOINT_BYTES, LOG_LINE_CHARS
@@ -24,7 +24,15 @@ LINE_CHARS = 32
 """What a line counts beyond its characters."""
 TEXT = "text/plain"
 
-Number = Annotated[int | float, Field(allow_inf_nan=False)]
+
+def _as_sent(value: Any, check: ValidatorFunctionWrapHandler) -> Any:
+    """An integer stays one."""
+    check(value)
+    return value
+
+
+Number = Annotated[float, Field(allow_inf_nan=False), WrapValidator(_as_sent)]
+"""With a union of both, pydantic's errors would be two, and not at the field's place."""
 
 
 class ProgressReport(CamelModel):
