@@ -1,5 +1,6 @@
 """`headway dev`: a real server whose job files are edited, broken, mended, deleted and replaced."""
 
+import os
 import re
 import shutil
 from collections.abc import Iterator
@@ -209,11 +210,42 @@ def test_a_handler_may_become_another_kind(server: Developing) -> None:
     assert server.result("in-process") == "z"
 
 
-def test_a_kept_process_is_not_kept_beyond_its_code(server: Developing) -> None:
+def test_a_kept_process_is_not_kept_beyond_its_code(server: Developing, tmp_path: Path) -> None:
     kept = IN_PROCESS.replace('"in-process"', '"in-process", keep_process=True')
     for word in ("one", "two"):
         server.write(jobs(word, kept))
         assert [server.result("in-process") for _ in range(2)] == [word, word]
+    running = server.hold("in-process", gate := tmp_path / "gate")
+    server.write(jobs("three", kept))
+    gate.touch()
+    assert server.wait_for(running)["result"] == "two"
+    assert [server.result("in-process") for _ in range(2)] == ["three", "three"]
+
+
+def test_an_edit_within_a_second_that_leaves_the_length_as_it_was_is_noticed(server: Developing) -> None:
+    for word in ("one", "two"):
+        new = server.file.with_name("new")
+        new.write_text(jobs(word))
+        os.utime(new, (1_700_000_000, 1_700_000_000))  # Python tells compiled files apart by second and length
+        server.after(partial(new.replace, server.file))
+        assert [server.result(job_type) for job_type in BOTH] == [word, word]
+
+
+def test_a_file_that_is_edited_while_its_processes_are_made_ready_is_not_served_as_it_was(
+    server: Developing, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    waits = f"""
+if Path("/proc/self/comm").read_text().startswith("headway-keeper"):
+    Path("{gate}.begun").touch()
+    while not Path("{gate}").exists():
+        time.sleep(0.01)
+"""
+    server.file.write_text(jobs("skipped") + waits)
+    eventually(Path(f"{gate}.begun").exists)
+    server.file.write_text("1 / 0\n")
+    assert server.after(gate.touch)["failure"] is not None
+    assert all(server.result(job_type).startswith("before ") for job_type in BOTH)
 
 
 def test_the_last_of_twenty_edits_in_a_burst_is_served_and_every_job_meanwhile_completes(server: Developing) -> None:

@@ -52,7 +52,8 @@ class Developing(PageServer):
         self.file = directory / "jobs.py"
         if jobs is None:
             self.file.write_text(FIRST)
-        super().__init__(":memory:", "--jobs", str(jobs or self.file), "--no-samples", *arguments)
+        given = ("--jobs", str(jobs or self.file), "--no-samples", *arguments)
+        super().__init__(":memory:", *given, env={"PYTHONDONTWRITEBYTECODE": ""})  # as it is for most people
         self._command.insert(2, "dev")
 
     @property
