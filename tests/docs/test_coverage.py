@@ -9,12 +9,11 @@ import headway
 import pytest
 from headway import client, limits
 from headway.authoring.job_types import Registry
-from headway.cli.main import app
+from headway.cli.lazy import JOBS, OPERATING, Entry, LazyCommand
 from headway.metrics import Metrics
 from headway.settings import OF_OTHERS, EverydaySettings, Settings
 from headway.web.openapi.document import Description
 from headway.web.problems import KINDS
-from typer.main import get_command
 
 from tests.support.process import ROOT
 
@@ -110,9 +109,19 @@ def test_the_operator_s_guide_names_no_setting_that_is_not_there() -> None:
     assert {name.lower() for name in named - OF_OTHERS} - Settings.model_fields.keys() == set()
 
 
-def test_the_operator_s_guide_names_every_command() -> None:
-    for group in _commands(get_command(app), ""):
-        assert f"headway {group}" in OPERATORS, group
+@pytest.mark.parametrize(("page", "section"), [("operators.md", OPERATING), ("cli.md", JOBS)])
+def test_a_guide_names_every_command(page: str, section: dict[str, Entry]) -> None:
+    text = (ROOT / "docs" / page).read_text("utf-8")
+    for name, entry in section.items():
+        for command in _commands(LazyCommand(name, entry).load(), name):
+            assert f"headway {command}" in text, command
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_the_guide_to_the_command_line_names_every_option(name: str) -> None:
+    text = (ROOT / "docs/cli.md").read_text("utf-8")
+    options = [each for param in LazyCommand(name, JOBS[name]).load().params for each in param.opts]
+    assert [option for option in options if option.startswith("--") and option not in text] == []
 
 
 def _commands(command: Any, path: str) -> list[str]:

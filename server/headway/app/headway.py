@@ -232,6 +232,7 @@ class Headway:
     async def _serve(self, rooms: Rooms, announce: Callable[[str], None], stop: asyncio.Event) -> None:
         ignore_warnings_about_clients()
         async with listening(rooms, self._settings, rooms.registry) as address:
+            rooms.commands.address = address
             announce(address)
             job_types = len(list(rooms.registry))
             log.info("serving", address=address, data_dir=str(rooms.files.root), job_types=job_types)

@@ -72,6 +72,7 @@ class Rooms:
     loops: Loops
     registry: Registry
     processes: Processes
+    commands: Commands
 
 
 @asynccontextmanager
@@ -120,15 +121,28 @@ async def opened(
         stack.push_async_callback(executor.close)
         await engine.start(loops)
         stack.push_async_callback(engine.stop, settings.shutdown_grace_s)
-        commands = CommandSocket(files.root, Commands(backend, files).run)
-        await commands.open()
-        stack.push_async_callback(commands.close)
+        commands = Commands(backend, files)
+        command_socket = CommandSocket(files.root, commands.run)
+        await command_socket.open()
+        stack.push_async_callback(command_socket.close)
         app = make_app(service, backend=backend, registry=registry, settings=settings, metrics=metrics, loops=loops)
         orphans = OrphanSweep(backend.store, files, ids)
         orphans.start(loops)
         stack.push_async_callback(orphans.stop)
         yield Rooms(
-            app, service, backend.store, backend.keys, hub, engine, executor, files, metrics, loops, registry, processes
+            app,
+            service,
+            backend.store,
+            backend.keys,
+            hub,
+            engine,
+            executor,
+            files,
+            metrics,
+            loops,
+            registry,
+            processes,
+            commands,
         )
 
 

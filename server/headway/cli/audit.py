@@ -14,7 +14,8 @@ from ..domain.audit import OK, Action
 from ..errors import SetupError
 from ..text import terminal_text
 from .operator import ask_server, operate
-from .options import LINE_CHARS, DataDir, fail, seconds
+from .options import DataDir, seconds
+from .printing import LINE_CHARS, fail
 
 WAIT_S = 20
 RESTARTING_S = 1.0

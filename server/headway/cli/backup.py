@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from .operator import operate
-from .options import DataDir, show
+from .options import DataDir
+from .printing import show
 
 
 def backup(

@@ -5,7 +5,8 @@ import sys
 
 from ..errors import HeadwayError
 from ..settings import Settings
-from .options import fail, make_settings
+from .options import make_settings
+from .printing import fail
 from .serve import (
     DataDir,
     Host,

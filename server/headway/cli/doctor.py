@@ -1,7 +1,8 @@
 """`headway doctor`"""
 
 from .operator import operate
-from .options import DataDir, show
+from .options import DataDir
+from .printing import show
 
 
 def doctor(data_dir: DataDir = None) -> None:

@@ -6,9 +6,15 @@ from typing import Annotated
 import typer
 
 from .operator import operate
-from .options import DataDir, show, show_table
+from .options import DataDir
+from .printing import show, show_table
 
-commands = typer.Typer(help="API keys: who may use the server, and whose jobs they see.", no_args_is_help=True)
+commands = typer.Typer(
+    help="API keys: who may use the server, and whose jobs they see.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 
 @commands.command()

@@ -1,52 +1,35 @@
 """The command line: puts the commands together, and runs `serve` if none is given."""
 
 import sys
-from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from . import audit, backup, dev, doctor, keys, purge, secrets, serve, usage
-from .options import fail
+from .lazy import LazyGroup, print_version
+from .printing import fail
 
 DEFAULT_COMMAND = "serve"
 
 app = typer.Typer(
     name="headway",
     help="Headway: long-running work behind an HTTP API, with live progress.",
+    epilog="Without a command, `serve` is meant.  Example:  headway submit ping message=hello --watch",
+    cls=LazyGroup,
     add_completion=False,
+    rich_markup_mode=None,  # rich takes longer to import than everything that `--help` needs
     pretty_exceptions_enable=False,
     no_args_is_help=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
-        print(f"headway {version('headway')}")  # noqa: T201
-        raise typer.Exit
-
-
 @app.callback()
 def _group(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+        bool, typer.Option("--version", callback=print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-) -> None:
-    """Without a command, `serve` is meant."""
-
-
-app.command(epilog=serve.EPILOG)(serve.serve)
-app.command(epilog=dev.EPILOG)(dev.dev)
-app.command()(purge.purge)
-app.command()(audit.audit)
-app.command()(backup.backup)
-app.command()(doctor.doctor)
-app.command()(usage.usage)
-app.command()(usage.quota)
-app.add_typer(keys.commands, name="keys")
-app.add_typer(secrets.commands, name="secrets")
+) -> None: ...
 
 
 def main() -> None:

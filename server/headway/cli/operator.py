@@ -4,7 +4,8 @@ import asyncio
 from typing import Any
 
 from ..errors import HeadwayError
-from .options import fail, make_settings
+from .options import make_settings
+from .printing import fail
 
 
 def operate(data_dir: str | None, command: str, fields: dict[str, Any]) -> dict[str, Any]:

@@ -1,22 +1,17 @@
 """What several commands take, and how a wrong value is refused: one line on stderr and exit code 2."""
 
 import re
-import sys
-from collections.abc import Sequence
-from typing import Annotated, Any, NoReturn, TextIO
+from typing import Annotated, Any
 
 import typer
 from pydantic import ValidationError
 
 from ..errors import SetupError
 from ..settings import DAY_S, PREFIX, Settings
-from ..text import terminal_text
+from .printing import fail
 
 LONGEST_S = 36_500 * DAY_S
 """A century. Python's clock begins in the year 1."""
-LINE_CHARS = 4_000
-CELL_CHARS = 200
-"""What a cell of a printed table shows; every name that is accepted is shorter."""
 
 DataDir = Annotated[str | None, typer.Option(help="The server's data directory. (default: headway-data)")]
 
@@ -43,26 +38,3 @@ def seconds(text: str, option: str) -> float:
     if given_s > LONGEST_S:
         fail(f"{option}: at most {LONGEST_S // DAY_S}d")
     return given_s
-
-
-def fail(message: str) -> NoReturn:
-    """End the process with a line for the operator."""
-    show(f"headway: {message}", sys.stderr)
-    raise SystemExit(2)
-
-
-def show(line: str, file: TextIO | None = None) -> None:
-    """Print a line, by default to stdout.
-
-    A name, a path or a damaged record can hold any text. A terminal would obey escape sequences in it, and stdout
-    refuses surrogates.
-    """
-    print(terminal_text(line, LINE_CHARS), file=file or sys.stdout, flush=True)
-
-
-def show_table(rows: Sequence[tuple[str, ...]]) -> None:
-    """Print rows, the first of which are headings, in columns."""
-    rows = [tuple(terminal_text(cell, CELL_CHARS) for cell in row) for row in rows]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        show("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

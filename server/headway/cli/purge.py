@@ -6,7 +6,8 @@ import typer
 
 from ..domain.jobs import TERMINAL, Status
 from .operator import operate
-from .options import DataDir, fail, seconds, show
+from .options import DataDir, seconds
+from .printing import fail, show
 
 
 def purge(

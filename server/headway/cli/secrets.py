@@ -6,9 +6,15 @@ import typer
 
 from ..domain.access import LOCAL_OWNER
 from .operator import operate
-from .options import DataDir, seconds, show
+from .options import DataDir, seconds
+from .printing import show
 
-commands = typer.Typer(help="The secrets that sign webhooks. Receivers need them.", no_args_is_help=True)
+commands = typer.Typer(
+    help="The secrets that sign webhooks. Receivers need them.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+)
 
 Owner = Annotated[str, typer.Option(help="The owner of the jobs that the webhooks report.")]
 

@@ -8,7 +8,8 @@ import typer
 
 from ..errors import HeadwayError
 from ..settings import EverydaySettings, Settings, separated_modules
-from .options import fail, make_settings
+from .options import make_settings
+from .printing import fail
 
 EVERYDAY = "Everyday settings"
 

@@ -5,7 +5,8 @@ from typing import Annotated, Any
 import typer
 
 from .operator import operate
-from .options import DataDir, show, show_table
+from .options import DataDir
+from .printing import show, show_table
 
 DEFAULT = "default"
 

@@ -52,6 +52,9 @@ class Backup(BaseModel):
 class Commands:
     """The operator's commands on one data directory; they run beside jobs and polls."""
 
+    address: str | None = None
+    """Where the server answers, once it listens."""
+
     def __init__(self, backend: Backend, files: FileStore) -> None:
         self._record = backend.keeper
         self._keys = backend.keys
@@ -80,6 +83,7 @@ class Commands:
             "purge": (Purge, self._purge),
             "backup": (Backup, self._backup),
             "doctor": (NoFields, self._examine),
+            "address": (NoFields, self._tell_address),
             "keys create": (CreateKey, partial(create_key, self._keys)),
             "keys list": (NoFields, partial(list_keys, self._keys, self._record)),
             "keys quota": (SetKeyQuota, partial(set_key_quota, self._keys)),
@@ -90,6 +94,10 @@ class Commands:
             "audit": (ReadEntries, partial(read_entries, self._audit, self._hub)),
             "secrets rotate": (RotateSecret, partial(rotate_secret, self._outbox)),
         }
+
+    async def _tell_address(self, _command: NoFields) -> dict[str, Any]:
+        """For commands that speak HTTP to the server of this directory."""
+        return {"address": self.address}
 
     async def _purge(self, command: Purge) -> dict[str, Any]:
         """Delete jobs in batches; returns how many were deleted (with `dry_run`: would be), and how many left files."""

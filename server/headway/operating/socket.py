@@ -21,8 +21,8 @@ SOCKET_NAME = "headway.sock"
 TIMEOUT_S = 3600.0
 LONGEST_ADDRESS_BYTES = 100
 MAX_LINE_BYTES = 64 * 1024
-WATCHING = frozenset({"audit"})
-"""Commands that are sent again and again, and change nothing: they are not logged."""
+QUIET = frozenset({"address", "audit"})
+"""Commands that are sent often, and change nothing: they are not logged."""
 
 log = structlog.get_logger(__name__)
 
@@ -68,7 +68,7 @@ class CommandSocket:
     async def _carry_out(self, line: bytes) -> dict[str, Any]:
         try:
             command, fields = json.loads(line)
-            if command not in WATCHING:
+            if command not in QUIET:
                 log.info("an operator's command", command=command)
             return await self._run(command, fields)
         except HeadwayError as error:
