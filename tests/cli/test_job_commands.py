@@ -85,6 +85,57 @@ def test_ids_are_read_from_stdin_and_a_change_goes_on_after_one_that_fails(
     assert shell("cancel", "-", stdin="").returncode == USAGE
 
 
+# Outputs
+
+
+def test_a_job_s_result_log_and_files_are_printed_and_downloaded(shell: Shell, tmp_path: Path) -> None:
+    job_id = shell.printed("submit", "count-bytes", "--file", "document=-", stdin=b"\x00 four")
+    assert json.loads(shell.printed("result", "--wait", job_id)) == ["document", 6]
+    assert shell.printed("result", job_id, "--output", str(tmp_path / "result.json")) == ""
+    assert json.loads((tmp_path / "result.json").read_bytes()) == ["document", 6]
+    assert shell.printed("files", job_id).split() == ["6", "B", "copy.txt"]
+    assert shell.printed("files", job_id, "--quiet") == "copy.txt"
+    assert shell.printed("files", job_id, "--all", "--to", str(tmp_path / "new"), "-q") == ""
+    assert (tmp_path / "new" / "copy.txt").read_bytes() == b"\x00 four"
+    assert shell("files", job_id, "copy.txt", "--to", "-").stdout == "\x00 four"
+
+
+def test_a_log_is_followed_to_the_end(shell: Shell, jobs_server: ServerProcess) -> None:
+    job_id = jobs_server.submit("steps", {"steps": 3})
+    assert [line.split()[-1] for line in shell.printed("logs", "--follow", job_id).splitlines()] == ["0", "1", "2"]
+    assert [json.loads(line)["message"] for line in shell.printed("logs", "--json", job_id).splitlines()] == [
+        "line 0",
+        "line 1",
+        "line 2",
+    ]
+
+
+def test_a_job_is_retried_and_deleted(shell: Shell, jobs_server: ServerProcess) -> None:
+    job_id = ended(jobs_server, "echo")
+    new = shell.printed("retry", job_id, "--quiet")
+    assert jobs_server.wait_for(new)["retryOf"] == job_id
+    assert shell.printed("delete", job_id) == f"{job_id} was deleted"
+    assert jobs_server.request("GET", f"/jobs/{job_id}").status == 404
+
+
+def test_what_a_server_offers_and_counts_is_printed(shell: Shell, jobs_server: ServerProcess) -> None:
+    ended(jobs_server, "echo")
+    assert shell.printed("types", "--quiet").split() == ["echo", "two-lines", "fails", "count-bytes", "steps"]
+    assert re.search(r"^document +file +required", shell.printed("types", "count-bytes"), re.MULTILINE)
+    assert json.loads(shell.printed("types", "echo", "--json"))["name"] == "echo"
+    assert int(re.findall(r"^echo +\d+ +\d+ +(\d+)", shell.printed("stats"), re.MULTILINE)[0]) >= 1
+    assert json.loads(shell.printed("stats", "--json"))["byType"]["echo"]["completed"] >= 1
+    assert shell.printed("open") == f"http://127.0.0.1:{jobs_server.port}/"
+
+
+def test_a_shell_completes_commands_and_options(shell: Shell) -> None:
+    for shell_name in ("bash", "zsh", "fish"):
+        assert "_HEADWAY_COMPLETE" in shell.printed("completion", shell_name)
+    for words, found in (("headway su", "submit"), ("headway submit --wa", "--watch")):
+        typed = {"COMP_WORDS": words, "COMP_CWORD": str(words.count(" ")), "_HEADWAY_COMPLETE": "complete_bash"}
+        assert Shell(None, shell.home, **typed).printed().split() == [found]
+
+
 # Exit statuses
 
 
@@ -115,7 +166,18 @@ def test_ids_are_read_from_stdin_and_a_change_goes_on_after_one_that_fails(
         (("watch", UNKNOWN), USAGE),
         (("cancel", UNKNOWN), USAGE),
         (("no-such-command",), USAGE),
+        (("result", UNKNOWN), USAGE),
+        (("types", "no-such-type"), USAGE),
+        (("completion", "tcsh"), USAGE),
         (("list", "--url", NO_SERVER), UNREACHABLE),
+        (("logs", UNKNOWN, "--url", NO_SERVER), UNREACHABLE),
+        (("result", UNKNOWN, "--url", NO_SERVER), UNREACHABLE),
+        (("files", UNKNOWN, "--url", NO_SERVER), UNREACHABLE),
+        (("retry", UNKNOWN, "--url", NO_SERVER), UNREACHABLE),
+        (("delete", UNKNOWN, "--url", NO_SERVER), UNREACHABLE),
+        (("types", "--url", NO_SERVER), UNREACHABLE),
+        (("stats", "--url", NO_SERVER), UNREACHABLE),
+        (("open", "--url", NO_SERVER), UNREACHABLE),
         (("submit", "echo", "--url", NO_SERVER), UNREACHABLE),
         (("watch", UNKNOWN, "--url", NO_SERVER), UNREACHABLE),
         (("cancel", UNKNOWN, "--url", NO_SERVER), UNREACHABLE),
@@ -133,10 +195,17 @@ def test_the_exit_status(arguments: tuple[str, ...], status: int, shell: Shell) 
         assert done.stderr
 
 
-def test_a_cancelled_job_has_a_status_of_its_own_and_a_failed_one_beside_it_comes_first(shell: Shell) -> None:
+def test_a_cancelled_job_has_a_status_of_its_own_and_a_failed_one_beside_it_comes_first(
+    shell: Shell, jobs_server: ServerProcess
+) -> None:
     cancelled = shell.printed("submit", "echo", *LATER)
     shell("cancel", cancelled)
-    failed, completed = (shell.printed("submit", job_type) for job_type in ("fails", "echo"))
+    failed, completed = (ended(jobs_server, job_type) for job_type in ("fails", "echo"))
+    assert [shell("result", each).returncode for each in (cancelled, failed, completed)] == [
+        CANCELLED,
+        FAILED,
+        COMPLETED,
+    ]
     assert shell("watch", cancelled).returncode == CANCELLED
     assert shell("watch", cancelled, completed).returncode == CANCELLED
     assert shell("watch", cancelled, completed, failed).returncode == FAILED
@@ -155,6 +224,21 @@ def test_without_a_key_and_with_one_that_only_reads_it_is_not_allowed(tmp_path: 
         assert reader("list").returncode == COMPLETED
         assert reader("submit", "ping").returncode == NOT_ALLOWED
         assert Shell(url, tmp_path, HEADWAY_API_KEY=writing)("submit", "ping", "--watch").returncode == COMPLETED
+        _log_in(url, tmp_path, writing)
+
+
+def _log_in(url: str, home: Path, key: str) -> None:
+    shell = Shell(None, home, HEADWAY_URL="")
+    assert shell("login", url, stdin="hwk_wrong\n").returncode == NOT_ALLOWED
+    logged_in = shell("login", url, stdin=f"{key}\n")
+    assert (logged_in.returncode, key in logged_in.stdout + logged_in.stderr) == (COMPLETED, False)
+    (kept,) = (home / "config").rglob("logins.json")
+    assert kept.stat().st_mode & 0o777 == 0o600
+    assert shell("list").returncode == COMPLETED, "both the URL and the key are the login's"
+    assert shell("list", "--url", NO_SERVER).returncode == UNREACHABLE
+    assert shell.printed("login", "--forget") == f"{url}: the login was deleted"
+    assert key not in kept.read_text()
+    assert shell("list", "--url", url).returncode == NOT_ALLOWED
 
 
 # Finding the server

@@ -22,7 +22,17 @@ JOBS: Mapping[str, Entry] = {
     "watch": Entry("jobs.watch:watch", "Watch jobs until they have ended."),
     "list": Entry("jobs.listing:list_jobs", "List jobs, newest first."),
     "show": Entry("jobs.showing:show_jobs", "Show jobs with all that is known of them."),
+    "logs": Entry("jobs.outputs:logs", "Print a job's log."),
+    "result": Entry("jobs.outputs:result", "Print what a job has returned, as JSON."),
+    "files": Entry("jobs.outputs:files", "List a job's output files, or download them."),
     "cancel": Entry("jobs.changes:cancel", "Cancel jobs."),
+    "retry": Entry("jobs.changes:retry", "Submit jobs that have ended again, as new jobs."),
+    "delete": Entry("jobs.changes:delete", "Delete jobs with their logs, files and results."),
+    "types": Entry("servers.describing:types", "List the job types, or the fields of one."),
+    "stats": Entry("servers.describing:stats", "Count the jobs by status and type."),
+    "open": Entry("servers.describing:open_page", "Open the server's page in a browser."),
+    "login": Entry("servers.login:login", "Log in at a server, for the commands to come."),
+    "completion": Entry("completion:completion", "Print the completion for a shell."),
 }
 OPERATING: Mapping[str, Entry] = {
     "serve": Entry("serve:serve", "Serve jobs over HTTP until SIGTERM or Ctrl-C."),

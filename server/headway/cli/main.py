@@ -1,5 +1,6 @@
 """The command line: puts the commands together, and runs `serve` if none is given."""
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -10,6 +11,8 @@ from .lazy import LazyGroup, print_version
 from .printing import fail
 
 DEFAULT_COMMAND = "serve"
+COMPLETE_VARIABLE = "_HEADWAY_COMPLETE"
+"""Set by the scripts that `headway completion` prints."""
 
 app = typer.Typer(
     name="headway",
@@ -40,4 +43,8 @@ def main() -> None:
             fail(f"{argument}: an argument must be UTF-8")
     if not arguments or (arguments[0].startswith("-") and arguments[0] not in ("-h", "--help", "--version")):
         arguments = [DEFAULT_COMMAND, *arguments]
-    app(arguments, prog_name=Path(sys.argv[0]).name)
+    if COMPLETE_VARIABLE in os.environ:
+        from typer._completion_classes import completion_init  # noqa: PLC0415 - typer exports it nowhere
+
+        completion_init()
+    app(arguments, prog_name=Path(sys.argv[0]).name, complete_var=COMPLETE_VARIABLE)

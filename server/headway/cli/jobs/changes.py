@@ -40,3 +40,32 @@ def _each(url: str | None, ids: list[str], change: Callable[["Job[Any]"], None])
                 show(f"headway: {job_id}: {message_of(error)}", sys.stderr)
                 status = status or status_of_error(error)
     raise SystemExit(status)
+
+
+def retry(ids: Ids, url: Url = None, as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """Submit jobs that have ended again, as new jobs.
+
+    Prints the ids of the new jobs; --quiet prints nothing else either.
+    """
+
+    def one(job: "Job[Any]") -> None:
+        state = job.retry().state
+        show_json(state.raw) if as_json else show(state.id if quiet else f"{state.id} repeats {job.id}")
+
+    _each(url, ids, one)
+
+
+def delete(ids: Ids, url: Url = None, as_json: AsJson = False, quiet: Quiet = False) -> None:
+    """Delete jobs with their logs, files and results.
+
+    A job that has not ended is cancelled first. --quiet prints nothing.
+    """
+
+    def one(job: "Job[Any]") -> None:
+        job.purge()
+        if as_json:
+            show_json({"jobId": job.id, "deleted": True})
+        elif not quiet:
+            show(f"{job.id} was deleted")
+
+    _each(url, ids, one)
