@@ -97,3 +97,14 @@ async def letters_file(ctx: Context, input: Number) -> str:
 @remote_job("transcode")
 def transcode(input: Number) -> list[str]:
     raise NotImplementedError
+
+
+class Moment(Number):
+    lasts_s: float = 0.05
+
+
+@job("square", max_recoveries=1_000)
+async def square(ctx: Context, input: Moment) -> int:
+    """Takes a moment, so that kills find it queued, running and done."""
+    await asyncio.sleep(input.lasts_s)
+    return input.number**2

@@ -32,3 +32,19 @@ async def the_client_for_asyncio(client: AsyncClient) -> None:
     assert_type(await client.submit("resize"), AsyncJob[Any])
     await client.submit(resize, Number(number=1))  # type: ignore[arg-type]
     await client.submit(resize)  # type: ignore[arg-type]
+
+
+def a_blocking_map(client: Client) -> None:
+    numbers = [Number(number=1)]
+    for outcome in client.map(doubled, numbers):
+        assert_type(outcome.result, int)
+        assert_type(outcome.job, Job[int] | None)
+    for other in client.map(resize_process, [Resize(width=1)]):
+        assert_type(other.result, Resized)
+    client.map(resize, numbers)  # type: ignore[arg-type]
+
+
+async def a_map_in_asyncio(client: AsyncClient) -> None:
+    async for outcome in client.map(resize, [Resize(width=1)]):
+        assert_type(outcome.result, Resized)
+        assert_type(outcome.job, AsyncJob[Resized] | None)

@@ -83,7 +83,7 @@ def test_the_guide_to_clients_names_everything_that_the_python_client_has() -> N
     named = names_in_code(CLIENTS) | set(
         re.findall(r"\w+", "".join(re.findall(r"```python\n(.*?)```", CLIENTS, re.DOTALL)))
     )
-    classes = [client.Client, client.Job, client.Files]
+    classes = [client.Client, client.Job, client.Files, client.Outcome]
     assert set(client.__all__) - named == set()
     assert {name for cls in classes for name in public_members(cls)} - {"url"} - named == set()
 

@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     )
     from .events import Event, LogEvent, ResetEvent, StateEvent
     from .inputs import File
+    from .mapping import Outcome
     from .states import JobError, JobState, LogLine, OutputFile
 
 _HOMES = {
@@ -74,6 +75,7 @@ _HOMES = {
     ),
     ".events": ("Event", "LogEvent", "ResetEvent", "StateEvent"),
     ".inputs": ("File",),
+    ".mapping": ("Outcome",),
     ".states": ("JobError", "JobState", "LogLine", "OutputFile"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
@@ -103,6 +105,7 @@ __all__ = [
     "MalformedRequestError",
     "NotFinishedError",
     "NotFoundError",
+    "Outcome",
     "OutputFile",
     "PreconditionFailedError",
     "ProblemError",

@@ -1,7 +1,7 @@
 """`AsyncClient`: the twin of `blocking.py` for asyncio, with the same words."""
 
 import os
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import aclosing
 from pathlib import Path
 from types import TracebackType
@@ -12,6 +12,7 @@ from .downloads import download, make_folder, place_of, replacing
 from .events import Event
 from .handles import JobHandle, ResultT
 from .inputs import Filters, JobEdit, RetryChanges, SubmitOptions
+from .mapping import CONCURRENCY, Outcome, Task, check_concurrency, in_tasks, tasks
 from .requests import job_path
 from .results import UNTYPED, returned_by
 from .server_urls import key_headers, server_url
@@ -218,6 +219,68 @@ class AsyncClient:
         """
         state = await self._calls.submit(job_type, input, options)
         return AsyncJob(self._calls, state, returned_by(job_type))
+
+    @overload
+    def map(
+        self,
+        job_type: str,
+        inputs: Iterable[Any],
+        *,
+        concurrency: int = CONCURRENCY,
+        **options: Unpack[SubmitOptions],
+    ) -> AsyncGenerator[Outcome[AsyncJob[Any], Any], None]: ...
+
+    @overload
+    def map(
+        self,
+        job_type: Callable[Concatenate[Any, InputT, ...], Coroutine[Any, Any, ResultT]],
+        inputs: Iterable[InputT],
+        *,
+        concurrency: int = CONCURRENCY,
+        **options: Unpack[SubmitOptions],
+    ) -> AsyncGenerator[Outcome[AsyncJob[ResultT], ResultT], None]: ...
+
+    @overload
+    def map(
+        self,
+        job_type: Callable[Concatenate[Any, InputT, ...], ResultT],
+        inputs: Iterable[InputT],
+        *,
+        concurrency: int = CONCURRENCY,
+        **options: Unpack[SubmitOptions],
+    ) -> AsyncGenerator[Outcome[AsyncJob[ResultT], ResultT], None]: ...
+
+    @overload
+    def map(
+        self,
+        job_type: Callable[[InputT], ResultT],
+        inputs: Iterable[InputT],
+        *,
+        concurrency: int = CONCURRENCY,
+        **options: Unpack[SubmitOptions],
+    ) -> AsyncGenerator[Outcome[AsyncJob[ResultT], ResultT], None]: ...
+
+    def map(
+        self,
+        job_type: str | Callable[..., Any],
+        inputs: Iterable[Any],
+        *,
+        concurrency: int = CONCURRENCY,
+        **options: Unpack[SubmitOptions],
+    ) -> AsyncGenerator[Outcome[AsyncJob[Any], Any], None]:
+        """A job for each input, at most `concurrency` in progress at a time; yields each `Outcome` as it ends.
+
+        Inputs are taken when there is room for them. An input that is refused, or whose job fails, is an outcome with
+        an `error`. With an `idempotency_key` of your own, the same call again finds the jobs that it has submitted.
+        Leaving the loop early submits nothing more; jobs that are in progress go on.
+        """
+        check_concurrency(concurrency)
+        model = returned_by(job_type)
+
+        async def perform(task: Task) -> Outcome[AsyncJob[Any], Any]:
+            return await task.perform(self._calls, lambda state: AsyncJob(self._calls, state, model))
+
+        return in_tasks(perform, tasks(job_type, inputs, options, model), concurrency)
 
     async def get(self, job_id: str) -> AsyncJob[Any]:
         """A job by its id. Raises `NotFoundError`."""

@@ -1,7 +1,7 @@
 """`Client`: for programs with threads, scripts and notebooks. `asynchronous.py` is its twin for asyncio."""
 
 import os
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Self, TypeVar, Unpack, overload
@@ -11,6 +11,7 @@ from .downloads import download, make_folder, place_of, replacing
 from .events import Event
 from .handles import JobHandle, ResultT
 from .inputs import Filters, JobEdit, RetryChanges, SubmitOptions
+from .mapping import CONCURRENCY, Outcome, Task, check_concurrency, in_threads, tasks
 from .requests import job_path
 from .results import UNTYPED, returned_by
 from .server_urls import key_headers, server_url
@@ -152,6 +153,7 @@ class Client:
     def __init__(self, url: str | None = None, api_key: str | None = None, *, retry_for_s: float = 60.0) -> None:
         self.url = server_url(url)
         self._transport = BlockingTransport(self.url, key_headers(api_key))
+        self._retry_for_s = retry_for_s
         self._calls = Calls(Session(self._transport, retry_for_s))
 
     def __repr__(self) -> str:
@@ -214,6 +216,77 @@ class Client:
         """
         state = run(self._calls.submit(job_type, input, options))
         return Job(self._calls, state, returned_by(job_type))
+
+    @overload
+    def map(
+        self,
+        job_type: str,
+        inputs: Iterable[Any],
+        *,
+        concurrency: int = CONCURRENCY,
+        **options: Unpack[SubmitOptions],
+    ) -> Iterator[Outcome[Job[Any], Any]]: ...
+
+    @overload
+    def map(
+        self,
+        job_type: Callable[Concatenate[Any, InputT, ...], Coroutine[Any, Any, ResultT]],
+        inputs: Iterable[InputT],
+        *,
+        concurrency: int = CONCURRENCY,
+        **options: Unpack[SubmitOptions],
+    ) -> Iterator[Outcome[Job[ResultT], ResultT]]: ...
+
+    @overload
+    def map(
+        self,
+        job_type: Callable[Concatenate[Any, InputT, ...], ResultT],
+        inputs: Iterable[InputT],
+        *,
+        concurrency: int = CONCURRENCY,
+        **options: Unpack[SubmitOptions],
+    ) -> Iterator[Outcome[Job[ResultT], ResultT]]: ...
+
+    @overload
+    def map(
+        self,
+        job_type: Callable[[InputT], ResultT],
+        inputs: Iterable[InputT],
+        *,
+        concurrency: int = CONCURRENCY,
+        **options: Unpack[SubmitOptions],
+    ) -> Iterator[Outcome[Job[ResultT], ResultT]]: ...
+
+    def map(
+        self,
+        job_type: str | Callable[..., Any],
+        inputs: Iterable[Any],
+        *,
+        concurrency: int = CONCURRENCY,
+        **options: Unpack[SubmitOptions],
+    ) -> Iterator[Outcome[Job[Any], Any]]:
+        """A job for each input, at most `concurrency` in progress at a time; yields each `Outcome` as it ends.
+
+        Inputs are taken when there is room for them. An input that is refused, or whose job fails, is an outcome with
+        an `error`. With an `idempotency_key` of your own, the same call again finds the jobs that it has submitted.
+        Leaving the loop early submits nothing more; jobs that are in progress go on.
+        """
+        check_concurrency(concurrency)
+        model = returned_by(job_type)
+        return self._mapped(tasks(job_type, inputs, options, model), model, concurrency)
+
+    def _mapped(self, tasks: Iterator[Task], model: Any, concurrency: int) -> Iterator[Outcome[Job[Any], Any]]:
+        # With connections of its own, which can be closed at its end: that ends the threads.
+        transport = self._transport.again()
+        calls = Calls(Session(transport, self._retry_for_s))
+
+        def perform(task: Task) -> Outcome[Job[Any], Any]:
+            return run(task.perform(calls, lambda state: Job(self._calls, state, model)))
+
+        try:
+            yield from in_threads(perform, tasks, concurrency)
+        finally:
+            run(transport.close())
 
     def get(self, job_id: str) -> Job[Any]:
         """A job by its id. Raises `NotFoundError`."""

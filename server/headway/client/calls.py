@@ -23,8 +23,8 @@ from .results import parse_result
 from .session import NEVER, Deadline, Session
 from .states import JobError, JobState, LogLine, OutputFile
 
-LONG_POLL_S = 30
-"""How long one request waits. Servers grant up to 50 s."""
+LONG_POLL_S = 10
+"""How long one request waits. Servers grant up to 50 s; but a thread that waits learns only then of a closed client."""
 POLL_S = 1.0
 SOON_S = 0.5
 """A long poll that is answered before the job has ended, and before this, was no long poll."""

@@ -5,7 +5,7 @@ suspend: they block. So a coroutine that awaits only these can be run without an
 """
 
 import asyncio
-import time
+import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
@@ -84,7 +84,8 @@ class BlockingTransport:
     def __init__(self, base_url: str, headers: Mapping[str, str]) -> None:
         import httpx  # noqa: PLC0415 - it takes longer to import than all of this package
 
-        self.base_url = base_url
+        self.base_url, self._headers = base_url, headers
+        self._closing = threading.Event()
         self._http = httpx.Client(base_url=base_url, headers=dict(headers), limits=httpx.Limits())
         self._open: set[socket.socket] = set()
         """Of responses that are being read: closing them wakes up the threads that read."""
@@ -106,7 +107,12 @@ class BlockingTransport:
             yield _BlockingStream(response)
 
     async def pause(self, seconds: float) -> None:
-        time.sleep(seconds)  # noqa: ASYNC251 - see above: it blocks
+        if self._closing.wait(seconds):
+            raise ClientClosedError("the client was closed meanwhile")
+
+    def again(self) -> "BlockingTransport":
+        """Another one to the same server, with connections of its own."""
+        return BlockingTransport(self.base_url, self._headers)
 
     @property
     def is_closed(self) -> bool:
@@ -115,6 +121,7 @@ class BlockingTransport:
     async def close(self) -> None:
         import socket  # noqa: PLC0415 - httpx has imported it
 
+        self._closing.set()
         self._http.close()
         for connection in list(self._open):
             with suppress(OSError):
