@@ -1,14 +1,17 @@
 """`AsyncClient`: the twin of `blocking.py` for asyncio, with the same words."""
 
+import asyncio
 import os
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Coroutine, Iterable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Self, TypeVar, Unpack, overload
 
+from .bars import BarKind, bar_of, show_event
 from .calls import Calls, check_completed
 from .downloads import download, make_folder, place_of, replacing
+from .errors import ClientError
 from .events import Event
 from .handles import JobHandle, ResultT
 from .inputs import Filters, JobEdit, RetryChanges, SubmitOptions
@@ -65,7 +68,21 @@ class AsyncJob(JobHandle[ResultT]):
 
     async def wait(self, timeout_s: float | None = None) -> JobState:
         """Wait until the job has ended, however. Raises `WaitTimeoutError`."""
+        if self._moves_by_waiting(timeout_s):
+            async for _ in self.events():
+                pass
         return self._see(await self._calls.wait(self.state, timeout_s))
+
+    async def watch(self, bar: BarKind = "rich") -> JobState:
+        """Show a bar, with the log above it, until the job has ended.
+
+        `"rich"` needs nothing more; `"tqdm"` is a widget in a notebook. Raises what `events` raises.
+        """
+        with bar_of(bar, self.state) as shown:
+            async with aclosing(self.events()) as events:
+                async for event in events:
+                    show_event(shown, event)
+        return self.state
 
     async def events(self) -> AsyncGenerator[Event, None]:
         """What happens to the job until it has ended: states, and lines of its log.
@@ -137,6 +154,14 @@ class AsyncJob(JobHandle[ResultT]):
     async def edit(self, **changes: Unpack[JobEdit]) -> JobState:
         """Change what was given with the submission."""
         return self._see(await self._calls.edit(self.id, changes))
+
+    def _keep_displayed(self) -> None:
+        self._following = asyncio.get_running_loop().create_task(self._follow())  # the loop holds tasks weakly
+
+    async def _follow(self) -> None:
+        with suppress(ClientError):
+            async for _ in self.events():
+                pass
 
 
 class AsyncClient:

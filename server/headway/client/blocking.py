@@ -1,13 +1,17 @@
 """`Client`: for programs with threads, scripts and notebooks. `asynchronous.py` is its twin for asyncio."""
 
 import os
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Concatenate, Self, TypeVar, Unpack, overload
 
+from .bars import BarKind, bar_of, show_event
 from .calls import Calls, check_completed
 from .downloads import download, make_folder, place_of, replacing
+from .errors import ClientError
 from .events import Event
 from .handles import JobHandle, ResultT
 from .inputs import Filters, JobEdit, RetryChanges, SubmitOptions
@@ -64,7 +68,20 @@ class Job(JobHandle[ResultT]):
 
     def wait(self, timeout_s: float | None = None) -> JobState:
         """Wait until the job has ended, however. Raises `WaitTimeoutError`."""
+        if self._moves_by_waiting(timeout_s):
+            for _ in self.events():
+                pass
         return self._see(run(self._calls.wait(self.state, timeout_s)))
+
+    def watch(self, bar: BarKind = "rich") -> JobState:
+        """Show a bar, with the log above it, until the job has ended.
+
+        `"rich"` needs nothing more; `"tqdm"` is a widget in a notebook. Raises what `events` raises.
+        """
+        with bar_of(bar, self.state) as shown:
+            for event in self.events():
+                show_event(shown, event)
+        return self.state
 
     def events(self) -> Iterator[Event]:
         """What happens to the job until it has ended: states, and lines of its log.
@@ -135,6 +152,14 @@ class Job(JobHandle[ResultT]):
     def edit(self, **changes: Unpack[JobEdit]) -> JobState:
         """Change what was given with the submission."""
         return self._see(run(self._calls.edit(self.id, changes)))
+
+    def _keep_displayed(self) -> None:
+        threading.Thread(target=self._follow, name="headway-bar", daemon=True).start()
+
+    def _follow(self) -> None:
+        with suppress(ClientError):
+            for _ in self.events():
+                pass
 
 
 class Client:

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any, Generic, TypeVar
 
+from .bars import NotebookDisplay, bundle
 from .calls import Calls
 from .events import Event, StateEvent
 from .states import JobError, JobState, Status
@@ -17,6 +18,7 @@ class JobHandle(Generic[ResultT]):
         self._calls = calls
         self._model = model
         self.state = state
+        self._display: NotebookDisplay | None = None
 
     def __repr__(self) -> str:
         percent = "" if self.progress is None else f" {self.progress:g}%"
@@ -56,9 +58,29 @@ class JobHandle(Generic[ResultT]):
         """Remember a state, unless a newer one is known: answers and streams overtake each other."""
         if state.version >= self.state.version:
             self.state = state
+            if self._display is not None:
+                self._display.update(state)
         return self.state
 
     def _see_event(self, event: Event) -> Event:
         if isinstance(event, StateEvent):
             self._see(event.state)
         return event
+
+    def _moves_by_waiting(self, timeout_s: float | None) -> bool:
+        """Whether who waits should follow the job, because a notebook shows it."""
+        return self._display is not None and self._display.live and timeout_s is None and not self.state.ended
+
+    def _repr_mimebundle_(self, **_: Any) -> dict[str, str]:
+        """The job as a bar, for notebooks."""
+        return bundle(self.state)
+
+    def _ipython_display_(self) -> None:
+        """Shows the job as a bar that moves until the job has ended."""
+        self._display = self._display or NotebookDisplay(self.id)
+        if self._display.show(self.state) and not self.state.ended:
+            self._keep_displayed()
+
+    def _keep_displayed(self) -> None:
+        """Follow the job in the background: each state that is seen is shown."""
+        raise NotImplementedError
