@@ -12,6 +12,7 @@ from headway.client import (
     ClientClosedError,
     GoneError,
     LogEvent,
+    ProblemError,
     ServerError,
     ServerUnreachableError,
     StateEvent,
@@ -64,6 +65,16 @@ def test_patience_has_an_end(server: ServerProcess, opening: Opening) -> None:
         assert len(proxy.seen) == 1
     with pytest.raises(ServerUnreachableError):
         opening(proxy.url, retry_for_s=0.3).submit("hello")
+
+
+@pytest.mark.parametrize(
+    "page", [b"<h1>Please sign in</h1>", b'{"ok": true}', b"[]"], ids=["a page", "other", "a list"]
+)
+def test_a_response_of_something_else_is_no_job(server: ServerProcess, opening: Opening, page: bytes) -> None:
+    with FaultyProxy(server.port, always=Refuse(200, body=page)) as proxy:
+        with pytest.raises(ProblemError, match="is it a Headway server"):
+            opening(proxy.url).submit("hello")
+        assert len(proxy.seen) == 1
 
 
 def test_an_error_of_the_server_is_not_repeated(server: ServerProcess, opening: Opening) -> None:

@@ -4,12 +4,14 @@ from datetime import UTC, datetime
 from io import BytesIO
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
 from headway import Upload
 from headway.authoring import declaring
 from headway.client import (
     File,
+    IdempotencyKeyReusedError,
     JobTypeUnavailableError,
     NotFoundError,
     TooLargeError,
@@ -93,6 +95,20 @@ def test_what_json_cannot_hold_is_not_sent(url: str, opening: Opening, value: An
 def test_an_instant_without_a_time_zone_is_refused(url: str, opening: Opening) -> None:
     with pytest.raises(ValueError, match="time zone"):
         opening(url).submit("hello", run_at=datetime(2099, 1, 1))  # noqa: DTZ001 - that is the point
+
+
+@pytest.mark.parametrize("key", ["Grüße", "a\nb", "x" * 256], ids=["umlaut", "line break", "long"])
+def test_what_is_no_idempotency_key_is_refused(url: str, opening: Opening, key: str) -> None:
+    with pytest.raises(ValueError, match="printable ASCII"):
+        opening(url).submit("hello", idempotency_key=key)
+
+
+def test_the_same_idempotency_key_is_the_same_job(url: str, opening: Opening) -> None:
+    client, key = opening(url), f'one "key" {uuid4()}'
+    job = client.submit("hello", idempotency_key=key)
+    assert client.submit("hello", idempotency_key=key).id == job.id
+    with pytest.raises(IdempotencyKeyReusedError):
+        client.submit("resize", {"width": 1}, idempotency_key=key)
 
 
 def test_wrong_input_says_where_it_is_wrong(url: str, opening: Opening) -> None:

@@ -294,7 +294,8 @@ class Client:
 
         Inputs are taken when there is room for them. An input that is refused, or whose job fails, is an outcome with
         an `error`. With an `idempotency_key` of your own, the same call again finds the jobs that it has submitted.
-        Leaving the loop early submits nothing more; jobs that are in progress go on.
+        An open file cannot be shared: give `files` by path or as bytes. Leaving the loop early submits nothing more;
+        jobs that are in progress go on.
         """
         check_concurrency(concurrency)
         model = returned_by(job_type)

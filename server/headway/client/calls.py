@@ -13,10 +13,11 @@ from .errors import (
     NotFoundError,
     TooManyRequestsError,
     WaitTimeoutError,
+    json_in,
     retry_after_s,
 )
 from .events import Event, LogEvent
-from .following import Following, log_lines
+from .following import Following, log_lines, state_in
 from .inputs import Filters, JobEdit, RetryChanges, SubmitOptions, changes_json, filter_params, submission
 from .requests import Request, job_path
 from .results import parse_result
@@ -39,15 +40,15 @@ class Calls:
 
     async def json(self, path: str, params: Mapping[str, Any] | None = None) -> Any:
         """The body of a plain `GET`."""
-        return (await self.session.send(Request(method="GET", path=path, params=params or {}))).json()
+        return json_in(await self.session.send(Request(method="GET", path=path, params=params or {})))
 
     # Jobs
 
     async def submit(self, job_type: str | Callable[..., Any], input: Any, options: SubmitOptions) -> JobState:
-        return JobState((await self.session.send(submission(job_type, input, options))).json())
+        return state_in(await self.session.send(submission(job_type, input, options)))
 
     async def read(self, job_id: str) -> JobState:
-        return JobState(await self.json(job_path(job_id)))
+        return state_in(await self.session.send(Request(method="GET", path=job_path(job_id))))
 
     async def jobs(self, filters: Filters, limit: int | None) -> AsyncGenerator[JobState, None]:
         """The jobs that match, page by page as they are needed."""
@@ -83,7 +84,7 @@ class Calls:
             if error.type != "too-many-waits":
                 raise
             return await self.read(state.id), error.retry_after_s or POLL_S
-        return JobState(response.json()), retry_after_s(response) or POLL_S
+        return state_in(response), retry_after_s(response) or POLL_S
 
     def events(self, job_id: str) -> AsyncGenerator[Event, None]:
         return Following(self.session, job_id).events()
@@ -132,7 +133,7 @@ class Calls:
     async def cancel(self, job_id: str) -> JobState:
         """The job after the cancel; still running if it takes over two seconds to stop. Raises `ConflictError`."""
         response = await self.session.send(Request(method="DELETE", path=job_path(job_id)))
-        return JobState(response.json()) if response.content else await self.read(job_id)
+        return state_in(response) if response.content else await self.read(job_id)
 
     async def purge(self, job_id: str) -> None:
         """Cancels the job if needed, and deletes everything of it."""
@@ -150,12 +151,12 @@ class Calls:
         headers = {"Idempotency-Key": f'"{uuid4()}"'}
         path = job_path(job_id, "retry")
         request = Request(method="POST", path=path, headers=headers, content=changes_json(changes))
-        return JobState((await self.session.send(request)).json())
+        return state_in(await self.session.send(request))
 
     async def edit(self, job_id: str, changes: JobEdit) -> JobState:
         """The job after the edit. `None` takes back what was given."""
         request = Request(method="PATCH", path=job_path(job_id), content=changes_json(changes))
-        return JobState((await self.session.send(request)).json())
+        return state_in(await self.session.send(request))
 
     # Files
 

@@ -1,6 +1,5 @@
 """What a client raises: one class for each kind of problem (RFC 9457), and for each end of a job but its completion."""
 
-from email.utils import parsedate_to_datetime
 from time import time
 from typing import TYPE_CHECKING, Any
 
@@ -188,9 +187,23 @@ def problem_in(response: "httpx.Response") -> ProblemError:
     return cls(status, problem, retry_after_s=retry_after_s(response), request_id=request_id)
 
 
+def json_in(response: "httpx.Response", *names: str) -> Any:
+    """The JSON object of a response, with at least these fields. Raises `ProblemError` if it is none of Headway's."""
+    try:
+        fields = response.json()
+    except ValueError:
+        fields = None
+    if isinstance(fields, dict) and all(name in fields for name in names):
+        return fields
+    detail = f"The response of {response.url.host} is not the expected JSON: is it a Headway server?"
+    problem = {"title": "Not a response of Headway", "status": response.status_code, "detail": detail}
+    raise ProblemError(response.status_code, problem, retry_after_s=None, request_id="")
+
+
 def slug_of(problem: dict[str, Any]) -> str:
     """The last segment of `/problems/not-found`; empty if the object has no such type."""
-    return str(problem.get("type") or "").rpartition("/problems/")[2]
+    _, known, slug = str(problem.get("type") or "").rpartition("/problems/")
+    return slug if known else ""
 
 
 def retry_after_s(response: "httpx.Response") -> float | None:
@@ -198,6 +211,10 @@ def retry_after_s(response: "httpx.Response") -> float | None:
     value = response.headers.get("Retry-After", "").strip()
     if value.isascii() and value.isdigit():
         return float(value[:9])
+    if not value:
+        return None
+    from email.utils import parsedate_to_datetime  # noqa: PLC0415 - hardly anybody sends a date
+
     try:
         return max(0.0, parsedate_to_datetime(value).timestamp() - time())
     except ValueError:

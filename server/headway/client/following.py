@@ -5,13 +5,14 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
-from .errors import GoneError, ProblemError, ServerError, ServerUnreachableError, retry_after_s
+from .errors import GoneError, ProblemError, ServerError, ServerUnreachableError, json_in, retry_after_s
 from .events import Event, LogEvent, ResetEvent, StateEvent
 from .requests import Request, job_path
 from .session import ANSWERED_OTHERWISE, Session, passes
 from .states import JobState, LogLine
 
 if TYPE_CHECKING:
+    import httpx
     from httpx_sse import ServerSentEvent
 
 SILENCE_S = 30.0
@@ -137,7 +138,7 @@ class Following:
     async def _polled(self) -> AsyncGenerator[Event, None]:
         """What a poll shows: the lines since the last, then the state."""
         response = await self._session.send(Request(method="GET", path=job_path(self._job_id)))
-        state = JobState(response.json())
+        state = state_in(response)
         self._poll_s = retry_after_s(response) or POLL_S
         async with aclosing(log_lines(self._session, self._job_id, self._seq)) as lines:
             async for line in lines:
@@ -150,6 +151,11 @@ class Following:
             yield changed
 
 
+def state_in(response: "httpx.Response") -> JobState:
+    """The job in a response. Raises `ProblemError` if there is none."""
+    return JobState(json_in(response, "jobId", "type", "status", "version"))
+
+
 def _reconnect_s(retry_ms: int | None, before_s: float) -> float:
     return before_s if retry_ms is None else min(retry_ms / 1000, LONGEST_RECONNECT_S)
 
@@ -159,7 +165,7 @@ async def log_lines(session: Session, job_id: str, after: int = 0) -> AsyncGener
     at: int | None = after
     while at is not None:
         params = {"after": at} if at else {}
-        page = (await session.send(Request(method="GET", path=job_path(job_id, "logs"), params=params))).json()
+        page = json_in(await session.send(Request(method="GET", path=job_path(job_id, "logs"), params=params)), "lines")
         for line in page["lines"]:
             yield LogLine.of(line)
         at = page["nextAfter"]

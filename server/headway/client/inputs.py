@@ -1,7 +1,6 @@
 """What is submitted: the type by its name or its function, the input as JSON, files as parts of a form."""
 
 import json
-import mimetypes
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date, datetime, time
@@ -18,6 +17,7 @@ from .requests import FilePart, Request
 MARK = "__headway_job_type__"
 """The attribute in which `@job` and `@remote_job` leave the name of the type in a function."""
 INPUT_PART = "input"
+MAX_KEY_CHARS = 255
 BINARY = "application/octet-stream"
 
 
@@ -154,7 +154,9 @@ def query_text(value: Any) -> str:
 
 
 def _quoted(key: str) -> str:
-    """A string of structured fields (RFC 8941, 3.3.3)."""
+    """A string of structured fields (RFC 8941, 3.3.3). Raises `ValueError`."""
+    if not (0 < len(key) <= MAX_KEY_CHARS and key.isascii() and key.isprintable()):
+        raise ValueError(f"an idempotency key is 1 to {MAX_KEY_CHARS} printable ASCII characters, not {key!r}")
     escaped = key.replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
@@ -230,8 +232,10 @@ def opened(field: str, source: FileSource) -> FilePart:
         body, name = _Borrowed(content), name or (Path(own).name if isinstance(own, str) else None)
     else:
         raise TypeError(f"the file {field!r} must be a path, bytes or an open binary file, not {type(content)}")
+    from mimetypes import guess_type  # noqa: PLC0415 - only files have one
+
     name = name or field
-    return name, body, file.content_type or mimetypes.guess_type(name)[0] or BINARY
+    return name, body, file.content_type or guess_type(name)[0] or BINARY
 
 
 class _Borrowed:

@@ -1,15 +1,16 @@
 """One job for each of many inputs: so many at a time, and what came of them as they end."""
 
-import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable, Iterator
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from .calls import Calls
 from .handles import ResultT
 from .inputs import SubmitOptions
 from .states import JobState
+
+if TYPE_CHECKING:
+    from concurrent.futures import Future
 
 CONCURRENCY = 8
 
@@ -78,6 +79,8 @@ def check_concurrency(concurrency: int) -> None:
 
 def in_threads(perform: Callable[[Task], T], tasks: Iterator[Task], concurrency: int) -> Iterator[T]:
     """What comes of the tasks, in the order in which they end. A task is taken when there is a thread for it."""
+    from concurrent.futures import FIRST_COMPLETED, ThreadPoolExecutor, wait  # noqa: PLC0415 - see `in_tasks`
+
     executor = ThreadPoolExecutor(concurrency, thread_name_prefix="headway-map")
     pending: set[Future[T]] = set()
     try:
@@ -97,6 +100,8 @@ async def in_tasks(
     perform: Callable[[Task], Awaitable[T]], tasks: Iterator[Task], concurrency: int
 ) -> AsyncGenerator[T, None]:
     """The same in the event loop."""
+    import asyncio  # noqa: PLC0415 - whoever maps nothing, or in threads, need not wait for it
+
     pending: set[asyncio.Future[T]] = set()
     try:
         while True:

@@ -4,7 +4,6 @@ Everything above is written once, as coroutines. The methods of `BlockingTranspo
 suspend: they block. So a coroutine that awaits only these can be run without an event loop, by `run` and `iterate`.
 """
 
-import asyncio
 import threading
 from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
@@ -102,8 +101,9 @@ class BlockingTransport:
             arguments = _arguments(request, stack)
             response = stack.enter_context(self._http.stream(request.method, request.path, **arguments))
             connection = response.extensions["network_stream"].get_extra_info("socket")
-            self._open.add(connection)
-            stack.callback(self._open.discard, connection)
+            if connection is not None:
+                self._open.add(connection)
+                stack.callback(self._open.discard, connection)
             yield _BlockingStream(response)
 
     async def pause(self, seconds: float) -> None:
@@ -169,6 +169,8 @@ class AsyncTransport:
                 yield _AsyncStream(response)
 
     async def pause(self, seconds: float) -> None:
+        import asyncio  # noqa: PLC0415 - scripts with threads need not wait for it
+
         await asyncio.sleep(seconds)
 
     @property
