@@ -10,18 +10,18 @@ from typing import Any, Concatenate, Self, TypeVar, Unpack, overload
 
 from .bars import BarKind, bar_of, show_event
 from .calls import Calls, check_completed
-from .downloads import download, make_folder, place_of, replacing
+from .connection.downloads import download, make_folder, place_of, replacing
+from .connection.requests import job_path
+from .connection.server_urls import key_headers, server_url
+from .connection.session import Session
+from .connection.transport import AsyncTransport
 from .errors import ClientError
 from .events import Event
 from .handles import JobHandle, ResultT
 from .inputs import Filters, JobEdit, RetryChanges, SubmitOptions
 from .mapping import CONCURRENCY, Outcome, Task, check_concurrency, in_tasks, tasks
-from .requests import job_path
 from .results import UNTYPED, returned_by
-from .server_urls import key_headers, server_url
-from .session import Session
 from .states import JobState, LogLine, OutputFile
-from .transport import AsyncTransport
 
 InputT = TypeVar("InputT")
 ModelT = TypeVar("ModelT")

@@ -7,6 +7,8 @@ from contextlib import aclosing
 from typing import Any
 from uuid import uuid4
 
+from .connection.requests import Request, job_path
+from .connection.session import NEVER, Deadline, Session
 from .errors import (
     JobCancelledError,
     JobFailedError,
@@ -19,9 +21,7 @@ from .errors import (
 from .events import Event, LogEvent
 from .following import Following, log_lines, state_in
 from .inputs import Filters, JobEdit, RetryChanges, SubmitOptions, changes_json, filter_params, submission
-from .requests import Request, job_path
 from .results import parse_result
-from .session import NEVER, Deadline, Session
 from .states import JobError, JobState, LogLine, OutputFile
 
 LONG_POLL_S = 10

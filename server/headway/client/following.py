@@ -5,10 +5,10 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from typing import TYPE_CHECKING
 
+from .connection.requests import Request, job_path
+from .connection.session import ANSWERED_OTHERWISE, Session, passes
 from .errors import GoneError, ProblemError, ServerError, ServerUnreachableError, json_in, retry_after_s
 from .events import Event, LogEvent, ResetEvent, StateEvent
-from .requests import Request, job_path
-from .session import ANSWERED_OTHERWISE, Session, passes
 from .states import JobState, LogLine
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from typing import IO, Any, NamedTuple, TypedDict
 from urllib.parse import quote
 from uuid import UUID, uuid4
 
-from .requests import FilePart, Request
+from .connection.requests import FilePart, Request
 
 MARK = "__headway_job_type__"
 """The attribute in which `@job` and `@remote_job` leave the name of the type in a function."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import IO
 from uuid import uuid4
 
-from .errors import ProblemError, ServerUnreachableError
+from ..errors import ProblemError, ServerUnreachableError
 from .requests import Request
 from .session import Session, passes
 from .transport import Stream

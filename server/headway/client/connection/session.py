@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from .errors import JobTypeUnavailableError, ProblemError, ResultFailedError, ServerUnreachableError, problem_in
+from ..errors import JobTypeUnavailableError, ProblemError, ResultFailedError, ServerUnreachableError, problem_in
 from .requests import Request
 from .transport import Stream, Transport
 

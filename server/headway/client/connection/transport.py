@@ -9,7 +9,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Iterator, 
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
-from .errors import ClientClosedError, ServerUnreachableError
+from ..errors import ClientClosedError, ServerUnreachableError
 from .requests import FilePart, Request
 
 if TYPE_CHECKING:
@@ -88,6 +88,7 @@ class BlockingTransport:
         self._http = httpx.Client(base_url=base_url, headers=dict(headers), limits=httpx.Limits())
         self._open: set[socket.socket] = set()
         """Of responses that are being read: closing them wakes up the threads that read."""
+        self._lock, self._in_use = threading.Lock(), 0
 
     async def send(self, request: Request) -> "httpx.Response":
         async with self.stream(request) as stream:
@@ -97,7 +98,7 @@ class BlockingTransport:
 
     @asynccontextmanager
     async def stream(self, request: Request) -> AsyncIterator["_BlockingStream"]:
-        with _unreachable(self), ExitStack() as stack:
+        with _unreachable(self), self._counted(), ExitStack() as stack:
             arguments = _arguments(request, stack)
             response = stack.enter_context(self._http.stream(request.method, request.path, **arguments))
             connection = response.extensions["network_stream"].get_extra_info("socket")
@@ -116,16 +117,33 @@ class BlockingTransport:
 
     @property
     def is_closed(self) -> bool:
-        return self._http.is_closed
+        return self._closing.is_set()
 
     async def close(self) -> None:
         import socket  # noqa: PLC0415 - httpx has imported it
 
         self._closing.set()
-        self._http.close()
         for connection in list(self._open):
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
+        self._close_if_unused()
+
+    @contextmanager
+    def _counted(self) -> Iterator[None]:
+        """One request that uses the pool. If it is the last one after `close`, the pool is closed behind it."""
+        with self._lock:
+            self._in_use += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._in_use -= 1
+            self._close_if_unused()
+
+    def _close_if_unused(self) -> None:
+        # A pool that is closed under a thread never closes the connection that this thread opens or gives back.
+        if self._closing.is_set() and not self._in_use:
+            self._http.close()
 
 
 class _BlockingStream:
