@@ -60,7 +60,7 @@ def test_options_of_a_submission_arrive(shell: Shell) -> None:
 def test_list_prints_a_table_ids_or_json(shell: Shell) -> None:
     job_id = shell.printed("submit", "echo", "--label", "listed", *LATER)
     table = shell.printed("list", "--label", "listed").splitlines()
-    assert table[0].split() == ["ID", "STATUS", "DONE", "AGE", "TYPE", "LABEL"]
+    assert table[0].split() == ["ID", "STATUS", "DONE", "TYPE", "AGE", "LABEL"]
     assert table[1].split()[:3] == [job_id, "queued", "-"]
     assert shell.printed("list", "--label", "listed", "--status", "queued", "--quiet") == job_id
     assert json.loads(shell.printed("list", "--label", "listed", "--json"))["jobId"] == job_id

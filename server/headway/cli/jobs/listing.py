@@ -14,7 +14,7 @@ from .durations import instant_of
 from .options import AsJson, Quiet, Url
 from .wording import age, percent
 
-HEADINGS = ("ID", "STATUS", "DONE", "AGE", "TYPE", "LABEL")
+HEADINGS = ("ID", "STATUS", "DONE", "TYPE", "AGE", "LABEL")
 
 
 def list_jobs(  # noqa: PLR0913, PLR0917 - typer takes a flag from each parameter
@@ -68,7 +68,7 @@ def list_jobs(  # noqa: PLR0913, PLR0917 - typer takes a flag from each paramete
 
 
 def row_of(state: JobState) -> tuple[str, ...]:
-    return (state.id, state.status, percent(state) or "-", age(state.created_at), state.type, state.label or "")
+    return (state.id, state.status, percent(state) or "-", state.type, age(state.created_at), state.label or "")
 
 
 def _show(rows: list[tuple[str, ...]]) -> None:

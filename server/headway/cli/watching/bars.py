@@ -23,7 +23,7 @@ from ..jobs.wording import details, percent
 from ..printing import LINE_CHARS
 from .screens import log_text
 
-FRAME_S = 0.2
+FRAME_S = 0.25
 SECOND_S = 1.0
 """Elapsed times change so often, also if nothing is reported."""
 HIDE_CURSOR, SHOW_CURSOR = "\x1b[?25l", "\x1b[?25h"
@@ -45,8 +45,10 @@ class BarScreen:
         self._names = {job_id: terminal_text(name, LINE_CHARS) for job_id, name in names.items()}
         self._states = {state.id: state for state in states}
         self._above: list[str] = []
-        self._drawn: list[int] = []
-        """The cells of each line of the last frame."""
+        self._drawn: list[str] = []
+        """The lines of the last frame."""
+        self._columns = 0
+        """How wide the terminal was then."""
         self._changed = True
         self._drawn_at_s = -math.inf
 
@@ -79,13 +81,18 @@ class BarScreen:
         """Write the lines above, then the frame, over the last one."""
         columns, rows = shutil.get_terminal_size()
         frame = self._frame(max(columns - 1, 1), max(rows - 1, 1))  # a full line would make some terminals wrap
-        up = sum(max(1, math.ceil(cells / columns)) for cells in self._drawn)  # a narrower terminal has wrapped them
+        up = len(self._drawn) if columns == self._columns else self._rows_in(columns)
         lines = [f"{line}{ERASE_TO_END_OF_LINE}\n" for line in (*self._above, *frame)]
         home = f"\r\x1b[{up}A" if up else "\r"
         self._write(home + "".join(lines) + (ERASE_BELOW if up > len(lines) else ""))
-        self._drawn = [cell_len(Text.from_ansi(line).plain) for line in frame]
+        self._drawn, self._columns = frame, columns
         self._above.clear()
         self._changed, self._drawn_at_s = False, time.monotonic()
+
+    def _rows_in(self, columns: int) -> int:
+        """How many rows the last frame has, now that the terminal has another width: a narrower one has wrapped it."""
+        cells = [cell_len(Text.from_ansi(line).plain) for line in self._drawn]
+        return sum(max(1, math.ceil(each / columns)) for each in cells)
 
     def _frame(self, columns: int, rows: int) -> list[str]:
         """The lines of a frame, with their colors."""
