@@ -1,7 +1,6 @@
 """`Attempt`: how often what a handler reports is published."""
 
 from datetime import UTC, datetime
-from types import SimpleNamespace
 
 import pytest
 from headway.domain.ids import JobIds
@@ -16,7 +15,7 @@ class Clocked:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now_s = 1000.0
-        monkeypatch.setattr("headway.running.attempt.time", SimpleNamespace(monotonic=lambda: self.now_s))
+        monkeypatch.setattr("headway.running.attempt.steady_s", lambda: self.now_s)
         job_id, at = JobIds().new(datetime.now(UTC))
         new = NewJob(id=job_id, owner="local", type="t", input_json="{}", created_at=at, run_at=at, retain_s=60)
         self.attempt = Attempt(Claim(Job.queued(new), "{}", None), None)

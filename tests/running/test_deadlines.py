@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from headway.running.attempt import Attempt, StopReason
-from headway.running.deadlines import _next_deadline, until_stopped
+from headway.running.deadlines import Deadlines, until_stopped
 
 from tests.support.attempts import a_job, an_attempt
 
@@ -17,7 +17,7 @@ STARTED_S = 1000.0
 def clock(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     """The clock of `deadlines`; `now_s` is the test's to set."""
     clock = SimpleNamespace(now_s=STARTED_S)
-    monkeypatch.setattr("headway.running.deadlines.time", SimpleNamespace(monotonic=lambda: clock.now_s))
+    monkeypatch.setattr("headway.running.deadlines.steady_s", lambda: clock.now_s)
     return clock
 
 
@@ -27,27 +27,44 @@ def attempt_with(timeout_s: float | None, last_sign_s: float = STARTED_S) -> Att
     return attempt
 
 
+def deadlines_of(attempt: Attempt, stall_timeout_s: float | None = None) -> Deadlines:
+    return Deadlines(attempt, stall_timeout_s=stall_timeout_s, grace_s=3.0)
+
+
 async def test_without_limits_there_is_no_deadline(clock: SimpleNamespace) -> None:
-    assert _next_deadline(attempt_with(None), STARTED_S, None)[1] == math.inf
+    assert deadlines_of(attempt_with(None)).check() == math.inf
 
 
 async def test_the_time_limit_counts_from_the_start(clock: SimpleNamespace) -> None:
+    attempt = attempt_with(10)
+    deadlines = deadlines_of(attempt)
     clock.now_s += 4
-    assert _next_deadline(attempt_with(10), STARTED_S, None) == (StopReason.TIMEOUT, 6)
+    assert (deadlines.check(), attempt.stop_reason) == (6, None)
+    clock.now_s += 6
+    assert (deadlines.check(), attempt.stop_reason) == (0, StopReason.TIMEOUT)
 
 
 async def test_silence_counts_from_the_last_sign(clock: SimpleNamespace) -> None:
+    attempt = attempt_with(None, STARTED_S + 3)
+    deadlines = deadlines_of(attempt, 2)
     clock.now_s += 4
-    assert _next_deadline(attempt_with(None, STARTED_S + 3), STARTED_S, 2) == (StopReason.STALLED, 1)
+    assert (deadlines.check(), attempt.stop_reason) == (1, None)
+    clock.now_s += 1
+    assert (deadlines.check(), attempt.stop_reason) == (0, StopReason.STALLED)
 
 
-async def test_the_sooner_of_two_limits_counts(clock: SimpleNamespace) -> None:
-    assert _next_deadline(attempt_with(10), STARTED_S, 2) == (StopReason.STALLED, 2)
-    assert _next_deadline(attempt_with(1), STARTED_S, 2) == (StopReason.TIMEOUT, 1)
+@pytest.mark.parametrize(("timeout_s", "reason"), [(10, StopReason.STALLED), (1, StopReason.TIMEOUT)])
+async def test_the_sooner_of_two_limits_counts(clock: SimpleNamespace, timeout_s: float, reason: StopReason) -> None:
+    attempt = attempt_with(timeout_s)
+    deadlines = deadlines_of(attempt, 2)
+    assert deadlines.check() == min(timeout_s, 2)
+    clock.now_s += 20
+    deadlines.check()
+    assert attempt.stop_reason is reason
 
 
 async def test_a_process_that_has_not_begun_is_checked_in_time_for_when_it_has(clock: SimpleNamespace) -> None:
-    assert _next_deadline(attempt_with(None, STARTED_S + 60), STARTED_S, 2) == (StopReason.STALLED, 2)
+    assert deadlines_of(attempt_with(None, STARTED_S + 60), 2).check() == 2
 
 
 async def test_the_attempt_is_asked_to_stop_when_a_deadline_has_passed() -> None:

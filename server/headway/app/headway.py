@@ -7,7 +7,7 @@ import math
 import os
 import shutil
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import datetime
 from os import PathLike
 from pathlib import Path
@@ -229,16 +229,28 @@ class Headway:
                 await self._serve(rooms, announce, stop)
             exit_if_left(rooms.executor.abandoned)
 
-    async def _serve(self, rooms: Rooms, announce: Callable[[str], None], stop: asyncio.Event) -> None:
-        ignore_warnings_about_clients()
+    @asynccontextmanager
+    async def listening(self) -> AsyncIterator[str]:
+        """Listen on `settings.host` and `settings.port` within the block, and leave signals to the program.
+
+        The value is the address. Raises `SetupError`.
+        """
+        rooms = self._rooms
         async with listening(rooms, self._settings, rooms.registry) as address:
             rooms.commands.address = address
+            try:
+                yield address
+            finally:
+                self._begin_to_stop()
+
+    async def _serve(self, rooms: Rooms, announce: Callable[[str], None], stop: asyncio.Event) -> None:
+        ignore_warnings_about_clients()
+        async with self.listening() as address:
             announce(address)
             job_types = len(list(rooms.registry))
             log.info("serving", address=address, data_dir=str(rooms.files.root), job_types=job_types)
             await stop.wait()
             log.info("stopping")
-            self._begin_to_stop()
 
     def _begin_to_stop(self) -> None:
         """Take no more work, and end streams and waiting requests now, not after aiohttp's own time-outs."""

@@ -310,7 +310,39 @@ class Control(Protocol):
         ...
 
 
-class Attempts(Protocol):
+class AttemptRecord(Protocol):
+    """What a running attempt leaves in the record. Every method names the attempt, and a stale one changes nothing."""
+
+    async def checkpoint(self, job_id: str, attempt: int, checkpoint_json: str) -> None:
+        """Record a checkpoint for the next attempt. Raises `ClaimLostError` for a stale attempt."""
+        ...
+
+    def hold_output(self, job: Job, size_bytes: int) -> None:
+        """Hold room for what the attempt is about to add to the job's bytes, until `finish` has recorded its end.
+
+        Raises `StorageQuotaExceededError` if it does not fit into the owner's quota, or the key's. Never blocks.
+        """
+        ...
+
+    async def finish(
+        self,
+        job: Job,
+        outcome: Outcome,
+        progress: Progress,
+        lines: Sequence[NewLogLine],
+        now: datetime,
+        usage: Usage | None = None,
+    ) -> Job:
+        """Record in one step how the attempt `job.attempt` ended, with its last progress and log lines and its `usage`.
+
+        Commit order decides: if a cancel was recorded first, the job is cancelled whatever `outcome` says; if a
+        deletion was, it is deleted too. Returns the job as it then is, or as it last was. Raises `ClaimLostError`
+        for a stale attempt.
+        """
+        ...
+
+
+class Attempts(AttemptRecord, Protocol):
     """Running jobs. Every method but `claim` and `recover` names the attempt, and a stale one changes nothing."""
 
     async def recover(self, now: datetime, max_recoveries: int, by_type: Mapping[str, int] = ...) -> Recovery:
@@ -347,34 +379,6 @@ class Attempts(Protocol):
 
     async def append_logs(self, batches: Sequence[LogBatch]) -> None:
         """Number and record log lines."""
-        ...
-
-    async def checkpoint(self, job_id: str, attempt: int, checkpoint_json: str) -> None:
-        """Record a checkpoint for the next attempt. Raises `ClaimLostError` for a stale attempt."""
-        ...
-
-    def hold_output(self, job: Job, size_bytes: int) -> None:
-        """Hold room for what the attempt is about to add to the job's bytes, until `finish` has recorded its end.
-
-        Raises `StorageQuotaExceededError` if it does not fit into the owner's quota, or the key's. Never blocks.
-        """
-        ...
-
-    async def finish(
-        self,
-        job: Job,
-        outcome: Outcome,
-        progress: Progress,
-        lines: Sequence[NewLogLine],
-        now: datetime,
-        usage: Usage | None = None,
-    ) -> Job:
-        """Record in one step how the attempt `job.attempt` ended, with its last progress and log lines and its `usage`.
-
-        Commit order decides: if a cancel was recorded first, the job is cancelled whatever `outcome` says; if a
-        deletion was, it is deleted too. Returns the job as it then is, or as it last was. Raises `ClaimLostError`
-        for a stale attempt.
-        """
         ...
 
 

@@ -2,7 +2,6 @@
 
 import asyncio
 import math
-import time
 from collections.abc import Collection
 from enum import StrEnum
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import structlog
 
 from ..authoring.reporting import LogBuffer, Reported
+from ..clock import steady_s
 from ..domain.attempts import Usage
 from ..domain.jobs import Claim, Job, JobError, NewLogLine
 from ..domain.progress import Meter, Progress
@@ -37,7 +37,7 @@ class Attempt:
         self.job: Job = claim.job
         self.reported = Reported()
         self.logs = LogBuffer()
-        began_s = time.monotonic()
+        began_s = steady_s()
         self.meter = Meter(began_s, median_s=median_s)
         self.published = self.meter.initial()
         self.published_s = began_s
@@ -87,7 +87,7 @@ class Attempt:
         """The log lines since the last call."""
         lines = self.logs.take()
         if lines:
-            self.last_sign_s = time.monotonic()
+            self.last_sign_s = steady_s()
         return lines
 
     def read_progress(self, every_s: float = 0.0, now_s: float | None = None) -> Progress | None:
@@ -97,7 +97,7 @@ class Attempt:
         `now_s`: a reading of the monotonic clock, if there is one for many attempts.
         """
         if now_s is None:
-            now_s = time.monotonic()
+            now_s = steady_s()
         if every_s and now_s < self.due_s:
             return None
         values = self.reported.take()
@@ -115,7 +115,7 @@ class Attempt:
 
     def began(self) -> None:
         """The handler has begun, or shows in another way that it is alive."""
-        self.last_sign_s = time.monotonic()
+        self.last_sign_s = steady_s()
 
     def progress(self, values: tuple[Any, ...]) -> None:
         self.reported.put(values)

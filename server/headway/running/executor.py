@@ -31,7 +31,7 @@ from ..domain.outcomes import (
 from ..errors import InvalidOutputError, QuotaExceededError
 from ..metrics import JobMetrics
 from ..ports.files import AttemptFiles
-from ..ports.jobs import Attempts
+from ..ports.jobs import AttemptRecord
 from ..tracebacks import describe
 from .attempt import Attempt, StopReason
 from .bounds.watching import too_much_written
@@ -60,7 +60,7 @@ class Executor:
 
     def __init__(
         self,
-        store: Attempts,
+        store: AttemptRecord,
         registry: Registry,
         files: AttemptFiles,
         limits: RunLimits,
@@ -101,11 +101,17 @@ class Executor:
         self._count_wait(attempt.job)
         started_s = time.monotonic()
         job_type = self._registry.get(attempt.job.type)  # once: the types may change while it runs
-        end = await self._perform_uncancelled(attempt, job_type)
+        end = await self.perform(attempt, job_type)
+        await self.conclude(attempt, job_type, end, time.monotonic() - started_s)
+
+    async def conclude(
+        self, attempt: Attempt, job_type: JobType | None, end: End | Lost | NotBegun, run_s: float
+    ) -> None:
+        """Decide what an end means for the job, and record it. `run_s`: how long the attempt ran, in seconds."""
         outcome = await self._decide(attempt, job_type, end)
         attempt.slot.leave()  # now, so that the next claim is in the transaction that records this end
         recorded = attempt.recorded = await self._recorder.record(attempt, outcome)
-        self._report(attempt, outcome, recorded, time.monotonic() - started_s)
+        self._report(attempt, outcome, recorded, run_s)
         self._report_failure(end, recorded)
 
     def _count_wait(self, job: Job) -> None:
@@ -115,7 +121,7 @@ class Executor:
 
     # Perform
 
-    async def _perform_uncancelled(self, attempt: Attempt, job_type: JobType | None) -> End | Lost | NotBegun:
+    async def perform(self, attempt: Attempt, job_type: JobType | None) -> End | Lost | NotBegun:
         """Perform it. Who cancels this task, which the server does not before it has stopped the attempt, loses it."""
         with suppress(asyncio.CancelledError):
             return await self._perform(attempt, job_type)

@@ -18,7 +18,7 @@ from ..authoring.uploads import Upload
 from ..domain.jobs import Job
 from ..errors import ClaimLostError, StoreUnavailableError
 from ..ports.files import AttemptFiles
-from ..ports.jobs import Attempts
+from ..ports.jobs import AttemptRecord
 from .attempt import Attempt, StopReason
 from .bounds.watching import Watch
 from .calling import End, Lost, NotBegun, Stopped, call_async
@@ -45,7 +45,7 @@ class Performer:
     """Runs handlers of both kinds. One for the server."""
 
     def __init__(
-        self, store: Attempts, files: AttemptFiles, limits: RunLimits, processes: Partners, workers: Workers
+        self, store: AttemptRecord, files: AttemptFiles, limits: RunLimits, processes: Partners, workers: Workers
     ) -> None:
         self._store = store
         self._files = files

@@ -9,7 +9,6 @@ import heapq
 import itertools
 import math
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from contextlib import suppress
@@ -17,7 +16,7 @@ from functools import partial
 from typing import TypeVarTuple
 
 from ..authoring.reporting import nobody_listens
-from ..clock import utc_now
+from ..clock import steady_s, utc_now
 from ..errors import HeadwayError
 from ..ports.jobs import Attempts, LogBatch, Tick
 from .attempt import Attempt
@@ -69,7 +68,7 @@ class Publisher:
         """Wait until progress may be published, then publish all that may be."""
         if not await self._is_due():
             return 0.0
-        now_s = time.monotonic()
+        now_s = steady_s()
         # `tuple.__new__` takes half the time of `Tick(…)`: there is one for each report.
         ticks = [
             tuple.__new__(Tick, (job.id, job.attempt, progress))
@@ -116,12 +115,12 @@ class Publisher:
     async def _is_due(self) -> bool:
         """Whether there is progress to publish or to write; otherwise an attempt may have rung meanwhile."""
         self._reported.clear()
-        left_s = self._next_s() - time.monotonic()
+        left_s = self._next_s() - steady_s()
         if left_s > 0:
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if left_s == math.inf else left_s):
                     await self._reported.wait()
-        return self._next_s() <= time.monotonic()
+        return self._next_s() <= steady_s()
 
     def _next_s(self) -> float:
         if self._rung:

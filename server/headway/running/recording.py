@@ -10,7 +10,7 @@ from ..domain.outcomes import Outcome
 from ..errors import ClaimLostError, JobNotFoundError, StoreUnavailableError
 from ..loops import uncancellable
 from ..ports.files import AttemptFiles
-from ..ports.jobs import Attempts
+from ..ports.jobs import AttemptRecord
 from .attempt import Attempt
 
 RECORD_AGAIN_AFTER_S = 0.5
@@ -21,7 +21,7 @@ log = structlog.get_logger(__name__)
 class Recorder:
     """Records outcomes, and deletes the files that an ended attempt no longer needs."""
 
-    def __init__(self, store: Attempts, files: AttemptFiles) -> None:
+    def __init__(self, store: AttemptRecord, files: AttemptFiles) -> None:
         self._store = store
         self._files = files
 
@@ -58,7 +58,7 @@ class Recorder:
                 await asyncio.sleep(RECORD_AGAIN_AFTER_S)
 
 
-async def store_checkpoint(store: Attempts, attempt: Attempt, checkpoint_json: str) -> None:
+async def store_checkpoint(store: AttemptRecord, attempt: Attempt, checkpoint_json: str) -> None:
     """Record a checkpoint, which is a sign of progress too. Raises `ClaimLostError` and `StoreUnavailableError`."""
     attempt.began()
     await store.checkpoint(attempt.job.id, attempt.job.attempt, checkpoint_json)

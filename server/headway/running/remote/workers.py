@@ -13,7 +13,7 @@ from ...authoring.reporting import nobody_listens
 from ...domain.jobs import Job
 from ...errors import LeaseLostError
 from ...ports.files import Directories
-from ...ports.jobs import Attempts
+from ...ports.jobs import AttemptRecord
 from ..attempt import Attempt
 from ..recording import store_checkpoint
 from .lease import TheLease
@@ -44,7 +44,7 @@ class _Ask:
 class Workers:
     """All workers of one server (`ports.work.Workplace`). The engine claims for them, and tells it what it has."""
 
-    def __init__(self, store: Attempts, registry: Registry) -> None:
+    def __init__(self, store: AttemptRecord, registry: Registry) -> None:
         self._store = store
         self._registry = registry
         self._asks: defaultdict[str, deque[_Ask]] = defaultdict(deque)
