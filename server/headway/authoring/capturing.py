@@ -151,8 +151,6 @@ def capture_process(logs: LogBuffer, fields: Mapping[str, Any]) -> Iterator[None
     `fields` are added to its lines in the server's log, if this process has been forked from the server and so has its
     format; otherwise the server's log gets plain text.
     """
-    global _of_this_process  # noqa: PLW0603 - a process has one
-    output = _Output(logs)
     make = logging.getLogRecordFactory()
 
     def make_with_fields(*args: Any, **kwargs: Any) -> logging.LogRecord:
@@ -166,9 +164,20 @@ def capture_process(logs: LogBuffer, fields: Mapping[str, Any]) -> Iterator[None
         stack.enter_context(capturing())
         logging.setLogRecordFactory(make_with_fields)
         stack.callback(logging.setLogRecordFactory, make)
-        _of_this_process = output
-        stack.callback(output.close)
+        stack.enter_context(capture_all(logs))
         yield
+
+
+@contextmanager
+def capture_all(logs: LogBuffer) -> Iterator[None]:
+    """What this process prints and logs in the block, in any thread, goes to `logs` too. See `capturing`."""
+    global _of_this_process  # noqa: PLW0603 - a process has one
+    before, _of_this_process = _of_this_process, (output := _Output(logs))
+    try:
+        yield
+    finally:
+        output.close()
+        _of_this_process = before
 
 
 # The process's streams and loggers
@@ -200,12 +209,33 @@ def _install() -> None:
         if servers.name == SERVERS_HANDLER:
             servers.addFilter(_is_within_limit)
             _installed.callback(servers.removeFilter, _is_within_limit)
-    for name, level in (("stdout", "info"), ("stderr", "warning")):
-        original = getattr(sys, name)
-        if original is not None:
-            stream = _Stream(original, level)
-            setattr(sys, name, stream)
-            _installed.callback(_restore, name, stream, original)
+    _installed.enter_context(_passing_on())
+
+
+@contextmanager
+def present_streams() -> Iterator[None]:
+    """Within the block, and while anything is captured at all, streams that somebody has put in place pass it on too.
+
+    pytest does so before each phase of a test.
+    """
+    if not _users:
+        yield
+        return
+    with _passing_on():
+        yield
+
+
+@contextmanager
+def _passing_on() -> Iterator[None]:
+    """Within the block, `sys.stdout` and `sys.stderr` pass on what is captured."""
+    with ExitStack() as stack:
+        for name, level in (("stdout", "info"), ("stderr", "warning")):
+            original = getattr(sys, name)
+            if original is not None and not isinstance(original, _Stream):
+                stream = _Stream(original, level)
+                setattr(sys, name, stream)
+                stack.callback(_restore, name, stream, original)
+        yield
 
 
 def _restore(name: str, stream: "_Stream", original: TextIO) -> None:
