@@ -58,6 +58,8 @@ def test_with_the_clock(headway, headway_clock):
     found = httpx.get(f"{headway.url}/jobs/{job['jobId']}?wait=50", timeout=60).json()
     assert found["status"] == "completed"
 """
+WITHOUT = [part for name in ("hypothesispytest", "schemathesis", "xdist") for part in ("-p", f"no:{name}")]
+"""Plugins of other tests, which take seconds to load."""
 SETTINGS = """
 [pytest]
 asyncio_mode = auto
@@ -80,7 +82,7 @@ def project(tmp_path: Path) -> Path:
 
 def pytest_in(project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments],
+        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *WITHOUT, *arguments],
         cwd=project, capture_output=True, text=True, check=False,
     )  # fmt: skip
 

@@ -280,7 +280,7 @@ class Run:
             job_id=job.id,
             attempt=job.attempt,
             status=job.status,
-            error=outcome.error if isinstance(outcome, Failed | Retry) else None,
+            _error=outcome.error if isinstance(outcome, Failed | Retry) else None,
             exception=self._end.exception if isinstance(self._end, Raised) else None,
             json=json.loads(outcome.result_json) if isinstance(outcome, Completed) else None,
             progress=self._signs.progress,

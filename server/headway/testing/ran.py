@@ -32,8 +32,6 @@ class Ran(Generic[R]):
     attempt: int
     status: Status
     """What the job is now: `completed`, `failed` or `cancelled`; `queued` if there will be another attempt."""
-    error: JobError | None
-    """Why the attempt failed: `type`, `title`, `detail` and `status`, as clients see them."""
     exception: BaseException | None
     """What the handler raised."""
     json: Any
@@ -53,6 +51,7 @@ class Ran(Generic[R]):
     data_dir: Path
     """The `ctx.data_dir`."""
     _value: R
+    _error: JobError | None
     _job: Job
     _uploads: Mapping[str, Upload]
     _folder: Folder
@@ -65,6 +64,16 @@ class Ran(Generic[R]):
         return self._value
 
     @property
+    def error(self) -> JobError:
+        """Why the attempt failed, as clients see it: `type`, `title`, `detail` and `status`.
+
+        Raises `AssertionError` if it did not fail.
+        """
+        if self._error is None:
+            raise AssertionError(f"{self!r} has not failed")
+        return self._error
+
+    @property
     def messages(self) -> list[str]:
         """The log's lines without their levels."""
         return [line.message for line in self.logs]
@@ -72,12 +81,12 @@ class Ran(Generic[R]):
     @property
     def will_retry(self) -> bool:
         """Whether the attempt failed and another one will follow."""
-        return self.status is Status.QUEUED and self.error is not None
+        return self.status is Status.QUEUED and self._error is not None
 
     def __repr__(self) -> str:
         """One line that says how it ended."""
         ended = "queued again" if self.status is Status.QUEUED else self.status
-        why = "" if self.error is None else f": {self.error.text}"
+        why = "" if self._error is None else f": {self._error.text}"
         return f"<attempt {self.attempt} of {self._job.type}: {ended}{why}>"
 
 
