@@ -28,14 +28,14 @@ def headway_jobs():
     return ["my_jobs"]
 """
 TESTS = """
-import httpx
+from datetime import UTC, datetime
+
 import my_jobs
 from headway.testing import run
 
 def ended(headway, job_type):
-    job = httpx.post(f"{headway.url}/jobs/{job_type}", json={}, headers={"Prefer": "wait=50"}, timeout=60).json()
-    lines = httpx.get(f"{headway.url}/jobs/{job['jobId']}/logs").json()["lines"]
-    return job["result"], [line["message"] for line in lines]
+    job = headway.client.submit(job_type)
+    return job.result(), [line.message for line in job.logs()]
 
 def test_a_handler(capsys):
     assert run(my_jobs.shout).messages == ["from a process"]
@@ -48,15 +48,14 @@ def test_an_async_job_prints_into_its_log(headway):
     assert ended(headway, "chat") == ("hey", ["from the loop"])
 
 async def test_in_the_loop_of_the_test(headway):
-    async with httpx.AsyncClient(base_url=headway.url, timeout=60) as client:
-        job = (await client.post("/jobs/chat", json={}, headers={"Prefer": "wait=50"})).json()
-    assert job["result"] == "hey"
+    async with headway.async_client() as client:
+        job = await client.submit(my_jobs.chat)
+        assert await job.result() == "hey"
 
 def test_with_the_clock(headway, headway_clock):
-    job = httpx.post(f"{headway.url}/jobs/chat?runAt=2099-01-01T00:00:00Z", json={}).json()
+    job = headway.client.submit("chat", run_at=datetime(2099, 1, 1, tzinfo=UTC))
     headway_clock.advance(75 * 366 * 86_400)
-    found = httpx.get(f"{headway.url}/jobs/{job['jobId']}?wait=50", timeout=60).json()
-    assert found["status"] == "completed"
+    assert job.wait().status == "completed"
 """
 WITHOUT = [part for name in ("hypothesispytest", "schemathesis", "xdist") for part in ("-p", f"no:{name}")]
 """Plugins of other tests, which take seconds to load."""

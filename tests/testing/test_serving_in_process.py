@@ -109,5 +109,8 @@ def test_a_server_that_cannot_start_says_why() -> None:
 def test_the_environment_of_who_tests_does_not_count(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HEADWAY_PORT", "1")
     monkeypatch.setenv("HEADWAY_MAX_TASKS", "0")
+    monkeypatch.setenv("HEADWAY_URL", "http://127.0.0.1:1")
+    monkeypatch.setenv("HEADWAY_API_KEY", "hwk_of-another-server")
     with serve([here]) as server:
         assert not server.url.endswith(":1")
+        assert server.client.submit(here).result() == os.getpid()

@@ -34,7 +34,7 @@ def headway_clock() -> "Iterator[Clock]":
 
 @pytest.fixture
 def headway(headway_jobs: "Sequence[Any]", headway_clock: "Clock") -> "Iterator[Server]":  # noqa: ARG001 - ends after it
-    """A server in this process, with the jobs of `headway_jobs`, that answers at `headway.url`."""
+    """A server in this process, with the jobs of `headway_jobs`, with a client: `headway.client.submit(...)`."""
     from .serving import serve  # noqa: PLC0415 - only where it is used
 
     with serve(headway_jobs) as server:

@@ -7,7 +7,8 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource
 from typing_extensions import override
@@ -18,15 +19,36 @@ from ..settings import Settings
 from .clock import following
 from .server_log import logged
 
+if TYPE_CHECKING:
+    from ..client import AsyncClient, Client
+
 START_WITHIN_S = 120.0
 STOP_WITHIN_S = 60.0
 
 
 class Server:
-    """A server that runs. `url` is its address, without a slash at the end."""
+    """A server that runs, at `url`."""
 
     def __init__(self, url: str) -> None:
         self.url = url
+
+    @cached_property
+    def client(self) -> "Client":
+        """A client of it, for tests that are not `async`. It is closed with the server."""
+        from ..client import Client  # noqa: PLC0415 - not all tests need one
+
+        return Client(self.url, "")
+
+    def async_client(self) -> "AsyncClient":
+        """A client for `async` tests, which is closed at the end of its block: `async with headway.async_client()`."""
+        from ..client import AsyncClient  # noqa: PLC0415 - as above
+
+        return AsyncClient(self.url, "")
+
+    def close(self) -> None:
+        """Close the client."""
+        if "client" in vars(self):
+            self.client.close()
 
 
 @contextmanager
@@ -42,7 +64,9 @@ def serve(job_types: Iterable[JobTypeSource], **settings: Any) -> Iterator[Serve
         stack.enter_context(_interpreter_as_it_was())
         thread = _ServerThread(_Settings(**{"data_dir": ":memory:", "port": 0, **settings}), list(job_types))
         stack.callback(thread.stop)
-        yield Server(thread.address())
+        server = Server(thread.address())
+        stack.callback(server.close)
+        yield server
 
 
 class _Settings(Settings):

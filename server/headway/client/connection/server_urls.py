@@ -20,8 +20,11 @@ def server_url(given: str | None) -> str:
 
 
 def key_headers(given: str | None) -> dict[str, str]:
-    """The header that carries the API key, if there is one. Raises `ValueError`, without the key."""
-    key = (given or os.environ.get("HEADWAY_API_KEY") or "").strip()
+    """The header that carries the API key, if there is one. Raises `ValueError`, without the key.
+
+    `None` takes the environment's, an empty text none.
+    """
+    key = (os.environ.get("HEADWAY_API_KEY", "") if given is None else given).strip()
     if key and not _KEY.fullmatch(key):
         raise ValueError("the API key has characters that no key has")
     return {"Authorization": f"Bearer {key}"} if key else {}
