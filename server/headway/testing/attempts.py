@@ -139,7 +139,7 @@ class Run:
         """Run an `async def` handler."""
         began_s = time.monotonic()
         with capturing(), containing():
-            self._end = await self._executor.perform(self._attempt)
+            self._end = await self._executor.perform(self._attempt, self._job_type)
             await self._executor.close()
         self._run_s = time.monotonic() - began_s
 
@@ -174,7 +174,7 @@ class Run:
         try:
             self._signs.end()
             self._raise_what_is_not_the_handlers()
-            await self._executor.conclude(self._attempt, self._end, self._run_s)
+            await self._executor.conclude(self._attempt, self._job_type, self._end, self._run_s)
         finally:
             self._files.close()
         return self._ran()
