@@ -4,9 +4,8 @@ from collections import Counter
 from random import Random
 
 import pytest
-from headway import BlockingContext, JobCancelled
-from headway.authoring.declaring import declared
 from headway.samples.lottery import NUMBERS, Lottery, chi_square, chi_square_tail, draw, lottery
+from headway.testing import run
 from pydantic import ValidationError
 
 
@@ -60,24 +59,25 @@ def test_a_biased_draw_is_detected() -> None:
     assert chi_square_tail(chi_square(counts, 9900), NUMBERS - 1) < 1e-6
 
 
-def test_the_same_seed_draws_the_same_numbers(context: BlockingContext) -> None:
-    first = lottery(context, Lottery(draws=5_000, seed=7))
-    assert lottery(context, Lottery(draws=5_000, seed=7)) == first
-    assert lottery(context, Lottery(draws=5_000, seed=8)) != first
+def test_the_same_seed_draws_the_same_numbers() -> None:
+    first, again, other = (run(lottery, Lottery(draws=5_000, seed=seed)).result for seed in (7, 7, 8))
+    assert again == first
+    assert other != first
 
 
-def test_without_a_seed_the_result_contains_one_that_reproduces_the_draw(context: BlockingContext) -> None:
-    result = lottery(context, Lottery(draws=100))
-    assert lottery(context, Lottery(draws=100, seed=result.seed)) == result
+def test_without_a_seed_the_result_contains_one_that_reproduces_the_draw() -> None:
+    result = run(lottery, Lottery(draws=100)).result
+    assert run(lottery, Lottery(draws=100, seed=result.seed)).result == result
 
 
-def test_the_result_says_whether_the_draw_was_fair(context: BlockingContext) -> None:
-    result = lottery(context, Lottery(draws=20_000, seed=1))
+def test_the_result_says_whether_the_draw_was_fair() -> None:
+    ran = run(lottery, Lottery(draws=20_000, seed=1))
+    result = ran.result
     assert result.fair
     assert 0.001 < result.p_value < 1
     assert len(result.numbers) == 6
-    assert (context._reported.done, context._reported.total) == (20_000, 20_000)
-    assert '"degreesOfFreedom":48' in declared("lottery").encode_output(result)
+    assert (ran.progress[-1].done, ran.progress[-1].total) == (20_000, 20_000)
+    assert ran.json["degreesOfFreedom"] == 48
 
 
 @pytest.mark.parametrize("bad", [{"draws": 0}, {"draws": 10**12}, {"seed": -1}, {"draws": 1.5}])
@@ -86,7 +86,6 @@ def test_numbers_out_of_range_are_rejected(bad: dict[str, float]) -> None:
         Lottery.model_validate(bad)
 
 
-def test_a_cancelled_lottery_stops(context: BlockingContext) -> None:
-    context._cancelled = True
-    with pytest.raises(JobCancelled):
-        lottery(context, Lottery(draws=100))
+def test_a_cancelled_lottery_stops() -> None:
+    ran = run(lottery, Lottery(draws=100_000), cancel_when=lambda _: True)
+    assert (ran.status, ran.json) == ("cancelled", None)

@@ -1,16 +1,14 @@
 """The weather: reproducible and physically plausible."""
 
 import datetime as dt
-import json
 import re
 import statistics
 from random import Random
 
 import pytest
-from headway import BlockingContext, JobCancelled
-from headway.authoring.declaring import declared
 from headway.samples import weather as forecasting
 from headway.samples.weather import Climate, Weather, climate_of, simulate, summarise, weather
+from headway.testing import run
 from pydantic import ValidationError
 
 DAY = dt.date(2026, 7, 1)
@@ -21,30 +19,31 @@ def _quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(forecasting, "PATHS", 200)
 
 
-def test_the_same_city_and_day_have_the_same_weather(context: BlockingContext) -> None:
-    first = weather(context, Weather(city="Zürich", date=DAY))
-    assert weather(context, Weather(city=" zürich ", date=DAY)).temperature_c == first.temperature_c
-    assert weather(context, Weather(city="Oslo", date=DAY)).temperature_c != first.temperature_c
+def test_the_same_city_and_day_have_the_same_weather() -> None:
+    first, again, elsewhere = (
+        run(weather, Weather(city=city, date=DAY)).result for city in ("Zürich", " zürich ", "Oslo")
+    )
+    assert again.temperature_c == first.temperature_c
+    assert elsewhere.temperature_c != first.temperature_c
 
 
-def test_the_result_has_a_city_a_day_a_temperature_and_a_summary(context: BlockingContext) -> None:
-    result = json.loads(declared("weather").encode_output(weather(context, Weather(city="Bern", date=DAY))))
+def test_the_result_has_a_city_a_day_a_temperature_and_a_summary() -> None:
+    result = run(weather, {"city": "Bern", "date": "2026-07-01"}).json
     assert list(result) == ["city", "date", "temperatureC", "summary"]
     assert (result["city"], result["date"]) == ("Bern", "2026-07-01")
 
 
-def test_the_log_states_how_certain_the_forecast_is(context: BlockingContext) -> None:
-    forecast = weather(context, Weather(city="Bern", date=DAY))
-    (line,) = context._logs.take()
-    found = re.fullmatch(r"(-?[\d.]+) to (-?[\d.]+) °C in 8 of 10 paths, chance of rain \d+%", line.message)
+def test_the_log_states_how_certain_the_forecast_is() -> None:
+    ran = run(weather, Weather(city="Bern", date=DAY))
+    (line,) = ran.messages
+    found = re.fullmatch(r"(-?[\d.]+) to (-?[\d.]+) °C in 8 of 10 paths, chance of rain \d+%", line)
     assert found is not None
-    assert float(found[1]) < forecast.temperature_c < float(found[2])
+    assert float(found[1]) < ran.result.temperature_c < float(found[2])
 
 
-def test_progress_is_in_simulated_paths(context: BlockingContext) -> None:
-    weather(context, Weather(city="Bern", date=DAY))
-    reported = context._reported
-    assert (reported.done, reported.total, reported.unit, reported.step) == (200, 200, "paths", "summing up")
+def test_progress_is_in_simulated_paths() -> None:
+    last = run(weather, Weather(city="Bern", date=DAY)).progress[-1]
+    assert (last.done, last.total, last.unit, last.step) == (200, 200, "paths", "summing up")
 
 
 def test_the_climate_is_warmest_at_its_warmest_day() -> None:
@@ -86,11 +85,10 @@ def test_a_city_must_have_a_name_and_a_day_must_exist(bad: dict[str, str]) -> No
 
 
 @pytest.mark.parametrize("day", [dt.date.min, dt.date.max])
-def test_every_day_has_a_forecast(day: dt.date, context: BlockingContext) -> None:
-    assert weather(context, Weather(city="Bern", date=day)).date == day
+def test_every_day_has_a_forecast(day: dt.date) -> None:
+    assert run(weather, Weather(city="Bern", date=day)).result.date == day
 
 
-def test_a_cancelled_forecast_stops(context: BlockingContext) -> None:
-    context._cancelled = True
-    with pytest.raises(JobCancelled):
-        weather(context, Weather(city="Bern"))
+def test_a_cancelled_forecast_stops() -> None:
+    ran = run(weather, Weather(city="Bern"), cancel_when=lambda report: report.done == 0)
+    assert (ran.status, ran.progress[-1].done) == ("cancelled", 0)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, assert_type
 
 import pytest
+import structlog
 from headway import BlockingContext, Context, Depends, JobCancelled, JobFailed, Upload, job
 from headway.clock import utc_now
 from headway.errors import InvalidError, JobTypeError
@@ -108,6 +109,17 @@ def test_output_goes_to_the_log_and_to_the_test(capsys: pytest.CaptureFixture[st
         ("info", "out"), ("warning", "err"), ("warning", "logged")
     ]  # fmt: skip
     assert tuple(capsys.readouterr()) == ("out\n", "err\n"), "the server itself prints nothing"
+
+
+def test_the_server_s_log_is_printed_neither_before_nor_after_a_test_has_captured_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with structlog.testing.capture_logs() as captured:
+        run(resize, {"width": 3})
+    assert [line["event"] for line in captured] == ["attempt ended"]
+    capsys.readouterr()
+    run(resize, {"width": 3})
+    assert capsys.readouterr().out == "resized 5\n"
 
 
 def test_files_are_deleted_with_the_run() -> None:

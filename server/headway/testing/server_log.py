@@ -4,15 +4,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
+from structlog.testing import LogCapture
 
 
 @contextmanager
 def logged() -> Iterator[None]:
-    """Within the block, the server logs by the standard library, unless the project has configured structlog.
+    """Within the block, the server logs by the standard library, where structlog would print.
 
-    Otherwise structlog would print, and tests of what a program prints would see it.
+    Otherwise tests of what a program prints would see it. A project that has configured something else, or whose test
+    captures the log, has it as it wants it.
     """
-    if structlog.is_configured():
+    before, was_configured = structlog.get_config(), structlog.is_configured()
+    prints = isinstance(before["logger_factory"], structlog.PrintLoggerFactory)
+    if not prints or any(isinstance(each, LogCapture) for each in before["processors"]):
         yield
         return
     structlog.configure(
@@ -27,4 +31,7 @@ def logged() -> Iterator[None]:
     try:
         yield
     finally:
-        structlog.reset_defaults()
+        if was_configured:
+            structlog.configure(**before)
+        else:
+            structlog.reset_defaults()
