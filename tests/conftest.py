@@ -43,7 +43,7 @@ def shared_server() -> Iterator[ServerProcess]:
 
 LONG_FOLDERS = (
     *("docs", "acceptance", "browser", "fuzz", "running", "webhooks", "web", "app"),
-    *("samples", "conformance", "cli", "operating"),
+    *("client", "samples", "conformance", "cli", "operating"),
 )
 """Folders whose tests take longest, because servers, browsers or large inputs are in them; all others come after."""
 SLOW_TIMEOUT_S = 900
