@@ -77,5 +77,5 @@ def test_a_wheel_serves_the_authors_types_and_the_page(address: str) -> None:
     assert '"ping"' in names
     assert '"csv-report"' not in names
     assert "<title>Headway" in _curl(f"{address}/")
-    assert "EventSource" in _curl(f"{address}/static/stream.js")
+    assert "class Client" in _curl(f"{address}/static/headway.js")
     assert '"openapi":"3.1' in _curl(f"{address}/openapi.json")
