@@ -41,7 +41,8 @@ function show({ version, failure }) {
   if (failure) {
     setText(reason, failure.reason);
     setTextOrHide(traceback, failure.traceback);
-  } else if (shown !== 0) {
+  } else {
+    // At first, too: the page may have read the types before this version.
     dispatchEvent(new Event("headway:types-changed"));
   }
   setHidden(banner, failure === null);

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Route, expect
 
 from tests.browser.tab import PageServer, Tab
 from tests.support.developing import HEAD, IN_LOOP, IN_PROCESS, Developing, jobs
@@ -65,3 +65,16 @@ def test_forms_follow_the_types_and_what_was_typed_into_others_stays(
     expect(types).to_have_count(1)
     expect(form.get_by_label("Term")).to_have_value("")
     expect(form.get_by_label("Word")).to_have_count(0)
+
+
+def test_types_that_change_before_the_page_looks_for_the_first_time_are_shown(
+    server: Developing, new_tab: Callable[[PageServer], Tab]
+) -> None:
+    tab, held = new_tab(server), list[Route]()
+    tab.page.route("**/job-types/reload", lambda route: held.append(route))  # noqa: PLW0108 - Playwright sets an attribute
+    with tab.page.expect_request("**/job-types/reload"):
+        tab.page.goto(server.url)
+    expect(tab.page.locator("#types .type")).to_have_count(2)
+    server.write(jobs("x", IN_LOOP, IN_PROCESS, OTHER))
+    held[0].continue_()
+    expect(tab.page.locator("#types .type")).to_have_count(3)
