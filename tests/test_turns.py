@@ -1,6 +1,7 @@
 """`Turns`: one piece of work at a time for each owner. `CommonTurns`: one for all of them together."""
 
 import asyncio
+from typing import Any
 
 import pytest
 from headway.turns import LONGEST_REST_S, CommonTurns, Turns
@@ -46,62 +47,48 @@ async def test_a_turn_that_is_given_up_is_the_next_ones() -> None:
         assert len(turns) == 1
 
 
-async def test_between_two_turns_of_an_owner_is_as_much_time_as_the_first_took() -> None:
-    now_s, rests = 100.0, []
+class Working:
+    """Turns of one owner by a clock that only work moves, and the rests between them."""
 
-    async def rest(seconds: float) -> None:
-        rests.append(seconds)
+    def __init__(self, **options: float) -> None:
+        self.rests: list[float] = []
+        self._now_s, self._options = 100.0, options
+        self._turns = Turns(lambda: self._now_s, self._rest)
 
-    turns = Turns(lambda: now_s, rest)
+    async def _rest(self, seconds: float) -> None:
+        self.rests.append(seconds)
 
-    async def work(took_s: float) -> None:
-        nonlocal now_s
-        async with turns.of("ann"):
+    async def work(self, *each_s: float) -> None:
+        """Pieces of work that begin together, each of which takes so long."""
+        await asyncio.gather(*map(self._piece, each_s))
+
+    async def _piece(self, took_s: float) -> None:
+        options: Any = self._options
+        async with self._turns.of("ann", **options):
             await asyncio.sleep(0)
-            now_s += took_s
+            self._now_s += took_s
 
-    await asyncio.gather(work(0.25), work(60), work(0))
-    assert rests == [0.25, LONGEST_REST_S]
-    await work(0)
-    assert rests == [0.25, LONGEST_REST_S], "nobody waited for the one before"
+
+async def test_between_two_turns_of_an_owner_is_as_much_time_as_the_first_took() -> None:
+    working = Working()
+    await working.work(0.25, 60, 0)
+    assert working.rests == [0.25, LONGEST_REST_S]
+    await working.work(0)
+    assert working.rests == [0.25, LONGEST_REST_S], "nobody waited for the one before"
 
 
 async def test_what_leaves_the_loop_to_others_rests_only_if_more_wait_for_it() -> None:
-    now_s, rests = 100.0, []
-
-    async def rest(seconds: float) -> None:
-        rests.append(seconds)
-
-    turns = Turns(lambda: now_s, rest)
-
-    async def work(took_s: float) -> None:
-        nonlocal now_s
-        async with turns.of("ann", at_ease=2):
-            await asyncio.sleep(0)
-            now_s += took_s
-
-    await asyncio.gather(work(0.25), work(0.25))
-    assert rests == []
-    await asyncio.gather(work(0.25), work(0.5), work(0.5))
-    assert rests == [0.25], "when the second one ended, only the third was left"
+    working = Working(at_ease=2)
+    await working.work(0.25, 0.25)
+    assert working.rests == []
+    await working.work(0.25, 0.5, 0.5)
+    assert working.rests == [0.25], "when the second one ended, only the third was left"
 
 
 async def test_a_rest_may_take_several_times_as_long_up_to_the_longest() -> None:
-    now_s, rests = 100.0, []
-
-    async def rest(seconds: float) -> None:
-        rests.append(seconds)
-
-    turns = Turns(lambda: now_s, rest)
-
-    async def work(took_s: float) -> None:
-        nonlocal now_s
-        async with turns.of("ann", rest=2.0):
-            await asyncio.sleep(0)
-            now_s += took_s
-
-    await asyncio.gather(work(0.25), work(0.75), work(0))
-    assert rests == [0.5, LONGEST_REST_S]
+    working = Working(rest=2.0)
+    await working.work(0.25, 0.75, 0)
+    assert working.rests == [0.5, LONGEST_REST_S]
 
 
 async def test_owners_take_turns_however_many_pieces_of_work_one_has() -> None:

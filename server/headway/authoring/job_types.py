@@ -194,8 +194,8 @@ class Registry:
 class ChangingRegistry(Registry):
     """The job types of a server that is being developed with: they are exchanged while it runs.
 
-    Whoever derives something from the types has itself called at each change, in the order of these requests, before
-    anything else happens in the event loop.
+    Code that computes something from the types registers a function, which is called at each change. The functions are
+    called in the order in which they were registered, before anything else runs in the event loop.
     """
 
     can_change = True

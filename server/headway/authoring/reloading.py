@@ -1,6 +1,6 @@
 """Loading the author's modules again: all of them at once, as their files are now, beside those that still run.
 
-What an earlier module has defined stays with whoever holds it: a handler that runs, say. Libraries stay as they are.
+A running handler keeps the objects of the modules that it began with. Libraries are not loaded again.
 """
 
 import importlib

@@ -73,7 +73,7 @@ class LazyCommand(TyperCommand):
         return command
 
     def make_context(self, info_name: str | None, args: list[str], parent: Any = None, **extra: Any) -> Any:
-        """A context of the command itself, which whoever runs or completes it goes on with."""
+        """The context of the command itself, for running or completing it."""
         return self.load().make_context(info_name, args, parent, **extra)
 
 

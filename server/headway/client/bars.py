@@ -73,7 +73,7 @@ class NotebookDisplay:
 
 
 def _display() -> Any:
-    """IPython's module: whoever shows a job there has it."""
+    """IPython's module, which is there if a job is shown in a notebook."""
     return import_module("IPython.display")
 
 

@@ -100,7 +100,7 @@ async def in_tasks(
     perform: Callable[[Task], Awaitable[T]], tasks: Iterator[Task], concurrency: int
 ) -> AsyncGenerator[T, None]:
     """The same in the event loop."""
-    import asyncio  # noqa: PLC0415 - whoever maps nothing, or in threads, need not wait for it
+    import asyncio  # noqa: PLC0415 - only this kind of map needs it
 
     pending: set[asyncio.Future[T]] = set()
     try:

@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import quote
 
 FilePart = tuple[str | None, Any, str]
-"""A file's name (`None` for a part that is no file), its content as bytes or an open file, its media type."""
+"""File name (`None` if the part is not a file), content (bytes or an open file), media type."""
 
 
 @dataclass(frozen=True, kw_only=True)
